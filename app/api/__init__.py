@@ -1,0 +1,1 @@
+"""JSON for programs, under the paths of the owner's documents."""

@@ -1,0 +1,66 @@
+"""`/api/models/sync` and its cron door, with the fields of the owner's documents."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from flask import Blueprint, abort, request, url_for
+from flask_login import current_user, login_required
+
+from app import config, jobs
+from app.api.shapes import result_json
+from app.extensions import csrf, limiter
+from app.store import credentials, pages, runs
+from app.web import showing
+
+blueprint = Blueprint("models_sync", __name__, url_prefix="/api/models/sync")
+
+
+@blueprint.get("")
+@login_required
+def last_sync() -> dict[str, Any]:
+    """The last finished sync of the signed-in user, and whether a new one is recommended."""
+    last = runs.last_done(current_user.id)
+    run = pages.run(last.id) if last else None
+    return {
+        "lastSync": {
+            "id": run.id,
+            "synced_at": showing.iso(run.ended_at),
+            "total_new_models": run.total_new_models,
+            "sync_results": [result_json(result) for result in run.results],
+        }
+        if run
+        else None,
+        "needsSync": runs.needs_sync(runs.last_done(current_user.id, whole=True), showing.now()),
+    }
+
+
+@blueprint.post("")
+@login_required
+@limiter.limit("60 per minute")
+def start() -> Any:
+    """Start a sync of the signed-in user: 202 with the run's id, or the live one's."""
+    begun = jobs.begin_sync(current_user.id, "api")
+    if begun is None:
+        return {"error": "There is no active API key to sync. Add one on the profile page."}, 409
+    answer = {"run_id": begun.run_id, "id": begun.run_id, "started": begun.is_new, "notice": begun.trouble}
+    return answer, 202, {"Location": url_for("history.run", run_id=begun.run_id)}
+
+
+@blueprint.route("/cron", methods=["GET", "POST"])
+@csrf.exempt
+@limiter.limit("30 per minute")
+def cron() -> Any:
+    """Queue a sync of every user with an active key. One job is queued, so the answer does not wait for it."""
+    secret = config.current().cron_secret
+    if not secret:
+        abort(404)
+    given = request.headers.get("Authorization", "")
+    if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), f"Bearer {secret}".encode()):
+        return {"error": "The Authorization header must be: Bearer, then CRON_SECRET."}, 401
+    queued = credentials.users_with_active_keys()
+    trouble = jobs.enqueue_everyone("cron")
+    if trouble:
+        return {"error": "The job queue (Redis) cannot be reached, so nothing was queued. Try again later."}, 503
+    return {"queued": queued, "notice": jobs.trouble_now()}

@@ -1,0 +1,116 @@
+"""Where two listings differ: the decision only, from data to data."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from app.catalog.listing import CAPABILITIES, PRICES, ListedModel, Listing
+
+ChangeKind = Literal["new", "changed", "unlisted", "relisted"]
+Fact = str | int | bool | None
+
+COMPARED = (
+    "name",
+    "kind",
+    "context_length",
+    "max_output_tokens",
+    "modality",
+    *CAPABILITIES,
+    *PRICES,
+    "deprecated_at",
+    "retires_at",
+)
+"""What a person wants to be told of. Creation dates and links are facts, but never news."""
+
+
+class FieldChange(msgspec.Struct, frozen=True, array_like=True):
+    """One field, before and after. Money is a decimal string, a moment an ISO string."""
+
+    field: str
+    before: Fact
+    after: Fact
+
+
+class Change(msgspec.Struct, frozen=True):
+    kind: ChangeKind
+    model_id: str
+    name: str
+    fields: tuple[FieldChange, ...] = ()
+
+
+def compare(
+    before: Listing | None,
+    after: Listing,
+    *,
+    listed_earlier: Set[str] = frozenset(),
+    uncatalogued: Set[str] = frozenset(),
+) -> tuple[Change, ...]:
+    """What changed for the person whose key gave `before` and now gives `after`; chat models only.
+
+    before: None on a key's first sync, when "new" means a model that the catalog does not know.
+    listed_earlier: ids that this key listed at some time and lost, so that their return is "relisted".
+    uncatalogued: ids of `after` that the catalog does not know.
+    The order is: new, relisted, changed, unlisted, each by id.
+    """
+    if before is None:
+        return tuple(Change("new", model.id, model.name) for model in after.chat() if model.id in uncatalogued)
+    old = {model.id: model for model in before.models}
+    new = {model.id: model for model in after.models}
+    appeared = [model for model in after.chat() if model.id not in old]
+    return (
+        *(_appeared("new", model) for model in appeared if model.id not in listed_earlier),
+        *(_appeared("relisted", model) for model in appeared if model.id in listed_earlier),
+        *_changed(old, new),
+        *(
+            Change("unlisted", model.id, model.name)
+            for model in before.models
+            if model.kind == "chat" and model.id not in new
+        ),
+    )
+
+
+def merge(before: Listing, partial: Listing) -> Listing:
+    """A partial answer laid over the last good list: only a complete answer may say that a model is gone."""
+    models = {model.id: model for model in before.models} | {model.id: model for model in partial.models}
+    return Listing(partial.provider, tuple(models[model_id] for model_id in sorted(models)))
+
+
+def shrank_suspiciously(before: Listing | None, after: Listing) -> bool:
+    """Empty, or less than half of before."""
+    if not after.models:
+        return True
+    return before is not None and len(after.models) * 2 < len(before.models)
+
+
+def _appeared(kind: ChangeKind, model: ListedModel) -> Change:
+    return Change(kind, model.id, model.name)
+
+
+def _changed(old: dict[str, ListedModel], new: dict[str, ListedModel]) -> list[Change]:
+    changes = []
+    for model_id, after in new.items():
+        before = old.get(model_id)
+        if before is None or before == after or "chat" not in (before.kind, after.kind):
+            continue
+        fields = tuple(
+            FieldChange(field, was, now)
+            for field in COMPARED
+            if (was := _fact(before, field)) != (now := _fact(after, field))
+        )
+        if fields:
+            changes.append(Change("changed", model_id, after.name, fields))
+    return changes
+
+
+def _fact(model: ListedModel, field: str) -> Fact:
+    value = getattr(model, field)
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value  # type: ignore[no-any-return]  # the other compared fields are text, whole numbers and flags

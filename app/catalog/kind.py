@@ -1,0 +1,276 @@
+"""Chat, embedding, image …: the decision, with the reason it was taken.
+
+The provider's own fields come first, rules over the words of the id second. An unknown id is a chat model:
+hiding a usable model costs its user more than showing one too many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import lru_cache
+from typing import NamedTuple
+
+from app.catalog.listing import Kind
+
+
+class Decision(NamedTuple):
+    kind: Kind
+    reason: str
+
+
+# A word counts as a whole word only, with or without a version behind it ("imagen4", "recraftv3", "wan2.1");
+# words joined by "-" count side by side, whatever separates them in the id. Words side by side say more than
+# one word, so they are tried first. Then the order decides: "qwen3-vl-reranker" is a reranker, "gpt-4o-realtime"
+# realtime, "whisper" a transcriber although both also hear.
+_WORDS: tuple[tuple[Kind, str], ...] = (
+    ("rerank", "rerank reranker rerankers rerankqa zerank"),
+    (
+        "ocr",
+        """
+        ocr nougat parse parser prebuilt-read prebuilt-document prebuilt-layout prebuilt-invoice prebuilt-receipt
+        doc-intelligence document-intelligence textract
+        """,
+    ),
+    (
+        "embedding",
+        """
+        embedding embeddings embed embeds embedder embedcode embedqa zembed ada bge gte minilm mpnet gecko retriever
+        nvclip siglip bert modernbert roberta distilbert sbert colbert e5 voyage voyageai clip-vit jina-clip jina-col
+        jina-embed nvembed sentence-transformers text2vec contriever splade uae-large uae-base
+        """,
+    ),
+    (
+        "moderation",
+        """
+        moderation moderations guard guardrail safeguard shieldgemma llama-guard llamaguard nemoguard wildguard
+        qwen3guard granite-guardian guardian content-safety topic-control
+        """,
+    ),
+    ("audio", "tts"),
+    ("realtime", "realtime live livetranslate bidi sonic s2s native-audio audio-dialog"),
+    (
+        "transcription",
+        """
+        whisper transcribe transcription transcriptions asr stt parakeet canary paraformer sensevoice scribe nova3
+        conformer fastconformer telespeechasr telespeech speech-to-text audio-to-text diarize diarization wav2vec
+        nova-2-general nova-2-meeting nova-2-phonecall nova-2-voicemail nova-2-finance nova-2-conversationalai
+        nova-2-video nova-2-medical nova-2-drivethru nova-2-automotive
+        """,
+    ),
+    (
+        "audio",
+        """
+        orpheus playai speech cosyvoice sambert kokoro lyria suno music musicgen audiogen voiceclone melo melotts
+        chattts fishaudio chatterbox dia csm sonata aura voicedesign zonos xtts indextts polly
+        elevenlabs eleven-multilingual eleven-monolingual eleven-turbo eleven-flash eleven-v2 eleven-v3
+        text-to-speech text-to-audio text-to-music text-to-sound audio-to-audio stable-audio
+        voice-gen voice-generation voice-clone voice-cloning voice-design voice-enrollment
+        voicegen voicecloning voice-conversion
+        """,
+    ),
+    (
+        "image",
+        """
+        stable-diffusion stable-image nano-banana aura-flow image-edit text-to-image image-to-image sketch-to-image
+        style-transfer virtual-try-on try-on remove-background replace-background background-removal text-to-3d
+        image-to-3d search-and-recolor search-and-replace nova-canvas lucid-origin
+        """,
+    ),
+    (
+        "video",
+        """
+        veo sora wan kling video videos t2v i2v v2v r2v s2v ti2v text-to-video image-to-video video-to-video
+        reference-to-video speech-to-video stable-video hailuo minimax-h runway seedance hunyuanvideo
+        cogvideox pixverse luma ray2 vidu ltx ltxv mochi animate nova-reel skyreels framepack lipsync lip-sync
+        cosmos-transfer cosmos-predict
+        """,
+    ),
+    (
+        "image",
+        """
+        dall dalle imagen flux sdxl diffusion image images imagine midjourney recraft ideogram seedream seededit
+        kolors banana t2i i2i img2img txt2img inpaint inpainting outpaint outpainting uncrop erase eraser recolor
+        relight relighting tryon upscale upscaler esrgan controlnet playground dreamshaper photon photomaker
+        pixart kandinsky cogview sd1.5 sd3 sd3.5 sana hidream kontext trellis hunyuan3d rembg
+        """,
+    ),
+    (
+        "completion",
+        """
+        davinci babbage curie fim gpt-3.5-turbo-instruct gpt-3-turbo-instruct gpt-35-turbo-instruct
+        text-bison text-unicorn code-gecko
+        """,
+    ),
+    ("other", "aqa time-series deplot decide decider reward classifier"),
+)
+
+# Weaker: tried last, and a provider that declares a chat model is believed. Makers and families of one kind only,
+# and Voxtral Mini, which was a chat model that hears until February 2026 and transcribes since.
+_HINTS: tuple[tuple[Kind, str], ...] = (
+    ("transcription", "voxtral-mini deepgram assemblyai"),
+    ("audio", "fish-audio"),
+    ("image", "black-forest-labs leonardo-ai quiverai"),
+    ("video", "runwayml lumalabs gen3a gen4"),
+)
+
+# Sure enough inside a longer word: "GigaEmbeddings", "olmOCR".
+_PARTS = (
+    ("rerank", Decision("rerank", "“rerank” in its id")),
+    ("embedding", Decision("embedding", "“embedding” in its id")),
+)
+_ENDINGS = (("ocr", Decision("ocr", "“ocr” in its id")),)
+
+# Providers that serve one kind of model only, under names that say nothing ("nova-2", "neural", "conservative").
+_ONE_KIND: dict[str, Kind] = {
+    "assemblyai": "transcription",
+    "aws-polly": "audio",
+    "black-forest-labs": "image",
+    "deepgram": "transcription",
+    "elevenlabs": "audio",
+    "fish-audio": "audio",
+    "leonardo-ai": "image",
+    "quiverai": "image",
+    "recraft": "image",
+    "reducto": "ocr",
+    "runwayml": "video",
+    "stability": "image",
+    "voyage": "embedding",
+}
+
+_OUTPUT_KIND: dict[str, Kind] = {
+    "image": "image",
+    "video": "video",
+    "audio": "audio",
+    "speech": "audio",
+    "music": "audio",
+    "transcription": "transcription",
+    "embedding": "embedding",
+    "embeddings": "embedding",
+    "rerank": "rerank",
+    "moderation": "moderation",
+}
+
+# Guards, OCR, music and picture models answer in text too, so providers' fields call them chat.
+_LOOKS_LIKE_CHAT = frozenset({"moderation", "ocr", "rerank", "embedding", "transcription", "audio", "image"})
+
+_NOTHING_SAID = Decision("chat", "nothing in its id says otherwise")
+_TEXT_OUT = Decision("chat", "the provider lists text among its outputs")
+
+
+def kind_of(
+    model_id: str,
+    *,
+    declared: Kind | None = None,
+    because: str = "",
+    outputs: Collection[str] = (),
+    prefer_id: bool = False,
+    provider: str = "",
+) -> Decision:
+    """Decide what `model_id` is.
+
+    declared, because: what the provider's own fields say and how they say it ("its type is embedding").
+    outputs: the output modalities it lists. prefer_id: the declaration is known to be too generous
+    (Google's generateContent covers speech and image models), so a word in the id outweighs "chat".
+    provider: its slug, for the few that serve one kind only under names that say nothing.
+    """
+    if declared and declared != "chat":
+        return Decision(declared, because)
+    by_output = _from_outputs(outputs) if outputs else None
+    if by_output and by_output.kind != "chat":
+        return by_output
+    by_id, sure = _from_id(model_id)
+    chat = Decision(declared, because) if declared else by_output
+    if chat is None:
+        return by_id or (_from_provider(provider) if provider else None) or _NOTHING_SAID
+    if by_id and sure and (by_id.kind in _LOOKS_LIKE_CHAT or (declared and prefer_id)):
+        return by_id
+    return chat
+
+
+def _from_outputs(outputs: Collection[str]) -> Decision:
+    if "text" in outputs:
+        return _TEXT_OUT
+    for output in outputs:
+        if kind := _OUTPUT_KIND.get(output):
+            return Decision(kind, f"the provider lists its output as {output}")
+    return Decision("other", f"the provider lists its output as {', '.join(outputs)}")
+
+
+def _from_provider(provider: str) -> Decision | None:
+    kind = _ONE_KIND.get(provider.lower().replace("_", "-"))
+    return Decision(kind, f"{provider} serves nothing else") if kind else None
+
+
+class _Rule(NamedTuple):
+    rank: tuple[int, int]
+    words: list[str]
+    decision: Decision
+    sure: bool
+
+
+_BLANKS = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
+_DIGITS = "0123456789"
+
+
+def _spaced(model_id: str) -> str:
+    """In lower case, with a blank for whatever is no ASCII letter or digit."""
+    return model_id.encode("ascii", "replace").translate(_BLANKS).decode("ascii")
+
+
+def _rules() -> dict[str, list[_Rule]]:
+    rules: dict[str, list[_Rule]] = {}
+    for order, (kind, spelled) in enumerate((*_WORDS, *_HINTS)):
+        sure = order < len(_WORDS)
+        for text in spelled.split():
+            words = _spaced(text).split()
+            rank = (0 if len(words) > 1 else 1) if sure else 2
+            rules.setdefault(words[0], []).append(
+                _Rule((rank, order), words, Decision(kind, f"“{text}” in its id"), sure)
+            )
+    return rules
+
+
+_RULES = _rules()
+"""The rules by their first word, so that an id costs one look-up a word."""
+
+
+@lru_cache(maxsize=65_536)
+def _from_id(model_id: str) -> tuple[Decision | None, bool]:
+    """What the id says, and whether it outweighs a provider that calls it a chat model."""
+    spaced = _spaced(model_id)
+    words = spaced.split()
+    best: _Rule | None = None
+    for at, word in enumerate(words):
+        rules = _RULES.get(word)
+        if rules is None:
+            if len(word) < 4 or word[-1] > "9" or len(bare := _unversioned(word)) < 3:
+                continue
+            rules = _RULES.get(bare, [])
+        for rule in rules:
+            if (best is None or rule.rank < best.rank) and _fits(rule.words, words, at):
+                best = rule
+    return _from_part(spaced, words) if best is None else (best.decision, best.sure)
+
+
+def _fits(wanted: list[str], words: list[str], at: int) -> bool:
+    if at + len(wanted) > len(words):
+        return False
+    for offset in range(1, len(wanted)):
+        word, want = words[at + offset], wanted[offset]
+        if word != want and (not word.startswith(want) or _unversioned(word) != want):
+            return False
+    return True
+
+
+def _unversioned(word: str) -> str:
+    return word.rstrip(_DIGITS).removesuffix("v")
+
+
+def _from_part(spaced: str, words: list[str]) -> tuple[Decision | None, bool]:
+    for part, decision in _PARTS:
+        if part in spaced:
+            return decision, True
+    for ending, decision in _ENDINGS:
+        if ending in spaced and any(_unversioned(word).endswith(ending) for word in words):
+            return decision, True
+    return None, False

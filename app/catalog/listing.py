@@ -1,0 +1,130 @@
+"""A model as one provider lists it, and a whole listing, addressed by its content."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+from operator import attrgetter
+from typing import Literal
+
+import msgspec
+
+FORMAT = b"\x01"
+"""First byte of every canonical form: raise it when the form itself changes, not when a field is added."""
+
+CAPABILITIES = ("streaming", "tools", "vision", "reasoning", "structured_output")
+PRICES = ("input_per_million", "output_per_million", "cache_read_per_million", "cache_write_per_million")
+
+Kind = Literal[
+    "chat",
+    "completion",
+    "embedding",
+    "rerank",
+    "image",
+    "video",
+    "audio",
+    "transcription",
+    "realtime",
+    "moderation",
+    "ocr",
+    "other",
+]
+
+
+class ListedModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """One model of one answer, in our words. Empty fields mean "the provider does not say", never "no"."""
+
+    id: str
+    """As the provider's API wants it in requests."""
+    name: str = ""
+    kind: Kind = "chat"
+    kind_reason: str = ""
+    """Why it counts as that kind, as a short clause a person can check."""
+    context_length: int | None = None
+    """Tokens, prompt and answer together."""
+    max_output_tokens: int | None = None
+    input_modalities: tuple[str, ...] = ()
+    output_modalities: tuple[str, ...] = ()
+    streaming: bool | None = None
+    tools: bool | None = None
+    vision: bool | None = None
+    reasoning: bool | None = None
+    structured_output: bool | None = None
+    input_per_million: Decimal | None = None
+    """USD per million tokens, as all four prices. Zero means free; empty means not said."""
+    output_per_million: Decimal | None = None
+    cache_read_per_million: Decimal | None = None
+    cache_write_per_million: Decimal | None = None
+    created_at: datetime | None = None
+    deprecated_at: datetime | None = None
+    retires_at: datetime | None = None
+    """When the provider stops serving it, where it says so."""
+    canonical_slug: str = ""
+    """The provider's own link to the model behind this id (OpenRouter)."""
+    hugging_face_id: str = ""
+    private: bool = False
+    """Belongs to the key's owner (a fine-tune): stays in that owner's listings, never in the shared table."""
+    documented: str = ""
+    """Not listed by the provider but named in its documentation, as of this day; empty for listed models."""
+    description: str = ""
+    """Prose, reworded at any time: shown, but no part of the fingerprint."""
+
+    @property
+    def modality(self) -> str:
+        """`text+image->text`, or empty where the provider does not say."""
+        if not (self.input_modalities or self.output_modalities):
+            return ""
+        return "+".join(self.input_modalities) + "->" + "+".join(self.output_modalities)
+
+    @property
+    def capabilities(self) -> list[str]:
+        """Names of the capabilities that the provider says it has."""
+        return [name for name in CAPABILITIES if getattr(self, name)]
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What a provider answered for one key, whole and normalised: models sorted by id, each id once."""
+
+    provider: str
+    models: tuple[ListedModel, ...]
+
+    def chat(self) -> list[ListedModel]:
+        return [model for model in self.models if model.kind == "chat"]
+
+
+def listing_of(provider: str, models: list[ListedModel]) -> Listing:
+    """Sort by id and drop the prose. The ids must be distinct already.
+
+    Raises ValueError for an id that occurs twice: telling which of two to keep is the reader's work.
+    """
+    ordered = sorted(models, key=attrgetter("id"))
+    for one, other in pairwise(ordered):
+        if one.id == other.id:
+            raise ValueError(f"{provider} lists {one.id!r} twice")
+    without_prose = [
+        msgspec.structs.replace(model, description="") if model.description else model for model in ordered
+    ]
+    return Listing(provider, tuple(without_prose))
+
+
+_encoder = msgspec.json.Encoder(decimal_format="string", order="deterministic")
+_decoder = msgspec.json.Decoder(Listing)
+
+
+def canonical_form(listing: Listing) -> bytes:
+    """The listing as bytes: equal for equal listings, unchanged by fields a later version adds."""
+    return FORMAT + _encoder.encode(listing)
+
+
+def fingerprint(form: bytes) -> bytes:
+    """SHA-256 (32 bytes) of a canonical form: the listing's address."""
+    return hashlib.sha256(form).digest()
+
+
+def from_canonical_form(form: bytes) -> Listing:
+    """Read back what `canonical_form` wrote. Raises ValueError for another format or damaged bytes."""
+    if form[:1] != FORMAT:
+        raise ValueError(f"listing format {form[:1]!r} is not known to this version")
+    return _decoder.decode(form[1:])

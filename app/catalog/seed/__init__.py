@@ -1,0 +1,60 @@
+"""The canonical catalog as shipped: facts with their source and date, one model a line.
+
+`canonical.jsonl` is made by `make.py` from three MIT-licensed catalogs (see `NOTICE`). `supplement.jsonl` is kept
+by hand: chat models and routers that providers list and those catalogs lack, and further ids of models they have.
+The first line of each is a header that names its sources with their dates; the rest is sorted by id, so that a
+diff can be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+
+from app.catalog.identity import CanonicalModel
+
+FORMAT = 1
+
+
+class Source(msgspec.Struct, frozen=True):
+    name: str
+    package: str
+    date: str
+    licence: str
+
+
+class Header(msgspec.Struct, frozen=True):
+    format: int
+    sources: dict[str, Source]
+
+
+class Seed(msgspec.Struct, frozen=True):
+    version: str
+    """SHA-256 of the file, hex: another file is another version."""
+    header: Header
+    models: tuple[CanonicalModel, ...]
+
+
+@cache
+def load() -> Seed:
+    """Read the shipped catalog. Raises msgspec.ValidationError if the file is not what the format says."""
+    folder = files(__package__)
+    contents = [folder.joinpath(name).read_bytes() for name in ("canonical.jsonl", "supplement.jsonl")]
+    sources: dict[str, Source] = {}
+    models: dict[str, CanonicalModel] = {}
+    for content in contents:
+        first, _, rest = content.partition(b"\n")
+        sources |= msgspec.json.decode(first, type=Header).sources
+        for model in msgspec.json.Decoder(CanonicalModel).decode_lines(rest):
+            known = models.get(model.id)
+            models[model.id] = _served_too(known, model) if known else model
+    version = hashlib.sha256(b"".join(contents)).hexdigest()
+    return Seed(version, Header(FORMAT, sources), tuple(models[model_id] for model_id in sorted(models)))
+
+
+def _served_too(known: CanonicalModel, more: CanonicalModel) -> CanonicalModel:
+    served = {slug: known.served.get(slug, ()) + more.served.get(slug, ()) for slug in known.served | more.served}
+    return msgspec.structs.replace(known, served=served)

@@ -1,0 +1,1 @@
+"""`flask` commands. `flask --help` is the map."""

@@ -1,0 +1,291 @@
+"""The commands that need the app: users, keys, sync, models, and the processes for many machines."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+import click
+from email_validator import EmailNotValidError, validate_email
+from flask import Flask, current_app, url_for
+from flask.cli import AppGroup, with_appcontext
+
+from app import config, jobs, passwords
+from app.api.shapes import models_json
+from app.cli import syncing
+from app.cli.install import NotReady, set_up
+from app.cli.output import print_json, print_table
+from app.cli.provider_commands import providers_group
+from app.cli.ready import sentences
+from app.extensions import db
+from app.providers import PROVIDERS, addresses
+from app.store import catalog, credentials, models, pages, users
+from app.store.tables import UserRow
+from app.sync.run import utc_now
+from app.vault import Opener, SecretKey, new_private_key
+from app.web import showing
+from app.web.keys import key_complaint, label_complaint
+
+users_group = AppGroup("users", help="Accounts.")
+keys_group = AppGroup("keys", help="API keys. They are read from standard input and never shown.")
+sync_group = AppGroup("sync", help="Syncs.")
+models_group = AppGroup("models", help="What a user's keys can use.")
+vault_group = AppGroup("vault", help="The keys that seal API keys.")
+
+
+def init_app(app: Flask) -> None:
+    for group in (users_group, keys_group, providers_group, sync_group, models_group, vault_group):
+        app.cli.add_command(group)
+    app.cli.add_command(setup_command)
+    app.cli.add_command(work)
+    app.cli.add_command(schedule)
+
+
+def user_of(email: str) -> UserRow:
+    row = users.by_email(email)
+    if row is None:
+        raise click.ClickException(f"There is no account {email}: see `flask users list`.")
+    return row
+
+
+# ------------------------------------------------------------------ users
+
+
+@users_group.command("add")
+@click.argument("email")
+@click.option("--admin", is_flag=True, help="Make it an admin. The first account always is.")
+@sentences
+def users_add(email: str, admin: bool) -> None:
+    """Add an account; the password comes from standard input, or is asked for."""
+    try:
+        validate_email(email, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        raise click.ClickException(f"{email} is not an e-mail address.") from None
+    user = users.create(email, passwords.hash_password(_new_password()), utc_now(), is_admin=admin)
+    if user is None:
+        raise click.ClickException(f"There is an account {email} already.")
+    db.session.commit()
+    click.echo(f"Added {user.email}{' as an admin' if user.is_admin else ''}.")
+
+
+@users_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One object a line.")
+@sentences
+def users_list(as_json: bool) -> None:
+    """List the accounts."""
+    rows = [
+        {
+            "email": user.email,
+            "admin": user.is_admin,
+            "created_at": showing.iso(user.created_at),
+            "last_sign_in_at": showing.iso(user.last_sign_in_at) or None,
+        }
+        for user in users.everyone()
+    ]
+    print_json(rows) if as_json else print_table(rows)
+
+
+@users_group.command("set-password")
+@click.argument("email")
+@sentences
+def users_set_password(email: str) -> None:
+    """Set another password and sign out all sessions of the account."""
+    user = user_of(email)
+    users.set_password(user, passwords.hash_password(_new_password()))
+    db.session.commit()
+    click.echo(f"The password of {user.email} is changed; all its sessions are signed out.")
+
+
+@users_group.command("delete")
+@click.argument("email")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@sentences
+def users_delete(email: str, yes: bool) -> None:
+    """Delete an account with its keys and its history."""
+    user = user_of(email)
+    if not yes:
+        click.confirm(f"Delete {user.email} with all keys and history?", abort=True)
+    users.remove(user)
+    db.session.commit()
+    click.echo(f"Deleted {email}.")
+
+
+@users_group.command("invite")
+@click.argument("email")
+@sentences
+def users_invite(email: str) -> None:
+    """Print the path of a sign-up page for this address, good for a week (with SIGNUP=invite)."""
+    from app.web.accounts import invite_token
+
+    with current_app.test_request_context():
+        click.echo(url_for("accounts.signup", invite=invite_token(email)))
+
+
+# ------------------------------------------------------------------ keys
+
+
+@keys_group.command("add")
+@click.argument("email")
+@click.argument("provider", type=click.Choice(list(PROVIDERS)))
+@click.option("--label", default="", help="Tells several keys of one provider apart.")
+@click.option("--region", default="", help="Region of the provider, where it has several.")
+@click.option("--url", default="", help="Address of your own server, for the providers that need one.")
+@sentences
+def keys_add(email: str, provider: str, label: str, region: str, url: str) -> None:
+    """Seal and store an API key from standard input."""
+    user = user_of(email)
+    if complaint := label_complaint(label):
+        raise click.ClickException(complaint)
+    value = _read_secret("API key")
+    if not value and not PROVIDERS[provider].public:
+        raise click.ClickException("Give the API key on standard input.")
+    if complaint := key_complaint(value) if value else None:
+        raise click.ClickException(complaint)
+    key = SecretKey(value) if value else None
+    try:
+        base_url = addresses.chosen(PROVIDERS[provider], region, url)
+    except addresses.BadAddress as bad:
+        raise click.ClickException(str(bad)) from None
+    row = credentials.providers()[provider]
+    added = credentials.add(user.id, row, label, key, config.sealer(config.current()), utc_now(), base_url)
+    if added is None:
+        raise click.ClickException(f"{email} has a {provider} key labelled “{label}” already: choose another --label.")
+    added.check_asked_at = None  # the next sync checks it
+    db.session.commit()
+    click.echo(f"Stored the {provider} key {added.key_hint or '(none needed)'} as number {added.id}.")
+
+
+@keys_group.command("list")
+@click.argument("email")
+@click.option("--json", "as_json", is_flag=True, help="One object a line.")
+@sentences
+def keys_list(email: str, as_json: bool) -> None:
+    """List a user's keys: never more of them than the last four characters."""
+    rows = [
+        {
+            "id": key.id,
+            "provider": key.provider,
+            "label": key.label,
+            "key": key.hint or None,
+            "active": key.is_active,
+            "state": showing.key_state(key).words,
+            "listed_at": showing.iso(key.listed_at) or None,
+        }
+        for key in pages.keys(user_of(email).id, utc_now())
+    ]
+    print_json(rows) if as_json else print_table(rows)
+
+
+@keys_group.command("remove")
+@click.argument("email")
+@click.argument("key_id", type=int)
+@sentences
+def keys_remove(email: str, key_id: int) -> None:
+    """Remove a key, by the number that `flask keys list` shows."""
+    found = credentials.of_user(user_of(email).id, key_id)
+    if found is None:
+        raise click.ClickException(f"{email} has no key number {key_id}: see `flask keys list {email}`.")
+    credentials.remove(found[0])
+    db.session.commit()
+    click.echo(f"Removed key {key_id}.")
+
+
+# ------------------------------------------------------------------ sync and models
+
+
+@sync_group.command("run")
+@click.argument("email")
+@click.option("--provider", type=click.Choice(list(PROVIDERS)), help="Only this provider's keys.")
+@click.option("--dry-run", is_flag=True, help="Ask and compare, but write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+@sentences
+def sync_run(email: str, provider: str | None, dry_run: bool, as_json: bool) -> None:
+    """Sync a user's keys now and wait; exit code 0 only if no result failed."""
+    user = user_of(email)
+    vault = config.open_vault()
+    run = syncing.preview if dry_run else syncing.perform
+    report = run(user.id, provider, vault, quiet=as_json)
+    if as_json:
+        print_json([report])
+    else:
+        syncing.show(report)
+    sys.exit(1 if any(result["outcome"] in ("failed", "skipped") for result in report["results"]) else 0)
+
+
+@models_group.command("list")
+@click.argument("email")
+@click.option("--provider", type=click.Choice(list(PROVIDERS)), help="Only this provider's models.")
+@click.option("--all", "everything", is_flag=True, help="Also what is no chat model, with the reason.")
+@click.option("--json", "as_json", is_flag=True, help="One object a line.")
+@sentences
+def models_list(email: str, provider: str | None, everything: bool, as_json: bool) -> None:
+    """List the models a user's keys can use, after their last good sync."""
+    keys = pages.models_of(user_of(email).id, provider)
+    rows = credentials.providers()
+    seen: dict[str, dict[str, datetime]] = {}
+    for key in keys:
+        ids = [model.id for model in (*key.models, *key.unlisted)]
+        seen.setdefault(key.provider, {}).update(models.first_seen(rows[key.provider].id, ids))
+    _, index = catalog.index()
+    found = models_json(keys, index, seen, everything=everything)
+    if as_json:
+        print_json(found)
+    else:
+        columns = ("provider", "provider_model_id", "kind", "canonical_id", "context_length", "kind_reason")
+        print_table([{name: model[name] for name in columns[: 6 if everything else 5]} for model in found])
+
+
+# ------------------------------------------------------------------ operation
+
+
+@vault_group.command("new")
+@click.option("--version", default=1, type=click.IntRange(1, 10**6), help="Number of the new vault key.")
+def vault_new(version: int) -> None:
+    """Print a fresh pair of vault keys, for VAULT_PRIVATE_KEYS (workers) and VAULT_PUBLIC_KEY (web)."""
+    private = new_private_key(version)
+    click.echo(f"VAULT_PRIVATE_KEYS={private}")
+    click.echo(f"VAULT_PUBLIC_KEY={Opener(private).public}")
+
+
+@click.command("setup")
+@with_appcontext
+def setup_command() -> None:
+    """Migrate the database to this version and load providers and catalog. `flask up` does it by itself."""
+    try:
+        set_up(current_app._get_current_object())  # type: ignore[attr-defined]
+    except NotReady as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("The database is up to date.")
+
+
+@click.command("work")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
+@with_appcontext
+def work(workers: int) -> None:
+    """Run workers in the foreground: on any machine with the same DATABASE_URL, REDIS_URL and vault keys."""
+    try:
+        vault = config.open_vault()
+    except config.ConfigError as error:
+        raise click.ClickException(str(error)) from None
+    jobs.work(current_app._get_current_object(), vault, workers)  # type: ignore[attr-defined]
+
+
+@click.command("schedule")
+@with_appcontext
+def schedule() -> None:
+    """Run the scheduler in the foreground: one for an installation."""
+    jobs.schedule(current_app._get_current_object())  # type: ignore[attr-defined]
+
+
+def _new_password() -> str:
+    password = _read_secret("Password", twice=True)
+    if complaint := passwords.complaint(password):
+        raise click.ClickException(complaint)
+    return password
+
+
+def _read_secret(what: str, *, twice: bool = False) -> str:
+    """From standard input, or asked for without echo where someone sits before it."""
+    if sys.stdin.isatty():
+        return str(click.prompt(what, hide_input=True, confirmation_prompt=twice)).strip()
+    return sys.stdin.readline().strip()

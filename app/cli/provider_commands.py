@@ -1,0 +1,200 @@
+"""`flask providers …`: the registry, and the tools for whoever adds a provider."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+
+from app import config, jobs
+from app.api.shapes import model_json
+from app.catalog.listing import listing_of
+from app.cli.output import print_json, print_table
+from app.cli.ready import sentences
+from app.extensions import db
+from app.providers import PROVIDERS, answers
+from app.providers.contract import Endpoint, Page, Provider
+from app.providers.drift import drift, scrub
+from app.store import catalog, credentials
+from app.sync import errors
+from app.sync.fetch import read_raw
+from app.sync.prepare import prepare
+from app.sync.run import utc_now
+from app.vault import SecretKey
+from app.web import showing
+
+providers_group = AppGroup("providers", help="The providers that can be synced.")
+_SLUG = click.Choice(list(PROVIDERS))
+_FREQUENCIES = ("realtime", "daily", "weekly", "manual")
+
+
+@providers_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One object a line.")
+@sentences
+def providers_list(as_json: bool) -> None:
+    """List the providers with the state of the server-wide key and the last sync."""
+    rows = credentials.providers()
+    found = [_line(provider, rows[slug]) for slug, provider in PROVIDERS.items() if slug in rows]
+    if as_json:
+        print_json(found)
+    else:
+        names = ("slug", "name", "enabled", "update_frequency", "key_variable", "key", "last_synced")
+        print_table([{name: line[name] for name in names} for line in found])
+
+
+@providers_group.command("sync")
+@sentences
+def providers_sync() -> None:
+    """Make the database follow the provider files; every start does it too. Your own settings stay."""
+    prepare(utc_now())
+    click.echo(f"{len(PROVIDERS)} providers are in the database.")
+
+
+@providers_group.command("set")
+@click.argument("slug", type=_SLUG)
+@click.option("--enable/--disable", default=None, help="Whether its keys are synced.")
+@click.option("--update-frequency", type=click.Choice([*_FREQUENCIES, "default"]), help="How often it should be.")
+@click.option("--base-url", help="Ask at this address instead; `default` for the provider's own.")
+@sentences
+def providers_set(slug: str, enable: bool | None, update_frequency: str | None, base_url: str | None) -> None:
+    """Set what is yours to decide about a provider; it survives updates of the provider files."""
+    row = credentials.providers()[slug]
+    if enable is not None:
+        row.is_active = enable
+    if update_frequency:
+        row.admin_update_frequency = None if update_frequency == "default" else update_frequency
+    if base_url:
+        if base_url != "default" and not base_url.startswith(("http://", "https://")):
+            raise click.ClickException(f"{base_url} is no http:// or https:// address.")
+        row.admin_base_url = None if base_url == "default" else base_url.rstrip("/")
+    db.session.commit()
+    print_json([_line(PROVIDERS[slug], row)])
+
+
+@providers_group.command("read")
+@click.argument("slug", type=_SLUG)
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--json", "as_json", is_flag=True, help="One model a line, as `flask models list --json`.")
+@sentences
+def providers_read(slug: str, file: Any, as_json: bool) -> None:
+    """Read a saved answer (or standard input) and print what the app makes of it. Nothing is stored or asked."""
+    body = file.read()
+    page = _page(PROVIDERS[slug], body)
+    models = {model.id: model for model in reversed(page.models)}
+    listing = listing_of(slug, list(models.values()))
+    _, index = catalog.index()
+    if as_json:
+        print_json(model_json(slug, model, index, None) for model in listing.models)
+    else:
+        print_table(
+            [
+                {"id": model.id, "kind": model.kind, "reason": model.kind_reason, "context": model.context_length}
+                for model in listing.models
+            ]
+        )
+    for remark in page.remarks:
+        click.echo(f"{remark.entry}: {remark.reason}", err=True)
+    for skipped in page.skipped:
+        click.echo(f"skipped {skipped.entry}: {skipped.reason}", err=True)
+    if doubles := len(page.models) - len(models):
+        click.echo(f"{doubles} listed twice", err=True)
+    if page.next:
+        click.echo("there is a next page", err=True)
+
+
+@providers_group.command("record")
+@click.argument("slug", type=_SLUG)
+@click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Folder for the answer.")
+@sentences
+def providers_record(slug: str, to: Path | None) -> None:
+    """Ask live with the key of the environment, save the answer without keys, and tell how its fields drifted."""
+    provider = PROVIDERS[slug]
+    key = config.secret(os.environ, f"{provider.variable}_API_KEY")
+    if not key and not provider.public:
+        raise click.ClickException(f"Set {provider.variable}_API_KEY to a key of {provider.title} first.")
+    folder = to or config.current().instance / "answers" / slug
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier = sorted(path for path in folder.glob("*.json") if not path.name.endswith(".expected.json"))
+    try:
+        with jobs.means() as means:
+            base_url = means.base_urls.get(slug) or provider.base_url or provider.own_url
+            bodies = read_raw(provider, SecretKey(key) if key else None, means.client, base_url)
+    except errors.SyncError as error:
+        raise click.ClickException(str(error)) from None
+    for number, body in enumerate(bodies, 1):
+        clean = scrub(json.loads(body), key)
+        suffix = f"-page-{number}" if len(bodies) > 1 else ""
+        path = folder / f"{datetime.now(UTC):%Y-%m-%d}{suffix}.json"
+        path.write_text(json.dumps(clean, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        click.echo(f"saved {path}")
+    if earlier:
+        _tell_drift(json.loads(earlier[-1].read_text(encoding="utf-8")), json.loads(bodies[0]), earlier[-1])
+
+
+@providers_group.command("drift")
+@click.argument("before", type=click.File("rb"))
+@click.argument("after", type=click.File("rb"))
+def providers_drift(before: Any, after: Any) -> None:
+    """Name the fields that one saved answer has and an earlier one had not, and the reverse."""
+    try:
+        _tell_drift(json.loads(before.read()), json.loads(after.read()), Path(before.name))
+    except ValueError:
+        raise click.ClickException("Give two saved answers as JSON files.") from None
+
+
+def _tell_drift(before: Any, after: Any, name: Path) -> None:
+    appeared, vanished = drift(before, after)
+    for path in appeared:
+        click.echo(f"new field: {path}")
+    for path in vanished:
+        click.echo(f"vanished field: {path}")
+    if not appeared and not vanished:
+        click.echo(f"The fields are those of {name.name}.")
+
+
+def _page(provider: Provider, body: bytes) -> Page:
+    """Read by the first of the provider's endpoints that understands the answer."""
+    failure = ""
+    for endpoint in provider.endpoints:
+        page = _try(endpoint, body)
+        if isinstance(page, Page):
+            return page
+        failure = failure or page
+    click.echo(f"The provider {failure}.", err=True)
+    sys.exit(1)
+
+
+def _try(endpoint: Endpoint, body: bytes) -> Page | str:
+    try:
+        return endpoint.read(body)
+    except answers.BadAnswer as bad:
+        return str(bad)
+
+
+def _line(provider: Provider, row: Any) -> dict[str, Any]:
+    frequency = row.admin_update_frequency or provider.update_frequency
+    variable = f"{provider.variable}_API_KEY"
+    return {
+        "slug": provider.slug,
+        "name": row.name,
+        "enabled": row.is_active,
+        "update_frequency": frequency,
+        "public": provider.public,
+        "key_variable": variable,
+        "key": "found" if config.secret(os.environ, variable) else "not needed" if provider.public else "missing",
+        "base_url": row.admin_base_url or row.base_url,
+        "site_url": row.site_url,
+        "last_synced": showing.iso(row.last_synced_at) or None,
+        "models_api": {
+            **row.models_api,
+            "enabled": row.is_active,
+            "update_frequency": frequency,
+            "last_synced": showing.iso(row.last_synced_at) or None,
+        },
+    }

@@ -1,0 +1,192 @@
+"""`flask up`: everything on this machine, by one command, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+from rich.console import Console
+
+from app import config
+from app.cli import supervisor
+from app.cli.install import NotReady, set_up
+from app.cli.supervisor import Process, Supervisor
+from app.extensions import db
+
+_DEMO_ACCOUNTS = "alice@demo.example, bob@demo.example, carol@demo.example (admin)"
+
+
+class CannotStart(Exception):
+    """Why nothing was started, as one sentence with the remedy."""
+
+
+@click.command("up")
+@click.option("--host", default="127.0.0.1", envvar="HOST", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, envvar="PORT", show_default=True, type=click.IntRange(1, 65_535), help="Port.")
+@click.option(
+    "--workers", default=2, envvar="WORKERS", show_default=True, type=click.IntRange(1, 256), help="Sync workers."
+)
+@click.option(
+    "--web-workers", default=1, envvar="WEB_WORKERS", show_default=True, type=click.IntRange(1, 64), help="Web workers."
+)
+@click.option("--demo", is_flag=True, help="Simulated providers, three accounts and weeks of history, kept apart.")
+def up(host: str, port: int, workers: int, web_workers: int, demo: bool) -> None:
+    """Start everything: database, queue, workers, scheduler and web server. Ctrl-C stops it all."""
+    os.umask(0o077)  # what is made in the instance folder is its owner's alone
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        environ = _demo_environment() if demo else dict(os.environ)
+        _start(environ, host, port, workers, web_workers)
+    except (config.ConfigError, NotReady, CannotStart, supervisor.ProcessFailed) as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(0)  # stopped before everything ran
+
+
+def _start(environ: dict[str, str], host: str, port: int, workers: int, web_workers: int) -> None:
+    production = environ.get("APP_ENV") == "production"
+    instance = config.load(environ).instance
+    if not production:
+        config.make_secrets(environ, instance)
+    settings = config.load(environ)
+    config.require_web_secrets(settings)
+    if config.open_vault(environ).public.partition(":")[2] != settings.vault_public_key.strip().partition(":")[2]:
+        raise CannotStart(
+            "VAULT_PUBLIC_KEY does not belong to VAULT_PRIVATE_KEYS: set the pair `flask vault new` prints."
+        )
+    with _only_one(instance):
+        _refuse_taken(host, port)
+        logs = None if production else instance / "log"
+        with Supervisor(environ, logs) as processes:
+            if settings.embedded_redis:
+                processes.start(supervisor.redis(settings.embedded_redis))
+                processes.wait_for_socket(settings.embedded_redis)
+            demo = _start_demo(environ, settings, processes) if "MODELSYNC_DEMO" in environ else ""
+            processes.start(supervisor.web(host, port, web_workers))  # it loads while the database is made ready
+            _set_up(environ)
+            processes.start(supervisor.workers(workers))
+            processes.start(supervisor.scheduler())
+            processes.wait_for_http(_address(host, port) + "/health")
+            _say(settings, _address(host, port), processes.running, logs, demo)
+            processes.watch()
+
+
+def _set_up(environ: dict[str, str]) -> None:
+    from app import create_app
+
+    app = create_app(config.load(environ))
+    set_up(app)
+    with app.app_context():
+        db.engine.dispose()
+
+
+def _start_demo(environ: dict[str, str], settings: config.Settings, processes: Supervisor) -> str:
+    """Start the simulated providers, and give the accounts their history on the first start."""
+    from app import create_app
+    from app.demo import seed
+
+    port = _free_port()
+    token = secrets.token_urlsafe(24)
+    environ |= {"MODELSYNC_DEMO_URL": f"http://127.0.0.1:{port}", "MODELSYNC_DEMO_TOKEN": token}
+    environ |= seed.base_urls(port)
+    config.keep_demo_places(settings.instance, seed.base_urls(port))
+    processes.start(Process("simulator", [sys.executable, "-m", "app.demo", "--port", str(port)]))
+    processes.wait_for_socket(("127.0.0.1", port))
+    app = create_app(config.load(environ))
+    set_up(app)
+    with app.app_context():
+        seed.seed(config.open_vault(environ), config.sealer(settings))
+        db.session.remove()
+        db.engine.dispose()
+    return f"Demo accounts: {_DEMO_ACCOUNTS}; the password is {seed.PASSWORD}"
+
+
+def _demo_environment() -> dict[str, str]:
+    """An environment that leads nowhere near real data: an instance of its own, embedded everything."""
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "VAULT_", "APP_ENV"))
+    }
+    instance = config.ROOT / (environ.get("MODELSYNC_INSTANCE") or "instance") / "demo"
+    return environ | {"MODELSYNC_INSTANCE": str(instance), "MODELSYNC_DEMO": "1"}
+
+
+@contextlib.contextmanager
+def _only_one(instance: Path) -> Iterator[None]:
+    try:
+        instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (instance / "up.lock").open("a")
+    except OSError as error:
+        raise CannotStart(
+            f"The folder {instance} cannot be written ({error.strerror}): make it writable, "
+            "or name another one in MODELSYNC_INSTANCE."
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotStart(
+                f"Modelsync is running on {instance} already: use that one, stop it, "
+                "or name another folder in MODELSYNC_INSTANCE."
+            ) from None
+        yield
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CannotStart(
+                f"Port {port} of {host} cannot be used ({error.strerror}): stop what uses it, or take another: "
+                f"`flask up --port {port + 1 if port < 65_535 else 8000}`."
+            ) from None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _address(host: str, port: int) -> str:
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104  # compared
+    return f"http://{shown}:{port}"
+
+
+def _say(settings: config.Settings, address: str, running: list[str], logs: Path | None, demo: str) -> None:
+    console = Console(highlight=False)
+    database = "SQLite" if settings.database_url.startswith("sqlite") else "PostgreSQL"
+    queue = "embedded Redis" if settings.embedded_redis else "Redis of REDIS_URL"
+    console.print()
+    console.print(
+        "  [bold]Modelsync is ready[/bold]" + ("  [black on yellow] demo, with simulated providers [/]" if demo else "")
+    )
+    console.print()
+    console.print(f"  Open    [bold]{address}[/bold]")
+    console.print(f"  Runs    {', '.join(running)}")
+    console.print(f"  Data    {database} and {queue}, in {settings.instance}", soft_wrap=True)
+    if logs:
+        console.print(f"  Logs    {logs}", soft_wrap=True)
+    if demo:
+        console.print(f"  Sign in {demo}", soft_wrap=True)
+    console.print("  Stop    Ctrl-C")
+    console.print()
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,351 @@
+"""Settings: read from the environment once, frozen, and loud about what is missing or unsafe.
+
+Secrets come as `NAME`, as `NAME_FILE` (a path), or, outside production, from the git-ignored instance folder
+where `flask up` puts the ones it makes. There is no default secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, cast, get_args
+from urllib.parse import SplitResult, urlsplit
+
+from flask import current_app
+
+from app.providers import PROVIDERS
+from app.vault import Opener, Sealer, VaultError, new_private_key
+
+ROOT = Path(__file__).resolve().parent.parent
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+SHORTEST_SECRET = 32
+_DEMO_PLACES = "demo_places.json"
+_LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes for a socket's path
+
+Signup = Literal["open", "invite", "closed"]
+
+
+class ConfigError(Exception):
+    """A setting is missing, malformed or unsafe. Its text is a sentence that names it."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """Everything a process needs to know. It never holds a private vault key: see `open_vault`."""
+
+    instance: Path
+    database_url: str
+    redis_url: str
+    production: bool = False
+    secret_key: str = ""
+    vault_public_key: str = ""
+    cron_secret: str = ""
+    signup: Signup = "open"
+    base_urls: Mapping[str, str] = field(default_factory=dict)
+    """Provider slug → base URL that takes the place of the provider's own."""
+    trusted_proxies: int = 0
+    secure_cookies: bool = False
+    max_streams: int = 200
+    """Event streams one web process holds; beyond it the page polls."""
+    log_level: str = "INFO"
+    allowed_private_networks: tuple[Network, ...] = ()
+    """Private networks that users' own addresses may lead into, such as a LAN with an Ollama server."""
+    demo_url: str = ""
+    """Where the simulated providers listen; empty outside demo mode."""
+
+    @property
+    def embedded_redis(self) -> Path | None:
+        """Socket of the Redis that `flask up` starts, None where REDIS_URL names another."""
+        return Path(self.redis_url[len("unix://") :]) if self.redis_url == _embedded_url(self.instance) else None
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings. Raises ConfigError with one sentence for the first thing that is wrong.
+
+    A process reads the secrets of its role only: `flask up` starts workers and the scheduler with
+    MODELSYNC_ROLE set, and they hold neither the session secret nor the cron's.
+    """
+    production = _choice(environ, "APP_ENV", ("development", "production"), "development") == "production"
+    signs = _choice(environ, "MODELSYNC_ROLE", ("web", "worker", "scheduler"), "web") == "web"
+    instance = _instance(environ)
+    environ = _as_in_the_demo(environ, instance)
+    settings = Settings(
+        instance=instance,
+        production=production,
+        database_url=_database_url(secret(environ, "DATABASE_URL") or f"sqlite:///{instance}/modelsync.sqlite"),
+        redis_url=_redis_url(secret(environ, "REDIS_URL") or _embedded_url(instance)),
+        secret_key=_kept_secret(environ, "SECRET_KEY", instance, production) if signs else "",
+        vault_public_key=_kept_secret(environ, "VAULT_PUBLIC_KEY", instance, production),
+        cron_secret=secret(environ, "CRON_SECRET") if signs else "",
+        signup=_signup(environ),
+        base_urls=_base_urls(environ),
+        trusted_proxies=_whole(environ, "TRUSTED_PROXIES", 0, 0, 10),
+        secure_cookies=_flag(environ, "SECURE_COOKIES", production),
+        max_streams=_whole(environ, "MAX_STREAMS", 200, 0, 100_000),
+        log_level=_choice(environ, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+        allowed_private_networks=_networks(environ),
+        demo_url=environ.get("MODELSYNC_DEMO_URL", ""),
+    )
+    _refuse_weak(settings)
+    return settings
+
+
+def open_vault(environ: Mapping[str, str] = os.environ) -> Opener:
+    """The private vault keys, for workers and the command line; the web process never calls this.
+
+    Raises ConfigError if they are missing or malformed, or if the public key in use is not theirs.
+    """
+    production = environ.get("APP_ENV") == "production"
+    instance = _instance(environ)
+    written = _kept_secret(environ, "VAULT_PRIVATE_KEYS", instance, production)
+    if not written:
+        raise ConfigError(_missing("VAULT_PRIVATE_KEYS"))
+    try:
+        return Opener(written)
+    except VaultError as error:
+        raise ConfigError(str(error)) from None
+
+
+def sealer(settings: Settings) -> Sealer:
+    """What the web process seals with. Raises ConfigError if VAULT_PUBLIC_KEY is missing or malformed."""
+    if not settings.vault_public_key:
+        raise ConfigError(_missing("VAULT_PUBLIC_KEY"))
+    try:
+        return Sealer(settings.vault_public_key)
+    except VaultError as error:
+        raise ConfigError(str(error)) from None
+
+
+def require_web_secrets(settings: Settings) -> None:
+    """Raises ConfigError unless the web process has what it needs."""
+    if not settings.secret_key:
+        raise ConfigError(_missing("SECRET_KEY"))
+    sealer(settings)
+
+
+def make_secrets(environ: Mapping[str, str], instance: Path) -> list[str]:
+    """Generate what the environment does not give into the instance folder (0700, files 0600).
+
+    Never in production. Returns the names of what was made. Raises ConfigError if the folder cannot be written.
+    """
+    made = []
+    try:
+        instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+        instance.chmod(0o700)
+        if not _kept_secret(environ, "SECRET_KEY", instance, production=False):
+            _keep(instance, "SECRET_KEY", secrets.token_urlsafe(48))
+            made.append("SECRET_KEY")
+        if not secret(environ, "VAULT_PUBLIC_KEY"):
+            private = _kept_secret(environ, "VAULT_PRIVATE_KEYS", instance, production=False)
+            if not private:
+                private = new_private_key()
+                _keep(instance, "VAULT_PRIVATE_KEYS", private)
+                made.append("VAULT_PRIVATE_KEYS")
+            _keep(instance, "VAULT_PUBLIC_KEY", Opener(private).public)
+    except OSError as error:
+        raise ConfigError(
+            f"The folder {instance} cannot be written ({error.strerror}): "
+            "make it writable or name another one in MODELSYNC_INSTANCE."
+        ) from None
+    except VaultError as error:
+        raise ConfigError(str(error)) from None
+    return made
+
+
+def secret(environ: Mapping[str, str], name: str) -> str:
+    """`NAME`, or the content of the file that `NAME_FILE` names. Raises ConfigError if it cannot be read."""
+    if environ.get(name):
+        return environ[name].strip()
+    path = environ.get(f"{name}_FILE")
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"{name}_FILE names {path}, which cannot be read.") from None
+
+
+def secret_file(instance: Path, name: str) -> Path:
+    return instance / name.lower()
+
+
+def keep_demo_places(instance: Path, base_urls: Mapping[str, str]) -> None:
+    """Note where a demo's simulated providers are, so that no command of the shell asks the real ones."""
+    _keep(instance, _DEMO_PLACES, json.dumps(dict(base_urls)))
+
+
+def _as_in_the_demo(environ: Mapping[str, str], instance: Path) -> Mapping[str, str]:
+    path = secret_file(instance, _DEMO_PLACES)
+    return {**environ, **json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else environ
+
+
+def _instance(environ: Mapping[str, str]) -> Path:
+    """The instance folder; a relative one is meant from the project's folder, wherever a command is typed."""
+    return (ROOT / (environ.get("MODELSYNC_INSTANCE") or "instance")).resolve()
+
+
+def _kept_secret(environ: Mapping[str, str], name: str, instance: Path, production: bool) -> str:
+    if given := secret(environ, name):
+        return given
+    path = secret_file(instance, name)
+    if production or not path.is_file():
+        return ""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        raise ConfigError(f"{path} cannot be read: run as the user who owns it.") from None
+
+
+def _keep(instance: Path, name: str, value: str) -> None:
+    path = secret_file(instance, name)
+    with tempfile.NamedTemporaryFile("w", dir=instance, delete=False) as file:  # made with mode 0600
+        file.write(value + "\n")
+    os.replace(file.name, path)
+
+
+def _refuse_weak(settings: Settings) -> None:
+    for name, value in (("SECRET_KEY", settings.secret_key), ("CRON_SECRET", settings.cron_secret)):
+        if value and len(value) < SHORTEST_SECRET:
+            raise ConfigError(
+                f"{name} is too short: give it at least {SHORTEST_SECRET} random characters, "
+                "for instance from `openssl rand -hex 32`."
+            )
+    if settings.vault_public_key:
+        sealer(settings)
+
+
+def _missing(name: str) -> str:
+    pair = " (`flask vault new` prints the pair of vault keys)" if name.startswith("VAULT") else ""
+    return f"{name} is not set: set it or {name}_FILE{pair}; outside production `flask up` makes it."
+
+
+def _database_url(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise ConfigError("DATABASE_URL is no address: use postgresql://user:password@host/name or sqlite:///path.")
+    if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+        return f"postgresql+psycopg://{rest}"
+    if scheme == "sqlite":
+        return url
+    raise ConfigError(f"DATABASE_URL begins with {scheme}://, but only postgresql:// and sqlite:/// are supported.")
+
+
+def _redis_url(url: str) -> str:
+    parts = _parts(url)
+    if parts is None or parts.scheme not in ("redis", "rediss", "unix"):
+        raise ConfigError("REDIS_URL must begin with redis://, rediss:// or unix://.")
+    return url
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of an address, None if it or its port cannot be read."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def _embedded_url(instance: Path) -> str:
+    socket = instance / "redis.sock"
+    if len(str(socket)) > _LONGEST_SOCKET_PATH:
+        # Deep folders do not fit into a socket's address; the name keeps instances apart.
+        name = hashlib.sha256(str(instance).encode()).hexdigest()[:16]
+        socket = Path(tempfile.gettempdir()) / f"modelsync-{os.getuid()}-{name}" / "redis.sock"
+    return f"unix://{socket}"
+
+
+def _limits_url(redis_url: str) -> str:
+    return redis_url.replace("unix://", "redis+unix://", 1)
+
+
+def _base_urls(environ: Mapping[str, str]) -> dict[str, str]:
+    urls = {}
+    # The last is where a service account's key is exchanged for a token.
+    named = {slug: f"{provider.variable}_BASE_URL" for slug, provider in PROVIDERS.items()}
+    for slug, name in {**named, "google-oauth": "GOOGLE_OAUTH_BASE_URL"}.items():
+        if url := environ.get(name, "").strip():
+            parts = _parts(url)
+            if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ConfigError(f"{name} must be an http:// or https:// address.")
+            if "@" in parts.netloc or parts.query or parts.fragment:
+                raise ConfigError(f"{name} must be an address without a user name, a query or a fragment.")
+            urls[slug] = url.rstrip("/")
+    return urls
+
+
+def _networks(environ: Mapping[str, str]) -> tuple[Network, ...]:
+    value = environ.get("ALLOWED_PRIVATE_NETWORKS", "")
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise ConfigError(
+            f"ALLOWED_PRIVATE_NETWORKS is {value!r}: use networks with commas between, such as 192.168.1.0/24."
+        ) from None
+
+
+def _signup(environ: Mapping[str, str]) -> Signup:
+    return cast("Signup", _choice(environ, "SIGNUP", get_args(Signup), "open"))
+
+
+def _choice(environ: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = environ.get(name) or default
+    if value not in allowed:
+        raise ConfigError(f"{name} is {value!r}: use {', '.join(allowed[:-1])} or {allowed[-1]}.")
+    return value
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    value = environ.get(name) or str(default)
+    if not (value.isascii() and value.isdigit() and len(value) <= 9) or not least <= int(value) <= most:
+        raise ConfigError(f"{name} is {value!r}: use a whole number from {least} to {most}.")
+    return int(value)
+
+
+def _flag(environ: Mapping[str, str], name: str, default: bool) -> bool:
+    value = (environ.get(name) or str(default)).lower()
+    if value not in ("true", "false", "1", "0"):
+        raise ConfigError(f"{name} is {value!r}: use true or false.")
+    return value in ("true", "1")
+
+
+def flask_config(settings: Settings) -> dict[str, object]:
+    """The settings in the names of Flask and its extensions."""
+    return {
+        "SETTINGS": settings,
+        "SECRET_KEY": settings.secret_key or None,
+        "SQLALCHEMY_DATABASE_URI": settings.database_url,
+        # Parameters may hold what a person typed: an error's text, and so the log, goes without them.
+        "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True, "pool_pre_ping": True},
+        "SESSION_COOKIE_NAME": "__Host-session" if settings.secure_cookies else "session",
+        "SESSION_COOKIE_SECURE": settings.secure_cookies,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "REMEMBER_COOKIE_DURATION": timedelta(days=0),
+        "PERMANENT_SESSION_LIFETIME": timedelta(days=30),
+        "MAX_CONTENT_LENGTH": 1024 * 1024,
+        "MAX_FORM_MEMORY_SIZE": 256 * 1024,
+        "WTF_CSRF_TIME_LIMIT": None,
+        "RATELIMIT_STORAGE_URI": _limits_url(settings.redis_url),
+        "RATELIMIT_STORAGE_OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.7},
+        "RATELIMIT_IN_MEMORY_FALLBACK_ENABLED": True,
+        "RATELIMIT_KEY_PREFIX": "modelsync",
+        "SEND_FILE_MAX_AGE_DEFAULT": timedelta(hours=1),
+    }
+
+
+def current() -> Settings:
+    """The settings of the app that is running."""
+    settings = current_app.config["SETTINGS"]
+    if not isinstance(settings, Settings):
+        raise TypeError("the app was made without settings")
+    return settings

@@ -1,0 +1,159 @@
+"""Three accounts with keys and five weeks of history, made by really running syncs against a simulator.
+
+The clock is simulated too: each run happens on its day, and ends some seconds after it began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from app import passwords
+from app.demo.listings import TODAY
+from app.demo.simulator import Simulator, addresses
+from app.extensions import db
+from app.providers import PROVIDERS
+from app.store import credentials, runs, users
+from app.store.tables import UserRow
+from app.sync.fetch import new_client
+from app.sync.run import Means, perform
+from app.vault import Opener, Sealer, SecretKey
+
+PASSWORD = "modelsync-demo"  # noqa: S105  # shown on the login page of a demo
+ALICE, BOB, CAROL = "alice@demo.example", "bob@demo.example", "carol@demo.example"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    provider: str
+    value: str | None
+    """None where the list is read without a key."""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A sync in the past: who, on which day of the history, why, and what was wrong with whom."""
+
+    email: str
+    day: int
+    hour: int
+    trigger: str
+    faults: Mapping[str, str] = field(default_factory=dict)
+    only: str | None = None
+    """The one provider that was synced; None for all."""
+
+
+KEYS: dict[str, tuple[Key, ...]] = {
+    ALICE: (
+        Key("openai", "sk-demo-alice-personal-4b7e19d25f3f9c", "personal"),
+        Key("openai", "sk-demo-alice-work-90c2aa61d4e871b2", "work"),
+        Key("anthropic", "demo-anthropic-alice-61f0c3b98d27"),
+        Key("google", "demo-google-alice-7d31e04bb2c85f64"),
+        Key("groq", "gsk_demo_alice_58a4c19e7fd0b362"),
+        Key("openrouter", None),
+    ),
+    BOB: (
+        Key("openai", "sk-demo-bob-2c95fe6107ab83d4", "team"),
+        Key("google", "demo-google-bob-e8172c40d9ba5f36"),
+        Key("groq", "gsk_demo_bob_revoked_17bc80e24f95"),
+    ),
+    CAROL: (
+        Key("anthropic", "demo-anthropic-carol-b4a75c02ef61"),
+        Key("openrouter", "demo-openrouter-carol-03e9d7c8125bfa46", "shared"),
+    ),
+}
+
+HISTORY: tuple[Step, ...] = (
+    Step(ALICE, 0, 9, "manual"),
+    Step(BOB, 0, 14, "manual"),
+    Step(ALICE, 1, 8, "sign-in"),
+    Step(BOB, 1, 10, "manual", only="groq"),
+    Step(CAROL, 2, 16, "manual"),
+    Step(ALICE, 5, 9, "manual"),
+    Step(ALICE, 9, 7, "cron", {"groq": "error_500"}),
+    Step(CAROL, 9, 7, "cron"),
+    Step(ALICE, 9, 11, "manual", only="groq"),
+    Step(ALICE, 13, 18, "api", {"anthropic": "rate_limited"}),
+    Step(ALICE, 16, 7, "cron", {"google": "repeated_cursor"}),
+    Step(CAROL, 16, 7, "cron", {"openrouter": "maintenance"}),
+    Step(ALICE, 18, 12, "sign-in"),
+    Step(ALICE, 23, 7, "cron", {"openai": "shrunk"}),
+    Step(CAROL, 23, 7, "cron"),
+    Step(ALICE, 23, 9, "manual"),
+    Step(CAROL, 29, 15, "cli", {"anthropic": "html"}),
+    Step(ALICE, 30, 7, "cron", {"openrouter": "one_bad_model"}),
+    Step(CAROL, 30, 7, "cron"),
+    Step(ALICE, TODAY - 1, 8, "manual"),
+)
+"""In the order of time. Bob's last sync is over thirty days old, so he is shown that one is recommended."""
+
+SEEN_UNTIL_DAY = {ALICE: 24, BOB: 2, CAROL: TODAY}
+"""Up to which day each of them has looked at the changes: Alice has some before her."""
+
+
+def seed(vault: Opener, sealer: Sealer, now: datetime | None = None) -> bool:
+    """Make the accounts, keys and history; False if there are demo accounts already.
+
+    To be called in an app context, on an installed database: migrated, with its providers and catalog. Commits.
+    """
+    now = now or datetime.now(UTC)
+    if any(users.by_email(email) for email in KEYS):
+        return False
+    start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=TODAY)
+    people = _accounts(start, sealer)
+    with Simulator() as simulator, new_client() as client:
+        means = Means(vault, client, simulator.base_urls)
+        for step in HISTORY:
+            _perform(step, people[step.email], start, simulator, means)
+    for email, day in SEEN_UNTIL_DAY.items():
+        users.see_changes(people[email].id, start + timedelta(days=day))
+    db.session.commit()
+    return True
+
+
+def base_urls(port: int) -> dict[str, str]:
+    """The environment variables that lead the app to a simulator on this port."""
+    return {f"{PROVIDERS[slug].variable}_BASE_URL": url for slug, url in addresses(port).items()}
+
+
+def _accounts(start: datetime, sealer: Sealer) -> dict[str, UserRow]:
+    providers = credentials.providers()
+    password_hash = passwords.hash_password(PASSWORD)
+    people = {}
+    for email in (CAROL, ALICE, BOB):  # the first account of an installation is an admin
+        user = users.create(email, password_hash, start, is_admin=email == CAROL)
+        if user is None:
+            raise RuntimeError(f"{email} was made by another process at this moment")
+        user.is_admin = email == CAROL
+        user.sync_on_sign_in = email != BOB  # so that his recommendation stays to be seen
+        for key in KEYS[email]:
+            secret = SecretKey(key.value) if key.value else None
+            credentials.add(user.id, providers[key.provider], key.label, secret, sealer, start)
+        people[email] = user
+    db.session.commit()
+    return people
+
+
+def _perform(step: Step, user: UserRow, start: datetime, simulator: Simulator, means: Means) -> None:
+    simulator.show_day(step.day)
+    simulator.clear_fault()
+    for slug, fault in step.faults.items():
+        simulator.set_fault(slug, fault)
+    clock = _Clock(start + timedelta(days=step.day, hours=step.hour))
+    started = runs.start(user.id, step.trigger, clock(), provider=step.only)
+    db.session.commit()
+    if started:
+        perform(started.run.id, replace(means, now=clock))
+
+
+class _Clock:
+    """Goes on by 170 ms whenever it is looked at, so that results end one after the other."""
+
+    def __init__(self, start: datetime) -> None:
+        self._now = start
+
+    def __call__(self) -> datetime:
+        self._now += timedelta(milliseconds=170)
+        return self._now

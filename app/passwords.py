@@ -1,0 +1,35 @@
+"""Hash and verify passwords with argon2id, in argon2-cffi's own recommended parameters (RFC 9106, low memory)."""
+
+from __future__ import annotations
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.profiles import RFC_9106_LOW_MEMORY
+
+SHORTEST, LONGEST = 10, 256
+
+_hasher = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
+# Verified where there is no account, so that an unknown address takes as long as a wrong password.
+_NOBODY = _hasher.hash("nobody signs in with this")
+
+
+def hash_password(password: str) -> str:
+    return _hasher.hash(password)
+
+
+def is_right(password_hash: str | None, password: str) -> bool:
+    """Whether `password` fits; None stands for an account that does not exist and never fits."""
+    try:
+        _hasher.verify(password_hash or _NOBODY, password)
+    except (VerificationError, InvalidHashError):
+        return False
+    return password_hash is not None
+
+
+def complaint(password: str) -> str | None:
+    """What is wrong with a new password, as a sentence; None if nothing is."""
+    if len(password) < SHORTEST:
+        return f"Choose a password of at least {SHORTEST} characters."
+    if len(password) > LONGEST:
+        return f"Choose a password of at most {LONGEST} characters."
+    return None

@@ -1,0 +1,47 @@
+"""Where a key is to be asked, when its owner chooses: a region of the provider, or a server of their own."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from app.providers.contract import Provider
+
+LONGEST = 500
+
+
+class BadAddress(Exception):
+    """A region or an address cannot be used. Its text is a sentence with what to do."""
+
+
+def chosen(provider: Provider, region: str = "", url: str = "") -> str | None:
+    """The base URL to keep with a key; None for the provider's own. Raises BadAddress."""
+    if provider.own_url:
+        return _own(provider, url.strip())
+    if url.strip():
+        raise BadAddress(f"{provider.title} has an address of its own; only servers of yours take one.")
+    if not region:
+        return None
+    if region not in provider.regions:
+        known = ", ".join(provider.regions) or "none"
+        raise BadAddress(f"{provider.title} has no region {region!r}: choose among {known}.")
+    return provider.regions[region]
+
+
+def region_of(provider: Provider, base_url: str | None) -> str:
+    """The name of the region that `base_url` is of; empty for none."""
+    return next((name for name, url in provider.regions.items() if url == base_url), "")
+
+
+def _own(provider: Provider, url: str) -> str:
+    if not url:
+        raise BadAddress(f"Give the address of your server, such as {provider.own_url}.")
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or len(url) > LONGEST or not url.isprintable() or " " in url:
+        raise BadAddress(f"That is no http:// or https:// address: write it like {provider.own_url}.")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise BadAddress("Leave user name, query and fragment out of the address; a key has a field of its own.")
+    return url.rstrip("/")

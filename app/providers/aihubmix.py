@@ -1,0 +1,100 @@
+"""AIHubMix, an aggregator. Its rich list is public; the OpenAI-like one beside it has ids only.
+
+`types`, `features` and `input_modalities` are texts with commas, a full-width one now and then, and often empty
+(July 2026: two in five `types`, where the id has to tell). "image_generation,llm" is an image model and
+"llm,search" a chat model. A limit of 0 means unknown. Prices are in USD per million tokens; a model is free where
+all of them are 0, one 0 beside others is not said, and 2 with 0 or 2 stands in for a price by piece (every video
+model) or by what is routed to ("auto"): left out.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from app.catalog.kind import Decision, kind_of
+from app.catalog.listing import Kind, ListedModel
+from app.providers.answers import Entry, document, entries, identifier, page, per_million, section, text, whole
+from app.providers.contract import Page, Provider, Request, bearer
+
+_TYPES: dict[str, Kind] = {  # the first that fits decides
+    "embedding": "embedding",
+    "rerank": "rerank",
+    "image_generation": "image",
+    "video": "video",
+    "tts": "audio",
+    "stt": "transcription",
+    "llm": "chat",
+    "ocr": "ocr",
+    "search": "other",
+}
+_PRICES = ("input", "output", "cache_read", "cache_write")
+
+
+def ask(_cursor: str | None) -> Request:
+    return Request("/api/v1/models")
+
+
+def read(body: bytes) -> Page:
+    return page(entries(document(body), "data"), _read_one)
+
+
+def _read_one(entry: Entry) -> ListedModel:
+    model_id = identifier(entry, "model_id")
+    features, inputs = set(_listed(entry, "features")), _listed(entry, "input_modalities")
+    pricing = _pricing(entry)
+    kind, reason = _kind(model_id, _listed(entry, "types"))
+    return ListedModel(
+        id=model_id,
+        name=text(entry, "model_name"),
+        description=text(entry, "desc"),
+        kind=kind,
+        kind_reason=reason,
+        context_length=whole(entry, "context_length"),
+        max_output_tokens=whole(entry, "max_output"),
+        input_modalities=inputs,
+        vision="image" in inputs if inputs else None,
+        tools=bool(features & {"tools", "tool", "function_calling"}) if features else None,
+        reasoning="thinking" in features if features else None,
+        structured_output="structured_outputs" in features if features else None,
+        input_per_million=pricing.get("input"),
+        output_per_million=pricing.get("output"),
+        cache_read_per_million=pricing.get("cache_read"),
+        cache_write_per_million=pricing.get("cache_write"),
+    )
+
+
+def _listed(entry: Entry, key: str) -> tuple[str, ...]:
+    words = (word.strip() for word in text(entry, key).replace("，", ",").split(","))
+    return tuple(sorted({word for word in words if word}))
+
+
+def _pricing(entry: Entry) -> dict[str, Decimal]:
+    listed = section(entry, "pricing")
+    read = {name: price for name in _PRICES if (price := per_million(listed, name)) is not None}
+    if read.get("input") == 2 and read.get("output") in (0, 2):
+        return {}
+    return {name: price for name, price in read.items() if price} or read
+
+
+def _kind(model_id: str, types: tuple[str, ...]) -> Decision:
+    for word, kind in _TYPES.items():
+        if word in types:
+            return kind_of(model_id, declared=kind, because=f"{word} is among its types")
+    return kind_of(model_id)
+
+
+PROVIDER = Provider(
+    slug="aihubmix",
+    title="AIHubMix",
+    site="https://aihubmix.com",
+    keys_url="https://aihubmix.com/token",
+    key_hint="sk-…",
+    base_url="https://aihubmix.com",
+    ask=ask,
+    sign=bearer,
+    read=read,
+    colour="#0e7490",
+    description="Hundreds of models of many providers behind one key.",
+    public=True,
+    update_frequency="realtime",
+)

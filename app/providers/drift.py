@@ -1,0 +1,63 @@
+"""Which fields a provider's answer has, and how they differ from an earlier answer's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_SECRET = re.compile(r"^(sk|gsk|pplx|xai|key|hf|r8|nvapi|AIza)[-_A-Za-z0-9]{12,}$|^ey[A-Za-z0-9_-]{20,}\.")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[a-z]{2,}", re.IGNORECASE)
+_PERSONAL = frozenset(
+    {"account", "account_id", "created_by", "email", "organization", "organization_id", "org_id", "owner", "project"}
+    | {"project_id", "request_id", "team", "team_id", "user", "user_id"}
+)
+REMOVED = "REMOVED"
+
+
+def paths(document: Any, prefix: str = "") -> set[str]:
+    """Every field as a path: `data[].pricing.prompt`. What an array holds is one path, whatever its length."""
+    return set(_paths(document, prefix))
+
+
+def drift(before: Any, after: Any) -> tuple[list[str], list[str]]:
+    """The fields that appeared and the fields that vanished, sorted."""
+    old, new = paths(before), paths(after)
+    return sorted(new - old), sorted(old - new)
+
+
+def scrub(document: Any, *secrets: str) -> Any:
+    """A copy without keys and personal identifiers: whose account it was must not be told by a saved answer."""
+    if isinstance(document, dict):
+        return {
+            key: REMOVED if key.lower() in _PERSONAL and isinstance(value, str | int) else scrub(value, *secrets)
+            for key, value in document.items()
+        }
+    if isinstance(document, list):
+        return [scrub(value, *secrets) for value in document if not _is_personal_model(value)]
+    if isinstance(document, str):
+        return _clean(document, secrets)
+    return document
+
+
+def _paths(document: Any, prefix: str) -> Iterator[str]:
+    if isinstance(document, dict):
+        for key, value in document.items():
+            path = f"{prefix}.{key}" if prefix else str(key)
+            yield path
+            yield from _paths(value, path)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _paths(value, f"{prefix}[]")
+
+
+def _is_personal_model(value: Any) -> bool:
+    # A fine-tune's id names its owner's organisation and purpose.
+    return isinstance(value, dict) and isinstance(value.get("id"), str) and value["id"].startswith("ft:")
+
+
+def _clean(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, REMOVED)
+    return REMOVED if _SECRET.search(text) else _EMAIL.sub(REMOVED, text)

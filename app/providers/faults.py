@@ -1,0 +1,62 @@
+"""What a provider's error answer means: by its words first, by its status second.
+
+The words come from recorded error bodies and the providers' documentation (2026-08); only their meaning
+leaves this file, since an error body may repeat the key.
+"""
+
+from __future__ import annotations
+
+import re
+
+from app.providers.contract import Fault
+
+_WORDS: tuple[tuple[Fault, re.Pattern[str]], ...] = (
+    (
+        "key_revoked",
+        re.compile(r"revoked|deactivated|has been disabled|key (is |has )?(been )?(disabled|expired)"),
+    ),
+    (
+        "key_rejected",
+        re.compile(
+            r"api_key_invalid|invalid_api_key|invalid x-api-key|api key not valid|api key (is )?invalid"
+            r"|incorrect api key|invalid api (key|token)|wrong api key|authentication_error|no auth credentials"
+            r"|user not found|invalid (bearer )?token"
+        ),
+    ),
+    (
+        "quota_exhausted",
+        re.compile(r"insufficient_quota|exceeded your current quota|insufficient (credit|balance|fund)"),
+    ),
+    # Before the next: OpenAI and Groq end "rate limit reached" with the way to their billing page.
+    ("rate_limited", re.compile(r"rate_limit|rate limit (is )?(reached|exceeded)")),
+    ("quota_exhausted", re.compile(r"billing|payment")),
+    (
+        "region_blocked",
+        re.compile(r"unsupported_country|country, region|location is not supported|not available in your"),
+    ),
+    ("maintenance", re.compile(r"maintenance")),
+)
+_STATUS: dict[int, Fault] = {
+    401: "key_rejected",
+    402: "quota_exhausted",
+    403: "no_access",
+    429: "rate_limited",
+    451: "region_blocked",
+}
+_LOOK_AT = 8_192
+
+
+def fault_of(status: int, body: bytes) -> Fault:
+    """The meaning of an answer with an HTTP status of 400 or above."""
+    said = body[:_LOOK_AT].decode("utf-8", "replace").lower()
+    for fault, pattern in _WORDS:
+        if _fits(fault, status) and pattern.search(said):
+            return fault
+    if status in _STATUS:
+        return _STATUS[status]
+    return "unavailable" if status >= 500 or status in (408, 425) else "refused"
+
+
+def _fits(fault: Fault, status: int) -> bool:
+    # A 503 page that mentions billing says nothing about the key.
+    return status >= 500 if fault == "maintenance" else status < 500

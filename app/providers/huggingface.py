@@ -1,0 +1,94 @@
+"""Hugging Face's inference router: open models for chat, each served by several providers.
+
+A model is what the router can reach, since a request may name the provider (`org/model:provider`): the largest context
+of its providers, and a capability that one of them has. Prices, in USD per million tokens, are told only where all
+providers say the same; 0 counts only with `is_free`. A provider in error comes back the next minute and stays counted,
+one in staging is not. Latency and throughput change with every call and are left out. From the documentation and
+entries of 2026-07.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from app.catalog.kind import Decision, kind_of
+from app.catalog.listing import ListedModel
+from app.providers import openai_shape
+from app.providers.answers import (
+    Entry,
+    document,
+    entries,
+    flag,
+    identifier,
+    moment,
+    page,
+    per_million,
+    section,
+    text,
+    whole,
+    words,
+)
+from app.providers.contract import Page, Provider, bearer
+
+Prices = tuple[Decimal | None, Decimal | None]
+
+
+def read(body: bytes) -> Page:
+    return page(entries(document(body), "data"), _read_one)
+
+
+def _read_one(entry: Entry) -> ListedModel:
+    model_id = identifier(entry)
+    architecture, listed = section(entry, "architecture"), entry.get("providers")
+    inputs, outputs = words(architecture, "input_modalities"), words(architecture, "output_modalities")
+    serving = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    serving = [one for one in serving if text(one, "status") != "staging"]
+    kind, reason = kind_of(model_id, declared="chat", because="the router lists chat models only", outputs=outputs)
+    if isinstance(listed, list) and not serving:
+        kind, reason = Decision("other", "no provider of the router serves it")
+    said = {_prices(one) for one in serving}
+    price_in, price_out = said.pop() if len(said) == 1 else (None, None)
+    return ListedModel(
+        id=model_id,
+        kind=kind,
+        kind_reason=reason,
+        context_length=max((length for one in serving if (length := whole(one, "context_length"))), default=None),
+        input_modalities=tuple(sorted(inputs)),
+        output_modalities=tuple(sorted(outputs)),
+        tools=_of_any(serving, "supports_tools"),
+        vision="image" in inputs if inputs else None,
+        structured_output=_of_any(serving, "supports_structured_output"),
+        input_per_million=price_in,
+        output_per_million=price_out,
+        created_at=moment(entry, "created"),
+        hugging_face_id=model_id,
+    )
+
+
+def _prices(serving: Entry) -> Prices:
+    pricing = section(serving, "pricing")
+    prices = per_million(pricing, "input"), per_million(pricing, "output")
+    return prices if any(prices) or flag(serving, "is_free") else (None, None)
+
+
+def _of_any(serving: Sequence[Entry], key: str) -> bool | None:
+    said = {flag(one, key) for one in serving}
+    return True if True in said else False if False in said else None
+
+
+PROVIDER = Provider(
+    slug="huggingface",
+    title="Hugging Face",
+    site="https://huggingface.co",
+    keys_url="https://huggingface.co/settings/tokens",
+    key_hint="hf_…",
+    base_url="https://router.huggingface.co/v1",
+    ask=openai_shape.ask,
+    sign=bearer,
+    read=read,
+    colour="#b45309",
+    description="Open models by way of many inference providers.",
+    public=True,
+    update_frequency="realtime",
+)

@@ -1,0 +1,83 @@
+"""Together. The answer is an array without an envelope; `type` says what a model is.
+
+Prices are numbers in USD per million tokens. All zero means "free", "by the hour" or "unknown" alike, so it counts as
+free only where the id ends in "free"; speech, image and video models have prices of other units there (characters,
+pixels, minutes) which are left out. Since March 2026 the list has models without type, context and price (163 of 271),
+among them some that had all three while they were serverless: they run on dedicated endpoints only. `running` is
+always false, `created` often 0.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from app.catalog.kind import Decision, kind_of
+from app.catalog.listing import Kind, ListedModel
+from app.providers import openai_shape
+from app.providers.answers import Entry, document, entries, identifier, moment, page, per_million, section, text, whole
+from app.providers.contract import Page, Provider, bearer
+
+_KINDS: dict[str, Kind] = {
+    "chat": "chat",
+    "language": "completion",
+    "code": "completion",
+    "image": "image",
+    "video": "video",
+    "audio": "audio",
+    "transcribe": "transcription",
+    "embedding": "embedding",
+    "rerank": "rerank",
+    "moderation": "moderation",
+}
+_NOT_BY_TOKEN = ("image", "video", "audio", "transcription")
+
+
+def read(body: bytes) -> Page:
+    return page(entries(document(body), None), _read_one)
+
+
+def _read_one(entry: Entry) -> ListedModel:
+    model_id = identifier(entry)
+    pricing = section(entry, "pricing")
+    context = whole(entry, "context_length")
+    prices = per_million(pricing, "input"), per_million(pricing, "output"), per_million(pricing, "cached_input")
+    if not any(prices):
+        prices = (Decimal(0), Decimal(0), None) if model_id.lower().endswith("free") else (None, None, None)
+    kind, reason = _kind(model_id, text(entry, "type"), bool(context or any(prices)))
+    price_in, price_out, price_cached = (None, None, None) if kind in _NOT_BY_TOKEN else prices
+    return ListedModel(
+        id=model_id,
+        name=text(entry, "display_name"),
+        kind=kind,
+        kind_reason=reason,
+        context_length=context,
+        max_output_tokens=whole(section(entry, "config"), "max_output_length"),
+        input_per_million=price_in,
+        output_per_million=price_out,
+        cache_read_per_million=price_cached or None,
+        created_at=moment(entry, "created"),
+    )
+
+
+def _kind(model_id: str, declared: str, served: bool) -> Decision:
+    if kind := _KINDS.get(declared):
+        return kind_of(model_id, declared=kind, because=f"its type is {declared}")
+    by_id = kind_of(model_id)
+    if by_id.kind == "chat" and not (declared or served):
+        return Decision("other", "it has no type, context or price, as models without a serverless endpoint")
+    return by_id
+
+
+PROVIDER = Provider(
+    slug="together",
+    title="Together",
+    site="https://www.together.ai",
+    keys_url="https://api.together.ai/settings/api-keys",
+    key_hint="tgp_v1_… or 64 letters and digits",
+    base_url="https://api.together.xyz/v1",
+    ask=openai_shape.ask,
+    sign=bearer,
+    read=read,
+    colour="#0f6fff",
+    description="Open models of all kinds, served by Together.",
+)

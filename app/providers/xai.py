@@ -1,0 +1,69 @@
+"""xAI. Ids and dates until May 2026; prices and context since (documented and seen by others, not recorded here).
+
+Prices are whole numbers in 0.0001 USD per million tokens: 12500 is $1.25. No field says what a model is: pictures and
+videos are told by their id, or by a price per image with none per token. `aliases` are further names of the same row.
+Nothing at xAI is free, so a price of 0 reads as missing.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from app.catalog.kind import Decision, kind_of
+from app.catalog.listing import ListedModel
+from app.providers import openai_shape
+from app.providers.answers import (
+    Entry,
+    document,
+    entries,
+    identifier,
+    moment,
+    page,
+    per_million_in,
+    whole,
+    words,
+)
+from app.providers.contract import Page, Provider, bearer
+
+_UNIT = Decimal("0.0001")
+
+
+def read(body: bytes) -> Page:
+    return page(entries(document(body), "data"), _read_one)
+
+
+def _read_one(entry: Entry) -> ListedModel:
+    model_id = identifier(entry)
+    inputs, outputs = words(entry, "input_modalities"), words(entry, "output_modalities")
+    price_out = per_million_in(entry, "completion_text_token_price", _UNIT) or None
+    kind, reason = kind_of(model_id, outputs=outputs)
+    if kind == "chat" and not price_out and whole(entry, "image_price"):
+        kind, reason = Decision("image", "it has a price per image and none per token")
+    return ListedModel(
+        id=model_id,
+        kind=kind,
+        kind_reason=reason,
+        context_length=whole(entry, "context_length"),
+        input_modalities=tuple(sorted(inputs)),
+        output_modalities=tuple(sorted(outputs)),
+        vision="image" in inputs if inputs else (True if whole(entry, "prompt_image_token_price") else None),
+        input_per_million=per_million_in(entry, "prompt_text_token_price", _UNIT) or None,
+        output_per_million=price_out,
+        cache_read_per_million=per_million_in(entry, "cached_prompt_text_token_price", _UNIT) or None,
+        created_at=moment(entry, "created"),
+    )
+
+
+PROVIDER = Provider(
+    slug="xai",
+    title="xAI",
+    site="https://x.ai",
+    keys_url="https://console.x.ai",
+    key_hint="xai-…",
+    base_url="https://api.x.ai/v1",
+    ask=openai_shape.ask,
+    sign=bearer,
+    read=read,
+    colour="#1f2328",
+    description="Grok models.",
+)

@@ -1,0 +1,117 @@
+"""Listings by the hash of their content, and the changes between two of them, once for everyone."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Set
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import select
+
+from app.catalog.changes import Change
+from app.catalog.listing import Listing, canonical_form, fingerprint, from_canonical_form
+from app.extensions import db
+from app.store.dialect import insert
+from app.store.tables import ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow
+
+
+def put(provider_id: int, listing: Listing, now: datetime) -> ListingRow:
+    """The row of this very content, made if it is new."""
+    form = canonical_form(listing)
+    address = fingerprint(form)
+    known = db.session.scalar(select(ListingRow).where(ListingRow.fingerprint == address))
+    if known:
+        return known
+    db.session.execute(
+        insert(ListingRow)
+        .values(
+            provider_id=provider_id,
+            fingerprint=address,
+            model_count=len(listing.models),
+            chat_count=len(listing.chat()),
+            content=zlib.compress(form, 6),
+            created_at=now,
+        )
+        .on_conflict_do_nothing()
+    )
+    return db.session.scalars(select(ListingRow).where(ListingRow.fingerprint == address)).one()
+
+
+def load(listing_id: int) -> Listing:
+    """Raises ValueError for damaged content, and NoResultFound for an id that does not exist."""
+    content = db.session.scalars(select(ListingRow.content).where(ListingRow.id == listing_id)).one()
+    return from_canonical_form(zlib.decompress(content))
+
+
+def current_of_provider(provider_id: int, *, but: int) -> list[int]:
+    """Ids of the listings in force for any key of this provider, except credential `but`."""
+    query = (
+        select(CredentialRow.listing_id)
+        .where(
+            CredentialRow.provider_id == provider_id,
+            CredentialRow.id != but,
+            CredentialRow.is_active,
+            CredentialRow.listing_id.is_not(None),
+        )
+        .distinct()
+    )
+    return [listing_id for listing_id in db.session.scalars(query) if listing_id is not None]
+
+
+def lost_by(credential_id: int) -> frozenset[str]:
+    """Ids that this key listed at some time and then lost: if they come back, they are "relisted"."""
+    query = (
+        select(ChangeRow.provider_model_id)
+        .join(ResultRow, ResultRow.comparison_id == ChangeRow.comparison_id)
+        .where(ResultRow.credential_id == credential_id, ChangeRow.kind == "unlisted")
+    )
+    return frozenset(db.session.scalars(query))
+
+
+def comparison_key(before: bytes | None, after: bytes, *decisive: Iterable[str]) -> bytes:
+    """Address of the changes between two fingerprints, given all else that decides them."""
+    parts = [before or b"", after, *("\x1f".join(sorted(words)).encode() for words in decisive)]
+    return hashlib.sha256(b"\x1e".join(part.hex().encode() for part in parts)).digest()
+
+
+def find_comparison(key: bytes) -> ComparisonRow | None:
+    return db.session.scalar(select(ComparisonRow).where(ComparisonRow.key == key))
+
+
+def put_comparison(key: bytes, changes: Iterable[Change], now: datetime) -> ComparisonRow:
+    """Write the changes under their key; if another worker just did, theirs are the same."""
+    changes = list(changes)
+    counts = Counter(change.kind for change in changes)
+    made = db.session.scalar(
+        insert(ComparisonRow)
+        .values(
+            key=key,
+            created_at=now,
+            **{kind: counts[kind] for kind in ("new", "changed", "unlisted", "relisted")},
+        )
+        .on_conflict_do_nothing()
+        .returning(ComparisonRow.id)
+    )
+    if made and changes:
+        db.session.execute(insert(ChangeRow), [_change_values(made, change) for change in changes])
+    row = find_comparison(key)
+    if row is None:  # inserted by another transaction that was rolled back since: impossible under either database
+        raise RuntimeError("a comparison vanished between its insert and its read")
+    return row
+
+
+def ids(listing: Listing) -> Set[str]:
+    return {model.id for model in listing.models}
+
+
+def _change_values(comparison_id: int, change: Change) -> dict[str, object]:
+    return {
+        "comparison_id": comparison_id,
+        "kind": change.kind,
+        "provider_model_id": change.model_id,
+        "model_name": change.name,
+        "fields": msgspec.to_builtins(change.fields),
+    }

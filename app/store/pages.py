@@ -1,0 +1,443 @@
+"""One read per page: frozen lines that templates and the API get, in a number of queries that does not grow."""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, and_, func, select
+
+from app.catalog.changes import Change, FieldChange
+from app.catalog.listing import ListedModel, Listing, from_canonical_form
+from app.extensions import db
+from app.store.tables import (
+    LIVE,
+    ChangeRow,
+    CredentialRow,
+    ListingRow,
+    ProviderRow,
+    ResultRow,
+    RunRow,
+    UserRow,
+)
+
+PAGE_SIZE = 25
+_MOST_CHANGES = 100
+_CHECK_PATIENCE = timedelta(seconds=90)
+"""After this long without an answer a check is no longer promised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nav:
+    unseen_new: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    id: int
+    provider: str
+    label: str
+    hint: str
+    has_key: bool
+    is_active: bool
+    is_checking: bool
+    outcome: str | None
+    model_count: int | None
+    chat_count: int | None
+    error_message: str | None
+    error_action: str | None
+    checked_at: datetime | None
+    listed_at: datetime | None
+    base_url: str | None
+    can_accept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResultLine:
+    id: int
+    run_id: int
+    provider: str
+    label: str
+    state: str
+    """waiting · fetching · done"""
+    outcome: str | None
+    fetched: int
+    chat: int
+    new: int
+    changed: int
+    unlisted: int
+    relisted: int
+    uncatalogued: int
+    skipped: int
+    duration_s: float | None
+    error_code: str | None
+    error_message: str | None
+    error_action: str | None
+    ended_at: datetime | None
+    listing_id: int | None
+    before_listing_id: int | None
+    comparison_id: int | None
+    skipped_entries: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    id: int
+    user_id: int
+    email: str
+    trigger: str
+    state: str
+    total_new_models: int
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    results: list[ResultLine] = field(default_factory=list)
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in LIVE
+
+    @property
+    def settled(self) -> int:
+        return sum(result.state == "done" for result in self.results)
+
+    @property
+    def revision(self) -> str:
+        """Changes whenever the page has something else to show."""
+        return f"{self.id}.{self.state}.{self.settled}"
+
+    def total(self, count: str) -> int:
+        return sum(getattr(result, count) for result in self.results)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeGroup:
+    """What one result brought: the changes of one key at one moment."""
+
+    result: ResultLine
+    changes: list[Change]
+    is_unseen: bool
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyModels:
+    """What one key may use, after its last good sync."""
+
+    credential_id: int
+    provider: str
+    label: str
+    listed_at: datetime | None
+    models: Sequence[ListedModel]
+    unlisted: Sequence[ListedModel] = ()
+    """What it listed earlier and lost: ids and names only."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFilter:
+    """Of the admin's history; empty fields do not filter."""
+
+    user: str = ""
+    provider: str = ""
+    outcome: str = ""
+    trigger: str = ""
+    since: date | None = None
+    until: date | None = None
+
+
+def nav(user_id: int) -> Nav:
+    """All counters of the navigation, in one query."""
+    unseen = (
+        select(ResultRow.provider_id, ChangeRow.provider_model_id)
+        .join(ChangeRow, and_(ChangeRow.comparison_id == ResultRow.comparison_id, ChangeRow.kind == "new"))
+        .join(UserRow, UserRow.id == ResultRow.user_id)
+        .where(
+            ResultRow.user_id == user_id,
+            ResultRow.new > 0,
+            func.coalesce(ResultRow.ended_at > UserRow.changes_seen_at, True),
+        )
+        .distinct()
+        .subquery()
+    )
+    return Nav(unseen_new=db.session.scalar(select(func.count()).select_from(unseen)) or 0)
+
+
+def keys(user_id: int, now: datetime, credential_id: int | None = None) -> list[KeyLine]:
+    """A user's API keys by provider and label; the sealed keys are not even read."""
+    query = (
+        select(
+            CredentialRow.id,
+            ProviderRow.slug,
+            CredentialRow.label,
+            CredentialRow.key_hint,
+            CredentialRow.vault_version.is_not(None),
+            CredentialRow.is_active,
+            func.coalesce(CredentialRow.check_asked_at > now - _CHECK_PATIENCE, False),
+            CredentialRow.outcome,
+            CredentialRow.model_count,
+            CredentialRow.chat_count,
+            CredentialRow.error_message,
+            CredentialRow.error_action,
+            CredentialRow.checked_at,
+            CredentialRow.listed_at,
+            CredentialRow.base_url,
+            CredentialRow.suspect_listing_id.is_not(None) & (CredentialRow.outcome == "suspect"),
+        )
+        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+        .where(CredentialRow.user_id == user_id)
+        .order_by(ProviderRow.slug, CredentialRow.label, CredentialRow.id)
+    )
+    if credential_id is not None:
+        query = query.where(CredentialRow.id == credential_id)
+    return [KeyLine(*tuple(row)) for row in db.session.execute(query)]
+
+
+def latest_run(user_id: int) -> RunLine | None:
+    """The newest run with its results: what the sync status shows."""
+    return _one(_runs().where(RunRow.user_id == user_id).order_by(RunRow.id.desc()).limit(1))
+
+
+def run(run_id: int, user_id: int | None = None) -> RunLine | None:
+    """One run with its results; with `user_id` only if it is theirs."""
+    query = _runs().where(RunRow.id == run_id)
+    return _one(query if user_id is None else query.where(RunRow.user_id == user_id))
+
+
+def history(user_id: int, before: int | None = None, size: int = PAGE_SIZE) -> tuple[list[RunLine], int | None]:
+    """A user's runs, newest first, with the cursor of the next page."""
+    return _page(_runs().where(RunRow.user_id == user_id), before, size)
+
+
+def all_history(
+    wanted: HistoryFilter, before: int | None = None, size: int = PAGE_SIZE
+) -> tuple[list[RunLine], int | None]:
+    """Everyone's runs, newest first, for admins."""
+    query = _runs()
+    for condition in _conditions(wanted):
+        query = query.where(condition)
+    return _page(query, before, size)
+
+
+def changes_of(
+    results: Iterable[ResultLine], seen_at: datetime | None = None, most: int = _MOST_CHANGES
+) -> list[ChangeGroup]:
+    """The changes that these results brought, in their order; of each at most `most`, with the number left out."""
+    wanted = [result for result in results if result.comparison_id is not None]
+    ids = {result.comparison_id for result in wanted}
+    by_comparison: dict[int, list[Change]] = defaultdict(list)
+    totals: dict[int, int] = {}
+    if ids:
+        number = func.row_number().over(partition_by=ChangeRow.comparison_id, order_by=ChangeRow.id).label("number")
+        total = func.count().over(partition_by=ChangeRow.comparison_id).label("total")
+        ranked = select(ChangeRow.id, number, total).where(ChangeRow.comparison_id.in_(ids)).subquery()
+        query = (
+            select(ChangeRow, ranked.c.total)
+            .join(ranked, ranked.c.id == ChangeRow.id)
+            .where(ranked.c.number <= most)
+            .order_by(ChangeRow.id)
+        )
+        for row, count in db.session.execute(query):
+            by_comparison[row.comparison_id].append(_change(row))
+            totals[row.comparison_id] = count
+    groups = []
+    for result in wanted:
+        changes = by_comparison.get(result.comparison_id or 0, [])
+        is_unseen = seen_at is None or (result.ended_at is not None and result.ended_at > seen_at)
+        groups.append(ChangeGroup(result, changes, is_unseen, totals.get(result.comparison_id or 0, 0) - len(changes)))
+    return groups
+
+
+def feed(
+    user_id: int, seen_at: datetime | None, before: int | None = None, size: int = PAGE_SIZE
+) -> tuple[list[ChangeGroup], int | None]:
+    """A user's changes, newest first, with the cursor of the next page."""
+    query = _results().where(ResultRow.user_id == user_id, ResultRow.comparison_id.is_not(None))
+    if before is not None:
+        query = query.where(ResultRow.id < before)
+    found = [_result(row) for row in db.session.execute(query.order_by(ResultRow.id.desc()).limit(size + 1))]
+    following = found[size - 1].id if len(found) > size else None
+    return changes_of(found[:size], seen_at), following
+
+
+def last_change_at(user_id: int) -> datetime | None:
+    """Until where someone who looks now has seen."""
+    query = select(func.max(ResultRow.ended_at)).where(
+        ResultRow.user_id == user_id, ResultRow.comparison_id.is_not(None)
+    )
+    return db.session.scalar(query)
+
+
+def models_of(user_id: int, provider: str | None = None, credential_id: int | None = None) -> list[KeyModels]:
+    """What a user's active keys may use: their listings in force, each content read once."""
+    query = (
+        select(
+            CredentialRow.id,
+            ProviderRow.slug,
+            CredentialRow.label,
+            CredentialRow.listed_at,
+            CredentialRow.listing_id,
+        )
+        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+        .where(CredentialRow.user_id == user_id, CredentialRow.is_active, CredentialRow.listing_id.is_not(None))
+        .order_by(ProviderRow.slug, CredentialRow.label, CredentialRow.id)
+    )
+    if provider is not None:
+        query = query.where(ProviderRow.slug == provider)
+    if credential_id is not None:
+        query = query.where(CredentialRow.id == credential_id)
+    found = db.session.execute(query).all()
+    contents = _contents({row.listing_id for row in found})
+    lost = _lost({row.id for row in found})
+    keys = []
+    for row in found:
+        listed = contents[row.listing_id].models
+        ids = {model.id for model in listed}
+        gone = tuple(model for model in lost[row.id] if model.id not in ids)
+        keys.append(KeyModels(row.id, row.slug, row.label, row.listed_at, listed, gone))
+    return keys
+
+
+def _lost(credential_ids: Set[int]) -> dict[int, list[ListedModel]]:
+    query = (
+        select(ResultRow.credential_id, ChangeRow.provider_model_id, ChangeRow.model_name)
+        .join(ChangeRow, and_(ChangeRow.comparison_id == ResultRow.comparison_id, ChangeRow.kind == "unlisted"))
+        .where(ResultRow.credential_id.in_(credential_ids), ResultRow.comparison_id.is_not(None))
+        .distinct()
+        .order_by(ChangeRow.provider_model_id)
+    )
+    lost: dict[int, list[ListedModel]] = defaultdict(list)
+    for credential_id, model_id, name in db.session.execute(query):
+        if credential_id is not None:
+            lost[credential_id].append(
+                ListedModel(id=model_id, name=name, kind_reason="it was a chat model when listed")
+            )
+    return lost
+
+
+def listing_of_result(result: ResultLine) -> Listing | None:
+    """What the provider answered then, or None for a result without an answer."""
+    return _contents({result.listing_id})[result.listing_id] if result.listing_id else None
+
+
+def _contents(ids: Iterable[int]) -> dict[int, Listing]:
+    query = select(ListingRow.id, ListingRow.content).where(ListingRow.id.in_(set(ids)))
+    return {
+        listing_id: from_canonical_form(zlib.decompress(content)) for listing_id, content in db.session.execute(query)
+    }
+
+
+def _runs() -> Select[RunRow, str]:
+    return select(RunRow, UserRow.email).join(UserRow, UserRow.id == RunRow.user_id)
+
+
+def _results() -> Select[ResultRow, str]:
+    return select(ResultRow, ProviderRow.slug).join(ProviderRow, ProviderRow.id == ResultRow.provider_id)
+
+
+def _page(query: Select[RunRow, str], before: int | None, size: int) -> tuple[list[RunLine], int | None]:
+    if before is not None:
+        query = query.where(RunRow.id < before)
+    lines = _with_results(query.order_by(RunRow.id.desc()).limit(size + 1))
+    following = lines[size - 1].id if len(lines) > size else None
+    return lines[:size], following
+
+
+def _one(query: Select[RunRow, str]) -> RunLine | None:
+    lines = _with_results(query)
+    return lines[0] if lines else None
+
+
+def _with_results(query: Select[RunRow, str]) -> list[RunLine]:
+    found = db.session.execute(query.execution_options(populate_existing=True)).all()
+    by_run: dict[int, list[ResultLine]] = defaultdict(list)
+    if found:
+        results = _results().where(ResultRow.run_id.in_([row.id for row, _ in found])).order_by(ResultRow.id)
+        for row in db.session.execute(results.execution_options(populate_existing=True)):
+            line = _result(row)
+            by_run[line.run_id].append(line)
+    return [_run(row, email, by_run[row.id]) for row, email in found]
+
+
+def _run(row: RunRow, email: str, results: list[ResultLine]) -> RunLine:
+    return RunLine(
+        id=row.id,
+        user_id=row.user_id,
+        email=email,
+        trigger=row.trigger,
+        state=row.state,
+        total_new_models=row.total_new_models,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        results=results,
+    )
+
+
+def _result(found: Sequence[object]) -> ResultLine:
+    row, slug = found
+    if not isinstance(row, ResultRow):
+        raise TypeError("expected a result row")
+    return ResultLine(
+        id=row.id,
+        run_id=row.run_id,
+        provider=str(slug),
+        label=row.label,
+        state="done" if row.outcome else "fetching" if row.started_at else "waiting",
+        outcome=row.outcome,
+        fetched=row.fetched,
+        chat=row.chat,
+        new=row.new,
+        changed=row.changed,
+        unlisted=row.unlisted,
+        relisted=row.relisted,
+        uncatalogued=row.uncatalogued,
+        skipped=row.skipped,
+        duration_s=(row.ended_at - row.started_at).total_seconds() if row.ended_at and row.started_at else None,
+        error_code=row.error_code,
+        error_message=row.error_message,
+        error_action=row.error_action,
+        ended_at=row.ended_at,
+        listing_id=row.listing_id,
+        before_listing_id=row.before_listing_id,
+        comparison_id=row.comparison_id,
+        skipped_entries=row.skipped_entries or (),
+    )
+
+
+def _change(row: ChangeRow) -> Change:
+    return Change(
+        row.kind,  # type: ignore[arg-type]  # the check constraint holds it to the four words
+        row.provider_model_id,
+        row.model_name,
+        msgspec.convert(row.fields, tuple[FieldChange, ...]),
+    )
+
+
+def _conditions(wanted: HistoryFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.user:
+        conditions.append(UserRow.email.contains(wanted.user.strip().lower(), autoescape=True))
+    if wanted.trigger:
+        conditions.append(RunRow.trigger == wanted.trigger)
+    if wanted.since:
+        conditions.append(RunRow.created_at >= _midnight(wanted.since))
+    if wanted.until and wanted.until < date.max:
+        conditions.append(RunRow.created_at < _midnight(wanted.until + timedelta(days=1)))
+    if wanted.provider or wanted.outcome:
+        part = select(ResultRow.id).where(ResultRow.run_id == RunRow.id)
+        if wanted.outcome:
+            part = part.where(ResultRow.outcome == wanted.outcome)
+        if wanted.provider:
+            part = part.join(ProviderRow, ProviderRow.id == ResultRow.provider_id).where(
+                ProviderRow.slug == wanted.provider
+            )
+        conditions.append(part.exists())
+    return conditions
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

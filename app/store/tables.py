@@ -1,0 +1,404 @@
+"""Columns, constraints and indexes. ORM classes are rows; an AI model's is `ModelRow`.
+
+Times are aware UTC, prices `Decimal` in USD per million tokens.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from flask_login import UserMixin
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from app.extensions import Row
+
+LIVE = ("queued", "running")
+RUN_STATES = (*LIVE, "done", "lost")
+TRIGGERS = ("manual", "sign-in", "cron", "api", "cli")
+OUTCOMES = ("complete", "unchanged", "partial", "suspect", "failed", "skipped")
+CHANGE_KINDS = ("new", "changed", "unlisted", "relisted")
+
+
+class Moment(TypeDecorator[datetime]):
+    """Aware UTC on every database; SQLite keeps no zone, so it is put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"a moment without a time zone: {value}")
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
+
+
+class Usd(TypeDecorator[Decimal]):
+    """USD per million tokens with nine decimals. SQLite has no decimals: 15 digits survive its floats."""
+
+    impl = Numeric(18, 9)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Float() if dialect.name == "sqlite" else Numeric(18, 9))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        return float(value) if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(repr(value) if isinstance(value, float) else value).normalize()
+
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only an INTEGER primary key
+
+
+def _one_of(column: str, allowed: tuple[str, ...]) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in allowed)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+# SQLite gives the id of a deleted last row to the next one; a worker that still holds the old id must not meet it.
+_NEVER_AGAIN = {"sqlite_autoincrement": True}
+
+
+def _ref(target: str, *, on_delete: str = "CASCADE") -> ForeignKey:
+    return ForeignKey(target, ondelete=on_delete)
+
+
+class UserRow(Row, UserMixin):
+    __tablename__ = "users"
+    __table_args__ = (_NEVER_AGAIN,)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    email: Mapped[str] = mapped_column(String(320), unique=True)
+    """Normalised, lower case."""
+    password_hash: Mapped[str] = mapped_column(String(255))
+    auth_stamp: Mapped[str] = mapped_column(String(43))
+    """Part of every session's identity: a new one signs all sessions out."""
+    is_admin: Mapped[bool] = mapped_column(default=False, server_default=false())
+    sync_on_sign_in: Mapped[bool] = mapped_column(default=True, server_default=true())
+    changes_seen_at: Mapped[datetime | None] = mapped_column(Moment)
+    """The person has seen every change whose result ended no later than this."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    last_sign_in_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    def get_id(self) -> str:
+        return f"{self.id}.{self.auth_stamp}"
+
+
+class ProviderRow(Row):
+    """Mirrors a file of `app/providers`, so that SQL can refer to it."""
+
+    __tablename__ = "providers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(100))
+    description: Mapped[str] = mapped_column(Text, default="")
+    base_url: Mapped[str] = mapped_column(String(500))
+    api_key_env_var: Mapped[str] = mapped_column(String(100))
+    site_url: Mapped[str] = mapped_column(String(500))
+    color: Mapped[str] = mapped_column(String(20))
+    models_api: Mapped[dict[str, Any]] = mapped_column(Json)
+    """`{"endpoints": […], "update_frequency"}` as in the owner's documents; `enabled` is `is_active`."""
+    admin_base_url: Mapped[str | None] = mapped_column(String(500))
+    """An admin's own setting, as the next one and `is_active`: kept when the files are mirrored."""
+    admin_update_frequency: Mapped[str | None] = mapped_column(String(10))
+    last_synced_at: Mapped[datetime | None] = mapped_column(Moment)
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class CredentialRow(Row):
+    """One user's API key for one provider. What came of its last sync or check stands on it too."""
+
+    __tablename__ = "credentials"
+    __table_args__ = (
+        UniqueConstraint("user_id", "provider_id", "label"),
+        Index(
+            "ix_credentials_active_user_id",
+            "user_id",
+            postgresql_where=text("is_active"),
+            sqlite_where=text("is_active"),
+        ),
+        CheckConstraint("(sealed_key IS NULL) = (vault_version IS NULL)", name="sealed_with_version"),
+        CheckConstraint(
+            f"outcome IS NULL OR outcome IN ({', '.join(repr(word) for word in OUTCOMES)})", name="outcome"
+        ),
+        _NEVER_AGAIN,
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(_ref("users.id"))
+    provider_id: Mapped[int] = mapped_column(_ref("providers.id", on_delete="RESTRICT"))
+    label: Mapped[str] = mapped_column(String(60), default="")
+    key_hint: Mapped[str] = mapped_column(String(20), default="")
+    sealed_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """None where the provider's list is public and its owner gave no key."""
+    vault_version: Mapped[int | None]
+    base_url: Mapped[str | None] = mapped_column(String(500))
+    """A region's address or the owner's own server; None for the provider's own address."""
+    key_number: Mapped[int] = mapped_column(default=1)
+    """Counts replacements, so that an answer to the old key is not taken for one to the new."""
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
+    listing_id: Mapped[int | None] = mapped_column(_ref("listings.id", on_delete="RESTRICT"))
+    """The last good listing, kept through every failure."""
+    listed_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When a provider last confirmed it."""
+    listed_key_number: Mapped[int | None]
+    """Which key gave it: another key's list is no measure for what a new key may lack."""
+    listing_is_whole: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether all its pages were read; if not, what a next answer adds is no news."""
+    suspect_listing_id: Mapped[int | None] = mapped_column(_ref("listings.id", on_delete="RESTRICT"))
+    """An answer that was kept aside."""
+    suspect_accepted: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Its owner said that the answer kept aside is right: the next equal one is taken."""
+    check_asked_at: Mapped[datetime | None] = mapped_column(Moment)
+    """Set while a worker is to ask the provider about a newly saved key."""
+    checked_at: Mapped[datetime | None] = mapped_column(Moment)
+    outcome: Mapped[str | None] = mapped_column(String(12))
+    model_count: Mapped[int | None]
+    chat_count: Mapped[int | None]
+    error_code: Mapped[str | None] = mapped_column(String(40))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    error_action: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class ListingRow(Row):
+    """A listing under the hash of its content, however many keys gave it."""
+
+    __tablename__ = "listings"
+    __table_args__ = (_NEVER_AGAIN,)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    provider_id: Mapped[int] = mapped_column(_ref("providers.id", on_delete="RESTRICT"))
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    model_count: Mapped[int]
+    chat_count: Mapped[int]
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    """The canonical form, zlib-compressed."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class ComparisonRow(Row):
+    """The changes between two listings, computed once and shared by everyone who went from one to the other."""
+
+    __tablename__ = "comparisons"
+    __table_args__ = (_NEVER_AGAIN,)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    key: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    """SHA-256 over all that decides the changes: see `store.listings.comparison_key`."""
+    new: Mapped[int] = mapped_column(default=0)
+    changed: Mapped[int] = mapped_column(default=0)
+    unlisted: Mapped[int] = mapped_column(default=0)
+    relisted: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class ChangeRow(Row):
+    __tablename__ = "changes"
+    __table_args__ = (_one_of("kind", CHANGE_KINDS), UniqueConstraint("comparison_id", "provider_model_id"))
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    comparison_id: Mapped[int] = mapped_column(_ref("comparisons.id"))
+    kind: Mapped[str] = mapped_column(String(10))
+    provider_model_id: Mapped[str] = mapped_column(String(300))
+    model_name: Mapped[str] = mapped_column(Text)
+    fields: Mapped[list[Any]] = mapped_column(Json, default=list)
+    """`[[field, before, after], …]` of a changed model."""
+
+
+class RunRow(Row):
+    """One attempt to sync a user's credentials. At most one of a user's is live."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        _one_of("state", RUN_STATES),
+        _one_of("trigger", TRIGGERS),
+        Index(
+            "uq_runs_live_user_id",
+            "user_id",
+            unique=True,
+            postgresql_where=text("state IN ('queued', 'running')"),
+            sqlite_where=text("state IN ('queued', 'running')"),
+        ),
+        Index("ix_runs_user_id_id", "user_id", "id"),
+        Index(
+            "ix_runs_live_lease_until",
+            "lease_until",
+            postgresql_where=text("state IN ('queued', 'running')"),
+            sqlite_where=text("state IN ('queued', 'running')"),
+        ),
+        _NEVER_AGAIN,
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(_ref("users.id"))
+    trigger: Mapped[str] = mapped_column(String(10))
+    state: Mapped[str] = mapped_column(String(10), default="queued")
+    is_whole: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether all active keys of the user were asked, not those of one provider only."""
+    attempt: Mapped[int] = mapped_column(default=0)
+    """Counts claims: a worker that lost its lease cannot write for a later one."""
+    lease_until: Mapped[datetime | None] = mapped_column(Moment)
+    """A running run whose lease is over is lost; whoever looks next closes it."""
+    total_new_models: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    started_at: Mapped[datetime | None] = mapped_column(Moment)
+    ended_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class ResultRow(Row):
+    """One credential's part in a run: waiting, then fetching (`started_at`), then its outcome."""
+
+    __tablename__ = "results"
+    __table_args__ = (
+        CheckConstraint(
+            f"outcome IS NULL OR outcome IN ({', '.join(repr(word) for word in OUTCOMES)})", name="outcome"
+        ),
+        UniqueConstraint("run_id", "credential_id"),
+        Index("ix_results_user_id_ended_at", "user_id", "ended_at"),
+        Index(
+            "ix_results_credential_id_comparison_id",
+            "credential_id",
+            "comparison_id",
+            postgresql_where=text("comparison_id IS NOT NULL"),
+            sqlite_where=text("comparison_id IS NOT NULL"),
+        ),
+        Index("ix_results_provider_id_run_id", "provider_id", "run_id"),
+        _NEVER_AGAIN,
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    run_id: Mapped[int] = mapped_column(_ref("runs.id"))
+    user_id: Mapped[int] = mapped_column(_ref("users.id"))
+    credential_id: Mapped[int | None] = mapped_column(_ref("credentials.id", on_delete="SET NULL"))
+    """None once the key was deleted; what it saw stays."""
+    provider_id: Mapped[int] = mapped_column(_ref("providers.id", on_delete="RESTRICT"))
+    label: Mapped[str] = mapped_column(String(60), default="")
+    outcome: Mapped[str | None] = mapped_column(String(12))
+    fetched: Mapped[int] = mapped_column(default=0)
+    chat: Mapped[int] = mapped_column(default=0)
+    new: Mapped[int] = mapped_column(default=0)
+    changed: Mapped[int] = mapped_column(default=0)
+    unlisted: Mapped[int] = mapped_column(default=0)
+    relisted: Mapped[int] = mapped_column(default=0)
+    uncatalogued: Mapped[int] = mapped_column(default=0)
+    skipped: Mapped[int] = mapped_column(default=0)
+    skipped_entries: Mapped[list[Any] | None] = mapped_column(Json)
+    """`[[entry, reason], …]`, the first fifty of what could not be read."""
+    before_listing_id: Mapped[int | None] = mapped_column(_ref("listings.id", on_delete="RESTRICT"))
+    listing_id: Mapped[int | None] = mapped_column(_ref("listings.id", on_delete="RESTRICT"))
+    """What the provider answered; of a suspect result it is kept aside and not in force."""
+    comparison_id: Mapped[int | None] = mapped_column(_ref("comparisons.id", on_delete="RESTRICT"))
+    error_code: Mapped[str | None] = mapped_column(String(40))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    error_action: Mapped[str | None] = mapped_column(Text)
+    started_at: Mapped[datetime | None] = mapped_column(Moment)
+    ended_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class ModelRow(Row):
+    """A model as its provider lists it, shared by all users, in the columns of the owner's documents.
+
+    Rows are written when a fact changed, not at every sync: how fresh they are says `providers.last_synced_at`.
+    """
+
+    __tablename__ = "models"
+    __table_args__ = (
+        UniqueConstraint("provider_id", "provider_model_id"),
+        Index("ix_models_canonical_id", "canonical_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    provider_id: Mapped[int] = mapped_column(_ref("providers.id", on_delete="RESTRICT"))
+    provider_model_id: Mapped[str] = mapped_column(String(300))
+    model_name: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text, default="")
+    kind: Mapped[str] = mapped_column(String(20))
+    kind_reason: Mapped[str] = mapped_column(Text, default="")
+    canonical_id: Mapped[str | None] = mapped_column(String(300))
+    match_rule: Mapped[str] = mapped_column(String(20))
+    context_length: Mapped[int | None] = mapped_column(BigInteger)
+    max_output_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    modality: Mapped[str] = mapped_column(Text, default="")
+    supports_streaming: Mapped[bool | None]
+    supports_function_calling: Mapped[bool | None]
+    supports_vision: Mapped[bool | None]
+    supports_reasoning: Mapped[bool | None]
+    supports_structured_output: Mapped[bool | None]
+    input_per_million: Mapped[Decimal | None] = mapped_column(Usd)
+    output_per_million: Mapped[Decimal | None] = mapped_column(Usd)
+    cache_read_per_million: Mapped[Decimal | None] = mapped_column(Usd)
+    cache_write_per_million: Mapped[Decimal | None] = mapped_column(Usd)
+    pricing_prompt: Mapped[Decimal | None] = mapped_column(
+        Numeric(24, 15), Computed("input_per_million / 1000000", persisted=True)
+    )
+    """USD per token, as the owner's documents query it."""
+    pricing_completion: Mapped[Decimal | None] = mapped_column(
+        Numeric(24, 15), Computed("output_per_million / 1000000", persisted=True)
+    )
+    released_at: Mapped[datetime | None] = mapped_column(Moment)
+    deprecated_at: Mapped[datetime | None] = mapped_column(Moment)
+    retires_at: Mapped[datetime | None] = mapped_column(Moment)
+    facts_hash: Mapped[bytes] = mapped_column(LargeBinary(16))
+    """Of the listed model and its match: equal means nothing to write."""
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Some key's current listing has it."""
+    first_seen_at: Mapped[datetime] = mapped_column(Moment)
+    last_seen_at: Mapped[datetime] = mapped_column(Moment)
+    """When it was last written or, of an inactive one, last listed."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class CanonicalRow(Row):
+    __tablename__ = "canonical_models"
+
+    id: Mapped[str] = mapped_column(String(300), primary_key=True)
+    lab: Mapped[str] = mapped_column(String(100))
+    name: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(String(20))
+    facts: Mapped[dict[str, Any]] = mapped_column(Json)
+    """A `catalog.identity.CanonicalModel`, whole."""
+
+
+class CatalogVersionRow(Row):
+    """Which catalog is in force: the newest row. A new one has all models matched again."""
+
+    __tablename__ = "catalog_versions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), unique=True)
+    source: Mapped[str] = mapped_column(String(40))
+    model_count: Mapped[int]
+    loaded_at: Mapped[datetime] = mapped_column(Moment)

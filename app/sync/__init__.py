@@ -1,0 +1,1 @@
+"""The only place where things happen: ask the providers, compare, write, tell."""

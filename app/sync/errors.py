@@ -1,0 +1,186 @@
+"""What can go wrong while a provider is asked. Each becomes a stored sentence with what to do.
+
+SyncError
+├── KeyProblem                the key is to blame: asking again changes nothing
+│   ├── KeyRejected           the provider does not know the key
+│   ├── KeyRevoked            it knew it once
+│   ├── NoAccess              the key may not read the list
+│   ├── QuotaExhausted        its owner has to pay or wait for the next period
+│   └── KeyUnopenable         our own vault cannot open it
+├── Passing                   it may work in a while
+│   ├── Unreachable           no connection: name, network, TLS
+│   ├── TimedOut
+│   ├── RateLimited
+│   ├── Unavailable           5xx
+│   └── Maintenance
+└── BadAnswer                 the provider answered, but not with a list we can trust
+    ├── UnreadableAnswer      HTML, broken JSON, another shape
+    ├── TooLarge
+    ├── Redirected            to another host, where the key must not go
+    ├── PrivateAddress        an address of a user's own leads into a network that is closed to them
+    ├── NoAddress             the provider has no address but the user's own, and none is given
+    ├── RegionBlocked
+    └── Refused               any other 4xx
+
+A code reads as words ("key revoked"), since summaries show it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from app.providers.contract import Fault
+
+
+class SyncError(Exception):
+    """A known failure. `str()` is the sentence a person reads; it never holds a key or a provider's own text."""
+
+    code: ClassVar[str]
+    sentence: ClassVar[str]
+    action: ClassVar[str]
+    passing: ClassVar[bool] = False
+    """Whether trying again later may help."""
+    blames_key: ClassVar[bool] = False
+
+    def __init__(self, detail: str = "", *, status: int | None = None, retry_after_s: float | None = None) -> None:
+        self.detail = detail
+        self.status = status
+        self.retry_after_s = retry_after_s
+        super().__init__(self.message)
+
+    @property
+    def message(self) -> str:
+        ending = f" (HTTP {self.status})" if self.status else ""
+        said = self.detail or self.sentence
+        return f"{said}{ending}."
+
+
+class KeyProblem(SyncError):
+    blames_key = True
+
+
+class KeyRejected(KeyProblem):
+    code = "key_rejected"
+    sentence = "The provider says this key is not valid"
+    action = "Copy the key again from the provider's site and replace it here."
+
+
+class KeyRevoked(KeyProblem):
+    code = "key_revoked"
+    sentence = "The provider says this key is revoked"
+    action = "Make a new key on the provider's site and replace it here."
+
+
+class NoAccess(KeyProblem):
+    code = "no_access"
+    sentence = "The provider says this key may not list models"
+    action = "Give the key the permission to read models, or use another key."
+
+
+class QuotaExhausted(KeyProblem):
+    code = "quota_exhausted"
+    sentence = "The provider says this account's quota or credit is used up"
+    action = "Check billing on the provider's site, then sync again."
+
+
+class KeyUnopenable(KeyProblem):
+    code = "key_unopenable"
+    sentence = "This stored key cannot be opened with the vault keys at hand"
+    action = "Enter the key again; the operator may have lost or changed VAULT_PRIVATE_KEYS."
+
+
+class Passing(SyncError):
+    passing = True
+
+
+class Unreachable(Passing):
+    code = "unreachable"
+    sentence = "Could not reach the provider"
+    action = "Your last list is kept. Try again later; if it stays so, check this server's network."
+
+
+class TimedOut(Passing):
+    code = "timed_out"
+    sentence = "The provider did not answer in time"
+    action = "Your last list is kept. Try again later."
+
+
+class RateLimited(Passing):
+    code = "rate_limited"
+    sentence = "The provider says there were too many requests"
+    action = "Your last list is kept. Wait a few minutes, then sync again."
+
+
+class Unavailable(Passing):
+    code = "unavailable"
+    sentence = "The provider has trouble of its own"
+    action = "Your last list is kept. Try again later."
+
+
+class Maintenance(Passing):
+    code = "maintenance"
+    sentence = "The provider is down for maintenance"
+    action = "Your last list is kept. Try again later."
+
+
+class BadAnswer(SyncError):
+    pass
+
+
+class UnreadableAnswer(BadAnswer):
+    code = "unreadable_answer"
+    sentence = "The provider did not send a list of models"
+    action = "Your last list is kept. If it stays so, the provider changed its API: please report it."
+
+
+class TooLarge(BadAnswer):
+    code = "answer_too_large"
+    sentence = "The provider's answer is larger than 32 MB"
+    action = "Your last list is kept. If it stays so, please report it."
+
+
+class Redirected(BadAnswer):
+    code = "redirected"
+    sentence = "The provider's address leads to another host, where the key was not sent"
+    action = "Your last list is kept. Check the base URL that is set for this provider."
+
+
+class PrivateAddress(BadAnswer):
+    code = "private_address"
+    sentence = "That address leads into a private network, which this server does not open to its users"
+    action = "Use a public address, or ask the operator to add the network to ALLOWED_PRIVATE_NETWORKS."
+
+
+class NoAddress(BadAnswer):
+    code = "no_address"
+    sentence = "This key has no address to ask at"
+    action = "Delete it and add it again with the address of your server."
+
+
+class RegionBlocked(BadAnswer):
+    code = "region_blocked"
+    sentence = "The provider does not serve this server's country"
+    action = "Run Modelsync where the provider is available, or disable this key."
+
+
+class Refused(BadAnswer):
+    code = "refused"
+    sentence = "The provider refused the request"
+    action = "Your last list is kept. If it stays so, please report it."
+
+
+class RunLost(Exception):
+    """This worker's lease on the run is over: another one may have it, so nothing more is written."""
+
+
+BY_FAULT: dict[Fault, type[SyncError]] = {
+    "key_rejected": KeyRejected,
+    "key_revoked": KeyRevoked,
+    "no_access": NoAccess,
+    "quota_exhausted": QuotaExhausted,
+    "rate_limited": RateLimited,
+    "region_blocked": RegionBlocked,
+    "maintenance": Maintenance,
+    "unavailable": Unavailable,
+    "refused": Refused,
+}

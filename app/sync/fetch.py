@@ -1,0 +1,323 @@
+"""Ask one provider for its whole list: sign, send, bound time, size and pages, map failures to errors.
+
+The only user of httpx. The key joins the request here, in a header, and nothing that leaves this module
+holds it: errors are made from statuses and our own words, never from a request or a provider's text.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpcore
+import httpx
+import msgspec
+
+from app.catalog.listing import ListedModel
+from app.providers import answers
+from app.providers.contract import Endpoint, Page, Provider, Request, Skipped, join
+from app.providers.faults import fault_of
+from app.sync import errors
+from app.sync.guard import GuardedBackend, Network
+from app.vault import SecretKey
+
+CONNECT_S = 5.0
+READ_S = 30.0
+IN_ALL_S = 60.0
+MOST_BYTES = 32 * 1024 * 1024
+"""Of one provider's whole answer, after decompression."""
+MOST_PAGES = 100
+_MOST_REDIRECTS = 3
+_ERROR_BYTES = 64 * 1024
+_LONGEST_WAIT_S = 86_400.0
+_USER_AGENT = "Modelsync/0.1 (+model list sync)"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All pages of one provider's list. Each id is in `models` once."""
+
+    models: list[ListedModel]
+    skipped: list[Skipped]
+    complete: bool
+    """Whether every page was read; a page cap or a cursor that repeats leaves it False."""
+    pages: int
+    caveat: str = ""
+    """Why it is not complete, as a sentence; empty if it is."""
+    remarks: Sequence[Skipped] = ()
+    """What was left out of models that were kept."""
+    whole: bool = True
+    """Whether every page was read, whatever the provider leaves out of its list."""
+
+
+_tls: ssl.SSLContext | None = None
+_tls_lock = threading.Lock()
+
+
+def new_client(guarded: Sequence[Network] | None = None) -> httpx.Client:
+    """A client for many threads. The CA bundle is loaded once per process: it costs 20 ms, a request 1 ms.
+
+    guarded: for addresses that users chose; it reaches public addresses and these networks only, and no proxy of
+    the environment can lead it elsewhere.
+    """
+    global _tls
+    with _tls_lock:
+        _tls = _tls or httpx.create_ssl_context()
+    # httpx logs every address it asks at INFO; ours are without keys, but a library's log is not ours to vouch for.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
+    return httpx.Client(
+        verify=_tls,
+        transport=None if guarded is None else _GuardedTransport(_tls, limits, guarded),
+        trust_env=guarded is None,
+        timeout=httpx.Timeout(READ_S, connect=CONNECT_S, pool=IN_ALL_S),
+        limits=limits,
+        follow_redirects=False,
+        # One client serves all users: a cookie set for one key must not travel with another.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        headers={"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
+    )
+
+
+class _GuardedTransport(httpx.HTTPTransport):
+    """httpx's own transport over a pool that connects through the guard."""
+
+    def __init__(self, tls: ssl.SSLContext, limits: httpx.Limits, allowed: Sequence[Network]) -> None:
+        super().__init__(verify=tls, limits=limits, trust_env=False)
+        self._pool.close()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=tls,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            network_backend=GuardedBackend(allowed),
+        )
+
+
+def post(client: httpx.Client, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """Send a small form and read a small answer, for token exchanges: status and body. Raises SyncError."""
+    failure: errors.SyncError
+    deadline = time.monotonic() + READ_S
+    try:
+        with client.stream("POST", url, content=body, headers=dict(headers), timeout=_timeout(deadline)) as response:
+            return response.status_code, b"".join(_body(response, deadline, _ERROR_BYTES))
+    except httpx.TimeoutException:
+        failure = errors.TimedOut()
+    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError):
+        failure = errors.Unreachable()
+    raise failure
+
+
+def fetch(
+    provider: Provider,
+    key: SecretKey | None,
+    client: httpx.Client,
+    *,
+    base_url: str | None = None,
+    in_all_s: float = IN_ALL_S,
+) -> Answer:
+    """Read every page of `provider`'s list with `key` (None: without one). Raises SyncError, nothing else known.
+
+    base_url: takes the place of the provider's own. in_all_s: bound on the whole, in seconds.
+    """
+    ask = _Asking(provider, key, client, base_url or provider.base_url, time.monotonic() + in_all_s)
+    for endpoint in provider.endpoints:
+        ask.read_all(endpoint)
+    caveats = [] if ask.complete else ["Not every page of the list could be read."]
+    if provider.documented:
+        ask.take([model for model in provider.documented.models if model.id not in ask.models])
+        caveats.append(f"Some models are from the documentation, as of {provider.documented.as_of}.")
+    if provider.caveat:
+        caveats.append(f"This list {provider.caveat}.")
+    models = list(ask.models.values())
+    if provider.private:
+        models = [msgspec.structs.replace(model, private=True) for model in models]
+    return Answer(models, ask.skipped, not caveats, ask.pages, " ".join(caveats), ask.remarks, ask.complete)
+
+
+def read_raw(provider: Provider, key: SecretKey | None, client: httpx.Client, base_url: str) -> list[bytes]:
+    """The bodies of all pages of the first endpoint as they came, for saving. Raises SyncError."""
+    bodies: list[bytes] = []
+
+    def keep(body: bytes) -> Page:
+        bodies.append(body)
+        return provider.read(body)
+
+    ask = _Asking(provider, key, client, base_url, time.monotonic() + IN_ALL_S)
+    ask.read_all(Endpoint(provider.ask, keep))
+    return bodies
+
+
+@dataclass(slots=True)
+class _Asking:
+    """All pages of all endpoints of one provider, within one bound of time and one of size."""
+
+    provider: Provider
+    key: SecretKey | None
+    client: httpx.Client
+    base_url: str
+    deadline: float
+    budget: int = MOST_BYTES
+    pages: int = 0
+    complete: bool = True
+    models: dict[str, ListedModel] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+    remarks: list[Skipped] = field(default_factory=list)
+
+    def read_all(self, endpoint: Endpoint) -> None:
+        cursor: str | None = None
+        asked: set[str | None] = set()
+        while cursor not in asked and self.pages < MOST_PAGES:
+            asked.add(cursor)
+            self.pages += 1
+            request = endpoint.ask(cursor)
+            body = _get(self.provider, self.key, self.client, self.base_url, request, self.deadline, self.budget)
+            self.budget -= len(body)
+            page = _read(endpoint, body)
+            self.skipped += page.skipped
+            self.remarks += page.remarks
+            self.take(page.models)
+            cursor = page.next
+            if cursor is None:
+                return
+        self.complete = False
+
+    def take(self, found: Iterable[ListedModel]) -> None:
+        for model in found:
+            kept = self.models.setdefault(model.id, model)
+            if kept is not model:
+                same = "" if kept == model else ", with other facts; the first is kept"
+                self.skipped.append(Skipped(model.id, f"it is listed twice{same}"))
+
+
+def _read(endpoint: Endpoint, body: bytes) -> Page:
+    try:
+        return endpoint.read(body)
+    except answers.BadAnswer as bad:
+        raise errors.UnreadableAnswer(f"The provider {bad}") from None
+
+
+def _get(
+    provider: Provider,
+    key: SecretKey | None,
+    client: httpx.Client,
+    base_url: str,
+    request: Request,
+    deadline: float,
+    budget: int,
+) -> bytes:
+    failure: errors.SyncError
+    try:
+        url = httpx.URL(join(base_url, request.path), params=dict(request.params))
+        for _hop in range(_MOST_REDIRECTS + 1):
+            timeout = _timeout(deadline)
+            with client.stream("GET", url, headers=_headers(provider, key), timeout=timeout) as response:
+                if response.has_redirect_location:
+                    url = _same_host(url, response)
+                    continue
+                if response.status_code >= 400:
+                    raise _refusal(response, deadline)
+                if response.status_code != 200:
+                    raise errors.UnreadableAnswer(status=response.status_code)
+                return b"".join(_body(response, deadline, budget))
+        failure = errors.Redirected("The provider's address redirects in a circle")
+    except httpx.TimeoutException:
+        failure = errors.TimedOut()
+    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError):
+        failure = errors.Unreachable()
+    # Raised out here: inside, the original would hang on it as its context, with the request and so the key.
+    raise failure
+
+
+def _timeout(deadline: float) -> httpx.Timeout:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise errors.TimedOut
+    return httpx.Timeout(min(READ_S, left), connect=min(CONNECT_S, left), pool=left)
+
+
+def _headers(provider: Provider, key: SecretKey | None) -> Mapping[str, str]:
+    if key is None:
+        return provider.headers
+    if not _fits_a_header(key):
+        raise errors.KeyRejected("This key holds characters that no key has")
+    return {**provider.headers, **provider.sign(key.reveal())}
+
+
+def _fits_a_header(key: SecretKey) -> bool:
+    secret = key.reveal()
+    return secret.isascii() and secret.isprintable()
+
+
+def _same_host(url: httpx.URL, response: httpx.Response) -> httpx.URL:
+    # httpx has read the address already: whoever checks it must read it as the one who will ask there.
+    target = response.next_request.url if response.next_request else None
+    if target is None or target.userinfo or (target.scheme, target.netloc) != (url.scheme, url.netloc):
+        raise errors.Redirected
+    return target
+
+
+def _refusal(response: httpx.Response, deadline: float) -> errors.SyncError:
+    try:
+        body = b"".join(_first(_body(response, deadline, MOST_BYTES), _ERROR_BYTES))
+    except errors.UnreadableAnswer:
+        body = b""  # the status alone tells enough
+    status = response.status_code
+    kind = errors.BY_FAULT[fault_of(status, body)]
+    return kind(status=status, retry_after_s=_retry_after(response.headers.get("retry-after")))
+
+
+def _first(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+        most -= len(chunk)
+        if most <= 0:
+            return
+
+
+def _body(response: httpx.Response, deadline: float, budget: int) -> Iterator[bytes]:
+    """Decompress within bounds: a small gzip answer that unfolds to gigabytes stops at the budget."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", ""):
+        raise errors.UnreadableAnswer("The provider used a compression that was not asked for")
+    inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+    left = budget
+    for raw in response.iter_raw():
+        if time.monotonic() > deadline:
+            raise errors.TimedOut
+        chunk = _inflated(inflate, raw, left) if inflate else raw
+        left -= len(chunk)
+        if left < 0:
+            raise errors.TooLarge
+        yield chunk
+        if inflate and inflate.eof:
+            return  # what follows the end would only be collected in memory
+    if inflate:
+        raise errors.UnreadableAnswer("The provider's compressed answer is cut off")
+
+
+def _inflated(inflate: zlib._Decompress, raw: bytes, left: int) -> bytes:
+    try:
+        return inflate.decompress(raw, left + 1)
+    except zlib.error:
+        raise errors.UnreadableAnswer("The provider's compressed answer is damaged") from None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from either form of Retry-After; None when absent or unreadable."""
+    if not value:
+        return None
+    if value.isascii() and value.strip().isdigit():
+        return min(float(value), _LONGEST_WAIT_S)
+    try:
+        wait_s = parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(0.0, wait_s), _LONGEST_WAIT_S)

@@ -1,0 +1,209 @@
+"""Write what came of asking: the result, and unless it failed the listing, its changes, the models, the key's state.
+
+All within the caller's transaction; nothing here commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.catalog.changes import Change, compare
+from app.catalog.identity import UNKNOWN, CatalogIndex, Match
+from app.catalog.listing import Listing, listing_of
+from app.extensions import db
+from app.store import catalog, credentials, listings, models, runs
+from app.store.runs import Part
+from app.store.tables import ComparisonRow, CredentialRow, ListingRow
+from app.sync import errors
+from app.sync.asking import Fetched
+from app.sync.decide import Verdict, judge
+from app.sync.fetch import Answer
+
+_SKIPPED_KEPT = 50
+_NOTED_EVERY = timedelta(minutes=1)
+
+
+def settle(fetched: Fetched, now: datetime) -> None:
+    """Write one part's outcome: its result, and unless it failed its listing, changes, models, and the key's state."""
+    part, answer = fetched.part, fetched.answer
+    credential = credentials.lock(part.credential_id, part.user_id, part.provider_id, part.key_number)
+    if credential is None:
+        return  # removed or replaced meanwhile: closing the run says so
+    if isinstance(answer, Answer):
+        result, state = _recorded(credential, part, answer, now)
+    else:
+        result = state = {"outcome": "failed", **failure_of(answer, has_list=credential.listing_id is not None)}
+    if runs.settle(part.result_id, now, result):
+        credentials.settle(part.credential_id, part.key_number, now, state)
+        if result["outcome"] not in ("failed", "suspect"):
+            catalog.touch_synced(part.provider_id, now, now - _NOTED_EVERY)
+
+
+def _recorded(
+    credential: CredentialRow, part: Part, answer: Answer, now: datetime
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Listing, changes and models written; what to say on the result and on the credential returned."""
+    before_row = db.session.get(ListingRow, credential.listing_id) if credential.listing_id else None
+    before = listings.load(before_row.id) if before_row else None
+    answered = listing_of(part.slug, answer.models)
+    answered_row = listings.put(part.provider_id, answered, now)
+    verdict = judge(before, answered, complete=answer.complete, trusted=_is_trusted(credential, answered_row))
+    catalog_version, index = catalog.index()
+    matches = {model.id: index.match(part.slug, model) for model in answered.models}
+    result = {
+        "outcome": verdict.outcome,
+        "before_listing_id": credential.listing_id,
+        "listing_id": answered_row.id,
+        **counts_of(answered, matches, answer),
+    }
+    if verdict.outcome == "partial":
+        result["error_message"] = answer.caveat  # no failure and so no code, but what a person should know
+    state: dict[str, Any] = no_failure() | {"outcome": verdict.outcome}
+    if verdict.outcome == "suspect":
+        aside = {"suspect_listing_id": answered_row.id, "suspect_accepted": False}
+        return {**result, **suspicion_of(before, answered)}, state | suspicion_of(before, answered) | aside
+    in_force_row = answered_row
+    if verdict.in_force is not None:
+        if verdict.in_force != answered:
+            in_force_row = listings.put(part.provider_id, verdict.in_force, now)
+        comparison = _compared(credential, before_row, before, in_force_row, verdict, index, catalog_version, now)
+        result |= _changes_of(comparison)
+        _write_models(part, credential, before, verdict.in_force, answer, index, now)
+    state |= {
+        "listing_id": in_force_row.id,
+        "listed_at": now,
+        "listed_key_number": part.key_number,
+        "listing_is_whole": answer.whole or (before is not None and credential.listing_is_whole),
+        "suspect_listing_id": None,
+        "suspect_accepted": False,
+        "model_count": in_force_row.model_count,
+        "chat_count": in_force_row.chat_count,
+    }
+    return result, state
+
+
+def _is_trusted(credential: CredentialRow, answered: ListingRow) -> bool:
+    """Whether a shrunk answer is right: its owner accepted this very one, or another key gave the list before."""
+    if credential.suspect_accepted and credential.suspect_listing_id == answered.id:
+        return True
+    return bool(answered.model_count) and credential.listed_key_number not in (None, credential.key_number)
+
+
+def counts_of(answered: Listing, matches: Mapping[str, Match], answer: Answer) -> dict[str, Any]:
+    chat = answered.chat()
+    told = [*answer.skipped, *answer.remarks]
+    kept = [[skipped.entry, skipped.reason] for skipped in told[:_SKIPPED_KEPT]]
+    return {
+        "fetched": len(answered.models) + len(answer.skipped),
+        "chat": len(chat),
+        "uncatalogued": sum(matches[model.id].canonical_id is None for model in chat),
+        "skipped": len(answer.skipped),
+        "skipped_entries": kept or None,
+    }
+
+
+def _compared(
+    credential: CredentialRow,
+    before_row: ListingRow | None,
+    before: Listing | None,
+    after_row: ListingRow,
+    verdict: Verdict,
+    index: CatalogIndex,
+    catalog_version: int,
+    now: datetime,
+) -> ComparisonRow | None:
+    """The changes from the last list to this one: found if anyone went the same way before, computed otherwise."""
+    after = verdict.in_force
+    if after is None or (before_row and before_row.id == after_row.id):
+        return None
+    lost = listings.lost_by(credential.id) & listings.ids(after) if before else frozenset()
+    is_first = before is None or not credential.listing_is_whole
+    decisive = [str(catalog_version)] if is_first else []
+    key = listings.comparison_key(before_row.fingerprint if before_row else None, after_row.fingerprint, lost, decisive)
+    found = listings.find_comparison(key)
+    if found:
+        return found
+    return listings.put_comparison(key, changes_between(before, after, index, lost, is_first=is_first), now)
+
+
+def changes_between(
+    before: Listing | None,
+    after: Listing,
+    index: CatalogIndex,
+    lost: frozenset[str] = frozenset(),
+    *,
+    is_first: bool,
+) -> tuple[Change, ...]:
+    """is_first: no whole list came before, so "new" is what the catalog does not know and was not told of yet."""
+    if not is_first:
+        return compare(before, after, listed_earlier=lost)
+    told = listings.ids(before) if before else frozenset()
+    unknown = {model.id for model in after.chat() if index.match(after.provider, model) == UNKNOWN}
+    return compare(None, after, uncatalogued=unknown - told)
+
+
+def _changes_of(comparison: ComparisonRow | None) -> dict[str, Any]:
+    if comparison is None:
+        return {}
+    return {
+        "comparison_id": comparison.id if _any(comparison) else None,
+        "new": comparison.new,
+        "changed": comparison.changed,
+        "unlisted": comparison.unlisted,
+        "relisted": comparison.relisted,
+    }
+
+
+def _any(comparison: ComparisonRow) -> bool:
+    return bool(comparison.new or comparison.changed or comparison.unlisted or comparison.relisted)
+
+
+def _write_models(
+    part: Part,
+    credential: CredentialRow,
+    before: Listing | None,
+    in_force: Listing,
+    answer: Answer,
+    index: CatalogIndex,
+    now: datetime,
+) -> None:
+    described = {model.id: model for model in answer.models}
+    models.write(
+        part.provider_id,
+        ((described.get(model.id, model), index.match(part.slug, model)) for model in in_force.models),
+        now,
+    )
+    gone = listings.ids(before) - listings.ids(in_force) if before else set()
+    for listing_id in listings.current_of_provider(part.provider_id, but=credential.id) if gone else ():
+        gone = gone - listings.ids(listings.load(listing_id))
+    if gone:
+        models.deactivate(part.provider_id, gone, now)
+
+
+def suspicion_of(before: Listing | None, answered: Listing) -> dict[str, Any]:
+    if before is None:
+        message = "The provider answered with an empty list."
+        action = "If this key should see models, check its permissions on the provider's site."
+    else:
+        missing = len(listings.ids(before) - listings.ids(answered))
+        message = f"{missing} of {len(before.models)} models are missing from this answer, so it was kept aside."
+        action = "Your last list stays in force. Sync again later to see whether it recovers."
+    return {"error_code": "suspect_list", "error_message": message, "error_action": action}
+
+
+def failure_of(error: Exception, *, has_list: bool = True) -> dict[str, Any]:
+    """What to store of a failure. has_list: whether there is an earlier list to speak of."""
+    if isinstance(error, errors.SyncError):
+        action = error.action if has_list else error.action.removeprefix("Your last list is kept. ")
+        return {"error_code": error.code, "error_message": error.message, "error_action": action}
+    return {
+        "error_code": "internal_error",
+        "error_message": "Modelsync itself failed on this answer.",
+        "error_action": "Your last list is kept. The server's log has the details: please report them.",
+    }
+
+
+def no_failure() -> dict[str, Any]:
+    return {"error_code": None, "error_message": None, "error_action": None}

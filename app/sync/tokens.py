@@ -1,0 +1,89 @@
+"""Keys that do not sign by themselves: a Google service account's JSON becomes an access token.
+
+google-auth makes and signs the request for the token; our own client sends it. The address in the JSON is not
+used: it is whoever pasted the JSON that wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from google.auth import exceptions, transport
+from google.oauth2 import service_account
+
+from app.providers.contract import Provider
+from app.sync import errors
+from app.sync.fetch import post
+from app.vault import SecretKey
+
+_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
+_TOKEN_HOST = "https://oauth2.googleapis.com"  # noqa: S105  # an address
+
+
+def signing_key(
+    provider: Provider, key: SecretKey | None, client: httpx.Client, base_urls: Mapping[str, str]
+) -> SecretKey | None:
+    """What signs the requests: the key itself, or the token it is exchanged for. Raises SyncError."""
+    if provider.exchange != "google" or key is None or not key.reveal().startswith("{"):
+        return key
+    return _google_token(key, client, base_urls.get("google-oauth", _TOKEN_HOST) + "/token")
+
+
+def _google_token(key: SecretKey, client: httpx.Client, url: str) -> SecretKey:
+    failure: errors.SyncError
+    try:
+        info = json.loads(key.reveal()) | {"token_uri": url}
+        credentials = service_account.Credentials.from_service_account_info(info, scopes=_SCOPES)
+        credentials.refresh(_Sender(client))
+        if isinstance(credentials.token, str) and credentials.token:
+            return SecretKey(credentials.token)
+        failure = errors.KeyRejected("Google gave no access token for this service account")
+    except exceptions.RefreshError:
+        failure = errors.KeyRejected("Google does not accept this service account")
+    except exceptions.TransportError:
+        failure = errors.Unreachable()
+    except (exceptions.GoogleAuthError, ValueError, TypeError, AttributeError):
+        failure = errors.KeyRejected("This is not the JSON of a service account")
+    # Raised out here: google-auth's own errors may hold what was sent.
+    raise failure
+
+
+class _Sender(transport.Request):
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **_: Any,
+    ) -> _Answer:
+        try:
+            status, data = post(self._client, url, body or b"", dict(headers or {}))
+        except errors.SyncError as error:
+            raise exceptions.TransportError("the token could not be asked for") from error
+        return _Answer(status, data)
+
+
+class _Answer(transport.Response):
+    def __init__(self, status: int, data: bytes) -> None:
+        self._status = status
+        self._data = data
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def data(self) -> bytes:
+        return self._data

@@ -1,0 +1,158 @@
+"""Seal, open and reseal API keys.
+
+HPKE (RFC 9180) with the hybrid KEM ML-KEM-768 + X25519, HKDF-SHA256 and AES-256-GCM. Whoever holds the public
+key can seal, only a holder of the private key can open: the web process has the first, workers the second.
+`info` binds a sealed key to its user, credential, provider and vault key version, so that it opens nowhere else.
+
+Written forms: public `2:<base64 of 1184 bytes ML-KEM + 32 bytes X25519>`, private
+`2:<base64 of a 64-byte ML-KEM seed + 32 bytes X25519>,1:…`, newest first or in any order.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import (
+    AEAD,
+    KDF,
+    KEM,
+    MLKEM768X25519PrivateKey,
+    MLKEM768X25519PublicKey,
+    Suite,
+)
+
+_SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_MLKEM_PUBLIC, _MLKEM_SEED, _X25519 = 1184, 64, 32
+
+
+class VaultError(Exception):
+    """A vault key is missing or malformed. Its text is a sentence for the operator; it holds no key."""
+
+
+class CannotOpen(Exception):
+    """This sealed key does not open: another vault key, another owner, or damaged bytes."""
+
+
+class SecretKey:
+    """An API key in memory. Printing, logging or formatting it shows its last four characters at most."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The key itself: call it where a request is signed or a key is sealed, nowhere else."""
+        return self._value
+
+    @property
+    def hint(self) -> str:
+        """`•••• 3f9c`; only dots for a key so short that four characters would tell much of it, or for a JSON."""
+        return f"•••• {self._value[-4:]}" if len(self._value) >= 16 and self._value[0] != "{" else "••••"
+
+    def __repr__(self) -> str:
+        return self.hint
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("an API key is not to be pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whom a sealed key belongs to."""
+
+    user_id: int
+    credential_id: int
+    provider: str
+
+    def info(self, version: int) -> bytes:
+        parts = ("modelsync credential", self.user_id, self.credential_id, self.provider, version)
+        return "\x1f".join(map(str, parts)).encode()
+
+
+class Sealer:
+    """Holds a public key: can seal, cannot open."""
+
+    def __init__(self, written: str) -> None:
+        """Raises VaultError if `written` is no public vault key."""
+        self.version, raw = _parse(written, "VAULT_PUBLIC_KEY")
+        if len(raw) != _MLKEM_PUBLIC + _X25519:
+            raise VaultError(_malformed("VAULT_PUBLIC_KEY"))
+        try:
+            self._key = MLKEM768X25519PublicKey(
+                MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC]),
+                X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC:]),
+            )
+        except ValueError:
+            raise VaultError(_malformed("VAULT_PUBLIC_KEY")) from None
+
+    def seal(self, key: SecretKey, owner: Owner) -> bytes:
+        """About 1.2 kB plus the key's own length."""
+        return _SUITE.encrypt(key.reveal().encode(), self._key, info=owner.info(self.version))
+
+
+class Opener:
+    """Holds private keys by version: can open what any of them sealed."""
+
+    def __init__(self, written: str) -> None:
+        """Raises VaultError if `written` is no list of private vault keys."""
+        self._keys: dict[int, MLKEM768X25519PrivateKey] = {}
+        self.public = ""
+        for part in filter(None, (part.strip() for part in written.split(","))):
+            version, raw = _parse(part, "VAULT_PRIVATE_KEYS")
+            if len(raw) != _MLKEM_SEED + _X25519 or version in self._keys:
+                raise VaultError(_malformed("VAULT_PRIVATE_KEYS"))
+            kem = MLKEM768PrivateKey.from_seed_bytes(raw[:_MLKEM_SEED])
+            exchange = X25519PrivateKey.from_private_bytes(raw[_MLKEM_SEED:])
+            self._keys[version] = MLKEM768X25519PrivateKey(kem, exchange)
+            if version == max(self._keys):
+                self.public = _written_public(version, kem, exchange)
+        if not self._keys:
+            raise VaultError("VAULT_PRIVATE_KEYS is empty: set it to the vault's private key.")
+
+    def open(self, sealed: bytes, version: int, owner: Owner) -> SecretKey:
+        """Raises CannotOpen, which says nothing about why: a wrong key and a moved row look the same."""
+        if version not in self._keys:
+            raise CannotOpen(f"vault key {version} is not among VAULT_PRIVATE_KEYS")
+        try:
+            return SecretKey(_SUITE.decrypt(sealed, self._keys[version], info=owner.info(version)).decode())
+        except (InvalidTag, ValueError):
+            raise CannotOpen("the sealed key does not open") from None
+
+    def reseal(self, sealed: bytes, version: int, owner: Owner, sealer: Sealer) -> bytes:
+        """The same API key sealed to the sealer's version. Raises CannotOpen."""
+        return sealer.seal(self.open(sealed, version, owner), owner)
+
+
+def new_private_key(version: int = 1) -> str:
+    """A fresh private vault key in its written form."""
+    kem, exchange = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
+    raw = kem.private_bytes_raw() + exchange.private_bytes_raw()
+    return f"{version}:{base64.b64encode(raw).decode()}"
+
+
+def _written_public(version: int, kem: MLKEM768PrivateKey, exchange: X25519PrivateKey) -> str:
+    raw = kem.public_key().public_bytes_raw() + exchange.public_key().public_bytes_raw()
+    return f"{version}:{base64.b64encode(raw).decode()}"
+
+
+def _parse(written: str, variable: str) -> tuple[int, bytes]:
+    version, colon, encoded = written.strip().partition(":")
+    if not colon or not re.fullmatch(r"[1-9][0-9]{0,8}", version):
+        raise VaultError(_malformed(variable))
+    try:
+        return int(version), base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise VaultError(_malformed(variable)) from None
+
+
+def _malformed(variable: str) -> str:
+    return f"{variable} is malformed: take it as `flask vault new` prints it, `<version>:<base64>`."

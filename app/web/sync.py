@@ -1,0 +1,153 @@
+"""Sync Now: start a run, and the status partial by answer, by stream and by polling: one file for all three."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, stream_with_context, url_for
+from flask_login import current_user, login_required
+
+from app import config, jobs
+from app.extensions import db, limiter
+from app.providers import get
+from app.store import credentials, pages, runs
+from app.web import showing
+
+blueprint = Blueprint("sync", __name__)
+
+NO_KEYS = "There is no active API key to sync. Add one below first."
+_LONGEST_STREAM = 900
+"""Messages and heartbeats after which a stream ends; the page then connects anew."""
+_streams = 0
+
+
+@blueprint.post("/sync")
+@login_required
+@limiter.limit("60 per minute")
+def start() -> Any:
+    """Start a run over all keys, or over one provider's; a live run is shown instead of a second one."""
+    slug = request.form.get("provider") or None
+    begun = jobs.begin_sync(current_user.id, "manual", provider=slug if slug and get(slug) else None)
+    if not request.headers.get("HX-Request"):
+        if begun is None:
+            flash(NO_KEYS, "bad")
+        return redirect(url_for("keys.profile", _anchor="sync-status"), 303)
+    if begun is None:
+        return status_partial(None, trouble=NO_KEYS)
+    return status_partial(pages.run(begun.run_id), trouble=begun.trouble)
+
+
+@blueprint.get("/sync/status")
+@login_required
+def status() -> Any:
+    """The status partial. With `?revision=` of what the page shows, 204 while there is nothing else to show."""
+    run = latest()
+    trouble = trouble_of(run)
+    if run and run.is_live and request.args.get("revision") == _revision(run, trouble):
+        return "", 204
+    if not request.headers.get("HX-Request"):
+        return redirect(url_for("keys.profile", _anchor="sync-status"), 303)
+    return status_partial(run, trouble=trouble, polls="poll" in request.args) + _beside(run)
+
+
+@blueprint.get("/sync/stream")
+@login_required
+@limiter.exempt
+def stream() -> Any:
+    """Server-sent events of the live run: each row as it turns, at the end the whole partial.
+
+    Beyond the cap of streams, and without a live run, the answer is the partial itself, which polls.
+    """
+    run = latest()
+    if run is None or not run.is_live or _streams >= config.current().max_streams:
+        return status_partial(run, trouble=trouble_of(run), polls=True)
+    events = stream_with_context(_events(run.id, current_user.id))
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Response(events, mimetype="text/event-stream", headers=headers)
+
+
+def _events(run_id: int, user_id: int) -> Iterator[str]:
+    global _streams
+    _streams += 1
+    try:
+        yield from _messages(run_id, user_id)
+    finally:
+        _streams -= 1
+
+
+def _messages(run_id: int, user_id: int) -> Iterator[str]:
+    shown: dict[int, str] = {}
+    revision = ""
+    told_trouble = request.args.get("trouble") == "1"  # what the page that asks shows already
+    for count, _ in enumerate(jobs.news_of(run_id)):
+        run = pages.run(run_id, user_id)
+        db.session.rollback()  # no transaction stays open while we wait
+        db.session.remove()
+        if run is None or not run.is_live or count > _LONGEST_STREAM:
+            break
+        trouble = trouble_of(run)
+        if (trouble is not None) != told_trouble:
+            # The whole piece, which connects anew and says what it knows.
+            yield _message(render_template("sync/_status.html", run=run, has_keys=True, trouble=trouble))
+            return
+        if run.revision == revision and run.settled == len(run.results):
+            yield ": still here\n\n"
+            continue
+        pieces = [_row_piece(result) for result in run.results if shown.get(result.id) != _look(result)]
+        shown = {result.id: _look(result) for result in run.results}
+        if run.revision != revision:
+            pieces.append(render_template("sync/_progress.html", run=run, piece=True))
+        revision = run.revision
+        yield _message("".join(pieces)) if pieces else ": still here\n\n"
+    run = pages.run(run_id, user_id)
+    yield _message(render_template("sync/_status.html", run=run, has_keys=True, trouble=None) + _beside(run))
+    yield "event: done\ndata: \n\n"
+
+
+def _row_piece(result: pages.ResultLine) -> str:
+    return render_template("sync/_row.html", result=result, piece=True)
+
+
+def _look(result: pages.ResultLine) -> str:
+    return f"{result.state}.{result.outcome}"
+
+
+def _message(html: str) -> str:
+    return "".join(f"data: {line}\n" for line in html.splitlines()) + "\n"
+
+
+def latest() -> pages.RunLine | None:
+    """The newest run, after what died was closed."""
+    close_lost()
+    return pages.latest_run(current_user.id)
+
+
+def close_lost() -> None:
+    """Whoever looks at runs first closes those whose worker died, so that no page shows them as live."""
+    lost = runs.close_lost(showing.now())
+    db.session.commit()
+    for run_id in lost:
+        jobs.tell(run_id)
+
+
+def _revision(run: pages.RunLine, trouble: str | None) -> str:
+    return run.revision + (".waits" if trouble else "")
+
+
+def _beside(run: pages.RunLine | None) -> str:
+    """The pieces beside the status that a finished run changes: the badge, and what the keys' rows say."""
+    if run is None or run.is_live:
+        return ""
+    keys = pages.keys(run.user_id, showing.now())
+    return render_template("sync/_beside.html", counters=pages.nav(run.user_id), keys=keys)
+
+
+def trouble_of(run: pages.RunLine | None) -> str | None:
+    """Why a queued run waits; looking at one also queues its job again, should Redis have lost it."""
+    return jobs.look_after(run.id, run.created_at) if run and run.state == "queued" else None
+
+
+def status_partial(run: pages.RunLine | None, *, trouble: str | None = None, polls: bool = False) -> str:
+    has_keys = credentials.has_active(current_user.id)
+    return render_template("sync/_status.html", run=run, has_keys=has_keys, trouble=trouble, polls=polls)

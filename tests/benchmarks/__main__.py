@@ -1,0 +1,193 @@
+"""Print the measures of the main job as one table. Takes about half a minute."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flask import Flask
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import event, func, insert, select
+
+from app import config, create_app, passwords
+from app.cli.install import set_up
+from app.demo.simulator import Simulator
+from app.extensions import db
+from app.store import credentials, runs, users
+from app.store.tables import ModelRow, ResultRow, RunRow, UserRow
+from app.sync import run as sync
+from app.sync.fetch import new_client
+from app.sync.run import Means
+from app.vault import Opener, Sealer, SecretKey, new_private_key
+from tests.benchmarks import reading
+
+LATENCIES = {"openai": 0.1, "anthropic": 0.4, "google": 0.7, "groq": 1.1, "openrouter": 1.5}
+ROUNDS = 5
+
+
+@contextmanager
+def installation(simulator: Simulator) -> Iterator[tuple[Flask, Opener]]:
+    private = new_private_key()
+    vault = Opener(private)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = config.Settings(
+            instance=Path(folder),
+            database_url=os.environ.get("BENCHMARK_DATABASE_URL") or f"sqlite:///{folder}/benchmark.sqlite",
+            redis_url="redis://127.0.0.1:1/0",
+            secret_key="of a benchmark, for nothing else",
+            vault_public_key=vault.public,
+            base_urls=simulator.base_urls,
+        )
+        app = create_app(settings)
+        set_up(app)
+        with app.app_context():
+            yield app, vault
+            db.session.remove()
+            db.engine.dispose()
+
+
+def person(vault: Opener) -> UserRow:
+    user = users.create("measure@example.com", passwords.hash_password("a password of a benchmark"), now())
+    if user is None:
+        raise RuntimeError("the benchmark needs an empty database")
+    for slug in LATENCIES:
+        credentials.add(
+            user.id, credentials.providers()[slug], "", SecretKey("sk-key-of-a-benchmark"), Sealer(vault.public), now()
+        )
+    db.session.commit()
+    return user
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def perform(user_id: int, means: Means) -> float:
+    """Seconds from the click to the last row."""
+    begun = time.monotonic()
+    started = runs.start(user_id, "manual", now())
+    db.session.commit()
+    if started is None:
+        raise RuntimeError("there is nothing to sync")
+    sync.perform(started.run.id, means)
+    return time.monotonic() - begun
+
+
+def queries(act: Callable[[], object]) -> int:
+    counted = 0
+
+    def count(*_: object) -> None:
+        nonlocal counted
+        counted += 1
+
+    event.listen(db.engine, "before_cursor_execute", count)
+    try:
+        act()
+    finally:
+        event.remove(db.engine, "before_cursor_execute", count)
+    return counted
+
+
+def page_queries(app: Flask, user: UserRow, path: str) -> tuple[int, float]:
+    client = app.test_client()
+    with client.session_transaction() as session:
+        session["_user_id"], session["_fresh"] = user.get_id(), True
+    db.session.remove()
+    client.get(path)
+    begun = time.monotonic()
+    counted = queries(lambda: client.get(path))
+    return counted, time.monotonic() - begun
+
+
+def many_runs(user: UserRow, count: int) -> None:
+    provider_id = credentials.providers()["openai"].id
+    first = (db.session.scalar(select(func.max(RunRow.id))) or 0) + 1
+    moment = now()
+    db.session.execute(
+        insert(RunRow),
+        [
+            {
+                "id": first + n,
+                "user_id": user.id,
+                "trigger": "cron",
+                "state": "done",
+                "created_at": moment,
+                "ended_at": moment,
+            }
+            for n in range(count)
+        ],
+    )
+    db.session.execute(
+        insert(ResultRow),
+        [
+            {
+                "run_id": first + n,
+                "user_id": user.id,
+                "provider_id": provider_id,
+                "outcome": "unchanged",
+                "ended_at": moment,
+            }
+            for n in range(count)
+        ],
+    )
+    db.session.commit()
+
+
+def main() -> int:
+    table = Table("measure", "value", title=f"Modelsync benchmarks, {now():%Y-%m-%d}, Python {sys.version.split()[0]}")
+    with Simulator() as simulator, installation(simulator) as (app, vault), new_client() as client:
+        user = person(vault)
+        means = Means(vault=vault, client=client, base_urls=simulator.base_urls)
+        first = perform(user.id, means)
+        table.add_row("first sync of five providers without latency", f"{first * 1000:.0f} ms")
+
+        models, results = count(ModelRow), count(ResultRow)
+        stamps = db.session.execute(select(ModelRow.id, ModelRow.updated_at)).all()
+        unchanged = statistics.median(perform(user.id, means) for _ in range(ROUNDS))
+        written = sum(
+            a != b for a, b in zip(stamps, db.session.execute(select(ModelRow.id, ModelRow.updated_at)), strict=True)
+        )
+        rows = (count(ResultRow) - results) / ROUNDS
+        table.add_row(
+            "the same again, nothing changed", f"{unchanged * 1000:.0f} ms, {unchanged / first:.2f} × the first"
+        )
+        table.add_row("… model rows written, of all", f"{written} of {models}")
+        table.add_row("… result rows written per key", f"{rows / len(LATENCIES):g}")
+
+        for slug, latency in LATENCIES.items():
+            simulator.set_latency(slug, latency)
+        slowest, added = max(LATENCIES.values()), sum(LATENCIES.values())
+        wall = statistics.median(perform(user.id, means) for _ in range(ROUNDS))
+        table.add_row(
+            "click to last row, latencies of 0.1–1.5 s", f"{wall:.2f} s: the slowest + {wall - slowest:.2f} s"
+        )
+        table.add_row("… one after the other would take at least", f"{added:.1f} s, {added / wall:.1f} × as long")
+
+        before = {path: page_queries(app, user, path) for path in ("/profile", "/history", "/changes")}
+        many_runs(user, 1_000)
+        for path, (few, took) in before.items():
+            many, took_many = page_queries(app, user, path)
+            table.add_row(
+                f"queries of {path} at {2 * ROUNDS + 2} and 1,000 more runs",
+                f"{few} and {many}; {took_many / took:.1f} × the time",
+            )
+    for measure, value in reading.rows():
+        table.add_row(measure, value)
+    Console(width=110).print(table)
+    return 0
+
+
+def count(row: type) -> int:
+    return db.session.scalar(select(func.count()).select_from(row)) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,356 @@
+"""The cast and the stage. Real databases, a real Redis, simulated providers; no sockets but loopback.
+
+SQLite and the embedded Redis always. PostgreSQL and a shared Redis where MODELSYNC_TEST_DATABASE_URL and
+MODELSYNC_TEST_REDIS_URL name them; with MODELSYNC_TEST_EVERYTHING=1 (as in CI) their absence is an error.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+import redis
+from argon2 import PasswordHasher
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import config, create_app
+from app.cli import supervisor
+from app.cli.install import set_up
+from app.demo.simulator import Simulator
+from app.extensions import db
+from app.store import credentials, users
+from app.store.tables import CredentialRow, UserRow
+from app.sync.fetch import new_client
+from app.sync.run import Means
+from app.vault import Opener, Sealer, SecretKey, new_private_key
+
+PASSWORD = "correct horse battery"
+_POSTGRES = os.environ.get("MODELSYNC_TEST_DATABASE_URL", "")
+_REDIS = os.environ.get("MODELSYNC_TEST_REDIS_URL", "")
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_EVERYTHING = os.environ.get("MODELSYNC_TEST_EVERYTHING") == "1"
+_PRIVATE = new_private_key()
+_CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)  # quick to verify as well
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _EVERYTHING and not (_POSTGRES and _REDIS):
+        raise pytest.UsageError(
+            "MODELSYNC_TEST_EVERYTHING=1 needs MODELSYNC_TEST_DATABASE_URL and MODELSYNC_TEST_REDIS_URL"
+        )
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine reaches a test."""
+    for name in list(os.environ):
+        if name.endswith(("_API_KEY", "_BASE_URL")) or name in (
+            "APP_ENV",
+            "CRON_SECRET",
+            "DATABASE_URL",
+            "MODELSYNC_INSTANCE",
+            "MODELSYNC_ROLE",
+            "REDIS_URL",
+            "SECRET_KEY",
+            "SIGNUP",
+        ):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that would leave this machine fails instead."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+# ------------------------------------------------------------------ Redis
+
+
+@pytest.fixture(scope="session")
+def embedded_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The private Redis, started as `flask up` starts it."""
+    path = tmp_path_factory.mktemp("redis") / "redis.sock"
+    process = subprocess.Popen(supervisor.redis(path).command, stdout=subprocess.DEVNULL)
+    url = f"unix://{path}"
+    with redis.Redis.from_url(url) as client:
+        _until(lambda: path.exists() and bool(client.ping()))
+    yield url
+    process.terminate()
+    process.wait(10)
+
+
+def shared_redis(offset: int = 0) -> str:
+    """The shared Redis, in a database of its own for each worker of pytest-xdist: tests empty it."""
+    if not _REDIS:
+        return ""
+    parts = urlsplit(_REDIS)
+    number = int(parts.path.strip("/") or 0)
+    return urlunsplit(parts._replace(path=f"/{(number + _WORKER + offset) % 16}"))
+
+
+def _until(holds: Any, seconds: float = 10.0) -> None:
+    import time
+
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def until() -> Any:
+    """Wait for a condition, with a limit: never a sleep for luck."""
+    return _until
+
+
+# ------------------------------------------------------------------ databases
+
+
+def _set_up(app: Flask) -> None:
+    set_up(app)
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated and prepared database file, to be copied."""
+    folder = tmp_path_factory.mktemp("template")
+    app = create_app(_settings(folder, f"sqlite:///{folder}/modelsync.sqlite", "redis://127.0.0.1:1/0"))
+    _set_up(app)
+    return folder / "modelsync.sqlite"
+
+
+@pytest.fixture(scope="session")
+def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a migrated PostgreSQL database, to be copied by CREATE DATABASE … TEMPLATE."""
+    name = f"modelsync_template_{uuid.uuid4().hex[:8]}"
+    _on_postgres(f'CREATE DATABASE "{name}"')
+    app = create_app(_settings(tmp_path_factory.mktemp("pg"), _postgres_url(name), "redis://127.0.0.1:1/0"))
+    _set_up(app)
+    yield name
+    _on_postgres(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _postgres_url(name: str) -> str:
+    return config._database_url(_POSTGRES.rsplit("/", 1)[0] + "/" + name)
+
+
+def _on_postgres(statement: str) -> None:
+    with psycopg.connect(_POSTGRES.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(statement)  # type: ignore[arg-type]
+
+
+_STAGES = [
+    pytest.param("sqlite", id="sqlite"),
+    pytest.param(
+        "postgresql",
+        id="postgresql",
+        marks=[
+            pytest.mark.postgres,
+            pytest.mark.skipif(not _POSTGRES, reason="MODELSYNC_TEST_DATABASE_URL is not set"),
+        ],
+    ),
+]
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh migrated database. SQLite, unless the test is parametrised over both by `both_databases`."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "modelsync.sqlite")
+        yield f"sqlite:///{tmp_path}/modelsync.sqlite"
+        return
+    name = f"modelsync_test_{uuid.uuid4().hex[:8]}"
+    _on_postgres(f'CREATE DATABASE "{name}" TEMPLATE "{request.getfixturevalue("postgres_template")}"')
+    yield _postgres_url(name)
+    _on_postgres(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+both_databases = pytest.mark.parametrize("database_url", _STAGES, indirect=True)
+"""Run a test on SQLite + embedded Redis, and on PostgreSQL + shared Redis."""
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest, database_url: str) -> str:
+    """An empty Redis: the shared one beside PostgreSQL, else the embedded one."""
+    url = (database_url.startswith("postgresql") and shared_redis()) or request.getfixturevalue("embedded_redis")
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+# ------------------------------------------------------------------ the app
+
+
+def _settings(instance: Path, database_url: str, redis_url: str, **changes: Any) -> config.Settings:
+    return config.Settings(
+        instance=instance,
+        database_url=database_url,
+        redis_url=redis_url,
+        secret_key="for tests only " + uuid.uuid4().hex,
+        vault_public_key=Opener(_PRIVATE).public,
+        **changes,
+    )
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, redis_url: str, simulator: Simulator) -> config.Settings:
+    return _settings(tmp_path, database_url, redis_url, base_urls=simulator.base_urls)
+
+
+class Browser(FlaskClient):
+    """Each request in a context of its own, as a server gives it: within the test's own app context, Flask would
+    share `g`, and with it who is signed in, among all browsers."""
+
+    def open(self, *args: Any, **kwargs: Any) -> Any:
+        return contextvars.Context().run(super().open, *args, **kwargs)
+
+
+@pytest.fixture
+def app(settings: config.Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """The app within its context, on a fresh database, with the simulated providers for the real ones."""
+    monkeypatch.setenv("VAULT_PRIVATE_KEYS", _PRIVATE)
+    app = create_app(settings)
+    app.config["TESTING"] = True
+    app.test_client_class = Browser
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+        if "redis" in app.extensions:
+            app.extensions["redis"].close()
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def vault() -> Opener:
+    return Opener(_PRIVATE)
+
+
+@pytest.fixture
+def sealer(vault: Opener) -> Sealer:
+    return Sealer(vault.public)
+
+
+@dataclass
+class Clock:
+    """A clock that a test moves."""
+
+    moment: datetime = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.moment += timedelta(milliseconds=1)
+        return self.moment
+
+    def forward(self, **by: float) -> None:
+        self.moment += timedelta(**by)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def means(vault: Opener, simulator: Simulator, clock: Clock) -> Iterator[Means]:
+    """What a run works with: the simulator, a clock to move, 10 s in all."""
+    with new_client() as client:
+        yield Means(vault=vault, client=client, base_urls=simulator.base_urls, now=clock, in_all_s=10.0)
+
+
+# ------------------------------------------------------------------ the cast
+
+
+@dataclass
+class Person:
+    """Someone with an account, and a browser to act with."""
+
+    row: UserRow
+    app: Flask
+    sealer: Sealer
+    client: FlaskClient = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = self.app.test_client()
+
+    @property
+    def id(self) -> int:
+        return self.row.id
+
+    def sign_in(self) -> Person:
+        answer = self.post("/login", email=self.row.email, password=PASSWORD)
+        assert answer.status_code == 303, answer.text
+        return self
+
+    def token(self, path: str = "/login") -> str:
+        """A CSRF token of this browser's session."""
+        text = self.client.get(path, follow_redirects=True).text
+        return text.split('name="csrf_token" value="', 1)[1].split('"', 1)[0]
+
+    def post(self, path: str, *, htmx: bool = False, **form: str) -> Any:
+        headers = {"HX-Request": "true"} if htmx else {}
+        return self.client.post(path, data={"csrf_token": self.token(), **form}, headers=headers)
+
+    def add_key(self, provider: str, key: str | None = "sk-good-key-of-a-test-1234", label: str = "") -> CredentialRow:
+        """Store a key as the page does, without the check."""
+        secret = SecretKey(key) if key else None
+        row = credentials.add(self.id, credentials.providers()[provider], label, secret, self.sealer, _now())
+        assert row is not None
+        row.check_asked_at = None
+        db.session.commit()
+        return row
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _person(app: Flask, sealer: Sealer, email: str, *, is_admin: bool = False) -> Person:
+    row = users.create(email, _CHEAP_HASH, _now(), is_admin=is_admin)
+    assert row is not None
+    db.session.commit()
+    return Person(row, app, sealer)
+
+
+@pytest.fixture
+def carol(app: Flask, sealer: Sealer) -> Person:
+    """The admin: the first account."""
+    return _person(app, sealer, "carol@example.com", is_admin=True)
+
+
+@pytest.fixture
+def alice(app: Flask, sealer: Sealer, carol: Person) -> Person:
+    """A normal user."""
+    return _person(app, sealer, "alice@example.com")
+
+
+@pytest.fixture
+def bob(app: Flask, sealer: Sealer, carol: Person) -> Person:
+    """Another one, who must never see anything of Alice's."""
+    return _person(app, sealer, "bob@example.com")

@@ -1,0 +1,43 @@
+"""What a saved answer tells, and what it must not."""
+
+from __future__ import annotations
+
+from app.providers.drift import REMOVED, drift, paths, scrub
+
+
+def test_fields_are_paths_whatever_the_length_of_an_array() -> None:
+    assert paths({"data": [{"id": "a"}, {"id": "b", "pricing": {"prompt": 1}}]}) == {
+        "data",
+        "data[].id",
+        "data[].pricing",
+        "data[].pricing.prompt",
+    }
+
+
+def test_drift_names_what_appeared_and_what_vanished() -> None:
+    assert drift({"data": [{"id": 1, "created": 2}]}, {"data": [{"id": 1, "shutdown_date": None}]}) == (
+        ["data[].shutdown_date"],
+        ["data[].created"],
+    )
+
+
+def test_keys_and_personal_identifiers_do_not_get_into_a_saved_answer() -> None:
+    key = "sk-good-key-of-a-test-1234"
+    saved = scrub(
+        {
+            "user_id": "u-1",
+            "organization": "acme",
+            "data": [
+                {"id": "gpt-5", "owned_by": "no-reply@example.com", "note": f"for {key}", "created": 1},
+                {"id": "ft:gpt-4o:acme::abc"},
+            ],
+            "other": "sk-proj-AbCdEfGhIjKlMnOpQr",
+        },
+        key,
+    )
+    assert saved == {
+        "user_id": REMOVED,
+        "organization": REMOVED,
+        "data": [{"id": "gpt-5", "owned_by": REMOVED, "note": f"for {REMOVED}", "created": 1}],
+        "other": REMOVED,
+    }

@@ -1,0 +1,304 @@
+"""Settings: every variable's good and bad values, and a sentence that names what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import stat
+from pathlib import Path
+
+import pytest
+
+from app import config
+from app.config import ConfigError, Settings, load, make_secrets, open_vault, require_web_secrets, secret_file
+from app.vault import Opener, new_private_key
+
+PRIVATE = new_private_key()
+PUBLIC = Opener(PRIVATE).public
+LONG = "a secret of more than thirty-two characters"
+
+
+def loaded(tmp_path: Path, **environ: str) -> Settings:
+    return load({"MODELSYNC_INSTANCE": str(tmp_path), **environ})
+
+
+def refused(tmp_path: Path, **environ: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        loaded(tmp_path, **environ)
+    said = str(error.value)
+    assert said.endswith(".")
+    return said
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# ------------------------------------------------------------------ plain variables
+
+
+def test_an_empty_environment_has_working_defaults(tmp_path: Path) -> None:
+    settings = loaded(tmp_path)
+    assert settings == Settings(
+        instance=tmp_path,
+        database_url=f"sqlite:///{tmp_path}/modelsync.sqlite",
+        redis_url=f"unix://{settings.embedded_redis}",
+    )
+    assert settings.embedded_redis is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "read"),
+    [
+        ("SIGNUP", "invite", "signup", "invite"),
+        ("SIGNUP", "closed", "signup", "closed"),
+        ("SIGNUP", "", "signup", "open"),
+        ("TRUSTED_PROXIES", "2", "trusted_proxies", 2),
+        ("MAX_STREAMS", "0", "max_streams", 0),
+        ("LOG_LEVEL", "DEBUG", "log_level", "DEBUG"),
+        ("SECURE_COOKIES", "true", "secure_cookies", True),
+        ("SECURE_COOKIES", "0", "secure_cookies", False),
+        ("MODELSYNC_DEMO_URL", "http://127.0.0.1:9", "demo_url", "http://127.0.0.1:9"),
+        ("SECRET_KEY", LONG, "secret_key", LONG),
+        ("CRON_SECRET", f" {LONG}\n", "cron_secret", LONG),
+        ("VAULT_PUBLIC_KEY", PUBLIC, "vault_public_key", PUBLIC),
+        ("DATABASE_URL", "postgres://u:p@h/n", "database_url", "postgresql+psycopg://u:p@h/n"),
+        ("DATABASE_URL", "postgresql://h/n", "database_url", "postgresql+psycopg://h/n"),
+        ("DATABASE_URL", "postgresql+psycopg://h/n", "database_url", "postgresql+psycopg://h/n"),
+        ("DATABASE_URL", "sqlite:////srv/x.sqlite", "database_url", "sqlite:////srv/x.sqlite"),
+        ("REDIS_URL", "rediss://h:6380/1", "redis_url", "rediss://h:6380/1"),
+        ("REDIS_URL", "unix:///run/redis.sock", "redis_url", "unix:///run/redis.sock"),
+    ],
+)
+def test_a_good_value_is_taken(tmp_path: Path, name: str, value: str, field: str, read: object) -> None:
+    assert getattr(loaded(tmp_path, **{name: value}), field) == read
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("APP_ENV", "prod"),
+        ("MODELSYNC_ROLE", "boss"),
+        ("SIGNUP", "Open"),
+        ("TRUSTED_PROXIES", "-1"),
+        ("TRUSTED_PROXIES", "11"),
+        ("TRUSTED_PROXIES", "two"),
+        ("TRUSTED_PROXIES", "²"),
+        ("TRUSTED_PROXIES", "9" * 5_000),
+        ("MAX_STREAMS", "1.5"),
+        ("LOG_LEVEL", "loud"),
+        ("SECURE_COOKIES", "maybe"),
+        ("SECRET_KEY", "x" * 31),
+        ("CRON_SECRET", "x" * 31),
+        ("VAULT_PUBLIC_KEY", "1:nonsense"),
+        ("VAULT_PUBLIC_KEY", PRIVATE),
+        ("DATABASE_URL", "modelsync.sqlite"),
+        ("DATABASE_URL", "mysql://h/n"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "http://h"),
+        ("REDIS_URL", "redis://[::1"),
+        ("REDIS_URL", "redis://h:port"),
+        ("OPENAI_BASE_URL", "api.openai.test"),
+        ("OPENAI_BASE_URL", "ftp://h/v1"),
+        ("GROQ_BASE_URL", "http://"),
+        ("GROQ_BASE_URL", "http://[::1"),
+        ("GROQ_BASE_URL", "http://h:port/v1"),
+        ("GOOGLE_BASE_URL", "https://user@h"),
+        ("GOOGLE_BASE_URL", "https://:pass@h"),
+        ("GOOGLE_BASE_URL", "https://h/v1beta?key=abc"),
+        ("GOOGLE_BASE_URL", "https://h/v1beta#part"),
+    ],
+)
+def test_a_bad_value_is_refused_by_a_sentence_with_its_name(tmp_path: Path, name: str, value: str) -> None:
+    assert refused(tmp_path, **{name: value}).startswith(name)
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "CRON_SECRET", "VAULT_PUBLIC_KEY", "GOOGLE_BASE_URL"])
+def test_a_refusal_does_not_repeat_a_secret(tmp_path: Path, name: str) -> None:
+    assert "Zq7Kw" not in refused(tmp_path, **{name: "https://Zq7Kw@h"})
+
+
+def test_production_keeps_cookies_to_https_unless_told_otherwise(tmp_path: Path) -> None:
+    assert loaded(tmp_path, APP_ENV="production").secure_cookies
+    assert not loaded(tmp_path, APP_ENV="production", SECURE_COOKIES="false").secure_cookies
+
+
+def test_settings_do_not_print_what_they_hold(tmp_path: Path) -> None:
+    assert LONG not in repr(loaded(tmp_path, SECRET_KEY=LONG))
+
+
+def test_settings_do_not_change(tmp_path: Path) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        loaded(tmp_path).signup = "closed"  # type: ignore[misc]
+
+
+def test_base_urls_take_the_place_of_the_providers_own(tmp_path: Path) -> None:
+    settings = loaded(
+        tmp_path,
+        OPENAI_BASE_URL="http://127.0.0.1:9/v1/",
+        GROQ_BASE_URL="https://groq.example:8443",
+        GOOGLE_BASE_URL="",
+    )
+    assert settings.base_urls == {"openai": "http://127.0.0.1:9/v1", "groq": "https://groq.example:8443"}
+
+
+# ------------------------------------------------------------------ secrets
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("SECRET_KEY", "secret_key", LONG),
+        ("CRON_SECRET", "cron_secret", LONG),
+        ("VAULT_PUBLIC_KEY", "vault_public_key", PUBLIC),
+        ("DATABASE_URL", "database_url", "sqlite:////srv/x.sqlite"),
+        ("REDIS_URL", "redis_url", "redis://h:6379/0"),
+    ],
+)
+def test_a_secret_can_come_as_a_file(tmp_path: Path, name: str, field: str, value: str) -> None:
+    path = tmp_path / "a-secret"
+    path.write_text(value + "\n", encoding="utf-8")
+    assert getattr(loaded(tmp_path, **{f"{name}_FILE": str(path)}), field) == value
+
+
+def test_a_variable_comes_before_its_file(tmp_path: Path) -> None:
+    assert loaded(tmp_path, SECRET_KEY=LONG, SECRET_KEY_FILE="/nowhere").secret_key == LONG
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    assert refused(tmp_path, SECRET_KEY_FILE=str(tmp_path / "missing")).startswith("SECRET_KEY_FILE names ")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    assert refused(tmp_path, SECRET_KEY_FILE=str(tmp_path / "binary")).startswith("SECRET_KEY_FILE names ")
+
+
+def test_a_weak_secret_in_a_file_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / "weak").write_text("short", encoding="utf-8")
+    assert refused(tmp_path, SECRET_KEY_FILE=str(tmp_path / "weak")).startswith("SECRET_KEY is too short")
+
+
+@pytest.mark.parametrize(
+    ("missing", "given"),
+    [("SECRET_KEY", {"VAULT_PUBLIC_KEY": PUBLIC}), ("VAULT_PUBLIC_KEY", {"SECRET_KEY": LONG})],
+)
+def test_production_names_the_secret_that_is_missing(tmp_path: Path, missing: str, given: dict[str, str]) -> None:
+    settings = loaded(tmp_path, APP_ENV="production", **given)
+    with pytest.raises(ConfigError) as error:
+        require_web_secrets(settings)
+    assert str(error.value).startswith(f"{missing} is not set:")
+
+
+def test_production_takes_nothing_from_the_instance_folder(tmp_path: Path) -> None:
+    make_secrets({}, tmp_path)
+    settings = loaded(tmp_path, APP_ENV="production")
+    assert (settings.secret_key, settings.vault_public_key) == ("", "")
+    with pytest.raises(ConfigError, match=r"^VAULT_PRIVATE_KEYS is not set:"):
+        open_vault({"APP_ENV": "production", "MODELSYNC_INSTANCE": str(tmp_path)})
+
+
+def test_a_web_process_with_both_secrets_is_ready(tmp_path: Path) -> None:
+    require_web_secrets(loaded(tmp_path, APP_ENV="production", SECRET_KEY=LONG, VAULT_PUBLIC_KEY=PUBLIC))
+
+
+@pytest.mark.parametrize("role", ["worker", "scheduler"])
+def test_workers_and_the_scheduler_hold_no_secret_of_the_web(tmp_path: Path, role: str) -> None:
+    make_secrets({}, tmp_path)
+    settings = loaded(tmp_path, MODELSYNC_ROLE=role, CRON_SECRET=LONG)
+    assert (settings.secret_key, settings.cron_secret) == ("", "")
+
+
+@pytest.mark.parametrize("role", ["web", "worker", "scheduler"])
+def test_settings_never_hold_a_private_vault_key(tmp_path: Path, role: str) -> None:
+    settings = loaded(tmp_path, MODELSYNC_ROLE=role, VAULT_PRIVATE_KEYS=PRIVATE, VAULT_PUBLIC_KEY=PUBLIC)
+    held = "".join(str(getattr(settings, field.name)) for field in dataclasses.fields(settings))
+    assert PRIVATE not in held
+
+
+def test_the_vault_opens_with_keys_from_the_environment_or_the_instance_folder(tmp_path: Path) -> None:
+    assert open_vault({"VAULT_PRIVATE_KEYS": PRIVATE, "MODELSYNC_INSTANCE": str(tmp_path)}).public == PUBLIC
+    make_secrets({}, tmp_path)
+    settings = loaded(tmp_path)
+    assert open_vault({"MODELSYNC_INSTANCE": str(tmp_path)}).public == settings.vault_public_key
+
+
+def test_malformed_private_keys_are_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^VAULT_PRIVATE_KEYS is malformed:"):
+        open_vault({"VAULT_PRIVATE_KEYS": "nonsense", "MODELSYNC_INSTANCE": str(tmp_path)})
+
+
+# ------------------------------------------------------------------ making secrets
+
+
+def test_made_secrets_are_for_their_owner_only(tmp_path: Path) -> None:
+    instance = tmp_path / "deep" / "instance"
+    assert make_secrets({}, instance) == ["SECRET_KEY", "VAULT_PRIVATE_KEYS"]
+    assert mode(instance) == 0o700
+    files = sorted(path.name for path in instance.iterdir())
+    assert files == ["secret_key", "vault_private_keys", "vault_public_key"]
+    assert {mode(path) for path in instance.iterdir()} == {0o600}
+
+
+def test_making_secrets_again_makes_nothing_and_changes_nothing(tmp_path: Path) -> None:
+    make_secrets({}, tmp_path)
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert make_secrets({}, tmp_path) == []
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+def test_made_secrets_are_strong_enough_to_start_with(tmp_path: Path) -> None:
+    make_secrets({}, tmp_path)
+    require_web_secrets(loaded(tmp_path))
+
+
+def test_what_the_environment_gives_is_not_made(tmp_path: Path) -> None:
+    assert make_secrets({"SECRET_KEY": LONG, "VAULT_PUBLIC_KEY": PUBLIC}, tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_public_key_is_made_from_the_private_one_that_is_given(tmp_path: Path) -> None:
+    assert make_secrets({"SECRET_KEY": LONG, "VAULT_PRIVATE_KEYS": PRIVATE}, tmp_path) == []
+    assert secret_file(tmp_path, "VAULT_PUBLIC_KEY").read_text().strip() == PUBLIC
+
+
+def test_a_wide_open_instance_folder_is_narrowed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    make_secrets({}, tmp_path)
+    assert mode(tmp_path) == 0o700
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError) as error:
+        make_secrets({}, tmp_path / "file" / "instance")
+    assert str(tmp_path / "file" / "instance") in str(error.value)
+    assert "MODELSYNC_INSTANCE" in str(error.value)
+
+
+# ------------------------------------------------------------------ the embedded Redis
+
+
+def test_the_embedded_redis_listens_in_the_instance_folder() -> None:
+    settings = load({"MODELSYNC_INSTANCE": "/srv/modelsync"})
+    assert settings.embedded_redis == Path("/srv/modelsync/redis.sock")
+
+
+def test_a_deep_instance_folder_has_its_socket_elsewhere() -> None:
+    sockets = [load({"MODELSYNC_INSTANCE": f"/srv/{name * 60}"}).embedded_redis for name in ("ab", "cd")]
+    for socket in sockets:
+        assert socket is not None and len(str(socket).encode()) <= 107
+    assert sockets[0] != sockets[1]
+    assert sockets[0] == load({"MODELSYNC_INSTANCE": "/srv/" + "ab" * 60}).embedded_redis
+
+
+def test_a_redis_that_is_given_is_not_embedded(tmp_path: Path) -> None:
+    assert loaded(tmp_path, REDIS_URL="redis://h:6379/0").embedded_redis is None
+
+
+def test_limits_are_counted_in_the_same_redis(tmp_path: Path) -> None:
+    settings = loaded(tmp_path)
+    assert config.flask_config(settings)["RATELIMIT_STORAGE_URI"] == f"redis+unix://{settings.embedded_redis}"
+    assert config.flask_config(loaded(tmp_path, REDIS_URL="redis://h/0"))["RATELIMIT_STORAGE_URI"] == "redis://h/0"
+
+
+def test_cookies_are_never_readable_by_scripts(tmp_path: Path) -> None:
+    flask = config.flask_config(loaded(tmp_path, SECURE_COOKIES="true"))
+    assert (flask["SESSION_COOKIE_HTTPONLY"], flask["SESSION_COOKIE_SAMESITE"]) == (True, "Lax")
+    assert (flask["SESSION_COOKIE_NAME"], flask["SESSION_COOKIE_SECURE"]) == ("__Host-session", True)

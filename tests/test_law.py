@@ -1,0 +1,129 @@
+"""The law of imports: they go down only.
+
+ 5  web · api · cli
+ 4  jobs
+ 3  sync
+ 2  store · providers   siblings, blind to each other
+ 1  catalog · vault     catalog: stdlib and msgspec · vault: stdlib and cryptography
+
+Around it stand `app/__init__.py`, which wires everything, `config`, `extensions` and `passwords`, which know none of
+the layers above 2, and `demo`, which nothing but the wiring and the command line may know.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.config import ROOT
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "catalog": set(),
+    "vault": set(),
+    "passwords": set(),
+    "extensions": set(),
+    "processes": set(),
+    "config": {"providers", "vault"},
+    "providers": {"catalog"},
+    "store": {"catalog", "vault", "extensions"},
+    "sync": {"store", "providers", "catalog", "vault", "extensions"},
+    "jobs": {"sync", "store", "vault", "extensions", "config", "processes"},
+    "web": {"jobs", "store", "providers", "catalog", "vault", "extensions", "config", "passwords"},
+    "api": {"jobs", "store", "catalog", "extensions", "config", "web"},
+    "cli": {
+        "jobs",
+        "sync",
+        "store",
+        "providers",
+        "catalog",
+        "vault",
+        "extensions",
+        "processes",
+        "config",
+        "passwords",
+        "api",
+        "web",
+    },
+    "demo": {"sync", "store", "providers", "catalog", "vault", "extensions", "config", "passwords", "web"},
+}
+ONLY_IN: dict[str, set[str]] = {
+    # asking.py and tokens.py only name httpx.Client, as the type of an argument.
+    "httpx": {"sync/fetch.py", "sync/asking.py", "sync/tokens.py"},
+    "httpcore": {"sync/fetch.py", "sync/guard.py"},
+    "google": {"sync/tokens.py"},
+    "rq": {"jobs.py"},
+    "cryptography": {"vault.py"},
+    "argon2": {"passwords.py"},
+}
+ALSO_ALLOWED: set[tuple[str, str]] = {
+    # `flask up --demo` makes the demo's accounts and history.
+    ("cli/up.py", "demo"),
+}
+THIRD_PARTY: dict[str, set[str]] = {"catalog": {"msgspec"}, "providers": {"msgspec"}, "vault": {"cryptography"}}
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield from ([f"app.{alias.name}" for alias in node.names] if node.module == "app" else [node.module or ""])
+
+
+FILES = {str(path.relative_to(ROOT / "app")): sorted(set(_imports(path))) for path in ROOT.glob("app/**/*.py")}
+every_file = pytest.mark.parametrize("file", sorted(set(FILES) - {"__init__.py"}))
+
+
+def _station(file: str) -> str:
+    return file.split("/")[0].removesuffix(".py")
+
+
+@every_file
+def test_imports_go_down_only(file: str) -> None:
+    station = _station(file)
+    ours = {name.split(".")[1] for name in FILES[file] if name.startswith("app.")} - {station, "create_app"}
+    assert {one for one in ours if (file, one) not in ALSO_ALLOWED} <= MAY_IMPORT[station]
+
+
+@every_file
+def test_some_libraries_have_one_door(file: str) -> None:
+    for library, doors in ONLY_IN.items():
+        assert file in doors or library not in {name.split(".")[0] for name in FILES[file]}
+
+
+@pytest.mark.parametrize(
+    "file",
+    sorted(file for file in FILES if _station(file) in THIRD_PARTY),
+)
+def test_the_pure_stations_need_little(file: str) -> None:
+    roots = {name.split(".")[0] for name in FILES[file]} - {"app"}
+    assert roots - sys.stdlib_module_names <= THIRD_PARTY[_station(file)]
+
+
+@pytest.mark.parametrize("file", sorted(file for file in FILES if _station(file) in ("catalog", "providers")))
+def test_the_pure_stations_touch_neither_network_nor_clock(file: str) -> None:
+    if file == "catalog/seed/make.py":  # a script that makes the seed, never imported
+        return
+    assert {name.split(".")[0] for name in FILES[file] if not name.startswith("urllib.parse")}.isdisjoint(
+        {"socket", "ssl", "http", "urllib", "subprocess", "threading", "time", "os", "sqlite3", "tempfile", "random"}
+    )
+
+
+def test_every_exception_to_the_law_is_needed() -> None:
+    for file, station in ALSO_ALLOWED:
+        assert any(name.startswith(f"app.{station}") for name in FILES[file])
+    for library, doors in ONLY_IN.items():
+        for door in doors:
+            assert library in {name.split(".")[0] for name in FILES[door]}
+
+
+@pytest.mark.parametrize("file", ["asking.py", "tokens.py"])
+def test_some_name_httpx_for_a_type_only(file: str) -> None:
+    text = (ROOT / "app/sync" / file).read_text(encoding="utf-8")
+    used = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+    assert {name for name in used if name.startswith("httpx.")} == {"httpx.Client"}

@@ -1,0 +1,290 @@
+"""API keys on the profile: saved, checked, replaced, disabled, deleted, and never shown."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from app import jobs
+from app.demo.simulator import Simulator
+from app.extensions import db
+from app.store import credentials
+from app.store.tables import CredentialRow, ListingRow, ResultRow, RunRow
+from app.sync import run as sync_run
+from app.sync.run import Means
+from app.vault import Opener, SecretKey
+from tests.conftest import Person, both_databases
+from tests.web.plainly import Plainly, words
+from tests.web.working import no_redis, now, work_off
+
+KEY = "sk-a-planted-key-of-alice-7f3c"
+OTHER = "sk-the-second-key-of-alice-91ab"
+
+
+def stored(person: Person) -> list[CredentialRow]:
+    db.session.rollback()
+    db.session.expire_all()
+    query = select(CredentialRow).where(CredentialRow.user_id == person.id).order_by(CredentialRow.id)
+    return list(db.session.scalars(query))
+
+
+def key_of(row: CredentialRow, slug: str, vault: Opener) -> str:
+    assert row.sealed_key and row.vault_version
+    return vault.open(row.sealed_key, row.vault_version, credentials.owner(row, slug)).reveal()
+
+
+def row_text(person: Person, row: CredentialRow) -> str:
+    return words(person.client.get(f"/keys/{row.id}", headers={"HX-Request": "true"}).text)
+
+
+@pytest.fixture(params=["htmx", "plain form"])
+def send(request: pytest.FixtureRequest, alice: Person) -> Callable[..., str]:
+    """Send a form of the profile in either way; what the person sees then."""
+    alice.sign_in()
+
+    def by_htmx(path: str, **form: str) -> str:
+        answer = alice.post(path, htmx=True, **form)
+        assert answer.status_code in (200, 422), answer.text
+        assert answer.text.lstrip().startswith("<section") and "<html" not in answer.text
+        return str(answer.text)
+
+    def by_plain_form(path: str, **form: str) -> str:
+        answer = alice.post(path, **form)
+        assert answer.status_code == 303
+        assert answer.location.startswith("/profile#provider-")
+        return str(alice.client.get("/profile").text)
+
+    return by_htmx if request.param == "htmx" else by_plain_form
+
+
+def test_a_key_is_added_replaced_disabled_and_deleted(alice: Person, vault: Opener, send: Callable[..., str]) -> None:
+    page = send("/keys", provider="openai", key=f"  {KEY}\n", label=" work ")
+    (row,) = stored(alice)
+    assert (row.label, row.key_hint, row.is_active, key_of(row, "openai", vault)) == ("work", "•••• 7f3c", True, KEY)
+    assert "•••• 7f3c" in page and KEY not in page
+    assert "checking …" in page
+
+    page = send(f"/keys/{row.id}/replace", key=OTHER)
+    (row,) = stored(alice)
+    assert (row.key_number, key_of(row, "openai", vault)) == (2, OTHER)
+    assert "•••• 91ab" in page and OTHER not in page and "7f3c" not in page
+
+    assert "disabled" in words(send(f"/keys/{row.id}/active", active="no"))
+    assert [row.is_active for row in stored(alice)] == [False]
+    assert "Enable" not in words(send(f"/keys/{row.id}/active", active="yes"))
+    assert [row.is_active for row in stored(alice)] == [True]
+
+    assert f'id="key-{row.id}"' not in send(f"/keys/{row.id}/delete")
+    assert stored(alice) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("", "Paste the key first."),
+        ("sk-12", "That is too short for a key. Copy it again from the provider's site."),
+        ("x" * 8_001, "That is longer than any key (8000 characters at most). Paste the key alone."),
+        ("sk-two words-1234567", "That has spaces or characters that no key has."),
+        ("sk-with\nnewline-1234567", "That has spaces or characters that no key has."),
+        ("sk-umlaut-ä-1234567", "That has spaces or characters that no key has."),
+        ("sk-nul-\x00-1234567", "That has spaces or characters that no key has."),
+    ],
+)
+def test_what_cannot_be_a_key_is_refused_with_a_sentence_and_not_stored(alice: Person, key: str, sentence: str) -> None:
+    alice.sign_in()
+    kept = alice.add_key("groq", KEY)
+    refused = alice.post("/keys", htmx=True, provider="openai", key=key, label="mine")
+    assert refused.status_code == 422
+    assert sentence in words(refused.text)
+    assert 'value="mine"' in refused.text and (not key or key not in refused.text)
+    replaced = alice.post(f"/keys/{kept.id}/replace", htmx=True, key=key)
+    assert replaced.status_code == 422 and sentence in words(replaced.text)
+    alice.post("/keys", provider="openai", key=key)
+    assert sentence in words(alice.client.get("/profile").text)
+    (row,) = stored(alice)
+    assert (row.id, row.key_number) == (kept.id, 1)
+
+
+@both_databases
+def test_a_label_tells_keys_apart_and_is_taken_once(alice: Person) -> None:
+    alice.sign_in()
+    for label, status in (("", 200), ("", 422), ("work", 200), (" work ", 422), ("x" * 60, 200), ("x" * 61, 422)):
+        assert alice.post("/keys", htmx=True, provider="openai", key=KEY, label=label).status_code == status, label
+    assert "without a label already" in words(alice.post("/keys", htmx=True, provider="openai", key=KEY).text)
+    assert alice.post("/keys", htmx=True, provider="openai", key=KEY, label="a\x00b").status_code == 422
+    assert alice.post("/keys", htmx=True, provider="groq", key=KEY, label="work").status_code == 200
+    assert len(stored(alice)) == 4
+
+
+@both_databases
+def test_a_form_sent_twice_at_one_moment_stores_one_key(app: Flask, alice: Person) -> None:
+    provider, alice_id = credentials.providers()["openai"], alice.id
+    db.session.commit()
+    both = threading.Barrier(2)
+    made: list[bool] = []
+
+    def add() -> None:
+        with app.app_context():
+            both.wait(10)
+            row = credentials.add(alice_id, provider, "twice", SecretKey(KEY), alice.sealer, now())
+            made.append(row is not None)
+            db.session.commit()
+
+    threads = [threading.Thread(target=add) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(made) == [False, True]
+    assert len(stored(alice)) == 1
+
+
+def test_openrouter_needs_no_key_and_the_others_do(alice: Person, app: Flask, vault: Opener) -> None:
+    alice.sign_in()
+    page = alice.post("/keys", htmx=True, provider="openrouter")
+    assert page.status_code == 200 and "no key needed" in words(page.text)
+    (row,) = stored(alice)
+    assert (row.sealed_key, row.vault_version, row.key_hint) == (None, None, "")
+    assert work_off(app, vault) == 1
+    assert "valid: " in row_text(alice, row)
+    assert alice.post("/keys", htmx=True, provider="anthropic").status_code == 422
+
+
+def test_an_unknown_provider_is_not_found(alice: Person) -> None:
+    alice.sign_in()
+    assert alice.post("/keys", htmx=True, provider="nobody", key=KEY).status_code == 404
+    assert stored(alice) == []
+
+
+# ------------------------------------------------------------------ what a worker finds out
+
+
+@both_databases
+@pytest.mark.parametrize(
+    ("key", "fault", "said"),
+    [
+        (KEY, None, "valid: "),
+        ("sk-this-key-was-revoked-1234", None, "The provider says this key is revoked"),
+        ("sk-this-key-is-bad-1234", None, "The provider says this key is not valid"),
+        (KEY, "error_500", "The provider has trouble of its own"),
+        (KEY, "html", "The provider answered with a web page instead of a list of models"),
+    ],
+)
+def test_the_row_says_within_a_moment_what_came_of_a_key(
+    app: Flask, alice: Person, vault: Opener, simulator: Simulator, key: str, fault: str | None, said: str
+) -> None:
+    if fault:
+        simulator.set_fault("openai", fault)
+    alice.sign_in()
+    page = alice.post("/keys", htmx=True, provider="openai", key=key).text
+    (row,) = stored(alice)
+    assert f'hx-get="/keys/{row.id}"' in page  # it asks for itself while it is checked …
+    assert "hx-get" in alice.client.get(f"/keys/{row.id}", headers={"HX-Request": "true"}).text
+    assert work_off(app, vault) == 1
+    after = alice.client.get(f"/keys/{row.id}", headers={"HX-Request": "true"}).text
+    assert "hx-get" not in after  # … and stops
+    assert said in words(after)
+    assert key not in after
+    if not fault and said == "valid: ":
+        chat = stored(alice)[0].chat_count
+        assert chat and f"valid: {chat} chat models" in words(after)
+    assert simulator.requests("openai")[0].headers["authorization"] == f"Bearer {key}"
+    for kind in (RunRow, ResultRow, ListingRow):
+        assert db.session.scalar(select(func.count()).select_from(kind)) == 0
+
+
+def test_a_provider_out_of_reach_is_a_sentence_on_the_row(alice: Person, means: Means) -> None:
+    alice.sign_in()
+    alice.post("/keys", htmx=True, provider="openai", key=KEY)
+    (row,) = stored(alice)
+    nowhere = Means(vault=means.vault, client=means.client, base_urls={"openai": "http://127.0.0.1:1/v1"})
+    sync_run.check(row.id, nowhere)
+    assert "Could not reach the provider" in row_text(alice, row)
+
+
+def test_a_key_saved_while_redis_is_away_is_kept_and_not_promised_for_ever(app: Flask, alice: Person) -> None:
+    alice.sign_in()
+    with no_redis(app):
+        answer = alice.post("/keys", htmx=True, provider="openai", key=KEY)
+    assert answer.status_code == 200
+    (row,) = stored(alice)
+    row.check_asked_at = now() - timedelta(minutes=10)
+    db.session.commit()
+    said = alice.client.get(f"/keys/{row.id}", headers={"HX-Request": "true"}).text
+    assert "saved, will be checked at the next sync" in words(said)
+    assert "hx-get" not in said
+
+
+def test_the_answer_to_a_replaced_key_is_not_taken_for_the_new_ones(
+    alice: Person, means: Means, simulator: Simulator, until: Any, app: Flask
+) -> None:
+    alice.sign_in()
+    alice.post("/keys", htmx=True, provider="openai", key="sk-this-key-was-revoked-1234")
+    (row,) = stored(alice)
+    simulator.set_fault("openai", "hang")
+
+    def check() -> None:
+        with app.app_context():
+            sync_run.check(row.id, means)
+
+    asking = threading.Thread(target=check)
+    asking.start()
+    until(lambda: simulator.requests("openai"))
+    alice.post(f"/keys/{row.id}/replace", htmx=True, key=KEY)
+    simulator.clear_fault("openai")
+    asking.join(10)
+    (after,) = stored(alice)
+    assert (after.key_number, after.outcome, after.check_asked_at is None) == (2, None, False)
+    assert "checking …" in row_text(alice, row)
+    sync_run.check(row.id, means)
+    assert "valid: " in row_text(alice, row)
+
+
+def test_a_check_that_comes_twice_asks_once(alice: Person, means: Means, simulator: Simulator) -> None:
+    alice.sign_in()
+    alice.post("/keys", htmx=True, provider="openai", key=KEY)
+    (row,) = stored(alice)
+    sync_run.check(row.id, means)
+    sync_run.check(row.id, means)
+    sync_run.check(10**9, means)
+    assert len(simulator.requests("openai")) == 1
+
+
+def test_keys_work_by_the_forms_of_the_page_alone(alice: Person, app: Flask, vault: Opener) -> None:
+    person = Plainly(alice.sign_in().client).open("/profile")
+    person.submit("/keys", {"provider": "anthropic"}, key=KEY, label="mine")
+    (row,) = stored(alice)
+    assert "•••• 7f3c" in person.words
+    person.submit(f"/keys/{row.id}/replace", key=OTHER)
+    assert "•••• 91ab" in person.words
+    work_off(app, vault)
+    assert "valid: " in person.open("/profile").words
+    assert "disabled" in person.submit(f"/keys/{row.id}/active").words
+    assert "valid: " in person.submit(f"/keys/{row.id}/active").words
+    person.submit(f"/keys/{row.id}/delete")
+    assert stored(alice) == []
+    assert all(key not in page for page in person.seen for key in (KEY, OTHER))
+
+
+def test_deleting_a_key_keeps_its_history(alice: Person, means: Means) -> None:
+    from tests.sync.test_run import synced
+
+    key = alice.add_key("openai")
+    run = synced(alice, means)
+    alice.sign_in().post(f"/keys/{key.id}/delete")
+    page = alice.client.get(f"/history/{run.id}")
+    assert page.status_code == 200 and "OpenAI" in page.text
+    assert alice.client.get(f"/history/{run.id}/results/{run.results[0].id}").status_code == 200
+
+
+def test_the_job_payload_holds_an_id_and_nothing_else(app: Flask, alice: Person) -> None:
+    alice.sign_in().post("/keys", htmx=True, provider="openai", key=KEY)
+    (row,) = stored(alice)
+    (job,) = [job for queue in jobs._queues() for job in queue.jobs]
+    assert (job.func_name, job.args, job.kwargs) == ("app.jobs.do_check", (row.id,), {})

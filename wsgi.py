@@ -1,0 +1,18 @@
+"""What gunicorn and the `flask` command load."""
+
+import os
+import sys
+
+from dotenv import load_dotenv
+
+from app import config, create_app
+
+load_dotenv(config.ROOT / ".env")  # the `flask` command has read it already; what is set goes before it
+
+try:
+    settings = config.load()
+    if "FLASK_RUN_FROM_CLI" not in os.environ:
+        config.require_web_secrets(settings)
+    app = create_app(settings)
+except config.ConfigError as error:
+    sys.exit(str(error))
