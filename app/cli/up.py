@@ -43,7 +43,8 @@ class CannotStart(Exception):
 def up(host: str, port: int, workers: int, web_workers: int, demo: bool) -> None:
     """Start everything: database, queue, workers, scheduler and web server. Ctrl-C stops it all."""
     os.umask(0o077)  # what is made in the instance folder is its owner's alone
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: whoever starts us in the background has it ignored
+        signal.signal(number, _stop)
     try:
         environ = _demo_environment() if demo else dict(os.environ)
         _start(environ, host, port, workers, web_workers)

@@ -439,8 +439,9 @@ def serve(port: int, token: str, latency_s: Mapping[str, float] | float = DEMO_L
 
     Raises OSError if the port is taken.
     """
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    # Blocked and waited for, not handled: a handler that sets an Event can interrupt the wait for that very Event
+    # while it holds the Event's lock, and then nothing ever goes on.
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     with Simulator(port, token=token, latency_s=latency_s):
-        ended.wait()
+        signal.sigwait(ends)

@@ -468,9 +468,10 @@ def test_as_a_process_it_stops_on_sigterm() -> None:
     with subprocess.Popen(command, cwd=ROOT) as process:
         try:
             _wait_for(port)
-        finally:
             process.terminate()
-        assert process.wait(5) == 0
+            assert process.wait(5) == 0
+        finally:
+            process.kill()
 
 
 def _wait_for(port: int) -> None:
