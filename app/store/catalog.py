@@ -11,8 +11,9 @@ from sqlalchemy import delete, select, update
 
 from app.catalog.identity import CanonicalModel, CatalogIndex
 from app.extensions import db
+from app.store.catalog_tables import CanonicalRow, CatalogVersionRow
 from app.store.dialect import insert
-from app.store.tables import CanonicalRow, CatalogVersionRow, ProviderRow
+from app.store.tables import ProviderRow
 
 _index: tuple[int, CatalogIndex] | None = None
 """The last index built, by its version: a cache only, asked for its version every time."""

@@ -5,22 +5,16 @@ Times are aware UTC, prices `Decimal` in USD per million tokens.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from flask_login import UserMixin
 from sqlalchemy import (
-    JSON,
     BigInteger,
     CheckConstraint,
     Computed,
-    DateTime,
-    Dialect,
-    Float,
-    ForeignKey,
     Index,
-    Integer,
     LargeBinary,
     Numeric,
     String,
@@ -30,11 +24,10 @@ from sqlalchemy import (
     text,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from app.extensions import Row
+from app.store.columns import NEVER_AGAIN, BigId, Json, Moment, Usd, one_of, ref
 
 LIVE = ("queued", "running")
 RUN_STATES = (*LIVE, "done", "lost")
@@ -43,57 +36,9 @@ OUTCOMES = ("complete", "unchanged", "partial", "suspect", "failed", "skipped")
 CHANGE_KINDS = ("new", "changed", "unlisted", "relisted")
 
 
-class Moment(TypeDecorator[datetime]):
-    """Aware UTC on every database; SQLite keeps no zone, so it is put back on the way out."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError(f"a moment without a time zone: {value}")
-        return value and value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
-
-
-class Usd(TypeDecorator[Decimal]):
-    """USD per million tokens with nine decimals. SQLite has no decimals: 15 digits survive its floats."""
-
-    impl = Numeric(18, 9)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(Float() if dialect.name == "sqlite" else Numeric(18, 9))
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        return float(value) if value is not None and dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: Any, _dialect: Dialect) -> Decimal | None:
-        return None if value is None else Decimal(repr(value) if isinstance(value, float) else value).normalize()
-
-
-Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only an INTEGER primary key
-
-
-def _one_of(column: str, allowed: tuple[str, ...]) -> CheckConstraint:
-    listed = ", ".join(f"'{word}'" for word in allowed)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
-
-
-# SQLite gives the id of a deleted last row to the next one; a worker that still holds the old id must not meet it.
-_NEVER_AGAIN = {"sqlite_autoincrement": True}
-
-
-def _ref(target: str, *, on_delete: str = "CASCADE") -> ForeignKey:
-    return ForeignKey(target, ondelete=on_delete)
-
-
 class UserRow(Row, UserMixin):
     __tablename__ = "users"
-    __table_args__ = (_NEVER_AGAIN,)
+    __table_args__ = (NEVER_AGAIN,)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     email: Mapped[str] = mapped_column(String(320), unique=True)
@@ -152,12 +97,12 @@ class CredentialRow(Row):
         CheckConstraint(
             f"outcome IS NULL OR outcome IN ({', '.join(repr(word) for word in OUTCOMES)})", name="outcome"
         ),
-        _NEVER_AGAIN,
+        NEVER_AGAIN,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(_ref("users.id"))
-    provider_id: Mapped[int] = mapped_column(_ref("providers.id", on_delete="RESTRICT"))
+    user_id: Mapped[int] = mapped_column(ref("users.id"))
+    provider_id: Mapped[int] = mapped_column(ref("providers.id", on_delete="RESTRICT"))
     label: Mapped[str] = mapped_column(String(60), default="")
     key_hint: Mapped[str] = mapped_column(String(20), default="")
     sealed_key: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -168,7 +113,7 @@ class CredentialRow(Row):
     key_number: Mapped[int] = mapped_column(default=1)
     """Counts replacements, so that an answer to the old key is not taken for one to the new."""
     is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
-    listing_id: Mapped[int | None] = mapped_column(_ref("listings.id", on_delete="RESTRICT"))
+    listing_id: Mapped[int | None] = mapped_column(ref("listings.id", on_delete="RESTRICT"))
     """The last good listing, kept through every failure."""
     listed_at: Mapped[datetime | None] = mapped_column(Moment)
     """When a provider last confirmed it."""
@@ -176,7 +121,7 @@ class CredentialRow(Row):
     """Which key gave it: another key's list is no measure for what a new key may lack."""
     listing_is_whole: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether all its pages were read; if not, what a next answer adds is no news."""
-    suspect_listing_id: Mapped[int | None] = mapped_column(_ref("listings.id", on_delete="RESTRICT"))
+    suspect_listing_id: Mapped[int | None] = mapped_column(ref("listings.id", on_delete="RESTRICT"))
     """An answer that was kept aside."""
     suspect_accepted: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Its owner said that the answer kept aside is right: the next equal one is taken."""
@@ -196,15 +141,20 @@ class ListingRow(Row):
     """A listing under the hash of its content, however many keys gave it."""
 
     __tablename__ = "listings"
-    __table_args__ = (_NEVER_AGAIN,)
+    __table_args__ = (
+        Index("ix_listings_is_shown", "id", postgresql_where=text("is_shown"), sqlite_where=text("is_shown")),
+        NEVER_AGAIN,
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    provider_id: Mapped[int] = mapped_column(_ref("providers.id", on_delete="RESTRICT"))
+    provider_id: Mapped[int] = mapped_column(ref("providers.id", on_delete="RESTRICT"))
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     model_count: Mapped[int]
     chat_count: Mapped[int]
     content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     """The canonical form, zlib-compressed."""
+    is_shown: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether `listed_models` has its rows: so while it is in force for some key."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
 
@@ -212,7 +162,7 @@ class ComparisonRow(Row):
     """The changes between two listings, computed once and shared by everyone who went from one to the other."""
 
     __tablename__ = "comparisons"
-    __table_args__ = (_NEVER_AGAIN,)
+    __table_args__ = (NEVER_AGAIN,)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     key: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
@@ -226,10 +176,10 @@ class ComparisonRow(Row):
 
 class ChangeRow(Row):
     __tablename__ = "changes"
-    __table_args__ = (_one_of("kind", CHANGE_KINDS), UniqueConstraint("comparison_id", "provider_model_id"))
+    __table_args__ = (one_of("kind", CHANGE_KINDS), UniqueConstraint("comparison_id", "provider_model_id"))
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    comparison_id: Mapped[int] = mapped_column(_ref("comparisons.id"))
+    comparison_id: Mapped[int] = mapped_column(ref("comparisons.id"))
     kind: Mapped[str] = mapped_column(String(10))
     provider_model_id: Mapped[str] = mapped_column(String(300))
     model_name: Mapped[str] = mapped_column(Text)
@@ -242,8 +192,8 @@ class RunRow(Row):
 
     __tablename__ = "runs"
     __table_args__ = (
-        _one_of("state", RUN_STATES),
-        _one_of("trigger", TRIGGERS),
+        one_of("state", RUN_STATES),
+        one_of("trigger", TRIGGERS),
         Index(
             "uq_runs_live_user_id",
             "user_id",
@@ -258,11 +208,11 @@ class RunRow(Row):
             postgresql_where=text("state IN ('queued', 'running')"),
             sqlite_where=text("state IN ('queued', 'running')"),
         ),
-        _NEVER_AGAIN,
+        NEVER_AGAIN,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(_ref("users.id"))
+    user_id: Mapped[int] = mapped_column(ref("users.id"))
     trigger: Mapped[str] = mapped_column(String(10))
     state: Mapped[str] = mapped_column(String(10), default="queued")
     is_whole: Mapped[bool] = mapped_column(default=True, server_default=true())
@@ -295,15 +245,15 @@ class ResultRow(Row):
             sqlite_where=text("comparison_id IS NOT NULL"),
         ),
         Index("ix_results_provider_id_run_id", "provider_id", "run_id"),
-        _NEVER_AGAIN,
+        NEVER_AGAIN,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    run_id: Mapped[int] = mapped_column(_ref("runs.id"))
-    user_id: Mapped[int] = mapped_column(_ref("users.id"))
-    credential_id: Mapped[int | None] = mapped_column(_ref("credentials.id", on_delete="SET NULL"))
+    run_id: Mapped[int] = mapped_column(ref("runs.id"))
+    user_id: Mapped[int] = mapped_column(ref("users.id"))
+    credential_id: Mapped[int | None] = mapped_column(ref("credentials.id", on_delete="SET NULL"))
     """None once the key was deleted; what it saw stays."""
-    provider_id: Mapped[int] = mapped_column(_ref("providers.id", on_delete="RESTRICT"))
+    provider_id: Mapped[int] = mapped_column(ref("providers.id", on_delete="RESTRICT"))
     label: Mapped[str] = mapped_column(String(60), default="")
     outcome: Mapped[str | None] = mapped_column(String(12))
     fetched: Mapped[int] = mapped_column(default=0)
@@ -316,10 +266,10 @@ class ResultRow(Row):
     skipped: Mapped[int] = mapped_column(default=0)
     skipped_entries: Mapped[list[Any] | None] = mapped_column(Json)
     """`[[entry, reason], …]`, the first fifty of what could not be read."""
-    before_listing_id: Mapped[int | None] = mapped_column(_ref("listings.id", on_delete="RESTRICT"))
-    listing_id: Mapped[int | None] = mapped_column(_ref("listings.id", on_delete="RESTRICT"))
+    before_listing_id: Mapped[int | None] = mapped_column(ref("listings.id", on_delete="RESTRICT"))
+    listing_id: Mapped[int | None] = mapped_column(ref("listings.id", on_delete="RESTRICT"))
     """What the provider answered; of a suspect result it is kept aside and not in force."""
-    comparison_id: Mapped[int | None] = mapped_column(_ref("comparisons.id", on_delete="RESTRICT"))
+    comparison_id: Mapped[int | None] = mapped_column(ref("comparisons.id", on_delete="RESTRICT"))
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
     error_action: Mapped[str | None] = mapped_column(Text)
@@ -340,7 +290,7 @@ class ModelRow(Row):
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    provider_id: Mapped[int] = mapped_column(_ref("providers.id", on_delete="RESTRICT"))
+    provider_id: Mapped[int] = mapped_column(ref("providers.id", on_delete="RESTRICT"))
     provider_model_id: Mapped[str] = mapped_column(String(300))
     model_name: Mapped[str] = mapped_column(Text)
     description: Mapped[str] = mapped_column(Text, default="")
@@ -348,6 +298,9 @@ class ModelRow(Row):
     kind_reason: Mapped[str] = mapped_column(Text, default="")
     canonical_id: Mapped[str | None] = mapped_column(String(300))
     match_rule: Mapped[str] = mapped_column(String(20))
+    variant: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """How it is served ("free", "fp8"), as far as its id says so."""
+    snapshot: Mapped[str] = mapped_column(Text, default="", server_default="")
     context_length: Mapped[int | None] = mapped_column(BigInteger)
     max_output_tokens: Mapped[int | None] = mapped_column(BigInteger)
     modality: Mapped[str] = mapped_column(Text, default="")
@@ -381,24 +334,46 @@ class ModelRow(Row):
     updated_at: Mapped[datetime] = mapped_column(Moment)
 
 
-class CanonicalRow(Row):
-    __tablename__ = "canonical_models"
+class ListedModelRow(Row):
+    """A model of a listing in force, with its effective facts: what the page of models searches, filters and sorts.
 
-    id: Mapped[str] = mapped_column(String(300), primary_key=True)
-    lab: Mapped[str] = mapped_column(String(100))
+    Made from the listing, the catalog and the overrides, and made anew whenever one of them changes: it holds
+    nothing that is not elsewhere. Unlike `models` it also has what belongs to one customer.
+    """
+
+    __tablename__ = "listed_models"
+    __table_args__ = (
+        Index("ix_listed_models_name", "listing_id", "kind", "sort_name", "provider_model_id"),
+        Index("ix_listed_models_input", "listing_id", "kind", "input_per_million", "provider_model_id"),
+        Index("ix_listed_models_context", "listing_id", "kind", "context_length", "provider_model_id"),
+        Index("ix_listed_models_canonical_id", "canonical_id"),
+    )
+
+    listing_id: Mapped[int] = mapped_column(ref("listings.id"), primary_key=True)
+    provider_model_id: Mapped[str] = mapped_column(String(300), primary_key=True)
+    provider_id: Mapped[int] = mapped_column(ref("providers.id"))
     name: Mapped[str] = mapped_column(Text)
+    sort_name: Mapped[str] = mapped_column(Text)
+    """Lower case, the canonical name first where there is one: all who serve a model stand together."""
     kind: Mapped[str] = mapped_column(String(20))
-    facts: Mapped[dict[str, Any]] = mapped_column(Json)
-    """A `catalog.identity.CanonicalModel`, whole."""
-
-
-class CatalogVersionRow(Row):
-    """Which catalog is in force: the newest row. A new one has all models matched again."""
-
-    __tablename__ = "catalog_versions"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    version: Mapped[str] = mapped_column(String(64), unique=True)
-    source: Mapped[str] = mapped_column(String(40))
-    model_count: Mapped[int]
-    loaded_at: Mapped[datetime] = mapped_column(Moment)
+    kind_reason: Mapped[str] = mapped_column(Text)
+    canonical_id: Mapped[str | None] = mapped_column(String(300))
+    match_rule: Mapped[str] = mapped_column(String(20))
+    variant: Mapped[str] = mapped_column(Text)
+    snapshot: Mapped[str] = mapped_column(Text)
+    context_length: Mapped[int | None] = mapped_column(BigInteger)
+    max_output_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    streaming: Mapped[bool | None]
+    tools: Mapped[bool | None]
+    vision: Mapped[bool | None]
+    reasoning: Mapped[bool | None]
+    structured_output: Mapped[bool | None]
+    input_per_million: Mapped[Decimal | None] = mapped_column(Usd)
+    output_per_million: Mapped[Decimal | None] = mapped_column(Usd)
+    cache_read_per_million: Mapped[Decimal | None] = mapped_column(Usd)
+    cache_write_per_million: Mapped[Decimal | None] = mapped_column(Usd)
+    documented: Mapped[str] = mapped_column(String(10))
+    deprecated_on: Mapped[str] = mapped_column(String(10))
+    """ISO days, as the next; empty where nobody says so."""
+    retires_on: Mapped[str] = mapped_column(String(10))
+    successor: Mapped[str] = mapped_column(String(300))
