@@ -23,7 +23,7 @@ from rq.worker_pool import WorkerPool
 from app import config
 from app.extensions import db
 from app.processes import die_with_parent
-from app.store import catalog, runs
+from app.store import catalog, listed, runs
 from app.sync import run as sync_run
 from app.sync.fetch import new_client
 from app.vault import Opener
@@ -167,10 +167,12 @@ def do_everyone(trigger: str) -> int:
 
 
 def housekeeping() -> None:
-    """Close runs whose worker died; queue anew those whose job was lost."""
+    """Close runs whose worker died; queue anew those whose job was lost; tidy up what no page shows any more."""
     with _app().app_context():
         lost = runs.close_lost(_now())
         waiting = runs.waiting(_now() - _REQUEUE_AFTER)
+        db.session.commit()
+        listed.drop_unused()
         db.session.commit()
         for run_id in lost:
             tell(run_id)

@@ -60,6 +60,7 @@ DOORS = (
     Door("history.result", "GET", "/history/{run}/results/{result}", bob=404),
     Door("changes.index", "GET", "/changes"),
     Door("models.index", "GET", "/models"),
+    Door("models.one", "GET", "/models/openai/gpt-4o"),
     Door("admin.history", "GET", "/admin/history", bob=403),
     Door("models_sync.last_sync", "GET", "/api/models/sync", 401),
     Door("models_sync.start", "POST", "/api/models/sync", 401),

@@ -9,7 +9,8 @@ from typing import Any
 
 from app.catalog.identity import CatalogIndex
 from app.catalog.listing import ListedModel
-from app.store.pages import KeyModels, ResultLine
+from app.store.key_models import KeyModels
+from app.store.pages import ResultLine
 
 _COUNTS = ("fetched", "chat", "new", "changed", "unlisted", "uncatalogued", "skipped")
 

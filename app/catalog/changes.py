@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Set
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -49,29 +50,57 @@ def compare(
     *,
     listed_earlier: Set[str] = frozenset(),
     uncatalogued: Set[str] = frozenset(),
+    renamed: Mapping[str, str] | None = None,
 ) -> tuple[Change, ...]:
     """What changed for the person whose key gave `before` and now gives `after`; chat models only.
 
     before: None on a key's first sync, when "new" means a model that the catalog does not know.
     listed_earlier: ids that this key listed at some time and lost, so that their return is "relisted".
     uncatalogued: ids of `after` that the catalog does not know.
+    renamed: new id → old id of models that only changed their id, see `renames`; a rename is "changed".
     The order is: new, relisted, changed, unlisted, each by id.
     """
     if before is None:
         return tuple(Change("new", model.id, model.name) for model in after.chat() if model.id in uncatalogued)
     old = {model.id: model for model in before.models}
     new = {model.id: model for model in after.models}
-    appeared = [model for model in after.chat() if model.id not in old]
+    renamed = renamed or {}
+    moved = set(renamed.values())
+    appeared = [model for model in after.chat() if model.id not in old and model.id not in renamed]
     return (
         *(_appeared("new", model) for model in appeared if model.id not in listed_earlier),
         *(_appeared("relisted", model) for model in appeared if model.id in listed_earlier),
-        *_changed(old, new),
+        *_changed(old, new, renamed),
         *(
             Change("unlisted", model.id, model.name)
             for model in before.models
-            if model.kind == "chat" and model.id not in new
+            if model.kind == "chat" and model.id not in new and model.id not in moved
         ),
     )
+
+
+def renames(
+    before: Listing, after: Listing, identity: Callable[[ListedModel], Hashable | None], listed_earlier: Set[str]
+) -> dict[str, str]:
+    """New id → old id of chat models that vanished under one id and appeared under another.
+
+    identity: what two ids of one model share, None where it is not known. Only where exactly one vanished and one
+    appeared that share it is it a rename; a model that this key listed earlier comes back instead.
+    """
+    was, now = {model.id for model in before.models}, {model.id for model in after.models}
+    gone: dict[Hashable, list[str]] = defaultdict(list)
+    come: dict[Hashable, list[str]] = defaultdict(list)
+    for model in before.chat():
+        if model.id not in now:
+            gone[identity(model)].append(model.id)
+    for model in after.chat() if gone else ():
+        if model.id not in was and model.id not in listed_earlier:
+            come[identity(model)].append(model.id)
+    return {
+        come[shared][0]: ids[0]
+        for shared, ids in gone.items()
+        if shared is not None and len(ids) == 1 and len(come.get(shared, ())) == 1
+    }
 
 
 def merge(before: Listing, partial: Listing) -> Listing:
@@ -91,15 +120,16 @@ def _appeared(kind: ChangeKind, model: ListedModel) -> Change:
     return Change(kind, model.id, model.name)
 
 
-def _changed(old: dict[str, ListedModel], new: dict[str, ListedModel]) -> list[Change]:
+def _changed(old: dict[str, ListedModel], new: dict[str, ListedModel], renamed: Mapping[str, str]) -> list[Change]:
     changes = []
     for model_id, after in new.items():
-        before = old.get(model_id)
+        before = old.get(renamed.get(model_id, model_id))
         if before is None or before == after or "chat" not in (before.kind, after.kind):
             continue
+        compared = ("id", *COMPARED) if model_id in renamed else COMPARED
         fields = tuple(
             FieldChange(field, was, now)
-            for field in COMPARED
+            for field in compared
             if (was := _fact(before, field)) != (now := _fact(after, field))
         )
         if fields:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Set
 from decimal import Decimal
+from functools import cached_property
+from math import log
+from typing import Literal
 
 import msgspec
 
+from app.catalog import tokens
 from app.catalog.listing import Kind, ListedModel
+from app.catalog.tokens import Name, Reading, identity_key
+from app.catalog.vocabulary import LABS, SERVING, SPEEDS, TAGS
+
+__all__ = ["UNKNOWN", "Candidate", "CanonicalModel", "CatalogIndex", "Match", "identity_key"]
+
+Confidence = Literal["high", "medium", "none"]
 
 
 class CanonicalModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -52,28 +63,46 @@ class CanonicalModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
 class Match(msgspec.Struct, frozen=True):
     canonical_id: str | None
     rule: str
-    """exact · link · alias · snapshot · variant · unknown"""
+    """decided · exact · alias · link · rule/tokens · snapshot · variant · rule/speed · rule/version · rule/tune ·
+    rule/preview · rule/lab · unknown: the stage that found it, in their order."""
     variant: str = ""
     """How it is served: "free", "fp8" …"""
     snapshot: str = ""
     """Its date or "latest", where the id names one."""
+    confidence: Confidence = "high"
+    """`high`: declared by someone, or the same words but for what only says how and when it is served. `medium`: a
+    host's habit was undone (a dropped "instruct", a run-on version, faster machines) and one model only fits.
+    Whatever is less is below the line: unknown."""
 
 
-UNKNOWN = Match(None, "unknown")
+UNKNOWN = Match(None, "unknown", confidence="none")
 
-_SNAPSHOT = re.compile(r"[-@](20\d{2}-?[01]\d-?[0-3]\d|latest)$")
-_SERVING = re.compile(r":(free|nitro|floor|online|extended|beta|exacto)$")
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A model that an unknown id might mean, for a person to choose from."""
+
+    canonical_id: str
+    score: float
+    """0 … 1: how much of both names is shared, rare words counting more."""
+    reason: str
 
 
 class CatalogIndex:
-    """The catalog, ready to be asked. Built once per catalog version and shared; it does not change."""
+    """The catalog, ready to be asked. Built once per catalog version and shared; it does not change.
 
-    def __init__(self, models: Iterable[CanonicalModel]) -> None:
-        self.models: dict[str, CanonicalModel] = {}
+    What it says does not depend on the order of the models: a name that two of them claim says nothing.
+    `decided` are a person's decisions, (provider, id) → canonical id, or None for "leave it unknown".
+    """
+
+    def __init__(
+        self, models: Iterable[CanonicalModel], decided: Mapping[tuple[str, str], str | None] | None = None
+    ) -> None:
+        self.models: dict[str, CanonicalModel] = {model.id: model for model in models}
+        self._decided = decided or {}
         self._served: dict[tuple[str, str], str] = {}
         self._plain: dict[str, str | None] = {}
-        for model in models:
-            self.models[model.id] = model
+        self._names = _Names(self.models.values())
+        for model in self.models.values():
             for provider, ids in model.served.items():
                 for model_id in ids:
                     self._served[provider, model_id] = model.id
@@ -91,42 +120,260 @@ class CatalogIndex:
     def match(self, provider: str, model: ListedModel) -> Match:
         """The canonical model that `provider` means by this listed model.
 
-        In order: the exact (provider, id), the same without its serving suffix, the provider's own link, an
-        alias, then the id without its date or its serving suffix. An id that fits two canonical models is unknown.
+        In order: a person's decision, the exact (provider, id), an alias, the provider's own link, the rules over
+        tokens. The first stage with an answer gives it; an id that fits two canonical models is unknown.
         """
+        decision = self._decided.get((provider, model.id), "")
+        if decision is None:
+            return UNKNOWN
+        if decision in self.models:
+            return self._declared(model.id, decision, "decided")
         if canonical_id := self._served.get((provider, model.id)):
-            return Match(canonical_id, "exact", *_facts(model.id))
-        bare = _SERVING.sub("", model.id)
-        if canonical_id := self._served.get((provider, bare)):
-            return Match(canonical_id, "variant", *_facts(model.id))
+            return self._declared(model.id, canonical_id, "exact")
+        if canonical_id := self._plain.get(_plain(model.id)):
+            return self._declared(model.id, canonical_id, "alias")
         for link in (model.canonical_slug, model.hugging_face_id):
-            if link and (canonical_id := self._find(link)):
-                return Match(canonical_id, "link", *_facts(model.id))
-        return self._by_id(model.id)
+            if link and (canonical_id := self._linked(link)):
+                return self._declared(model.id, canonical_id, "link")
+        return self._by_rules(provider, model.id)
 
-    def _by_id(self, model_id: str) -> Match:
-        if canonical_id := self._find(model_id):
-            return Match(canonical_id, "alias")
-        variant, snapshot = _facts(model_id)
-        if variant:
-            bare = _SERVING.sub("", model_id)
-            if canonical_id := self._find(bare) or self._find(_SNAPSHOT.sub("", bare)):
-                return Match(canonical_id, "variant", variant, snapshot)
-        if snapshot and (canonical_id := self._find(_SNAPSHOT.sub("", model_id))):
-            return Match(canonical_id, "snapshot", variant, snapshot)
-        return UNKNOWN
+    def _linked(self, link: str) -> str | None:
+        return self._plain.get(_plain(link)) or self._named(tokens.read(link), sure=True).canonical_id
 
-    def _find(self, model_id: str) -> str | None:
-        return self._plain.get(_plain(model_id))
+    def _by_rules(self, provider: str, model_id: str) -> Match:
+        bare, colon, tag = model_id.rpartition(":")
+        if colon and tag in TAGS | SERVING and (canonical_id := self._served.get((provider, bare))):
+            return self._declared(model_id, canonical_id, "variant")
+        found = self._named(tokens.read(model_id))
+        if found is UNKNOWN:
+            for plain, mark in tokens.elsewhere(model_id, provider):
+                found = self._named(tokens.read(plain))
+                if found is not UNKNOWN:
+                    return msgspec.structs.replace(found, variant="-".join(filter(None, (found.variant, mark))))
+        return found
+
+    def _declared(self, model_id: str, canonical_id: str, rule: str) -> Match:
+        """A match that needs no rule; the id still says how and when the model is served."""
+        name = tokens.read(model_id)
+        own = tokens.read(canonical_id)
+        words = dict.fromkeys((*tokens.core(name)[1], *(word for word in name.words if word in SPEEDS)))
+        variant = "-".join(word for word in words if word not in own.words)
+        return Match(canonical_id, rule, variant, name.snapshot)
+
+    def _named(self, name: Name, *, sure: bool = False) -> Match:
+        """The one model that the words of the name mean; `sure` leaves out the rules of medium confidence."""
+        if tokens.strange(name, self._names.words):
+            return UNKNOWN
+        for reading in tokens.readings(name):
+            if sure and not reading.sure:
+                return UNKNOWN
+            found = self._names.find(reading, name)
+            if len(found) > 1:
+                return UNKNOWN
+            for canonical_id in found:
+                confidence: Confidence = "high" if reading.sure else "medium"
+                return Match(canonical_id, reading.rule, reading.variant, name.snapshot, confidence)
+        alone = None if sure else self._names.of_lab(name)
+        return Match(alone, "rule/lab", "", name.snapshot, "medium") if alone else UNKNOWN
+
+    def candidates(self, provider: str, model: ListedModel, limit: int = 5) -> list[Candidate]:
+        """The nearest canonical models, the best first, for a person to choose from; never a match by itself."""
+        name = tokens.read(model.hugging_face_id or model.id)
+        return self._nearest.to(name, limit)
+
+    @cached_property
+    def _nearest(self) -> _Nearest:
+        return _Nearest(self.models.values())
 
 
 def _plain(model_id: str) -> str:
     """`models/Gemini-2.5-Pro` and `gemini-2-5-pro` are one spelling; a tier or a size stays what it is."""
     lowered = model_id.lower().removeprefix("models/")
-    return re.sub(r"(?<=\d)[._](?=\d)", "-", lowered)
+    return _BETWEEN_DIGITS.sub("-", lowered) if "." in lowered or "_" in lowered else lowered
 
 
-def _facts(model_id: str) -> tuple[str, str]:
-    serving = _SERVING.search(model_id)
-    snapshot = _SNAPSHOT.search(_SERVING.sub("", model_id))
-    return (serving.group(1) if serving else "", snapshot.group(1) if snapshot else "")
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)[._](?=\d)")
+_Table = defaultdict[str, set[str]]
+
+
+class _Names:
+    """What the catalog's ids and aliases are called, under the keys that readings of other ids ask for."""
+
+    def __init__(self, models: Collection[CanonicalModel]) -> None:
+        self._models = {model.id: model for model in models}
+        self._labs_of = _labs_by_organisation(models)
+        self.words = {model.lab for model in models} | LABS.keys()
+        """Every word that a name of the catalog has, and those that name a lab."""
+        self._ids, self._aliases, self._shorter = _table(), _table(), _table()
+        self._tunes, self._undated, self._previews = _table(), _table(), _table()
+        self._releases, self._unlabbed = _table(), _table()
+        for model in models:
+            own = tokens.read(model.id)
+            self._ids[_whole(own)].add(model.id)
+            self._shorten(own, model)
+            for alias in model.aliases:
+                name = tokens.read(alias)
+                self._aliases[_whole(name)].add(model.id)
+                self._shorten(name, model)
+        self._twins = _twins(models)
+
+    def _shorten(self, name: Name, model: CanonicalModel) -> None:
+        """Learn the shorter names under which the model can be meant."""
+        self.words.update(name.words, name.tags)
+        kept, _ = tokens.core(name)
+        if not kept or name.snapshot == "latest":
+            return  # "latest" moves: it says nothing about the undated name
+        self._shorter[tokens.key(kept, name.days)].add(model.id)
+        for day in tokens.day_of(name.snapshot):
+            self._shorter[tokens.key(kept, (day,))].add(model.id)
+            self._shorter[tokens.key(kept, (day[-4:],))].add(model.id)
+        if name.days or tokens.has_size(kept):
+            self._tunes[tokens.key(tokens.untuned(kept), name.days)].add(model.id)
+            self._undated[tokens.key(tokens.untuned(kept))].add(model.id)
+        if name.days:
+            self._releases[tokens.release(kept, name.days)].add(model.id)
+        if "preview" in kept:
+            self._previews[tokens.key((word for word in kept if word != "preview"), name.days)].add(model.id)
+        self._unlabbed[_unlabbed(model.lab, kept, name.days)].add(model.id)
+
+    def find(self, reading: Reading, name: Name) -> Set[str]:
+        """The models that are called so, of the lab that the name gives if it gives one."""
+        match reading.table:
+            case "tunes":
+                found = self._tuned(reading.key, name)
+            case "releases":
+                found = self._released(reading.key, name)
+            case "previews":
+                found = self._of_org(self._previews.get(reading.key), name.org)
+            case "names":
+                tables = (self._ids, self._aliases, self._shorter)
+                claimed = (self._of_org(table.get(reading.key), name.org) for table in tables)
+                found = next(filter(None, claimed), frozenset())
+        return {self._twins.get(canonical_id, canonical_id) for canonical_id in found}
+
+    def _of_org(self, claimed: set[str] | None, org: str) -> Set[str]:
+        if not claimed or not org:
+            return claimed or frozenset()
+        labs = self._labs_of.get(org) or {LABS.get(org, org)}
+        return {canonical_id for canonical_id in claimed if self._models[canonical_id].lab in labs}
+
+    def _tuned(self, key: str, name: Name) -> Set[str]:
+        """The model that "instruct" or "chat" was dropped from or added to: only if there is no other of its kind."""
+        found = self._of_org(self._tunes.get(key), name.org)
+        if not name.days and found:
+            found = self._of_org(self._undated.get(key), name.org)  # of `-2507` and the first edition neither
+        if len(found) != 1:
+            return found
+        (canonical_id,) = found
+        said, meant = tokens.tune_of(name.words + name.tags), tokens.tune_of(tokens.read(canonical_id).words)
+        another = said and meant and said != meant
+        base = not said and (name.cased or self._models[canonical_id].kind == "completion")
+        return frozenset() if another or base else found
+
+    def _released(self, key: str, name: Name) -> Set[str]:
+        """The model of that family, tier and day, where only one name says its size, version or tune."""
+        found = self._of_org(self._releases.get(key), name.org)
+        return {one for one in found if tokens.agree(name.words, tokens.read(one).words)}
+
+    def of_lab(self, name: Name) -> str | None:
+        """The model whose name repeats or leaves out its lab's: `deepseek.r1`, `qwen-qwq-32b`."""
+        org = name.org or next(iter(name.words), "")
+        labs = self._labs_of.get(org) or {LABS.get(org, "")}
+        kept, dropped = tokens.core(name)
+        if len(labs) != 1 or dropped or not kept:
+            return None
+        (lab,) = labs
+        found = self._unlabbed.get(_unlabbed(lab, kept, name.days), set())
+        return next(iter(found)) if len(found) == 1 else None
+
+
+def _table() -> _Table:
+    return defaultdict(set)
+
+
+def _whole(name: Name) -> str:
+    revision = (name.revision,) if name.revision else ()
+    return tokens.key((*name.words, *name.tags, *revision), name.days + tokens.day_of(name.snapshot))
+
+
+def _twins(models: Iterable[CanonicalModel]) -> dict[str, str]:
+    """Models that stand twice in the catalog, the words of their ids in another order → the one to answer with."""
+    groups: defaultdict[tuple[str, str, str], list[CanonicalModel]] = defaultdict(list)
+    for model in models:
+        groups[model.lab, model.kind, _whole(tokens.read(model.id))].append(model)
+    chosen: dict[str, str] = {}
+    for group in groups.values():
+        first = min(group, key=lambda model: (-len(model.served), model.id))
+        chosen |= {model.id: first.id for model in group if model is not first}
+    return chosen
+
+
+def _unlabbed(lab: str, words: Iterable[str], days: tuple[str, ...]) -> str:
+    """The key of a name without its lab's own, with the lab in front."""
+    return f"{lab}/{tokens.key((word for word in words if LABS.get(word, word) != lab), days)}"
+
+
+def _labs_by_organisation(models: Iterable[CanonicalModel]) -> dict[str, set[str]]:
+    """Organisation, as served ids spell it → its lab; one under which several labs' models stand only hosts them."""
+    labs: defaultdict[str, set[str]] = defaultdict(set)
+    for model in models:
+        labs[model.lab].add(model.lab)
+        for ids in model.served.values():
+            for one in ids:
+                if "/" in one:
+                    labs[one.lower().rsplit("/", 2)[-2]].add(model.lab)
+    return {org: found for org, found in labs.items() if len(found) == 1 and org not in LABS}
+
+
+# --- candidates -------------------------------------------------------------------------------------------
+
+
+class _Nearest:
+    """Which models share most with a name; a word of few models counts more than one of many."""
+
+    def __init__(self, models: Collection[CanonicalModel]) -> None:
+        self._words = {model.id: _all_words(tokens.read(model.id)) for model in models}
+        self._lab = {model.id: model.lab for model in models}
+        frequency = Counter(word for words in self._words.values() for word in words)
+        self._weight = {word: log(1 + len(self._words) / count) for word, count in frequency.items()}
+        self._with_word = _table()
+        for canonical_id, words in self._words.items():
+            for word in words:
+                self._with_word[word].add(canonical_id)
+
+    def to(self, name: Name, limit: int) -> list[Candidate]:
+        words = _all_words(name)
+        lab = LABS.get(name.org, name.org)
+        shared = {canonical_id for word in words for canonical_id in self._with_word.get(word, ())}
+        scored = [self._score(canonical_id, words, lab) for canonical_id in shared]
+        near = [candidate for candidate in scored if candidate.score >= _LEAST]
+        return sorted(near, key=lambda candidate: (-candidate.score, candidate.canonical_id))[:limit]
+
+    def _score(self, canonical_id: str, words: Set[str], lab: str) -> Candidate:
+        own = self._words[canonical_id]
+        rare = log(1 + len(self._words))
+        score = self._sum(own & words, rare) / self._sum(own | words, rare)
+        if lab and lab != self._lab[canonical_id]:
+            score *= _ANOTHER_LAB
+        return Candidate(canonical_id, round(score, 3), _difference(words - own, own - words))
+
+    def _sum(self, words: Iterable[str], rare: float) -> float:
+        return sum(self._weight.get(word, rare) for word in words)
+
+
+_LEAST = 0.3
+_ANOTHER_LAB = 0.6
+
+
+def _all_words(name: Name) -> Set[str]:
+    return {*tokens.core(name)[0], *name.days}
+
+
+def _difference(only_id: Set[str], only_catalog: Set[str]) -> str:
+    """`the id adds vl; the catalog adds 2507`."""
+    said = [
+        f"{who} adds {' '.join(sorted(words))}"
+        for who, words in (("the id", only_id), ("the catalog", only_catalog))
+        if words
+    ]
+    return "; ".join(said) or "the same words, and more than one model has them"

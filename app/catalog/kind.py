@@ -6,7 +6,7 @@ hiding a usable model costs its user more than showing one too many.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,32 +18,43 @@ class Decision(NamedTuple):
     reason: str
 
 
+def _deepgram() -> str:
+    """Deepgram's names: a tier and what it was trained for ("base-finance"); the tiers alone could be anyone's.
+
+    From developers.deepgram.com/docs/model, read in November 2026.
+    """
+    tiers = ("base", "enhanced", "nova", "nova-2", "nova-3", "flux")
+    subjects = "general meeting phonecall voicemail finance conversationalai video medical drivethru automotive atc"
+    return " ".join(f"{tier}-{subject}" for tier in tiers for subject in subjects.split())
+
+
 # A word counts as a whole word only, with or without a version behind it ("imagen4", "recraftv3", "wan2.1");
 # words joined by "-" count side by side, whatever separates them in the id. Words side by side say more than
 # one word, so they are tried first. Then the order decides: "qwen3-vl-reranker" is a reranker, "gpt-4o-realtime"
-# realtime, "whisper" a transcriber although both also hear.
+# realtime, "whisper" a transcriber although both also hear. What a model does comes before the family it is of:
+# "wan2.6-t2i" makes images, though Wan began as a family of video models.
 _WORDS: tuple[tuple[Kind, str], ...] = (
     ("rerank", "rerank reranker rerankers rerankqa zerank"),
     (
         "ocr",
         """
         ocr nougat parse parser prebuilt-read prebuilt-document prebuilt-layout prebuilt-invoice prebuilt-receipt
-        doc-intelligence document-intelligence textract
+        doc-intelligence document-intelligence textract pp-structure
         """,
     ),
     (
         "embedding",
         """
-        embedding embeddings embed embeds embedder embedcode embedqa zembed ada bge gte minilm mpnet gecko retriever
-        nvclip siglip bert modernbert roberta distilbert sbert colbert e5 voyage voyageai clip-vit jina-clip jina-col
-        jina-embed nvembed sentence-transformers text2vec contriever splade uae-large uae-base
+        embedding embeddings embed embeds embedder embedcode embedqa zembed ada bge gte gme rtrvr minilm mpnet gecko
+        retriever nvclip siglip bert modernbert roberta distilbert sbert colbert e5 voyage voyageai clip-vit jina-clip
+        jina-col jina-embed nvembed sentence-transformers text2vec contriever splade uae-large uae-base
         """,
     ),
     (
         "moderation",
         """
-        moderation moderations guard guardrail safeguard shieldgemma llama-guard llamaguard nemoguard wildguard
-        qwen3guard granite-guardian guardian content-safety topic-control
+        moderation moderations guard guardrail safeguard shieldgemma llamaguard nemoguard wildguard
+        qwen3guard virtueguard polyguard duoguard guardian content-safety topic-control
         """,
     ),
     ("audio", "tts"),
@@ -53,19 +64,19 @@ _WORDS: tuple[tuple[Kind, str], ...] = (
         """
         whisper transcribe transcription transcriptions asr stt parakeet canary paraformer sensevoice scribe nova3
         conformer fastconformer telespeechasr telespeech speech-to-text audio-to-text diarize diarization wav2vec
-        nova-2-general nova-2-meeting nova-2-phonecall nova-2-voicemail nova-2-finance nova-2-conversationalai
-        nova-2-video nova-2-medical nova-2-drivethru nova-2-automotive
+        chirp
         """,
     ),
+    ("transcription", _deepgram()),
     (
         "audio",
         """
         orpheus playai speech cosyvoice sambert kokoro lyria suno music musicgen audiogen voiceclone melo melotts
-        chattts fishaudio chatterbox dia csm sonata aura voicedesign zonos xtts indextts polly
+        chattts fishaudio chatterbox dia csm sonata aura higgsaudio voicedesign zonos xtts indextts polly
         elevenlabs eleven-multilingual eleven-monolingual eleven-turbo eleven-flash eleven-v2 eleven-v3
         text-to-speech text-to-audio text-to-music text-to-sound audio-to-audio stable-audio
         voice-gen voice-generation voice-clone voice-cloning voice-design voice-enrollment
-        voicegen voicecloning voice-conversion
+        voicegen voicecloning voice-conversion cartesia-sonic hume-octave rime-arcana rime-mist chirp-3-hd
         """,
     ),
     (
@@ -73,54 +84,50 @@ _WORDS: tuple[tuple[Kind, str], ...] = (
         """
         stable-diffusion stable-image nano-banana aura-flow image-edit text-to-image image-to-image sketch-to-image
         style-transfer virtual-try-on try-on remove-background replace-background background-removal text-to-3d
-        image-to-3d search-and-recolor search-and-replace nova-canvas lucid-origin
+        image-to-3d search-and-recolor search-and-replace nova-canvas lucid-origin realistic-vision ssd-1b emu3-gen
         """,
     ),
     (
         "video",
         """
-        veo sora wan kling video videos t2v i2v v2v r2v s2v ti2v text-to-video image-to-video video-to-video
-        reference-to-video speech-to-video stable-video hailuo minimax-h runway seedance hunyuanvideo
-        cogvideox pixverse luma ray2 vidu ltx ltxv mochi animate nova-reel skyreels framepack lipsync lip-sync
-        cosmos-transfer cosmos-predict
+        video videos t2v i2v v2v r2v s2v ti2v kf2v flf2v animate lipsync lip-sync text-to-video image-to-video
+        video-to-video reference-to-video speech-to-video stable-video nova-reel dream-machine minimax-h
+        cosmos-transfer cosmos-predict ray-2 ray-3 ray-flash
         """,
     ),
     (
         "image",
         """
-        dall dalle imagen flux sdxl diffusion image images imagine midjourney recraft ideogram seedream seededit
-        kolors banana t2i i2i img2img txt2img inpaint inpainting outpaint outpainting uncrop erase eraser recolor
-        relight relighting tryon upscale upscaler esrgan controlnet playground dreamshaper photon photomaker
-        pixart kandinsky cogview sd1.5 sd3 sd3.5 sana hidream kontext trellis hunyuan3d rembg
+        image images imagegen imagegeneration imageedit t2i i2i img2img txt2img inpaint inpainting outpaint
+        outpainting uncrop erase eraser recolor relight relighting tryon upscale upscaler rembg birefnet
+        """,
+    ),
+    (
+        "video",
+        """
+        veo sora wan kling hailuo runway seedance hunyuanvideo cogvideox pixverse ray2 vidu viduq ltx ltxv mochi
+        skyreels framepack pika omnihuman vace
+        """,
+    ),
+    (
+        "image",
+        """
+        dall dalle imagen flux sdxl diffusion imagine midjourney recraft ideogram seedream seededit kolors banana
+        esrgan controlnet playground dreamshaper photon photomaker pixart kandinsky cogview sd1.5 sd3 sd3.5 sana
+        hidream kontext trellis hunyuan3d wanx bria animagine juggernaut
         """,
     ),
     (
         "completion",
         """
-        davinci babbage curie fim gpt-3.5-turbo-instruct gpt-3-turbo-instruct gpt-35-turbo-instruct
-        text-bison text-unicorn code-gecko
+        davinci babbage curie fim turbo-instruct
+        text-bison text-unicorn code-gecko code-cushman
         """,
     ),
-    ("other", "aqa time-series deplot decide decider reward classifier"),
+    ("other", "aqa time-series deplot decide decider decision-models reward classifier"),
 )
 
-# Weaker: tried last, and a provider that declares a chat model is believed. Makers and families of one kind only,
-# and Voxtral Mini, which was a chat model that hears until February 2026 and transcribes since.
-_HINTS: tuple[tuple[Kind, str], ...] = (
-    ("transcription", "voxtral-mini deepgram assemblyai"),
-    ("audio", "fish-audio"),
-    ("image", "black-forest-labs leonardo-ai quiverai"),
-    ("video", "runwayml lumalabs gen3a gen4"),
-)
-
-# Sure enough inside a longer word: "GigaEmbeddings", "olmOCR".
-_PARTS = (
-    ("rerank", Decision("rerank", "“rerank” in its id")),
-    ("embedding", Decision("embedding", "“embedding” in its id")),
-)
-_ENDINGS = (("ocr", Decision("ocr", "“ocr” in its id")),)
-
-# Providers that serve one kind of model only, under names that say nothing ("nova-2", "neural", "conservative").
+# Providers and makers of one kind of model only, under names that say nothing ("nova-2", "neural", "conservative").
 _ONE_KIND: dict[str, Kind] = {
     "assemblyai": "transcription",
     "aws-polly": "audio",
@@ -129,6 +136,7 @@ _ONE_KIND: dict[str, Kind] = {
     "elevenlabs": "audio",
     "fish-audio": "audio",
     "leonardo-ai": "image",
+    "lumalabs": "video",
     "quiverai": "image",
     "recraft": "image",
     "reducto": "ocr",
@@ -136,6 +144,21 @@ _ONE_KIND: dict[str, Kind] = {
     "stability": "image",
     "voyage": "embedding",
 }
+
+# Weaker: tried last, and a provider that declares a chat model is believed. Makers and families of one kind only,
+# and Voxtral Mini, which was a chat model that hears until February 2026 and transcribes since.
+_HINTS: tuple[tuple[Kind, str], ...] = (
+    *((kind, maker) for maker, kind in _ONE_KIND.items()),
+    ("transcription", "voxtral-mini"),
+    ("video", "luma gen3a gen4"),
+)
+
+# Sure enough inside a longer word: "GigaEmbeddings", "olmOCR".
+_PARTS = (
+    ("rerank", Decision("rerank", "“rerank” in its id")),
+    ("embedding", Decision("embedding", "“embedding” in its id")),
+)
+_ENDINGS = (("ocr", Decision("ocr", "“ocr” in its id")),)
 
 _OUTPUT_KIND: dict[str, Kind] = {
     "image": "image",
@@ -155,6 +178,8 @@ _LOOKS_LIKE_CHAT = frozenset({"moderation", "ocr", "rerank", "embedding", "trans
 
 _NOTHING_SAID = Decision("chat", "nothing in its id says otherwise")
 _TEXT_OUT = Decision("chat", "the provider lists text among its outputs")
+# gpt-3.5-turbo-instruct completes at OpenAI, and chats wherever openai/gpt-3.5-turbo-instruct is listed.
+_RESOLD = Decision("chat", "it bears its maker's name, and whoever resells models serves them as chat")
 
 
 def kind_of(
@@ -203,18 +228,21 @@ def _from_provider(provider: str) -> Decision | None:
 
 class _Rule(NamedTuple):
     rank: tuple[int, int]
-    words: list[str]
+    rest: list[str]
+    """The words that have to follow the first."""
     decision: Decision
     sure: bool
+    """Whether it outweighs a provider that calls the model a chat model."""
 
 
 _BLANKS = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
 _DIGITS = "0123456789"
+_DROPPED = _DIGITS.encode()
 
 
-def _spaced(model_id: str) -> str:
+def _spaced(text: str, dropped: bytes = b"") -> str:
     """In lower case, with a blank for whatever is no ASCII letter or digit."""
-    return model_id.encode("ascii", "replace").translate(_BLANKS).decode("ascii")
+    return text.encode("ascii", "replace").translate(_BLANKS, dropped).decode("ascii")
 
 
 def _rules() -> dict[str, list[_Rule]]:
@@ -222,55 +250,60 @@ def _rules() -> dict[str, list[_Rule]]:
     for order, (kind, spelled) in enumerate((*_WORDS, *_HINTS)):
         sure = order < len(_WORDS)
         for text in spelled.split():
-            words = _spaced(text).split()
-            rank = (0 if len(words) > 1 else 1) if sure else 2
-            rules.setdefault(words[0], []).append(
-                _Rule((rank, order), words, Decision(kind, f"“{text}” in its id"), sure)
-            )
+            first, *rest = _spaced(text).split()
+            rank = (0 if rest else 1) if sure else 2
+            rules.setdefault(first, []).append(_Rule((rank, order), rest, Decision(kind, f"“{text}” in its id"), sure))
     return rules
 
 
 _RULES = _rules()
 """The rules by their first word, so that an id costs one look-up a word."""
+_TELLTALES = frozenset(_spaced(word, _DROPPED) + version for word in _RULES for version in ("", "v"))
+"""What is left of these words, and of "recraftv3", without digits. Most ids have none of it, which is told at once."""
 
 
 @lru_cache(maxsize=65_536)
 def _from_id(model_id: str) -> tuple[Decision | None, bool]:
     """What the id says, and whether it outweighs a provider that calls it a chat model."""
-    spaced = _spaced(model_id)
-    words = spaced.split()
+    letters = _spaced(model_id, _DROPPED)
+    rule = None if _TELLTALES.isdisjoint(letters.split()) else _best_rule(_spaced(model_id).split())
+    if rule is None:
+        return _from_part(letters)
+    if rule.decision.kind == "completion" and "/" in model_id:
+        return _RESOLD, False
+    return rule.decision, rule.sure
+
+
+def _best_rule(words: list[str]) -> _Rule | None:
     best: _Rule | None = None
     for at, word in enumerate(words):
-        rules = _RULES.get(word)
-        if rules is None:
-            if len(word) < 4 or word[-1] > "9" or len(bare := _unversioned(word)) < 3:
-                continue
-            rules = _RULES.get(bare, [])
-        for rule in rules:
-            if (best is None or rule.rank < best.rank) and _fits(rule.words, words, at):
+        for rule in _RULES.get(word) or _rules_of_a_version(word):
+            if (best is None or rule.rank < best.rank) and _follows(rule.rest, words, at + 1):
                 best = rule
-    return _from_part(spaced, words) if best is None else (best.decision, best.sure)
+    return best
 
 
-def _fits(wanted: list[str], words: list[str], at: int) -> bool:
-    if at + len(wanted) > len(words):
-        return False
-    for offset in range(1, len(wanted)):
-        word, want = words[at + offset], wanted[offset]
-        if word != want and (not word.startswith(want) or _unversioned(word) != want):
-            return False
-    return True
+def _rules_of_a_version(word: str) -> Sequence[_Rule]:
+    bare = _unversioned(word)
+    return _RULES.get(bare, ()) if bare is not word and len(bare) >= 3 else ()
+
+
+def _follows(rest: list[str], words: list[str], at: int) -> bool:
+    if not rest:
+        return True
+    found = words[at : at + len(rest)]
+    return found == rest or [_unversioned(word) for word in found] == rest
 
 
 def _unversioned(word: str) -> str:
-    return word.rstrip(_DIGITS).removesuffix("v")
+    return word if word[-1] > "9" else word.rstrip(_DIGITS).removesuffix("v")
 
 
-def _from_part(spaced: str, words: list[str]) -> tuple[Decision | None, bool]:
+def _from_part(letters: str) -> tuple[Decision | None, bool]:
     for part, decision in _PARTS:
-        if part in spaced:
+        if part in letters:
             return decision, True
     for ending, decision in _ENDINGS:
-        if ending in spaced and any(_unversioned(word).endswith(ending) for word in words):
+        if ending in letters and any(word.removesuffix("v").endswith(ending) for word in letters.split()):
             return decision, True
     return None, False

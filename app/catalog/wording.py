@@ -9,6 +9,7 @@ from app.catalog.changes import Change, Fact, FieldChange
 THIN = "\u202f"  # a narrow space that does not break, between groups of digits
 
 _TITLES = {
+    "id": "renamed",
     "name": "name",
     "kind": "kind",
     "context_length": "context window",
@@ -79,6 +80,15 @@ def money(amount: Decimal | str | None) -> str:
         return "free"
     places = max(2, -int(amount.normalize().as_tuple().exponent))
     return f"${amount:.{min(places, 6)}f}"
+
+
+def dollars(amount: Decimal) -> str:
+    """An amount of money for reading: "$12.40", "$1 204", "under $0.01", "free"."""
+    if amount == 0:
+        return "free"
+    if amount < Decimal("0.01"):
+        return "under $0.01"
+    return f"${number(int(amount.to_integral_value()))}" if amount >= 1_000 else f"${amount:.2f}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

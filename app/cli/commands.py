@@ -15,11 +15,12 @@ from app.api.shapes import models_json
 from app.cli import syncing
 from app.cli.install import NotReady, set_up
 from app.cli.output import print_json, print_table
+from app.cli.override_commands import overrides_group
 from app.cli.provider_commands import providers_group
 from app.cli.ready import sentences
 from app.extensions import db
 from app.providers import PROVIDERS, addresses
-from app.store import catalog, credentials, models, pages, users
+from app.store import catalog, credentials, key_models, models, pages, users
 from app.store.tables import UserRow
 from app.sync.run import utc_now
 from app.vault import Opener, SecretKey, new_private_key
@@ -34,7 +35,7 @@ vault_group = AppGroup("vault", help="The keys that seal API keys.")
 
 
 def init_app(app: Flask) -> None:
-    for group in (users_group, keys_group, providers_group, sync_group, models_group, vault_group):
+    for group in (users_group, keys_group, providers_group, sync_group, models_group, overrides_group, vault_group):
         app.cli.add_command(group)
     app.cli.add_command(setup_command)
     app.cli.add_command(work)
@@ -220,7 +221,7 @@ def sync_run(email: str, provider: str | None, dry_run: bool, as_json: bool) -> 
 @sentences
 def models_list(email: str, provider: str | None, everything: bool, as_json: bool) -> None:
     """List the models a user's keys can use, after their last good sync."""
-    keys = pages.models_of(user_of(email).id, provider)
+    keys = key_models.models_of(user_of(email).id, provider)
     rows = credentials.providers()
     seen: dict[str, dict[str, datetime]] = {}
     for key in keys:

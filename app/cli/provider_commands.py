@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from flask.cli import AppGroup
@@ -19,6 +20,7 @@ from app.cli.output import print_json, print_table
 from app.cli.ready import sentences
 from app.extensions import db
 from app.providers import PROVIDERS, answers
+from app.providers.addresses import BadAddress, checked
 from app.providers.contract import Endpoint, Page, Provider
 from app.providers.drift import drift, scrub
 from app.store import catalog, credentials
@@ -26,6 +28,7 @@ from app.sync import errors
 from app.sync.fetch import read_raw
 from app.sync.prepare import prepare
 from app.sync.run import utc_now
+from app.sync.tokens import signing_key
 from app.vault import SecretKey
 from app.web import showing
 
@@ -69,10 +72,8 @@ def providers_set(slug: str, enable: bool | None, update_frequency: str | None, 
         row.is_active = enable
     if update_frequency:
         row.admin_update_frequency = None if update_frequency == "default" else update_frequency
-    if base_url:
-        if base_url != "default" and not base_url.startswith(("http://", "https://")):
-            raise click.ClickException(f"{base_url} is no http:// or https:// address.")
-        row.admin_base_url = None if base_url == "default" else base_url.rstrip("/")
+    if base_url is not None:
+        row.admin_base_url = None if base_url == "default" else _checked(PROVIDERS[slug], base_url)
     db.session.commit()
     print_json([_line(PROVIDERS[slug], row)])
 
@@ -120,21 +121,15 @@ def providers_record(slug: str, to: Path | None) -> None:
         raise click.ClickException(f"Set {provider.variable}_API_KEY to a key of {provider.title} first.")
     folder = to or config.current().instance / "answers" / slug
     folder.mkdir(parents=True, exist_ok=True)
-    earlier = sorted(path for path in folder.glob("*.json") if not path.name.endswith(".expected.json"))
-    try:
-        with jobs.means() as means:
-            base_url = means.base_urls.get(slug) or provider.base_url or provider.own_url
-            bodies = read_raw(provider, SecretKey(key) if key else None, means.client, base_url)
-    except errors.SyncError as error:
-        raise click.ClickException(str(error)) from None
-    for number, body in enumerate(bodies, 1):
-        clean = scrub(json.loads(body), key)
-        suffix = f"-page-{number}" if len(bodies) > 1 else ""
+    before = _last_saved(folder)  # now, since an answer of the same day is written over
+    pages = [scrub(json.loads(body), key) for body in _asked(provider, key)]
+    for number, page in enumerate(pages, 1):
+        suffix = f"-page-{number}" if len(pages) > 1 else ""
         path = folder / f"{datetime.now(UTC):%Y-%m-%d}{suffix}.json"
-        path.write_text(json.dumps(clean, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(page, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         click.echo(f"saved {path}")
-    if earlier:
-        _tell_drift(json.loads(earlier[-1].read_text(encoding="utf-8")), json.loads(bodies[0]), earlier[-1])
+    if before:
+        _tell_drift(before[1], pages[0], before[0])
 
 
 @providers_group.command("drift")
@@ -146,6 +141,42 @@ def providers_drift(before: Any, after: Any) -> None:
         _tell_drift(json.loads(before.read()), json.loads(after.read()), Path(before.name))
     except ValueError:
         raise click.ClickException("Give two saved answers as JSON files.") from None
+
+
+def _checked(provider: Provider, base_url: str) -> str:
+    try:
+        return checked(base_url.strip(), provider.base_url)
+    except BadAddress as bad:
+        raise click.ClickException(str(bad)) from None
+
+
+def _asked(provider: Provider, key: str) -> list[bytes]:
+    try:
+        with jobs.means() as means:
+            base_url = means.base_urls.get(provider.slug) or ("" if _is_example(provider) else provider.base_url)
+            if not base_url:
+                raise click.ClickException(f"Set {provider.variable}_BASE_URL to the address of your server first.")
+            signing = signing_key(provider, SecretKey(key) if key else None, means.client, means.base_urls)
+            return read_raw(provider, signing, means.client, base_url)
+    except errors.SyncError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _is_example(provider: Provider) -> bool:
+    """Whether its base URL stands for everyone's own: whose server really has that name must not get a key."""
+    return bool(provider.own_url) and urlsplit(provider.base_url).hostname != "localhost"
+
+
+def _last_saved(folder: Path) -> tuple[Path, Any] | None:
+    """The last of the earlier answers with its content; of several pages the first."""
+    saved = [path for path in folder.glob("*.json") if not path.name.endswith(".expected.json")]
+    firsts = sorted(path for path in saved if "-page-" not in path.name or path.name.endswith("-page-1.json"))
+    if not firsts:
+        return None
+    try:
+        return firsts[-1], json.loads(firsts[-1].read_bytes())
+    except ValueError:
+        raise click.ClickException(f"{firsts[-1]} is no saved answer: move it away first.") from None
 
 
 def _tell_drift(before: Any, after: Any, name: Path) -> None:

@@ -35,13 +35,18 @@ def region_of(provider: Provider, base_url: str | None) -> str:
 def _own(provider: Provider, url: str) -> str:
     if not url:
         raise BadAddress(f"Give the address of your server, such as {provider.own_url}.")
+    return checked(url, provider.own_url)
+
+
+def checked(url: str, example: str) -> str:
+    """An address as it is kept. Raises BadAddress for one that is none, or that holds a password or a query."""
     try:
         parts = urlsplit(url)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         fits = False
     if not fits or len(url) > LONGEST or not url.isprintable() or " " in url:
-        raise BadAddress(f"That is no http:// or https:// address: write it like {provider.own_url}.")
+        raise BadAddress(f"That is no http:// or https:// address: write it like {example}.")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise BadAddress("Leave user name, query and fragment out of the address; a key has a field of its own.")
     return url.rstrip("/")

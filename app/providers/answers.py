@@ -25,7 +25,8 @@ DEAREST = Decimal(100_000)
 """USD per million tokens: no list price of 2026 comes near it, so a dearer one is a wrong unit."""
 IMPLAUSIBLE = Decimal("Infinity")
 """What a price beyond that reads as, until `page` leaves it out and says so."""
-_LATEST_YEAR = 2200
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_EARLIEST_S, _LATEST_S = _EARLIEST.timestamp(), _LATEST.timestamp()
 _ONE, _THOUSAND, _MILLION = Decimal(1), Decimal(1_000), Decimal(1_000_000)
 _NUMBER, _TEXT_OR_NUMBER = (int, float), (str, int, float)
 _PLACES = Decimal("0.000000001")
@@ -78,34 +79,40 @@ def page(found: list[Any], read_one: Callable[[Entry], ListedModel], next_cursor
         except BadModel as bad:
             skipped.append(Skipped(f"entry {number}", str(bad)))
             continue
-        if IMPLAUSIBLE in _prices(model):
-            dear = [name for name, price in zip(PRICES, _prices(model), strict=True) if price == IMPLAUSIBLE]
-            model = msgspec.structs.replace(model, **dict.fromkeys(dear))
-            told = ", ".join(name.replace("_per_million", "").replace("_", " ") for name in dear)
-            remarks.append(Skipped(model.id, f"its price for {told} is beyond belief and was left out"))
+        if _has_implausible_price(model):
+            model, remark = _without_implausible_prices(model)
+            remarks.append(remark)
         models.append(model)
     return Page(models, next_cursor, skipped, remarks)
 
 
-def _prices(model: ListedModel) -> tuple[Decimal | None, ...]:
+def _has_implausible_price(model: ListedModel) -> bool:
     return (
-        model.input_per_million,
-        model.output_per_million,
-        model.cache_read_per_million,
-        model.cache_write_per_million,
+        model.input_per_million is IMPLAUSIBLE
+        or model.output_per_million is IMPLAUSIBLE
+        or model.cache_read_per_million is IMPLAUSIBLE
+        or model.cache_write_per_million is IMPLAUSIBLE
     )
+
+
+def _without_implausible_prices(model: ListedModel) -> tuple[ListedModel, Skipped]:
+    dear = [name for name in PRICES if getattr(model, name) is IMPLAUSIBLE]
+    told = ", ".join(name.replace("_per_million", "").replace("_", " ") for name in dear)
+    remark = Skipped(model.id, f"its price for {told} is beyond belief and was left out")
+    return msgspec.structs.replace(model, **dict.fromkeys(dear)), remark
 
 
 def identifier(entry: Entry, key: str = "id") -> str:
     """The id, as the API wants it. Raises BadModel if it is missing, no text, too long or unprintable."""
     value = entry.get(key)
-    if not isinstance(value, str) or not value.strip():
+    found = value.strip() if isinstance(value, str) else ""
+    if not found:
         raise BadModel(f"it has no “{key}”")
-    if len(value) > LONGEST_ID:
+    if len(found) > LONGEST_ID:
         raise BadModel(f"its “{key}” is longer than {LONGEST_ID} characters")
-    if not value.isprintable():
+    if not found.isprintable():
         raise BadModel(f"its “{key}” has characters that cannot be printed")
-    return value.strip()
+    return found
 
 
 def text(entry: Entry, key: str) -> str:
@@ -113,23 +120,20 @@ def text(entry: Entry, key: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str):
         return ""
-    broken = "\n" in value
-    if broken:
+    value = value[:LONGEST_TEXT]
+    if "\n" in value:
         value = value.replace("\n\n", " ").replace("\n", " ")
     if not value.isprintable():
-        broken = True
-        value = value.translate({ord(character): " " for character in set(value) if not character.isprintable()})
-    if broken:
-        while "  " in value:
-            value = value.replace("  ", " ")
-        value = value.strip()
-    return value[:LONGEST_TEXT].strip()
+        # Few of its characters are odd, and `translate` would look at each of them.
+        for odd in [character for character in set(value) if not character.isprintable()]:
+            value = value.replace(odd, " ")
+    return value.strip()
 
 
 def whole(entry: Entry, key: str) -> int | None:
     """A positive whole number below 2^53; 0 is a common word for "unknown" and reads as missing."""
     value = entry.get(key)
-    if value is None or isinstance(value, bool) or not isinstance(value, _NUMBER):
+    if not isinstance(value, _NUMBER) or isinstance(value, bool):
         return None
     return int(value) if 0 < value < 2**53 and value == int(value) else None
 
@@ -173,19 +177,18 @@ def section(entry: Entry, key: str) -> Entry:
 def moment(entry: Entry, key: str) -> datetime | None:
     """Unix seconds, an ISO date or an ISO time, as aware UTC; None when missing, zero or absurd."""
     value = entry.get(key)
-    if value is None:
-        return None
+    if isinstance(value, _NUMBER):
+        return datetime.fromtimestamp(value, UTC) if _EARLIEST_S <= value < _LATEST_S else None
+    return _written_moment(value) if isinstance(value, str) else None
+
+
+def _written_moment(value: str) -> datetime | None:
     try:
-        if isinstance(value, str):
-            found = datetime.fromisoformat(value)
-            found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-        elif isinstance(value, _NUMBER) and not isinstance(value, bool) and value > 0:
-            found = datetime.fromtimestamp(value, UTC)
-        else:
-            return None
-    except (ValueError, OverflowError, OSError):
+        found = datetime.fromisoformat(value)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return found if 2000 <= found.year < _LATEST_YEAR else None
+    return found if _EARLIEST <= found < _LATEST else None
 
 
 def per_token(entry: Entry, key: str) -> Decimal | None:
@@ -209,10 +212,10 @@ def per_million_in(entry: Entry, key: str, unit: Decimal) -> Decimal | None:
 
 
 def _price(value: object, factor: Decimal) -> Decimal | None:
-    if value is None or isinstance(value, bool) or not isinstance(value, _TEXT_OR_NUMBER):
+    if not isinstance(value, _TEXT_OR_NUMBER) or isinstance(value, bool):
         return None
     # A float goes through its shortest text, so that 0.1 stays 0.1.
-    written = str(value)
+    written = value if isinstance(value, str) else str(value)
     return _price_of(written, factor) if len(written) <= 60 else None
 
 

@@ -117,6 +117,9 @@ class Provider:
     own_url: str = ""
     """Example of the base URL that the key's owner has to give, where everyone has their own; empty otherwise.
     Such an address is a stranger's choice: it is asked only behind the guard against private networks."""
+    openai_path: str = ""
+    """Where it answers in OpenAI's shape besides ("/v1"). Chat programs want it behind the address, so people paste
+    it here too; it is left out, since the list of its own says more."""
     private: bool = False
     """Whether what it lists is the key's owner's alone (their deployments, their machine)."""
     documented: Documented | None = None
@@ -128,6 +131,9 @@ class Provider:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         return (Endpoint(self.ask, self.read), *self.more)
+
+    def url(self, base_url: str, path: str) -> str:
+        return join(base_url.rstrip("/").removesuffix(self.openai_path), path)
 
     @property
     def variable(self) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 _SECRET = re.compile(r"^(sk|gsk|pplx|xai|key|hf|r8|nvapi|AIza)[-_A-Za-z0-9]{12,}$|^ey[A-Za-z0-9_-]{20,}\.")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[a-z]{2,}", re.IGNORECASE)
+_HOME = re.compile(r"(/home/|/Users/|\\Users\\)[^/\\]+")
+"""A home folder: vLLM tells where a model's files lie."""
 _PERSONAL = frozenset(
     {"account", "account_id", "created_by", "email", "organization", "organization_id", "org_id", "owner", "project"}
     | {"project_id", "request_id", "team", "team_id", "user", "user_id"}
@@ -30,7 +32,7 @@ def scrub(document: Any, *secrets: str) -> Any:
     """A copy without keys and personal identifiers: whose account it was must not be told by a saved answer."""
     if isinstance(document, dict):
         return {
-            key: REMOVED if key.lower() in _PERSONAL and isinstance(value, str | int) else scrub(value, *secrets)
+            _clean(key, secrets): REMOVED if _is_personal(key, value) else scrub(value, *secrets)
             for key, value in document.items()
         }
     if isinstance(document, list):
@@ -51,6 +53,10 @@ def _paths(document: Any, prefix: str) -> Iterator[str]:
             yield from _paths(value, f"{prefix}[]")
 
 
+def _is_personal(key: str, value: Any) -> bool:
+    return key.lower() in _PERSONAL and isinstance(value, str | int)
+
+
 def _is_personal_model(value: Any) -> bool:
     # A fine-tune's id names its owner's organisation and purpose.
     return isinstance(value, dict) and isinstance(value.get("id"), str) and value["id"].startswith("ft:")
@@ -60,4 +66,4 @@ def _clean(text: str, secrets: tuple[str, ...]) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, REMOVED)
-    return REMOVED if _SECRET.search(text) else _EMAIL.sub(REMOVED, text)
+    return REMOVED if _SECRET.search(text) else _HOME.sub(rf"\1{REMOVED}", _EMAIL.sub(REMOVED, text))

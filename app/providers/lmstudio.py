@@ -65,5 +65,6 @@ PROVIDER = Provider(
     public=True,
     update_frequency="manual",
     own_url="http://localhost:1234",
+    openai_path="/v1",
     private=True,
 )

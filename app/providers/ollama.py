@@ -62,5 +62,6 @@ PROVIDER = Provider(
     public=True,
     update_frequency="manual",
     own_url="http://localhost:11434",
+    openai_path="/v1",
     private=True,
 )

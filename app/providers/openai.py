@@ -19,7 +19,9 @@ def read(body: bytes) -> Page:
 
 
 def _read_one(entry: Entry) -> ListedModel:
-    model = msgspec.structs.replace(openai_shape.read_one(entry), retires_at=moment(entry, "shutdown_date"))
+    model = openai_shape.read_one(entry)
+    if retires_at := moment(entry, "shutdown_date"):
+        model = msgspec.structs.replace(model, retires_at=retires_at)
     if not model.id.startswith("ft:"):
         return model
     # ft:gpt-4o-mini-2024-07-18:my-org:custom-name:id: the base decides the kind, not the name someone chose.

@@ -46,6 +46,14 @@ def load(listing_id: int) -> Listing:
     return from_canonical_form(zlib.decompress(content))
 
 
+def load_many(listing_ids: Iterable[int]) -> dict[int, Listing]:
+    """Several at once. Raises ValueError for damaged content; an id that does not exist is left out."""
+    query = select(ListingRow.id, ListingRow.content).where(ListingRow.id.in_(set(listing_ids)))
+    return {
+        listing_id: from_canonical_form(zlib.decompress(content)) for listing_id, content in db.session.execute(query)
+    }
+
+
 def current_of_provider(provider_id: int, *, but: int) -> list[int]:
     """Ids of the listings in force for any key of this provider, except credential `but`."""
     query = (
@@ -59,6 +67,14 @@ def current_of_provider(provider_id: int, *, but: int) -> list[int]:
         .distinct()
     )
     return [listing_id for listing_id in db.session.scalars(query) if listing_id is not None]
+
+
+def in_force_elsewhere(listing_id: int, *, but: int) -> bool:
+    """Whether another active key has this very listing: then all that follows from its content is written."""
+    others = select(CredentialRow.id).where(
+        CredentialRow.listing_id == listing_id, CredentialRow.id != but, CredentialRow.is_active
+    )
+    return db.session.scalar(select(others.exists())) or False
 
 
 def lost_by(credential_id: int) -> frozenset[str]:

@@ -63,6 +63,22 @@ def deactivate(provider_id: int, model_ids: Iterable[str], now: datetime) -> Non
         )
 
 
+def canonical_ids_lost(provider_id: int, model_ids: Iterable[str]) -> list[str]:
+    """Canonical models of these inactive ids that no active model of the provider means any more."""
+    active = select(ModelRow.canonical_id).where(
+        ModelRow.provider_id == provider_id, ModelRow.is_active, ModelRow.canonical_id.is_not(None)
+    )
+    lost: set[str] = set()
+    for batch in _batches(sorted(model_ids)):
+        query = select(ModelRow.canonical_id).where(
+            ModelRow.provider_id == provider_id,
+            ModelRow.provider_model_id.in_(batch),
+            ModelRow.canonical_id.not_in(active),
+        )
+        lost.update(canonical_id for canonical_id in db.session.scalars(query) if canonical_id)
+    return sorted(lost)
+
+
 def first_seen(provider_id: int, model_ids: Sequence[str]) -> dict[str, datetime]:
     """When any key of this installation first listed each model."""
     seen: dict[str, datetime] = {}
@@ -98,6 +114,8 @@ def _values(provider_id: int, model: ListedModel, match: Match, facts_hash: byte
         "kind_reason": model.kind_reason,
         "canonical_id": match.canonical_id,
         "match_rule": match.rule,
+        "variant": match.variant,
+        "snapshot": match.snapshot,
         "context_length": model.context_length,
         "max_output_tokens": model.max_output_tokens,
         "modality": model.modality,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -12,13 +11,13 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from app.catalog.changes import Change, FieldChange
-from app.catalog.listing import ListedModel, Listing, from_canonical_form
+from app.catalog.listing import Listing
 from app.extensions import db
+from app.store import listings
 from app.store.tables import (
     LIVE,
     ChangeRow,
     CredentialRow,
-    ListingRow,
     ProviderRow,
     ResultRow,
     RunRow,
@@ -125,19 +124,6 @@ class ChangeGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyModels:
-    """What one key may use, after its last good sync."""
-
-    credential_id: int
-    provider: str
-    label: str
-    listed_at: datetime | None
-    models: Sequence[ListedModel]
-    unlisted: Sequence[ListedModel] = ()
-    """What it listed earlier and lost: ids and names only."""
-
-
-@dataclass(frozen=True, slots=True)
 class HistoryFilter:
     """Of the admin's history; empty fields do not filter."""
 
@@ -241,7 +227,7 @@ def changes_of(
             .order_by(ChangeRow.id)
         )
         for row, count in db.session.execute(query):
-            by_comparison[row.comparison_id].append(_change(row))
+            by_comparison[row.comparison_id].append(change_of(row))
             totals[row.comparison_id] = count
     groups = []
     for result in wanted:
@@ -271,63 +257,9 @@ def last_change_at(user_id: int) -> datetime | None:
     return db.session.scalar(query)
 
 
-def models_of(user_id: int, provider: str | None = None, credential_id: int | None = None) -> list[KeyModels]:
-    """What a user's active keys may use: their listings in force, each content read once."""
-    query = (
-        select(
-            CredentialRow.id,
-            ProviderRow.slug,
-            CredentialRow.label,
-            CredentialRow.listed_at,
-            CredentialRow.listing_id,
-        )
-        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
-        .where(CredentialRow.user_id == user_id, CredentialRow.is_active, CredentialRow.listing_id.is_not(None))
-        .order_by(ProviderRow.slug, CredentialRow.label, CredentialRow.id)
-    )
-    if provider is not None:
-        query = query.where(ProviderRow.slug == provider)
-    if credential_id is not None:
-        query = query.where(CredentialRow.id == credential_id)
-    found = db.session.execute(query).all()
-    contents = _contents({row.listing_id for row in found})
-    lost = _lost({row.id for row in found})
-    keys = []
-    for row in found:
-        listed = contents[row.listing_id].models
-        ids = {model.id for model in listed}
-        gone = tuple(model for model in lost[row.id] if model.id not in ids)
-        keys.append(KeyModels(row.id, row.slug, row.label, row.listed_at, listed, gone))
-    return keys
-
-
-def _lost(credential_ids: Set[int]) -> dict[int, list[ListedModel]]:
-    query = (
-        select(ResultRow.credential_id, ChangeRow.provider_model_id, ChangeRow.model_name)
-        .join(ChangeRow, and_(ChangeRow.comparison_id == ResultRow.comparison_id, ChangeRow.kind == "unlisted"))
-        .where(ResultRow.credential_id.in_(credential_ids), ResultRow.comparison_id.is_not(None))
-        .distinct()
-        .order_by(ChangeRow.provider_model_id)
-    )
-    lost: dict[int, list[ListedModel]] = defaultdict(list)
-    for credential_id, model_id, name in db.session.execute(query):
-        if credential_id is not None:
-            lost[credential_id].append(
-                ListedModel(id=model_id, name=name, kind_reason="it was a chat model when listed")
-            )
-    return lost
-
-
 def listing_of_result(result: ResultLine) -> Listing | None:
     """What the provider answered then, or None for a result without an answer."""
-    return _contents({result.listing_id})[result.listing_id] if result.listing_id else None
-
-
-def _contents(ids: Iterable[int]) -> dict[int, Listing]:
-    query = select(ListingRow.id, ListingRow.content).where(ListingRow.id.in_(set(ids)))
-    return {
-        listing_id: from_canonical_form(zlib.decompress(content)) for listing_id, content in db.session.execute(query)
-    }
+    return listings.load_many([result.listing_id])[result.listing_id] if result.listing_id else None
 
 
 def _runs() -> Select[RunRow, str]:
@@ -408,7 +340,7 @@ def _result(found: Sequence[object]) -> ResultLine:
     )
 
 
-def _change(row: ChangeRow) -> Change:
+def change_of(row: ChangeRow) -> Change:
     return Change(
         row.kind,  # type: ignore[arg-type]  # the check constraint holds it to the four words
         row.provider_model_id,

@@ -22,7 +22,7 @@ import msgspec
 
 from app.catalog.listing import ListedModel
 from app.providers import answers
-from app.providers.contract import Endpoint, Page, Provider, Request, Skipped, join
+from app.providers.contract import Endpoint, Page, Provider, Request, Skipped
 from app.providers.faults import fault_of
 from app.sync import errors
 from app.sync.guard import GuardedBackend, Network
@@ -215,7 +215,7 @@ def _get(
 ) -> bytes:
     failure: errors.SyncError
     try:
-        url = httpx.URL(join(base_url, request.path), params=dict(request.params))
+        url = httpx.URL(provider.url(base_url, request.path), params=dict(request.params))
         for _hop in range(_MOST_REDIRECTS + 1):
             timeout = _timeout(deadline)
             with client.stream("GET", url, headers=_headers(provider, key), timeout=timeout) as response:

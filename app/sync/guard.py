@@ -17,21 +17,38 @@ from app.sync.errors import PrivateAddress
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# They carry an IPv4 address inside, and whoever routes them delivers to that one.
+# Carries an IPv4 address inside, and whoever routes it delivers to that one.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GIVEN_OUT = ipaddress.ip_network("2000::/3")
+"""The only block from which public IPv6 addresses are given out; what lies outside is somebody's own."""
+_CLOSED = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # Azure's agent: a public number that answers from inside a virtual machine
+        "192.0.0.0/24",  # IETF protocol assignments, and Oracle's metadata at .192; older Pythons call it public
+        "192.88.99.0/24",  # relays from 6to4, withdrawn (RFC 7526)
+        "3fff::/20",  # documentation (RFC 9637)
+    )
+)
 
 
 def is_allowed(address: str, allowed: Iterable[Network]) -> bool:
     """Whether a user's request may go to this address: a public one, or one the operator opened."""
     found = _innermost(ipaddress.ip_address(address.partition("%")[0]))
-    if any(found.version == network.version and found in network for network in allowed):
+    if _is_in(found, allowed):
         return True
-    return found.is_global and not found.is_multicast
+    if found.version == 6 and found not in _GIVEN_OUT:
+        return False
+    return found.is_global and not found.is_multicast and not _is_in(found, _CLOSED)
+
+
+def _is_in(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
 
 
 def _innermost(address: Address) -> Address:
     if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
         return inner or address

@@ -5,15 +5,15 @@ All within the caller's transaction; nothing here commits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Set
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.catalog.changes import Change, compare
-from app.catalog.identity import UNKNOWN, CatalogIndex, Match
-from app.catalog.listing import Listing, listing_of
+from app.catalog.changes import Change, compare, renames
+from app.catalog.identity import CatalogIndex
+from app.catalog.listing import ListedModel, Listing, listing_of
 from app.extensions import db
-from app.store import catalog, credentials, listings, models, runs
+from app.store import catalog, credentials, listed, listings, models, overrides, runs
 from app.store.runs import Part
 from app.store.tables import ComparisonRow, CredentialRow, ListingRow
 from app.sync import errors
@@ -51,12 +51,13 @@ def _recorded(
     answered_row = listings.put(part.provider_id, answered, now)
     verdict = judge(before, answered, complete=answer.complete, trusted=_is_trusted(credential, answered_row))
     catalog_version, index = catalog.index()
-    matches = {model.id: index.match(part.slug, model) for model in answered.models}
+    unknown = listed.uncatalogued(answered_row.id)  # of a list that was seen already nothing is matched again
     result = {
         "outcome": verdict.outcome,
         "before_listing_id": credential.listing_id,
         "listing_id": answered_row.id,
-        **counts_of(answered, matches, answer),
+        **counts_of(answered, answer),
+        "uncatalogued": uncatalogued(answered, index) if unknown is None else unknown,
     }
     if verdict.outcome == "partial":
         result["error_message"] = answer.caveat  # no failure and so no code, but what a person should know
@@ -70,7 +71,7 @@ def _recorded(
             in_force_row = listings.put(part.provider_id, verdict.in_force, now)
         comparison = _compared(credential, before_row, before, in_force_row, verdict, index, catalog_version, now)
         result |= _changes_of(comparison)
-        _write_models(part, credential, before, verdict.in_force, answer, index, now)
+        _put_in_force(part, credential, before, in_force_row, verdict.in_force, answer, index, now)
     state |= {
         "listing_id": in_force_row.id,
         "listed_at": now,
@@ -91,17 +92,20 @@ def _is_trusted(credential: CredentialRow, answered: ListingRow) -> bool:
     return bool(answered.model_count) and credential.listed_key_number not in (None, credential.key_number)
 
 
-def counts_of(answered: Listing, matches: Mapping[str, Match], answer: Answer) -> dict[str, Any]:
-    chat = answered.chat()
+def counts_of(answered: Listing, answer: Answer) -> dict[str, Any]:
     told = [*answer.skipped, *answer.remarks]
     kept = [[skipped.entry, skipped.reason] for skipped in told[:_SKIPPED_KEPT]]
     return {
         "fetched": len(answered.models) + len(answer.skipped),
-        "chat": len(chat),
-        "uncatalogued": sum(matches[model.id].canonical_id is None for model in chat),
+        "chat": len(answered.chat()),
         "skipped": len(answer.skipped),
         "skipped_entries": kept or None,
     }
+
+
+def uncatalogued(listing: Listing, index: CatalogIndex) -> int:
+    """How many of its chat models the catalog does not know."""
+    return sum(index.match(listing.provider, model).canonical_id is None for model in listing.chat())
 
 
 def _compared(
@@ -120,7 +124,8 @@ def _compared(
         return None
     lost = listings.lost_by(credential.id) & listings.ids(after) if before else frozenset()
     is_first = before is None or not credential.listing_is_whole
-    decisive = [str(catalog_version)] if is_first else []
+    renamed = {} if is_first or before is None else _renamed(before, after, index, lost)
+    decisive = [str(catalog_version)] if is_first else [f"{old} → {new}" for new, old in renamed.items()]
     key = listings.comparison_key(before_row.fingerprint if before_row else None, after_row.fingerprint, lost, decisive)
     found = listings.find_comparison(key)
     if found:
@@ -137,11 +142,21 @@ def changes_between(
     is_first: bool,
 ) -> tuple[Change, ...]:
     """is_first: no whole list came before, so "new" is what the catalog does not know and was not told of yet."""
-    if not is_first:
-        return compare(before, after, listed_earlier=lost)
+    if before is not None and not is_first:
+        return compare(before, after, listed_earlier=lost, renamed=_renamed(before, after, index, lost))
     told = listings.ids(before) if before else frozenset()
-    unknown = {model.id for model in after.chat() if index.match(after.provider, model) == UNKNOWN}
+    unknown = {model.id for model in after.chat() if index.match(after.provider, model).canonical_id is None}
     return compare(None, after, uncatalogued=unknown - told)
+
+
+def _renamed(before: Listing, after: Listing, index: CatalogIndex, lost: Set[str]) -> dict[str, str]:
+    """By the catalog's knowledge: one canonical model, served in one way, at one date."""
+
+    def identity(model: ListedModel) -> tuple[str, str, str] | None:
+        match = index.match(after.provider, model)
+        return (match.canonical_id, match.variant, match.snapshot) if match.canonical_id else None
+
+    return renames(before, after, identity, lost)
 
 
 def _changes_of(comparison: ComparisonRow | None) -> dict[str, Any]:
@@ -160,26 +175,28 @@ def _any(comparison: ComparisonRow) -> bool:
     return bool(comparison.new or comparison.changed or comparison.unlisted or comparison.relisted)
 
 
-def _write_models(
+def _put_in_force(
     part: Part,
     credential: CredentialRow,
     before: Listing | None,
+    in_force_row: ListingRow,
     in_force: Listing,
     answer: Answer,
     index: CatalogIndex,
     now: datetime,
 ) -> None:
-    described = {model.id: model for model in answer.models}
-    models.write(
-        part.provider_id,
-        ((described.get(model.id, model), index.match(part.slug, model)) for model in in_force.models),
-        now,
-    )
+    if not listings.in_force_elsewhere(in_force_row.id, but=credential.id):
+        described = {model.id: model for model in answer.models}
+        matched = [(described.get(model.id, model), index.match(part.slug, model)) for model in in_force.models]
+        models.write(part.provider_id, matched, now)
+        overrides.write_auto(part.provider_id, part.slug, matched, index, now)
+    listed.show(in_force_row.id, part.slug, part.provider_id, in_force, index)
     gone = listings.ids(before) - listings.ids(in_force) if before else set()
     for listing_id in listings.current_of_provider(part.provider_id, but=credential.id) if gone else ():
         gone = gone - listings.ids(listings.load(listing_id))
     if gone:
         models.deactivate(part.provider_id, gone, now)
+        overrides.remove_auto(part.provider_id, models.canonical_ids_lost(part.provider_id, gone))
 
 
 def suspicion_of(before: Listing | None, answered: Listing) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _previewed(fetched: Fetched, means: Means) -> dict[str, Any]:
     answered = listing_of(part.slug, answer.models)
     verdict = judge(before, answered, complete=answer.complete)
     _, index = catalog.index()
-    counts = record.counts_of(answered, {model.id: index.match(part.slug, model) for model in answered.models}, answer)
+    counts = {**record.counts_of(answered, answer), "uncatalogued": record.uncatalogued(answered, index)}
     lost = listings.lost_by(part.credential_id) if before else frozenset()
     is_first = before is None or not (found and found[0].listing_is_whole)
     changes = (

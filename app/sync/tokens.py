@@ -41,8 +41,12 @@ def _google_token(key: SecretKey, client: httpx.Client, url: str) -> SecretKey:
         if isinstance(credentials.token, str) and credentials.token:
             return SecretKey(credentials.token)
         failure = errors.KeyRejected("Google gave no access token for this service account")
-    except exceptions.RefreshError:
-        failure = errors.KeyRejected("Google does not accept this service account")
+    except exceptions.RefreshError as refused:
+        failure = (
+            errors.Unavailable()
+            if refused.retryable
+            else errors.KeyRejected("Google does not accept this service account")
+        )
     except exceptions.TransportError:
         failure = errors.Unreachable()
     except (exceptions.GoogleAuthError, ValueError, TypeError, AttributeError):

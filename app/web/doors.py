@@ -105,6 +105,7 @@ def _everywhere() -> dict[str, Any]:
         "signup": settings.signup,
         "providers": showing.providers(),
         "now": showing.now(),
+        "today": f"{showing.now():%Y-%m-%d}",
     }
 
 

@@ -175,5 +175,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "sentence": wording.sentence,
     "tokens": wording.tokens,
     "money": wording.money,
+    "dollars": wording.dollars,
     "short_code": short_code,
 }

@@ -17,9 +17,11 @@ from app.catalog.changes import (
     FieldChange,
     compare,
     merge,
+    renames,
     shrank_suspiciously,
 )
 from app.catalog.listing import ListedModel, Listing, listing_of
+from app.catalog.wording import sentence
 
 
 def chat(model_id: str, **facts: Any) -> ListedModel:
@@ -210,3 +212,54 @@ def test_a_change_back_tells_the_opposite(before: Listing, after: Listing) -> No
 @given(before=_listings, partial=_listings)
 def test_a_merge_unlists_nothing(before: Listing, partial: Listing) -> None:
     assert not [change for change in compare(before, merge(before, partial)) if change.kind == "unlisted"]
+
+
+# ------------------------------------------------------------------ renames
+
+
+def canonical(model: ListedModel) -> str | None:
+    """What the catalog would say of ids such as "new-name@a": the model "a"."""
+    return model.id.partition("@")[2] or None
+
+
+def renamed(before: list[str], after: list[str], listed_earlier: frozenset[str] = frozenset()) -> dict[str, str]:
+    return renames(_listed(before), _listed(after), canonical, listed_earlier)
+
+
+def _listed(ids: list[str]) -> Listing:
+    return listing_of("acme", [ListedModel(id=model_id) for model_id in ids])
+
+
+def test_a_model_that_only_changed_its_id_is_a_rename_and_no_removal() -> None:
+    before, after = _listed(["old@a", "kept@b"]), _listed(["new@a", "kept@b"])
+    moved = renames(before, after, canonical, frozenset())
+    assert moved == {"new@a": "old@a"}
+    (change,) = compare(before, after, renamed=moved)
+    assert (change.kind, change.model_id) == ("changed", "new@a")
+    assert [(field.field, field.before, field.after) for field in change.fields] == [("id", "old@a", "new@a")]
+    assert sentence(change) == "renamed old@a → new@a"
+
+
+def test_a_rename_tells_what_else_changed() -> None:
+    before = listing_of("acme", [ListedModel(id="old@a", context_length=8_000)])
+    after = listing_of("acme", [ListedModel(id="new@a", context_length=16_000)])
+    (change,) = compare(before, after, renamed={"new@a": "old@a"})
+    assert [field.field for field in change.fields] == ["id", "context_length"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["old@a"], ["new@b"]),  # another model
+        (["old"], ["new"]),  # unknown to the catalog
+        (["old@a", "older@a"], ["new@a"]),  # which of the two?
+        (["old@a"], ["new@a", "newer@a"]),
+        (["old@a"], ["old@a", "new@a"]),  # nothing vanished
+    ],
+)
+def test_where_it_is_not_certain_nothing_is_called_a_rename(before: list[str], after: list[str]) -> None:
+    assert renamed(before, after) == {}
+
+
+def test_an_id_that_was_listed_earlier_comes_back_and_is_no_rename() -> None:
+    assert renamed(["old@a"], ["new@a"], frozenset({"new@a"})) == {}

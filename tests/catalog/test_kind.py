@@ -66,28 +66,35 @@ BY_RULE: dict[str, str] = {
     """,
     "embedding": """
         HugeEmbeddings-9B EmbeddingsTiny lab/myembedding uae-large-v2 lab/zembed-2 sentence-transformers/any voyage-9
-        jina-clip-v3 openai/clip-vit-large lab/colbert-xl
+        jina-clip-v3 openai/clip-vit-large lab/colbert-xl lab/any-rtrvr-v2 gme-any-vl-2b
     """,
     "rerank": "lab/zerank-3 voyage-rerank-9 myreranker-8b lab/prerank-base",
-    "ocr": "lab/tinyOCR-2 parse-v9 lab/nemotron-parse-2 doc-intelligence/prebuilt-layout dots.ocr mistral-ocr-9",
+    "ocr": """
+        lab/tinyOCR-2 parse-v9 lab/nemotron-parse-2 doc-intelligence/prebuilt-layout dots.ocr mistral-ocr-9
+        pp-structurev9
+    """,
     "image": """
         amazon.nova-canvas-v9:0 stable-outpaint inpaint-pro erase-v2 replace-background-and-relight search-and-recolor
         stable-style-transfer virtual-try-on-009 lab/tryon lab/image-to-image-3 lab/text-to-image lab/image-to-3d
         leonardo-ai/anything lab/sd3.5-large sd1.5 lab/trellis-3 recraftv9 imagen9
+        wanx-v9 wanx9.1-t2i-turbo imageedit-9 lab/ssd-1b lab/realistic-vision-v9 imagegeneration@009 stability/anything
     """,
     "video": """
         pony-2.0-r2v lab/s2v-14b lab/reference-to-video minimax-h7 gen4.7 amazon-nova-reel-2 cosmos-transfer3-2b wan3.1
-        lab/video-to-video lab/lip-sync
+        lab/video-to-video lab/lip-sync viduq9-turbo pika-9 lab/omnihuman wan9.2-kf2v-flash luma/ray-2 runwayml/any
     """,
-    "audio": "fish-audio/any eleven_turbo_v9 lab/text-to-sound deepgram/aura-9 tts-realtime-9 lab/voice-clone-2",
+    "audio": """
+        fish-audio/any eleven_turbo_v9 lab/text-to-sound deepgram/aura-9 tts-realtime-9 lab/voice-clone-2
+        aws_polly/any chirp-3-hd
+    """,
     "transcription": """
         voxtral-mini-2602 deepgram/any nova-2-phonecall fish-audio/transcribe-9 lab/audio-to-text assemblyai/best
-        lab/speech-to-text-2
+        lab/speech-to-text-2 base-finance nova-3-medical enhanced-meeting nova-general flux-general-en chirp_9
     """,
     "realtime": "qwen9-livetranslate-flash lab/native-audio-2 voice-s2s",
-    "moderation": "lab/qwen3guard-4b lab/content-safety-2 granite-guardian-9 nemoguard-topic-control",
-    "completion": "text-bison text-unicorn@009 gpt-35-turbo-instruct code-gecko",
-    "other": "ai_decide lab/decider-2 lab/llama-70b-reward lab/email-classifier",
+    "moderation": "lab/qwen3guard-4b lab/content-safety-2 granite-guardian-9 nemoguard-topic-control virtueguard-text",
+    "completion": "text-bison text-unicorn@009 gpt-35-turbo-instruct code-gecko code-cushman-009",
+    "other": "ai_decide lab/decider-2 lab/llama-70b-reward lab/email-classifier decision-models/any",
 }
 TABLE = [
     (model_id, kind)
@@ -117,7 +124,7 @@ def test_an_id_alone_tells_the_kind(model_id: str, kind: str) -> None:
         ("gpt-4o", ["video"], "video", "the provider lists its output as video"),
         ("live-and-let-live", ["text"], "chat", "the provider lists text among its outputs"),
         ("openai/gpt-5-image", ["image", "text"], "image", "“image” in its id"),
-        ("meta-llama/llama-guard-4-12b", ["text"], "moderation", "“llama-guard” in its id"),
+        ("meta-llama/llama-guard-4-12b", ["text"], "moderation", "“guard” in its id"),
     ],
 )
 def test_listed_outputs_come_before_the_id(model_id: str, outputs: list[str], kind: str, reason: str) -> None:
@@ -160,8 +167,32 @@ def test_a_weak_rule_does_not_outweigh_a_declared_chat_model(model_id: str) -> N
 
 
 def test_an_instruct_model_that_only_completes_is_a_chat_model_where_the_provider_serves_it_as_one() -> None:
-    assert kind_of("openai/gpt-3.5-turbo-instruct").kind == "completion"
-    assert kind_of("openai/gpt-3.5-turbo-instruct", outputs=("text",)).kind == "chat"
+    assert kind_of("gpt-3.5-turbo-instruct").kind == "completion"
+    assert kind_of("gpt-3.5-turbo-instruct", outputs=("text",)).kind == "chat"
+
+
+def test_what_only_completes_at_its_maker_chats_where_it_is_resold() -> None:
+    assert kind_of("openai/gpt-3.5-turbo-instruct") == (
+        "chat",
+        "it bears its maker's name, and whoever resells models serves them as chat",
+    )
+
+
+@pytest.mark.parametrize(
+    ("model_id", "kind"),
+    [
+        ("wan9.6-t2i", "image"),
+        ("wan9.6-image", "image"),
+        ("wan9-i2i-preview", "image"),
+        ("klingai/kling-v9-image", "image"),
+        ("runway/gen9-image", "image"),
+        ("wan9.6-t2v", "video"),
+        ("kling/image-to-video", "video"),
+        ("grok-imagine-video", "video"),
+    ],
+)
+def test_what_a_model_does_comes_before_its_family(model_id: str, kind: str) -> None:
+    assert kind_of(model_id).kind == kind
 
 
 @pytest.mark.parametrize(

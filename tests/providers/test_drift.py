@@ -21,6 +21,15 @@ def test_drift_names_what_appeared_and_what_vanished() -> None:
     )
 
 
+def test_a_key_is_no_field_name_and_a_home_folder_no_path_of_a_saved_answer() -> None:
+    key = "sk-good-key-of-a-test-1234"
+    assert scrub({f"of {key}": 1, "root": "/home/alice/models/x", "path": "C:\\Users\\Alice\\x"}, key) == {
+        f"of {REMOVED}": 1,
+        "root": f"/home/{REMOVED}/models/x",
+        "path": f"C:\\Users\\{REMOVED}\\x",
+    }
+
+
 def test_keys_and_personal_identifiers_do_not_get_into_a_saved_answer() -> None:
     key = "sk-good-key-of-a-test-1234"
     saved = scrub(

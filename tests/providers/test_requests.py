@@ -215,5 +215,20 @@ def test_a_base_url_and_a_path_may_overlap(base: str, path: str, url: str) -> No
     assert join(base, path) == url
 
 
+@pytest.mark.parametrize(
+    ("slug", "base", "url"),
+    [
+        ("ollama", "http://host:11434/v1", "http://host:11434/api/tags"),
+        ("ollama", "http://host:11434/api", "http://host:11434/api/tags"),
+        ("lmstudio", "http://host:1234/v1/", "http://host:1234/api/v1/models"),
+        ("lmstudio", "http://host:1234/api/v1", "http://host:1234/api/v1/models"),
+        ("openai-compatible", "http://host:8080/v1", "http://host:8080/v1/models"),
+    ],
+)
+def test_what_is_pasted_behind_an_address_leads_to_the_list_all_the_same(slug: str, base: str, url: str) -> None:
+    provider = PROVIDERS[slug]
+    assert provider.url(base, provider.ask(None).path) == url
+
+
 def test_a_providers_variable_is_in_upper_case_with_underscores() -> None:
     assert PROVIDERS["google-vertex"].variable == "GOOGLE_VERTEX"

@@ -26,7 +26,7 @@ from tests.sync.test_run import named, synced
 from tests.web.working import now
 
 MOST = 8
-PATHS = ("/profile", "/history", "/changes", "/admin/history", "/models")
+PATHS = ("/profile", "/history", "/changes", "/admin/history", "/models", "/models/openai/gpt-4o")
 
 
 @contextmanager

@@ -40,7 +40,18 @@ KEY = SecretKey("sk-good-key-of-a-test-1234")
         "::ffff:127.0.0.1",
         "::ffff:169.254.169.254",
         "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1",
         "2002:7f00:1::",
+        "2001::80ff:fffe",
+        "::127.0.0.1",
+        "::ffff:0:7f00:1",
+        "fec0::1",
+        "3fff::1",
+        "5f00::1",
+        "168.63.129.16",
+        "192.0.0.192",
+        "100.100.100.200",
+        "192.88.99.1",
     ],
 )
 def test_private_and_special_addresses_are_refused(address: str) -> None:
@@ -94,6 +105,32 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_used(
     assert tried == [("93.184.215.14", port)]
     with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddress):
         fetch(openai.PROVIDER, KEY, client, base_url=f"http://rebinding.example:{port}/openai/v1")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "127.1",
+        "0",
+        "localhost",
+        "localhost.",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::]",
+        "[64:ff9b::a9fe:a9fe]",
+        "169.254.169.254",
+        "127.0.0.1%2f@example.com",
+        "１２７.0.0.1",  # digits that IDNA makes plain ones
+    ],
+)
+def test_no_spelling_of_an_address_leads_to_this_machine(host: str, simulator: Simulator) -> None:
+    port = simulator.url.rsplit(":", 1)[1]
+    with new_client(guarded=()) as client, pytest.raises((errors.PrivateAddress, errors.Unreachable)):
+        fetch(openai.PROVIDER, KEY, client, base_url=f"http://{host}:{port}/openai/v1")
+    assert simulator.requests() == []
 
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:

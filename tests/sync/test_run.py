@@ -10,7 +10,7 @@ from app.catalog.wording import sentence
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
-from app.store import credentials, pages, runs
+from app.store import credentials, key_models, pages, runs
 from app.store.pages import ResultLine, RunLine
 from app.store.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.sync import run as sync
@@ -222,7 +222,7 @@ def test_a_fine_tune_stays_its_owners(alice: Person, means: Means, simulator: Si
     simulator.set_models("openai", named("gpt-4o", "ft:gpt-4o-mini-2024-07-18:acme::abc"))
     assert only(synced(alice, means)).chat == 2
     assert db.session.scalars(select(ModelRow.provider_model_id)).all() == ["gpt-4o"]
-    (key,) = pages.models_of(alice.id)
+    (key,) = key_models.models_of(alice.id)
     assert [model.id for model in key.models] == ["ft:gpt-4o-mini-2024-07-18:acme::abc", "gpt-4o"]
 
 
@@ -411,7 +411,7 @@ def test_the_id_of_a_deleted_key_is_never_given_again(
     meddled = Means(vault=means.vault, client=means.client, base_urls=means.base_urls, now=means.now, tell=meddle)
     sync.perform(started.run.id, meddled)
     assert bobs[0].id != key.id
-    assert pages.models_of(bob.id) == []
+    assert key_models.models_of(bob.id) == []
 
 
 def test_a_key_disabled_after_the_start_is_not_asked(alice: Person, means: Means, simulator: Simulator) -> None:
@@ -424,3 +424,14 @@ def test_a_key_disabled_after_the_start_is_not_asked(alice: Person, means: Means
     assert simulator.requests("openai") == []
     run = pages.run(started.run.id)
     assert run and only(run).outcome == "skipped"
+
+
+def test_a_rename_is_one_change_and_neither_news_nor_a_loss(alice: Person, simulator: Simulator, means: Means) -> None:
+    simulator.set_models("groq", named("llama3-8b-8192", "gemma2-9b-it"))
+    alice.add_key("groq")
+    synced(alice, means)
+    simulator.set_models("groq", named("meta-llama/Meta-Llama-3-8B-Instruct", "gemma2-9b-it"))
+    result = only(synced(alice, means))
+    assert (result.new, result.changed, result.unlisted) == (0, 1, 0)
+    (group,) = pages.changes_of([result])
+    assert sentence(group.changes[0]).startswith("renamed llama3-8b-8192 → meta-llama/Meta-Llama-3-8B-Instruct")

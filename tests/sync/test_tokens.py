@@ -104,6 +104,16 @@ def test_what_is_no_service_account_is_a_rejected_key(broken: object, desk: str)
         exchanged(broken, desk)
 
 
+def test_trouble_of_googles_own_is_not_blamed_on_the_key(
+    account: dict[str, str], desk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)  # google-auth waits between its three tries
+    TokenDesk.status = 503
+    with pytest.raises(errors.Unavailable):
+        exchanged(account, desk)
+    assert len(TokenDesk.asked) == 3
+
+
 def test_a_refused_service_account_is_a_rejected_key_that_tells_nothing(account: dict[str, str], desk: str) -> None:
     TokenDesk.status = 400
     with pytest.raises(errors.KeyRejected) as raised:

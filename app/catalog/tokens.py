@@ -1,0 +1,362 @@
+"""An id taken apart: whose it is, the words that make the model, and what only says how or when it is served.
+
+Pure text, without a catalog. `read("us.anthropic.claude-3-5-sonnet-20241022-v2:0")` is the organisation
+`anthropic`, the words `claude 3.5 sonnet`, the snapshot `20241022` and the revision `2`. Sizes, tiers, versions,
+tunes and specialisations are words like all others and never fall away here: only what is in `SERVING`, a
+quantisation or a whole date does, and only when a reader asks for the `core`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Set
+from functools import lru_cache
+from typing import Literal
+
+import msgspec
+
+from app.catalog.vocabulary import (
+    EFFORTS,
+    FAMILIES,
+    FAMILIES_NAMED_AS_LABS,
+    HOSTS,
+    LABS,
+    MARKS,
+    OWN_SPEEDS,
+    SAME_WORD,
+    SERVING,
+    SPEEDS,
+    SWITCHES,
+    TAGS,
+    TUNES,
+    VENDORS,
+)
+
+Words = tuple[str, ...]
+
+_DROPPABLE = SPEEDS.union(EFFORTS, TUNES, TAGS, *SWITCHES.values())
+_RUN_ON = re.compile(r"^([a-z]?[1-9])([1-9])$")
+_NO_FIGURE = re.compile(r"\D")
+_QUANTISATION = re.compile(
+    r"(?:nv|mx)?fp\d{1,2}|b?f16|int[48]|[2-8]-?bit|i?q\d[0-9a-z]*|w\d+a\d+(?:fp8)?|"
+    r"dynamic"
+)
+_UNDERSCORED = re.compile(r"(?<![a-z0-9])(i?q\d)_([a-z0-9]+)(?:_([a-z]+))?(?![a-z0-9])")  # `q4_k_m`, of llama.cpp
+_SEPARATOR = re.compile(r"[^a-z0-9.]+|\.(?!\d)|(?<!\d)\.")
+_SIZE = re.compile(r"[ae]?\d+(?:\.\d+)?(?:x\d+(?:\.\d+)?)?[bmte]")
+_NUMBER = re.compile(r"v?(\d+(?:\.\d+)*)")
+_WORD_AND_NUMBER = re.compile(r"([a-z]{2,}?)v?(\d.*)")
+_POINT = re.compile(r"(?<=\d)p(?=\d)")
+# `3-5` is 3.5 unless the second number is a size, a context or a longer word.
+_SPLIT_VERSION = re.compile(r"(?<![\d.])(\d{1,2})[-_](\d{1,2})(?=v?(?:[-_:@/+ ]|$))")
+_FIGURES = re.compile(r"\d\d-?\d\d")  # no date has less
+_WHOLE_DATE = re.compile(
+    r"(?<![\d.])(20[2-3]\d([-_.]?)(?:0[1-9]|1[0-2])\2(?:0[1-9]|[12]\d|3[01])"
+    r"|2[3-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?![\da-z])"
+)
+_MONTH_OF_YEAR = re.compile(r"(?<![\d.])(0[1-9]|1[0-2])-20(2\d)(?!\d)|(?<![\d.])20(2\d)-(0[1-9]|1[0-2])(?![\d])")
+_DAY = re.compile(r"(?<=[-_@:])(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?=$|[-_:@])")
+_YEAR_MONTH = re.compile(r"(?<=[-_@:])(2[3-9](?:0[1-9]|1[0-2]))(?=$|[-_:@])")
+# `us.anthropic.claude…`: a region and a vendor, as Bedrock writes them.
+_DOTTED = re.compile(
+    r"(?:(?:us|eu|apac|au|jp|ca|sa|me|af|in|global|us-gov)\.)?(?:([a-z][a-z0-9]*(?:-[a-z]+)?)\.)?(?=[a-z])"
+)
+_REVISION = re.compile(r"-v?(\d+):(\d+)((?::\w+)?)$")
+_FIRST_EDITION = re.compile(r"(?:nova|claude|titan)-.+-v1$")  # as gateways hand Bedrock's `-v1:0` on
+_NEGATED = re.compile(r"(?<![a-z])non?-?(?=thinking|think|reasoning)")
+_LEADING_LAB = re.compile(
+    "(" + "|".join(sorted(LABS.keys() - FAMILIES_NAMED_AS_LABS, key=len, reverse=True)) + r")[-_.](?=[a-z])"
+)
+
+
+class Name(msgspec.Struct, frozen=True, gc=False):
+    """An id taken apart; words in the order of the id."""
+
+    org: str
+    """Who made it, as the id's path or prefix says; empty where it does not say, or says only who serves it."""
+    words: tuple[str, ...]
+    """Everything of the name but dates, tags and what follows; "3-5", "3p5" and "v3.5" are all "3.5"."""
+    tags: tuple[str, ...] = ()
+    """What stands behind colons."""
+    days: tuple[str, ...] = ()
+    """Dates without a year or without a day, as four digits: they can be the version (`kimi-k2-0905`)."""
+    snapshot: str = ""
+    """The whole date, as written, or "latest"."""
+    revision: str = ""
+    """The vendor's count of the same model: the 2 of Bedrock's `-v2:0`, the 001 of Gemini's `-001`."""
+    cased: bool = False
+    """Whether the name has capitals: then it is a repository's, which says "Instruct" where it means it."""
+
+
+@lru_cache(maxsize=32_768)
+def read(model_id: str) -> Name:
+    """Take an id apart. Any text can be read; what is no id has no words."""
+    *path, plain = model_id.strip().split("/")
+    cased = bool(path) and plain != plain.lower()
+    org = _organisation(path)
+    plain = plain.lower().replace("@default", "").removeprefix("hf:")
+    plain, dotted = _undotted(plain)
+    plain, revision = _without_revision(plain)
+    plain, leading = _without_lab(plain)
+    plain, snapshot, days = _without_dates(plain)
+    if "no" in plain:
+        plain = _NEGATED.sub("non", plain)
+    plain, _, rest = plain.partition(":")
+    tags = tuple(word for tag in rest.split(":") for word in _words_of(tag)) if rest else ()
+    words = _words_of(plain)
+    if len(words) > 1 and words[-1] == "latest":
+        words, snapshot = words[:-1], snapshot or "latest"
+    if words[:1] == ("gemini",) and len(words[-1]) == 3 and words[-1].startswith("00"):
+        words, revision = words[:-1], words[-1]
+    return Name(org or dotted or leading, words, tags, days, snapshot, revision, cased)
+
+
+def _organisation(path: list[str]) -> str:
+    """The part of the path next to the name that is a lab, or else the next that is no host."""
+    if not path:
+        return ""
+    parts = [part.lower().removeprefix("hf:").removeprefix("~") for part in reversed(path) if part[:4] != "arn:"]
+    named = [part for part in parts if part not in HOSTS]
+    return next((part for part in named if part in LABS), named[0] if named else "")
+
+
+def elsewhere(model_id: str, provider: str) -> Iterator[tuple[str, str]]:
+    """The id as others than this provider write it, and its mark: `databricks-gpt-5` is `gpt-5`, `qwen-plus-us` has us.
+
+    A host's name falls away only before a known family or lab, a mark only at the provider that writes it.
+    """
+    plain = model_id.rpartition("/")[2].lower()
+    host, dash, rest = plain.partition("-")
+    if dash and host not in LABS and (host == provider or host in HOSTS):
+        name = read(rest)
+        if name.org or (name.words and name.words[0] in FAMILIES):
+            yield rest, ""
+    rest, dash, mark = plain.rpartition("-")
+    if dash and mark in MARKS.get(provider, ()):
+        yield rest, mark
+
+
+def _undotted(plain: str) -> tuple[str, str]:
+    found = _DOTTED.match(plain) if "." in plain else None
+    if found is None or not found.end() or (found[1] and found[1] not in VENDORS):
+        return plain, ""
+    return plain[found.end() :], found[1] or ""
+
+
+def _without_revision(plain: str) -> tuple[str, str]:
+    """`-v1:0` is Bedrock's first edition of one model; `-v0:2` and `-v2:1` are the versions 0.2 and 2.1."""
+    found = _REVISION.search(plain) if ":" in plain else None
+    if found is None:
+        return (plain[:-3], "1") if plain.endswith("-v1") and _FIRST_EDITION.match(plain) else (plain, "")
+    if found[2] != "0":
+        return f"{plain[: found.start()]}-v{found[1]}.{found[2]}", ""
+    return plain[: found.start()], found[1]
+
+
+def _without_lab(plain: str) -> tuple[str, str]:
+    """`openai-gpt-5` is OpenAI's `gpt-5`; but `mistral-small` would be nothing without its lab."""
+    found = _LEADING_LAB.match(plain)
+    if found is None:
+        return plain, ""
+    return plain[found.end() :], found[1]
+
+
+def _without_dates(plain: str) -> tuple[str, str, Words]:
+    """The rest, the whole date as written, and the dates that lack their year or their day as four figures."""
+    snapshot, days = "", list[str]()
+    if _FIGURES.search(plain) is None:
+        return plain, snapshot, ()
+    found = _WHOLE_DATE.search(plain)
+    if found and found.start():
+        plain, snapshot = plain[: found.start() - 1] + plain[found.end() :], found[1]
+
+    def keep(found: re.Match[str]) -> str:
+        month, year, also_year, also_month = found.groups()
+        days.append(f"{year or also_year}{month or also_month}")
+        return ""
+
+    def keep_day(found: re.Match[str]) -> str:
+        days.append("".join(found.groups()))
+        return ""
+
+    plain = _DAY.sub(keep_day, _MONTH_OF_YEAR.sub(keep, plain))
+    return _YEAR_MONTH.sub(keep_day, plain), snapshot, tuple(days)
+
+
+def _words_of(text: str) -> tuple[str, ...]:
+    if "_" in text:
+        text = _UNDERSCORED.sub(r"\1\2\3", text)
+    words: list[str] = []
+    for chunk in _SEPARATOR.split(_SPLIT_VERSION.sub(r"\1.\2", text)):
+        if chunk:
+            words += _parts(chunk)
+    return tuple(words)
+
+
+@lru_cache(maxsize=16_384)
+def _parts(chunk: str) -> tuple[str, ...]:
+    """The words in one run of letters and digits: `qwen2.5` → qwen, 2.5; `v3p1` → 3.1; `8x7b` stays."""
+    chunk = SAME_WORD.get(chunk, chunk)
+    if is_serving(chunk):
+        return (chunk,)
+    chunk = _POINT.sub(".", chunk).removesuffix(".0")
+    if number := _NUMBER.fullmatch(chunk):
+        return (number[1],)
+    if not _SIZE.fullmatch(chunk) and (pair := _WORD_AND_NUMBER.fullmatch(chunk)):
+        return (pair[1], *_parts(pair[2]))
+    return (chunk,)
+
+
+@lru_cache(maxsize=16_384)
+def is_serving(word: str) -> bool:
+    """Whether the word says only how a model is served: a quantisation, a file format, a contract."""
+    return word in SERVING or _QUANTISATION.fullmatch(word) is not None
+
+
+def has_size(words: Iterable[str]) -> bool:
+    return any(_SIZE.fullmatch(word) for word in words)
+
+
+def key(words: Iterable[str], days: Iterable[str] = ()) -> str:
+    """Equal for equal words in whatever order, with the versions in theirs."""
+    names: set[str] = set()
+    numbers: list[str] = []
+    for word in words:
+        if word[0].isdigit() and word[-1].isdigit():
+            numbers.append(word)
+        else:
+            names.add(word)
+    return f"{' '.join(sorted(names))}|{' '.join(numbers)}|{' '.join(days)}"
+
+
+def strange(name: Name, known: Set[str]) -> bool:
+    """Whether a word is among no known ones and may not fall away: then no reading leads anywhere."""
+    for word in (*name.words, *name.tags):
+        if word not in known and word not in _DROPPABLE and not is_serving(word) and _with_point(word) == word:
+            return True
+    return False
+
+
+def core(name: Name) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Its words without those that say how it is served, and those words."""
+    kept: list[str] = []
+    dropped: list[str] = []
+    for word in name.words:
+        (dropped if is_serving(word) else kept).append(word)
+    for tag in name.tags:
+        (dropped if tag in TAGS or is_serving(tag) else kept).append(tag)
+    return tuple(kept), tuple(dropped)
+
+
+def untuned(words: Iterable[str]) -> Iterator[str]:
+    return (word for word in words if word not in TUNES)
+
+
+def tune_of(words: Iterable[str]) -> str:
+    """instruct or chat; "it" is Google's instruct."""
+    return next(("instruct" if word == "it" else word for word in words if word in TUNES), "")
+
+
+def release(words: Iterable[str], days: Words) -> str:
+    """The key without sizes, versions and tunes: a lab does not release two of a family and tier on one day."""
+    return key((word for word in untuned(words) if not is_measure(word)), days)
+
+
+def is_measure(word: str) -> bool:
+    """Whether the word is a size or a version."""
+    return word[-1].isdigit() or _SIZE.fullmatch(word) is not None
+
+
+def agree(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Whether the sizes and versions of two names can be those of one model: the fewer are among the more."""
+    measures, others = ({word for word in words if is_measure(word)} for words in (one, other))
+    return measures <= others or others <= measures
+
+
+def day_of(snapshot: str) -> tuple[str, ...]:
+    """`2024-08-06` and `20240806` are one day; "latest" is a day of its own."""
+    return (_NO_FIGURE.sub("", snapshot) or snapshot,) if snapshot else ()
+
+
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """One way to understand an id: under which key of which table to look, and what was left out for it."""
+
+    table: Literal["names", "tunes", "previews", "releases"]
+    key: str
+    rule: str
+    variant: str = ""
+    sure: bool = True
+
+
+def readings(name: Name) -> Iterator[Reading]:
+    """The ways to understand a name, the least changed first: the first that the catalog knows counts."""
+    if not name.words:
+        return
+    words, days, day = (*name.words, *name.tags), name.days, day_of(name.snapshot)
+    if name.revision:
+        yield Reading("names", key((*words, name.revision), days + day), "rule/tokens")
+        if not (name.snapshot or name.revision == "1" or name.revision.startswith("00")):
+            return  # an edition of its own, as `titan-embed-text-v2:0`
+    yield Reading("names", key(words, days + day), "rule/tokens")
+    if name.snapshot:
+        yield Reading("names", key(words, days), "snapshot")
+    kept, dropped = core(name)
+    if not kept:
+        return
+    if dropped:
+        yield Reading("names", key(kept, days + day), "variant", "-".join(dropped))
+        yield Reading("names", key(kept, days), "variant", "-".join(dropped))
+    yield from _habits(kept, days, dropped)
+
+
+def _habits(kept: Words, days: Words, dropped: Words) -> Iterator[Reading]:
+    """What hosts do to names, undone; none of it is sure."""
+    kept, speed = _without_speed(kept)
+    variant = "-".join((*dropped, *speed))
+    if speed:
+        yield Reading("names", key(kept, days), "rule/speed", variant, sure=False)
+    apart = tuple(_with_point(word) for word in kept)
+    if apart != kept:
+        yield Reading("names", key(apart, days), "rule/version", variant, sure=False)
+    if days or has_size(kept):
+        yield Reading("tunes", key(untuned(kept), days), "rule/tune", variant, sure=False)
+    if days:
+        yield Reading("releases", release(kept, days), "rule/date", variant, sure=False)
+    if "preview" not in kept:
+        yield Reading("previews", key(kept, days), "rule/preview", variant, sure=False)
+
+
+def _without_speed(words: Words) -> tuple[Words, Words]:
+    """The words without those of faster machines or of effort, and those, where they are no tier of the lab's own."""
+    family = next((word for word in words if word in OWN_SPEEDS), "")
+    own = OWN_SPEEDS[family] if family else frozenset[str]() if has_size(words) else SPEEDS
+    droppable = (SPEEDS - own) | (EFFORTS if _takes_effort(words) else frozenset())
+    droppable |= SWITCHES.get(words[0], frozenset())
+    kept = tuple(word for word in words if word not in droppable)
+    return kept, tuple(word for word in words if word in droppable)
+
+
+def _takes_effort(words: Words) -> bool:
+    """`gpt-5-high` and `o3-low` are one model asked to think more or less; pictures have qualities instead."""
+    return "image" not in words and (words[:1] == ("gpt",) or words[0] in ("o1", "o3", "o4")) and len(words) > 1
+
+
+@lru_cache(maxsize=16_384)
+def _with_point(word: str) -> str:
+    """`54` can be 5.4 and `m21` M2.1, where hosts write no points."""
+    return _RUN_ON.sub(r"\1.\2", word)
+
+
+def identity_key(model_id: str) -> str:
+    """The key under which two providers' ids count as the same model: lab, words, versions, days.
+
+    Only what says how a model is served, a whole date and a host's prefix are left out; everything else counts.
+    So two ids with one key are one model, but one model can have two keys, where a host shortens its name.
+    Ids that name no model have the key "".
+    """
+    name = read(model_id)
+    kept, _ = core(name)
+    if not kept:
+        return ""
+    org = name.org or FAMILIES.get(kept[0], "")
+    return f"{LABS.get(org, org)}/{key(kept, name.days)}"

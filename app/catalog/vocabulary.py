@@ -1,0 +1,146 @@
+"""The words of model ids: who makes, who only hosts, and what a word of a name can mean. Data for `tokens`.
+
+To be extended when a new lab or host spells things its own way; `tests/catalog/test_identity.py` says what must not
+become one by it.
+"""
+
+from __future__ import annotations
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# Lab, as the catalog spells it → how organisations in ids spell it. A lab that is missing here stands for itself.
+_SPELLINGS_OF_LABS = {
+    "01-ai": "zero-one-ai",
+    "ai21": "ai21 ai21-labs ai21labs",
+    "alibaba": "alibaba alibaba-nlp qwen",
+    "allenai": "allenai allen-ai",
+    "amazon": "amazon",
+    "anthropic": "anthropic",
+    "arcee-ai": "arcee arcee-ai",
+    "baidu": "baidu",
+    "black-forest-labs": "bfl",
+    "bytedance": "bytedance bytedance-seed",
+    "cohere": "cohere cohereforai coherelabs",
+    "deepseek": "deepseek deepseek-ai",
+    "google": "google google-deepmind deepmind gemini",
+    "ibm": "ibm ibm-granite",
+    "inclusionai": "inclusionai",
+    "kwaipilot": "kwaipilot kuaishou",
+    "liquid": "liquid liquidai",
+    "meituan": "meituan meituan-longcat",
+    "meta": "meta meta-llama meta-models codellama",
+    "microsoft": "microsoft",
+    "minimax": "minimax minimaxai",
+    "mistral": "mistral mistralai mistral-ai",
+    "moonshotai": "moonshotai moonshot moonshot-ai kimi",
+    "nousresearch": "nousresearch nous",
+    "nvidia": "nvidia",
+    "openai": "openai oai",
+    "perplexity": "perplexity perplexityai perplexity-ai",
+    "prime-intellect": "prime-intellect primeintellect",
+    "sarvam": "sarvam sarvamai",
+    "stability": "stability stabilityai",
+    "stepfun": "stepfun stepfun-ai",
+    "tencent": "tencent tencent-hunyuan",
+    "xai": "xai x-ai grok",
+    "xiaomi": "xiaomi xiaomimimo mimo",
+    "zhipuai": "zhipuai zhipu z-ai zai zai-org thudm",
+}
+LABS = {spelling: lab for lab, spellings in _SPELLINGS_OF_LABS.items() for spelling in spellings.split()}
+
+# Bedrock's vendors that are no lab above: `writer.palmyra-x5-v1:0`.
+VENDORS = LABS.keys() | {"writer", "twelvelabs", "luma"}
+
+# Names that begin with a lab's name without being a doubled one: `minimax-m2` and `mistral-small` are whole.
+FAMILIES_NAMED_AS_LABS = _set("arcee codellama deepseek gemini grok kimi mimo minimax mistral moonshot qwen")
+
+# Path parts that say who serves, routes or requantises: the model may be anybody's.
+HOSTS = _set(
+    """
+    @cf @hf accounts aihubmix alicloud anyscale aws azure azure-ai azure_ai bailian bartowski baseten bedrock cc
+    cerebras chutes cline-pass cloudflare coding cortecs databricks deepinfra default deployments discounted-models endpoints eu evroc
+    fal featherless fireworks fireworks-ai fireworks_ai foundation-models free friendli ggml-org github global
+    google-vertex groq hf hugging-quants huggingface hyperbolic io-net kilo lambda library litellm llmgateway lmstudio
+    lmstudio-community lora mlx-community mm model models mradermacher nanogpt nebius neuralmagic nim novita novita-ai
+    nscale nvidia-nim ollama opencode openrouter orcarouter ovhcloud paid parasail perplexity pioneer pro public
+    publicai publishers redhatai requesty route routers sambanova scaleway siliconflow snowflake stealth synthetic tee
+    thebloke together togetherai unsloth us v1 vercel vertex vertex-ai vertex_ai volcengine workers-ai
+    """
+)
+
+# Provider → what it writes behind an id for the region or the machines: `qwen-plus-us`, `llama-3.3-70b-fw`.
+MARKS = {"alibaba": _set("us"), "poe": _set("cs di fw n t tm"), "together": _set("reference")}
+
+# How it is served, never which weights: such a word in a name, or behind a colon, is a variant.
+SERVING = _set(
+    """
+    awq batch bnb cloud dedicated default discounted eco exl2 free gguf gptq hf maas marlin mlx official original paid
+    serverless spot tee tput trtllm
+    """
+)
+# The same, but only behind a colon: inside of a name these words can belong to the model.
+TAGS = _set("beta exacto extended fast flex floor latest nitro nothinking online optimized priority reasoning thinking")
+
+# Faster machines for the same weights; a tier of its own in the names of labs that sell by such words.
+SPEEDS = _set("fast highspeed instant lightning turbo ultrafast versatile")
+# Family word → the words of speed that its lab gives to models of their own. A family that is not here keeps all of
+# them, unless the name has a size: `llama-3.1-8b-instruct-turbo` is a host's, `qwen-turbo` is not.
+OWN_SPEEDS = {
+    "grok": SPEEDS,
+    "gemini": SPEEDS,
+    "whisper": SPEEDS,
+    "image": SPEEDS,
+    "embed": SPEEDS,
+    "rerank": SPEEDS,
+    "claude": SPEEDS - {"fast"},
+    "gpt": SPEEDS - {"fast"},
+    "deepseek": frozenset[str](),
+    "kimi": SPEEDS - {"fast", "highspeed"},
+    "glm": SPEEDS - {"fast"},
+    "minimax": SPEEDS - {"fast", "highspeed", "lightning"},
+    "mimo": SPEEDS - {"fast"},
+}
+
+# Family → what a request to its models switches on or off, and gateways write into the id: never other weights.
+SWITCHES = {"claude": _set("thinking reasoning nonthinking nonreasoning"), "gemini": _set("nonthinking")}
+# How long a reasoning model is asked to think: a setting of the request that gateways write into the id.
+EFFORTS = _set("minimal low medium high xhigh")
+TUNES = _set("instruct it chat")
+
+# First words of families whose lab an id need not name.
+FAMILIES = {
+    family: lab
+    for lab, families in {
+        "ai21": "jamba",
+        "alibaba": "qwen qwq qvq",
+        "amazon": "nova",
+        "anthropic": "claude",
+        "baidu": "ernie",
+        "bytedance": "doubao",
+        "cohere": "command",
+        "deepseek": "deepseek",
+        "google": "gemini gemma",
+        "ibm": "granite",
+        "meta": "llama codellama",
+        "microsoft": "phi",
+        "minimax": "minimax",
+        "mistral": "codestral devstral magistral ministral mistral mixtral pixtral voxtral",
+        "moonshotai": "kimi moonshot",
+        "nousresearch": "hermes",
+        "nvidia": "nemotron",
+        "openai": "chatgpt gpt o1 o3 o4",
+        "perplexity": "sonar",
+        "stepfun": "step",
+        "tencent": "hunyuan",
+        "xai": "grok",
+        "xiaomi": "mimo",
+        "zhipuai": "glm chatglm",
+    }.items()
+    for family in families.split()
+}
+
+# The same word, otherwise spelt.
+SAME_WORD = {"think": "thinking", "nonthink": "nonthinking", "experimental": "exp", "embeddings": "embedding"}

@@ -1,0 +1,234 @@
+"""`flask overrides …`: what people decided about models at providers, which sync never touches."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import click
+from flask.cli import AppGroup
+
+from app.catalog.listing import CAPABILITIES
+from app.catalog.overrides import (
+    HIGHEST_PRIORITY,
+    MANUAL_PRIORITY,
+    Fact,
+    Override,
+    OverrideError,
+    canonical_id_of,
+    read_file,
+    write_file,
+    write_line,
+)
+from app.cli.output import print_table
+from app.cli.ready import sentences
+from app.extensions import db
+from app.store import catalog, credentials, listed, overrides
+from app.store.audit import COMMAND_LINE
+from app.sync.run import utc_now
+
+overrides_group = AppGroup("overrides", help="What providers and people say otherwise about a model.")
+
+
+class _Price(click.ParamType):
+    """USD per million tokens, digit by digit."""
+
+    name = "usd"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        try:
+            return Decimal(value)
+        except InvalidOperation:
+            self.fail(f"{value!r} is no price in USD per million tokens.", param, ctx)
+
+
+_ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
+
+
+class _Capability(click.ParamType):
+    """`tools=yes` → ("tools", True)"""
+
+    name = "name=yes/no"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, bool]:
+        if isinstance(value, tuple):
+            return value
+        name, _, answer = value.partition("=")
+        if name not in CAPABILITIES or answer.lower() not in _ANSWERS:
+            self.fail(f"{value!r}: write one of {', '.join(CAPABILITIES)}, and =yes or =no behind it.", param, ctx)
+        return name, _ANSWERS[answer.lower()]
+
+
+_PRIORITY = click.option(
+    "--priority",
+    default=MANUAL_PRIORITY,
+    show_default=True,
+    type=click.IntRange(MANUAL_PRIORITY, HIGHEST_PRIORITY),
+    help="Of several for one model, field by field the highest wins.",
+)
+
+
+def _told(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As `sentences`, and what is wrong with an override is one sentence too; nothing of it is kept."""
+
+    @functools.wraps(command)
+    def told(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except OverrideError as error:
+            db.session.rollback()
+            raise click.ClickException(str(error)) from None
+
+    return sentences(told)
+
+
+@overrides_group.command("list")
+@click.option("--provider", help="Only of this provider.")
+@click.option("--manual", is_flag=True, help="Only what people decided (from priority 100).")
+@click.option("--json", "as_json", is_flag=True, help="One object a line, as in a file of overrides.")
+@_told
+def overrides_list(provider: str | None, manual: bool, as_json: bool) -> None:
+    """List the overrides: made by sync below priority 100, a person's from there on."""
+    _check_provider(provider)
+    found = overrides.export(provider, only_manual=manual)
+    if as_json:
+        for override in found:
+            click.echo(write_line(override))
+    else:
+        print_table([_row(override) for override in found])
+
+
+@overrides_group.command("set")
+@click.argument("provider")
+@click.argument("model")
+@click.option("--input-price", "input_per_million", type=_Price(), help="USD per million tokens, as all prices.")
+@click.option("--output-price", "output_per_million", type=_Price())
+@click.option("--cache-read-price", "cache_read_per_million", type=_Price())
+@click.option("--cache-write-price", "cache_write_per_million", type=_Price())
+@click.option("--context-window", "context_length", type=int, help="Tokens, prompt and answer together.")
+@click.option("--max-output-tokens", type=int)
+@click.option("--capability", "capabilities", type=_Capability(), multiple=True, help="For example tools=yes.")
+@_PRIORITY
+@click.option("--reason", required=True, help="Why, for whoever reads it later.")
+@_told
+def overrides_set(
+    provider: str,
+    model: str,
+    capabilities: tuple[tuple[str, bool], ...],
+    priority: int,
+    reason: str,
+    **options: Fact | None,
+) -> None:
+    """Decide facts of MODEL (its canonical id) at PROVIDER. What an earlier `set` decided otherwise stays."""
+    facts: dict[str, Fact] = {name: value for name, value in options.items() if value is not None}
+    facts |= dict(capabilities)
+    if not facts:
+        raise click.ClickException(
+            "Say what to set: a price, a limit or a capability. See `flask overrides set --help`."
+        )
+    if not reason.strip():
+        raise click.ClickException("Give a --reason, for whoever reads it later.")
+    stored = overrides.amend(provider, model, priority, facts, reason.strip(), COMMAND_LINE, utc_now())
+    _show_again({provider})
+    db.session.commit()
+    click.echo(f"{_subject(stored)}: {_clauses(stored)}.")
+
+
+@overrides_group.command("remove")
+@click.argument("provider")
+@click.argument("model")
+@_PRIORITY
+@_told
+def overrides_remove(provider: str, model: str, priority: int) -> None:
+    """Take back what was decided about MODEL at PROVIDER: the provider's and the catalog's word holds again."""
+    _check_provider(provider)
+    removed = overrides.remove(provider, _canonical_id(provider, model), priority, COMMAND_LINE, utc_now())
+    if removed is None:
+        raise click.ClickException(
+            f"There is no override of {model} at {provider} with priority {priority}: "
+            f"see `flask overrides list --provider {provider} --manual`."
+        )
+    _show_again({provider})
+    db.session.commit()
+    click.echo(f"Removed {_subject(removed)}.")
+
+
+@overrides_group.command("import")
+@click.argument("file", type=click.File("rb"))
+@_told
+def overrides_import(file: BinaryIO) -> None:
+    """Take over the manual overrides of a JSON file (- for standard input): all of them, or none if one is wrong.
+
+    Those with the same provider, model and priority are replaced, others stay. Entries below priority 100 are passed
+    over, since sync makes those itself.
+    """
+    name = "standard input" if file.name == "<stdin>" else Path(file.name).name
+    try:
+        text = file.read().decode()
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{name} is not UTF-8 text.") from None
+    entries = read_file(text, name)
+    done = overrides.import_all(entries, COMMAND_LINE, utc_now())
+    if done.added or done.changed:
+        _show_again({entry.override.provider_id for entry in entries if entry.override.is_manual})
+    db.session.commit()
+    click.echo(f"{done.added} added, {done.changed} changed, {done.unchanged} as they were.")
+    if done.passed_over:
+        click.echo(f"{done.passed_over} below priority {MANUAL_PRIORITY} passed over: sync makes those itself.")
+
+
+@overrides_group.command("export")
+@click.argument("file", type=click.File("w", encoding="utf-8", atomic=True), default="-")
+@click.option("--provider", help="Only of this provider.")
+@click.option("--manual", is_flag=True, help="Only what people decided (from priority 100).")
+@_told
+def overrides_export(file: TextIO, provider: str | None, manual: bool) -> None:
+    """Write the overrides as a JSON array to a file (or standard output), sorted, as `import` takes it."""
+    _check_provider(provider)
+    file.write(write_file(overrides.export(provider, only_manual=manual)))
+
+
+def _check_provider(slug: str | None) -> None:
+    if slug is not None and slug not in credentials.providers():
+        raise click.ClickException(f'There is no provider "{slug}": see `flask providers list`.')
+
+
+def _canonical_id(provider: str, said: str) -> str:
+    """What `said` means; itself where the catalog has no such model (any more)."""
+    _, index = catalog.index()
+    return canonical_id_of(index, provider, said) or said
+
+
+def _show_again(slugs: Collection[str]) -> None:
+    """Make the page of models show it."""
+    _, index = catalog.index()
+    rows = credentials.providers()
+    listed.show_again(index, {rows[slug].id for slug in slugs})
+
+
+def _row(override: Override) -> dict[str, Any]:
+    return {
+        "provider": override.provider_id,
+        "model": override.model_id,
+        "priority": override.priority,
+        "says": _clauses(override),
+        "reason": override.reason,
+    }
+
+
+def _subject(override: Override) -> str:
+    return f"{override.model_id} at {override.provider_id} (priority {override.priority})"
+
+
+def _clauses(override: Override) -> str:
+    """ "input price 5.0 USD, context length 32000, tools yes": exact, unlike on the page."""
+    return ", ".join(_clause(*fact) for fact in override.facts.items()) or "serves it, nothing else"
+
+
+def _clause(field: str, fact: Fact) -> str:
+    if isinstance(fact, Decimal):
+        return f"{field.removesuffix('_per_million').replace('_', ' ')} price {fact} USD"
+    return f"{field.replace('_', ' ')} {('no', 'yes')[fact] if isinstance(fact, bool) else fact}"

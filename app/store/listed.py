@@ -1,0 +1,143 @@
+"""The rows behind the page of models: every listing in force, with the effective facts of its models.
+
+They hold nothing of their own. A listing gets them when it comes into force, all get them anew when the catalog or an
+override changes, and they go when no key has the listing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import delete, exists, func, insert, select, update
+
+from app.catalog.identity import CatalogIndex, Match
+from app.catalog.listing import CAPABILITIES, PRICES, ListedModel, Listing
+from app.catalog.overrides import Override, effective
+from app.extensions import db
+from app.store import listings, overrides
+from app.store.tables import CredentialRow, ListedModelRow, ListingRow, ProviderRow
+
+_BATCH = 1_000
+_FACTS = ("context_length", "max_output_tokens", *CAPABILITIES, *PRICES)
+
+
+def show(listing_id: int, slug: str, provider_id: int, listing: Listing, index: CatalogIndex) -> None:
+    """Make the rows of a listing that comes into force, unless it has them."""
+    if not _lock(listing_id):
+        _write(listing_id, slug, provider_id, listing, index, overrides.manual())
+        db.session.execute(update(ListingRow).where(ListingRow.id == listing_id).values(is_shown=True))
+
+
+def show_in_force(index: CatalogIndex) -> None:
+    """Make the rows of every listing in force that has none: after an update from a version without them."""
+    query = (
+        select(ListingRow.id, ProviderRow.slug, ProviderRow.id)
+        .join(ProviderRow, ProviderRow.id == ListingRow.provider_id)
+        .where(~ListingRow.is_shown, _in_force())
+        .order_by(ListingRow.id)
+    )
+    for listing_id, slug, provider_id in db.session.execute(query).all():
+        show(listing_id, slug, provider_id, listings.load(listing_id), index)
+
+
+def show_again(index: CatalogIndex, provider_ids: Collection[int] | None = None) -> None:
+    """Make all rows anew (provider_ids: those of these providers), since the catalog or an override changed."""
+    query = (
+        select(ListingRow.id, ProviderRow.slug, ProviderRow.id)
+        .join(ProviderRow, ProviderRow.id == ListingRow.provider_id)
+        .where(ListingRow.is_shown)
+        .order_by(ListingRow.id)
+    )
+    if provider_ids is not None:
+        query = query.where(ListingRow.provider_id.in_(provider_ids))
+    manual = overrides.manual()
+    for listing_id, slug, provider_id in db.session.execute(query).all():
+        if _lock(listing_id):
+            db.session.execute(delete(ListedModelRow).where(ListedModelRow.listing_id == listing_id))
+            _write(listing_id, slug, provider_id, listings.load(listing_id), index, manual)
+
+
+def uncatalogued(listing_id: int) -> int | None:
+    """How many chat models of a listing the catalog does not know; None unless its rows are there to tell."""
+    unknown = (
+        select(func.count())
+        .select_from(ListedModelRow)
+        .where(
+            ListedModelRow.listing_id == ListingRow.id,
+            ListedModelRow.kind == "chat",
+            ListedModelRow.canonical_id.is_(None),
+        )
+        .scalar_subquery()
+    )
+    return db.session.scalar(select(unknown).where(ListingRow.id == listing_id, ListingRow.is_shown))
+
+
+def drop_unused() -> int:
+    """Remove the rows of listings that no key has in force any more. Returns how many listings they were of."""
+    shown = select(ListingRow.id).where(ListingRow.is_shown, ~_in_force()).order_by(ListingRow.id)
+    candidates = list(db.session.scalars(shown.with_for_update(key_share=True)))
+    # Asked again under the lock: a worker may just have put one of them in force.
+    unused = list(db.session.scalars(select(ListingRow.id).where(ListingRow.id.in_(candidates), ~_in_force())))
+    if unused:
+        db.session.execute(delete(ListedModelRow).where(ListedModelRow.listing_id.in_(unused)))
+        db.session.execute(update(ListingRow).where(ListingRow.id.in_(unused)).values(is_shown=False))
+    return len(unused)
+
+
+def _in_force() -> Any:
+    return exists().where(CredentialRow.listing_id == ListingRow.id)
+
+
+def _lock(listing_id: int) -> bool:
+    """Hold the listing until the transaction ends, against `drop_unused`; whether it has its rows."""
+    query = select(ListingRow.is_shown).where(ListingRow.id == listing_id)
+    return bool(db.session.scalar(query.with_for_update(key_share=True)))
+
+
+def _write(
+    listing_id: int,
+    slug: str,
+    provider_id: int,
+    listing: Listing,
+    index: CatalogIndex,
+    manual: Mapping[tuple[str, str], Override],
+) -> None:
+    rows = [
+        {
+            "listing_id": listing_id,
+            "provider_id": provider_id,
+            **_values(slug, model, index.match(slug, model), index, manual),
+        }
+        for model in listing.models
+    ]
+    for start in range(0, len(rows), _BATCH):
+        db.session.connection().execute(insert(ListedModelRow), rows[start : start + _BATCH])
+
+
+def _values(
+    slug: str,
+    model: ListedModel,
+    match: Match,
+    index: CatalogIndex,
+    manual: Mapping[tuple[str, str], Override],
+) -> dict[str, Any]:
+    canonical = index.models[match.canonical_id] if match.canonical_id else None
+    settled = manual.get((slug, canonical.id)) if canonical else None
+    facts = effective(slug, canonical, model, settled, match.variant)
+    return {
+        "provider_model_id": model.id,
+        "name": facts.name,
+        "sort_name": (canonical.name if canonical else facts.name).lower(),
+        "kind": model.kind,
+        "kind_reason": model.kind_reason,
+        "canonical_id": match.canonical_id,
+        "match_rule": match.rule,
+        "variant": match.variant,
+        "snapshot": match.snapshot,
+        **{field: getattr(facts, field) for field in _FACTS},
+        "documented": model.documented,
+        "deprecated_on": facts.deprecated_on,
+        "retires_on": facts.retires_on,
+        "successor": facts.successor,
+    }

@@ -1,0 +1,405 @@
+"""The page of models: what a person's keys may use, searched, filtered, sorted and cut into pages by SQL."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal, get_args
+
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+
+from app.catalog.listing import CAPABILITIES
+from app.extensions import db
+from app.store.tables import ChangeRow, CredentialRow, ListedModelRow, ProviderRow, ResultRow, UserRow
+
+PAGE_SIZE = 50
+NEW_FOR = timedelta(days=30)
+"""A model stays "new" for this long after a sync told of it, and until its person has seen it."""
+_MOST_GONE = 200
+Query = Select[ListedModelRow, str]
+"""A line's row with its provider's slug."""
+
+Sort = Literal["name", "price", "-price", "-context"]
+SORTS: tuple[str, ...] = get_args(Sort)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFilter:
+    """What of the page of models is wanted; empty fields do not filter."""
+
+    search: str = ""
+    """Words, all of which the id, the name or the canonical id holds."""
+    provider: str = ""
+    capabilities: frozenset[str] = frozenset()
+    kind: str = "chat"
+    """Empty for every kind: what was filtered out as well."""
+    most_input_price: Decimal | None = None
+    """USD per million tokens."""
+    least_context: int | None = None
+    only_new: bool = False
+    sort: Sort = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOf:
+    """A key whose models the page shows."""
+
+    credential_id: int
+    provider: str
+    label: str
+    listing_id: int
+    listed_at: datetime | None
+    base_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLine:
+    provider: str
+    keys: tuple[KeyOf, ...]
+    """Whose keys of this person list it."""
+    provider_model_id: str
+    name: str
+    kind: str
+    kind_reason: str
+    canonical_id: str | None
+    match_rule: str
+    variant: str
+    snapshot: str
+    context_length: int | None
+    max_output_tokens: int | None
+    capabilities: tuple[str, ...]
+    input_per_million: Decimal | None
+    output_per_million: Decimal | None
+    cache_read_per_million: Decimal | None
+    cache_write_per_million: Decimal | None
+    documented: str
+    deprecated_on: str
+    retires_on: str
+    successor: str
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPage:
+    lines: list[ModelLine]
+    following: str | None
+    """The cursor of the next page."""
+    total: int
+    keys: list[KeyOf]
+
+
+@dataclass(frozen=True, slots=True)
+class GoneLine:
+    """A chat model that a key listed once and its provider no longer lists for it."""
+
+    provider: str
+    label: str
+    provider_model_id: str
+    name: str
+    canonical_id: str | None
+    gone_at: datetime
+    missed: int
+    """Complete syncs without it, the first one included."""
+
+
+def models(
+    user_id: int, wanted: ModelFilter, now: datetime, cursor: str | None = None, size: int = PAGE_SIZE
+) -> ModelPage:
+    """One page of what the user's active keys may use. A cursor that is none is passed over."""
+    keys = keys_of(user_id)
+    if not keys:
+        return ModelPage([], None, 0, [])
+    query = query_of(keys, wanted, user_id, now)
+    total = db.session.scalar(query.with_only_columns(func.count(), maintain_column_froms=True)) or 0
+    ordered = _ordered(query, wanted.sort, _decoded(cursor, wanted.sort))
+    found = db.session.execute(ordered.limit(size + 1)).all()
+    following = _encoded(found[size - 1][0], wanted.sort) if len(found) > size else None
+    return ModelPage(_lines(found[:size], keys, user_id, now), following, total, keys)
+
+
+def query_of(keys: Sequence[KeyOf], wanted: ModelFilter, user_id: int, now: datetime) -> Query:
+    """All lines that fit, without order and page."""
+    wanted_keys = [key for key in keys if wanted.provider in ("", key.provider)]
+    query = _of_keys(wanted_keys)
+    for condition in _conditions(wanted, user_id, now):
+        query = query.where(condition)
+    return query
+
+
+def keys_of(user_id: int) -> list[KeyOf]:
+    """The active keys of a user that have a list, the most recently listed first."""
+    query = (
+        select(
+            CredentialRow.id,
+            ProviderRow.slug,
+            CredentialRow.label,
+            CredentialRow.listing_id,
+            CredentialRow.listed_at,
+            CredentialRow.base_url,
+        )
+        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+        .where(CredentialRow.user_id == user_id, CredentialRow.is_active, CredentialRow.listing_id.is_not(None))
+        .order_by(CredentialRow.listed_at.desc(), CredentialRow.id)
+    )
+    return [KeyOf(*tuple(row)) for row in db.session.execute(query)]  # type: ignore[arg-type]  # listing_id is not null
+
+
+def gone(user_id: int, provider: str = "") -> list[GoneLine]:
+    """What the user's active keys lost and have not got back, the latest first."""
+    later = aliased(ResultRow)
+    missed = (
+        select(func.count())
+        .where(
+            later.credential_id == ResultRow.credential_id,
+            later.id >= ResultRow.id,
+            later.outcome.in_(("complete", "unchanged")),
+        )
+        .scalar_subquery()
+    )
+    listed_now = exists().where(
+        ListedModelRow.listing_id == CredentialRow.listing_id,
+        ListedModelRow.provider_model_id == ChangeRow.provider_model_id,
+    )
+    canonical_id = (
+        select(ListedModelRow.canonical_id)  # of whoever still lists it under this id
+        .where(
+            ListedModelRow.provider_id == ResultRow.provider_id,
+            ListedModelRow.provider_model_id == ChangeRow.provider_model_id,
+        )
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = (
+        select(
+            ProviderRow.slug,
+            CredentialRow.label,
+            ChangeRow.provider_model_id,
+            ChangeRow.model_name,
+            canonical_id,
+            ResultRow.ended_at,
+            missed,
+            CredentialRow.id,
+        )
+        .join(ResultRow, ResultRow.comparison_id == ChangeRow.comparison_id)
+        .join(CredentialRow, CredentialRow.id == ResultRow.credential_id)
+        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+        .where(
+            ChangeRow.kind == "unlisted",
+            CredentialRow.user_id == user_id,
+            CredentialRow.is_active,
+            ResultRow.comparison_id.is_not(None),
+            ~listed_now,
+        )
+        .order_by(ResultRow.id.desc(), ChangeRow.provider_model_id)
+        .limit(_MOST_GONE)
+    )
+    if provider:
+        query = query.where(ProviderRow.slug == provider)
+    latest: dict[tuple[int, str], GoneLine] = {}
+    for *facts, credential_id in db.session.execute(query):
+        line = GoneLine(*facts)
+        latest.setdefault((credential_id, line.provider_model_id), line)
+    return list(latest.values())
+
+
+def _of_keys(keys: Sequence[KeyOf]) -> Query:
+    """Each model of the keys' listings, once where several keys of one provider at one address list it."""
+    first: list[int] = []
+    shadowed: list[ColumnElement[bool]] = []
+    groups: dict[tuple[str, str | None], list[int]] = defaultdict(list)
+    for key in keys:
+        earlier = groups[key.provider, key.base_url]
+        if key.listing_id in earlier:
+            continue
+        if earlier:
+            other = aliased(ListedModelRow)
+            seen = exists().where(
+                other.listing_id.in_(list(earlier)), other.provider_model_id == ListedModelRow.provider_model_id
+            )
+            shadowed.append(and_(ListedModelRow.listing_id == key.listing_id, ~seen))
+        else:
+            first.append(key.listing_id)
+        earlier.append(key.listing_id)
+    return (
+        select(ListedModelRow, ProviderRow.slug)
+        .join(ProviderRow, ProviderRow.id == ListedModelRow.provider_id)
+        .where(or_(ListedModelRow.listing_id.in_(first), *shadowed))
+    )
+
+
+def _conditions(wanted: ModelFilter, user_id: int, now: datetime) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [_holds(word) for word in wanted.search.lower().split()]
+    if wanted.kind:
+        conditions.append(ListedModelRow.kind == wanted.kind)
+    for name in sorted(wanted.capabilities & set(CAPABILITIES)):
+        conditions.append(getattr(ListedModelRow, name).is_(True))
+    if wanted.most_input_price is not None:
+        conditions.append(ListedModelRow.input_per_million <= wanted.most_input_price)
+    if wanted.least_context is not None:
+        conditions.append(ListedModelRow.context_length >= wanted.least_context)
+    if wanted.only_new:
+        news = _news(user_id, now).where(
+            ChangeRow.provider_model_id == ListedModelRow.provider_model_id,
+            ResultRow.provider_id == ListedModelRow.provider_id,
+        )
+        conditions.append(news.exists())
+    return conditions
+
+
+def _holds(word: str) -> ColumnElement[bool]:
+    columns = (ListedModelRow.provider_model_id, ListedModelRow.name, ListedModelRow.canonical_id)
+    return or_(*(column.icontains(word, autoescape=True) for column in columns))
+
+
+def _news(user_id: int, now: datetime) -> Select[int, str]:
+    return (
+        select(ResultRow.provider_id, ChangeRow.provider_model_id)
+        .join(ChangeRow, and_(ChangeRow.comparison_id == ResultRow.comparison_id, ChangeRow.kind == "new"))
+        .join(UserRow, UserRow.id == ResultRow.user_id)
+        .where(
+            ResultRow.user_id == user_id,
+            ResultRow.new > 0,
+            or_(
+                ResultRow.ended_at > now - NEW_FOR,
+                func.coalesce(ResultRow.ended_at > UserRow.changes_seen_at, True),
+            ),
+        )
+    )
+
+
+# ------------------------------------------------------------------ order and cursor
+
+_COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
+    "name": ListedModelRow.sort_name,
+    "price": ListedModelRow.input_per_million,
+    "-price": ListedModelRow.input_per_million,
+    "-context": ListedModelRow.context_length,
+}
+
+Cursor = tuple[Any, str, int]
+"""The sorted value, the id and the listing of the last line shown."""
+
+
+def _ordered(query: Query, sort: Sort, after: Cursor | None) -> Query:
+    column = _COLUMNS[sort]
+    descending = sort.startswith("-")
+    ties = (ListedModelRow.provider_model_id, ListedModelRow.listing_id)
+    if after is not None:
+        query = query.where(_after(column, after, descending=descending))
+    direction = column.desc() if descending else column.asc()
+    return query.order_by(direction if sort == "name" else direction.nulls_last(), *ties)
+
+
+def _after(column: InstrumentedAttribute[Any], after: Cursor, *, descending: bool) -> ColumnElement[bool]:
+    """What comes behind the cursor; unknown values come last in either direction."""
+    value, model_id, listing_id = after
+    behind = tuple_(ListedModelRow.provider_model_id, ListedModelRow.listing_id) > (model_id, listing_id)
+    if value is None:
+        return and_(column.is_(None), behind)
+    beyond = column < value if descending else column > value
+    return or_(beyond, and_(column == value, behind), column.is_(None))
+
+
+def _encoded(row: ListedModelRow, sort: Sort) -> str:
+    value = getattr(row, _COLUMNS[sort].key)
+    shown = str(value) if isinstance(value, Decimal) else value
+    cursor = json.dumps([sort, shown, row.provider_model_id, row.listing_id])
+    return base64.urlsafe_b64encode(cursor.encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str | None, wanted: Sort) -> Cursor | None:
+    """None for anything that `_encoded` did not make for this order."""
+    if not cursor or len(cursor) > 2_000:
+        return None
+    try:
+        read = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        sort, value, model_id, listing_id = read
+        if sort in ("price", "-price") and value is not None:
+            value = Decimal(value)
+        fits = sort == wanted and isinstance(model_id, str) and _is_id(listing_id) and _fits(sort, value)
+    except (ValueError, TypeError, ArithmeticError, binascii.Error, RecursionError):
+        return None
+    return (value, model_id, listing_id) if fits else None
+
+
+def _fits(sort: str, value: object) -> bool:
+    if value is None:
+        return sort != "name"
+    if sort == "name":
+        return isinstance(value, str)
+    return _is_id(value) if sort == "-context" else isinstance(value, Decimal) and value.is_finite()
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is int and abs(value) < 2**62
+
+
+# ------------------------------------------------------------------ lines
+
+
+def _lines(
+    found: Sequence[Row[ListedModelRow, str]], keys: Sequence[KeyOf], user_id: int, now: datetime
+) -> list[ModelLine]:
+    ids = {row.provider_model_id for row, _ in found}
+    news: set[tuple[int, str]] = set()
+    holders: dict[tuple[str, str], set[int]] = defaultdict(set)
+    if found:
+        query = _news(user_id, now).where(ChangeRow.provider_model_id.in_(ids)).distinct()
+        news = {(provider_id, model_id) for provider_id, model_id in db.session.execute(query)}
+        holders = _holders(keys, ids)
+    return [
+        _line(row, slug, keys, holders[slug, row.provider_model_id], (row.provider_id, row.provider_model_id) in news)
+        for row, slug in found
+    ]
+
+
+def _holders(keys: Sequence[KeyOf], ids: set[str]) -> dict[tuple[str, str], set[int]]:
+    """(provider, model id) → the listings of these keys that have it; asked only where there can be several."""
+    listing_ids: dict[str, set[int]] = defaultdict(set)
+    for key in keys:
+        listing_ids[key.provider].add(key.listing_id)
+    several = [listing_id for found in listing_ids.values() if len(found) > 1 for listing_id in found]
+    holders: dict[tuple[str, str], set[int]] = defaultdict(set)
+    if several:
+        slugs = {key.listing_id: key.provider for key in keys}
+        query = select(ListedModelRow.listing_id, ListedModelRow.provider_model_id).where(
+            ListedModelRow.listing_id.in_(several), ListedModelRow.provider_model_id.in_(ids)
+        )
+        for listing_id, model_id in db.session.execute(query):
+            holders[slugs[listing_id], model_id].add(listing_id)
+    return holders
+
+
+def _line(row: ListedModelRow, slug: str, keys: Sequence[KeyOf], held_by: set[int], is_new: bool) -> ModelLine:
+    listings = held_by | {row.listing_id}
+    return ModelLine(
+        provider=slug,
+        keys=tuple(key for key in keys if key.provider == slug and key.listing_id in listings),
+        provider_model_id=row.provider_model_id,
+        name=row.name,
+        kind=row.kind,
+        kind_reason=row.kind_reason,
+        canonical_id=row.canonical_id,
+        match_rule=row.match_rule,
+        variant=row.variant,
+        snapshot=row.snapshot,
+        context_length=row.context_length,
+        max_output_tokens=row.max_output_tokens,
+        capabilities=tuple(name for name in CAPABILITIES if getattr(row, name)),
+        input_per_million=row.input_per_million,
+        output_per_million=row.output_per_million,
+        cache_read_per_million=row.cache_read_per_million,
+        cache_write_per_million=row.cache_write_per_million,
+        documented=row.documented,
+        deprecated_on=row.deprecated_on,
+        retires_on=row.retires_on,
+        successor=row.successor,
+        is_new=is_new,
+    )

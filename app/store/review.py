@@ -1,0 +1,326 @@
+"""One read per page of the admin's catalog pages: frozen lines, in a number of queries that does not grow.
+
+What was decided a moment ago counts at once, before the catalog in force and the models' rows follow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_
+from sqlalchemy.orm import aliased, defer
+
+from app.catalog.identity import Candidate, CanonicalModel, CatalogIndex
+from app.catalog.listing import CAPABILITIES, PRICES, ListedModel
+from app.catalog.overrides import LIMITS, Conflict, Override
+from app.catalog.overrides import conflicts as conflicts_of
+from app.catalog.proposals import Proposal, Sighting, propose
+from app.extensions import db
+from app.store import overrides
+from app.store.catalog_tables import CanonicalRow, CatalogVersionRow, DecisionRow
+from app.store.decisions import Decisions
+from app.store.tables import CredentialRow, ListedModelRow, ModelRow, ProviderRow
+
+PAGE_SIZE = 25
+FINE, DISMISSED = "fine/", "dismissed/"
+"""Families of settings: disagreements that are to stay as they are, and proposals that nobody wants."""
+
+_BATCH, _MOST_BATCHES = 200, 3
+_MOST_COUNTED = 1_000
+_MOST_SUGGESTED = 20
+_TOLERATED = 1.05
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownLine:
+    id: int
+    provider: str
+    first_seen_at: datetime
+    listed: ListedModel
+    is_left: bool
+    """Someone decided to leave it unknown."""
+    candidates: Sequence[Candidate] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownPage:
+    lines: Sequence[UnknownLine]
+    following: int | None
+    counts: Mapping[str, int]
+    """Provider slug → how many of its models are unknown, whichever provider the page shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictLine:
+    """One listed model that says otherwise than its canonical one."""
+
+    id: int
+    provider: str
+    model_id: str
+    canonical: CanonicalModel
+    conflicts: Sequence[Conflict]
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    version: str
+    model_count: int
+    loaded_at: datetime
+
+
+# ------------------------------------------------------------------ the catalog in force
+
+
+def in_force() -> InForce | None:
+    query = select(CatalogVersionRow.version, CatalogVersionRow.model_count, CatalogVersionRow.loaded_at)
+    found = db.session.execute(query.order_by(CatalogVersionRow.id.desc()).limit(1)).first()
+    return InForce(*found) if found else None
+
+
+def suggest_ids(typed: str) -> list[str]:
+    """Canonical ids that contain what was typed, the shortest first."""
+    query = (
+        select(CanonicalRow.id)
+        .where(CanonicalRow.id.contains(typed.strip().lower(), autoescape=True))
+        .order_by(func.length(CanonicalRow.id), CanonicalRow.id)
+        .limit(_MOST_SUGGESTED)
+    )
+    return list(db.session.scalars(query)) if typed.strip() else []
+
+
+# ------------------------------------------------------------------ unknown models
+
+
+def unknown(
+    index: CatalogIndex,
+    decided: Decisions,
+    provider: str = "",
+    *,
+    left_too: bool = False,
+    before: int | None = None,
+    size: int = PAGE_SIZE,
+) -> UnknownPage:
+    """Chat models that no rule matched, the latest first, with the nearest canonical models; two queries."""
+    pending = _pending(index, decided)
+    counting = _unknown(select(ProviderRow.slug, func.count()), left_too, pending).group_by(ProviderRow.slug)
+    counts = {row[0]: row[1] for row in db.session.execute(counting)}
+    is_left = _DECISION.id.is_not(None) & _MEANT.is_(None)
+    query = _unknown(select(ModelRow, ProviderRow.slug, is_left), left_too, pending)
+    if provider:
+        query = query.where(ProviderRow.slug == provider)
+    if before is not None:
+        query = query.where(ModelRow.id < before)
+    found = db.session.execute(_plain(query).order_by(ModelRow.id.desc()).limit(size + 1)).all()
+    lines = [_unknown_line(row, slug, bool(is_left), index) for row, slug, is_left in found[:size]]
+    return UnknownPage(lines, lines[-1].id if len(found) > size else None, dict(sorted(counts.items())))
+
+
+def listed_model(slug: str, model_id: str) -> ListedModel | None:
+    """A provider's chat model as it was last listed; None if no key lists it."""
+    query = select(ModelRow).join(ProviderRow, ProviderRow.id == ModelRow.provider_id)
+    query = query.where(ProviderRow.slug == slug, ModelRow.provider_model_id == model_id, ModelRow.is_active)
+    row = db.session.scalar(query)
+    return listed_of(row) if row else None
+
+
+def proposals(index: CatalogIndex, decided: Decisions) -> tuple[list[Proposal], int]:
+    """What providers give evidence for and nobody dismissed, and how many models are unknown; one query."""
+    query = _unknown(select(ModelRow, ProviderRow.slug, _seen_whole()), False, _pending(index, decided))
+    found = db.session.execute(_plain(query)).all()
+    sightings = [Sighting(slug, listed_of(row)) for row, slug, seen_whole in found if seen_whole]
+    proposed = propose(sightings, index.models.keys() | decided.canonicals.keys())
+    return [one for one in proposed if DISMISSED + one.model.id not in decided.settings], len(found)
+
+
+_DECISION = aliased(DecisionRow)
+_MEANT = _DECISION.value["canonical_id"].as_string()
+"""None for "leave it unknown", as where there is no decision."""
+
+
+def _unknown(columns: Any, left_too: bool, pending: Sequence[tuple[str, str]]) -> Any:
+    """Of the chat models that no rule matched, those about which nothing is decided, or nothing but to leave them."""
+    is_there = or_(
+        exists().where(CanonicalRow.id == _MEANT),
+        exists().where(DecisionRow.kind == "canonical", DecisionRow.subject == _MEANT),
+    )
+    # A decision for a model that the catalog lost says nothing any more.
+    is_open = or_(_DECISION.id.is_(None), and_(_MEANT.is_not(None), ~is_there))
+    query = (
+        columns.select_from(ModelRow)
+        .join(ProviderRow, ProviderRow.id == ModelRow.provider_id)
+        .outerjoin(
+            _DECISION,
+            and_(
+                _DECISION.kind == "match",
+                _DECISION.subject == ProviderRow.slug + "/" + ModelRow.provider_model_id,
+            ),
+        )
+        .where(
+            ModelRow.kind == "chat",
+            ModelRow.canonical_id.is_(None),
+            ModelRow.is_active,
+            or_(is_open, _MEANT.is_(None)) if left_too else is_open,
+        )
+    )
+    return query.where(tuple_(ProviderRow.slug, ModelRow.provider_model_id).not_in(pending)) if pending else query
+
+
+def _pending(index: CatalogIndex, decided: Decisions) -> list[tuple[str, str]]:
+    """What canonical models serve that were just made: the catalog in force does not have them yet."""
+    made = (model for canonical_id, model in decided.canonicals.items() if canonical_id not in index.models)
+    return [(slug, model_id) for model in made for slug, ids in model.served.items() for model_id in ids]
+
+
+def _seen_whole() -> ColumnElement[bool]:
+    """Whether a listing that was read to its end has the model, not only the provider's documentation."""
+    return exists().where(
+        CredentialRow.provider_id == ModelRow.provider_id,
+        CredentialRow.is_active,
+        CredentialRow.listing_is_whole,
+        ListedModelRow.listing_id == CredentialRow.listing_id,
+        ListedModelRow.provider_model_id == ModelRow.provider_model_id,
+        ListedModelRow.documented == "",
+    )
+
+
+def _unknown_line(row: ModelRow, slug: str, is_left: bool, index: CatalogIndex) -> UnknownLine:
+    listed = listed_of(row)
+    return UnknownLine(row.id, slug, row.first_seen_at, listed, is_left, index.candidates(slug, listed))
+
+
+# ------------------------------------------------------------------ conflicts
+
+
+def conflicts(
+    decided: Decisions, before: int | None = None, size: int = PAGE_SIZE
+) -> tuple[list[ConflictLine], int | None]:
+    """Models that say otherwise than the catalog, where nobody settled it, and the cursor of the next page.
+
+    SQL finds those that may; a page that is not full after three batches has a next one all the same.
+    """
+    manual = overrides.manual()
+    lines: list[ConflictLine] = []
+    for _ in range(_MOST_BATCHES):
+        found = _may_conflict(before, _BATCH)
+        for row, slug, facts in found:
+            if len(lines) == size:
+                return lines, before
+            before = row.id
+            lines += _conflict_line(row, slug, facts, decided, manual)
+        if len(found) < _BATCH:
+            return lines, None
+    return lines, before
+
+
+def conflict(model_id: int, decided: Decisions) -> ConflictLine | None:
+    """One line of that page; None where nothing is left to settle."""
+    found = _may_conflict(model_id + 1, 1)
+    lines = (_conflict_line(row, slug, facts, decided, overrides.manual()) for row, slug, facts in found)
+    return next((line for own in lines for line in own if line.id == model_id), None)
+
+
+def count_conflicts(decided: Decisions) -> tuple[int, bool]:
+    """How many models the page of conflicts has, and whether there may be more than were looked at."""
+    manual = overrides.manual()
+    found = _may_conflict(None, _MOST_COUNTED)
+    lines = [line for row, slug, facts in found for line in _conflict_line(row, slug, facts, decided, manual)]
+    return len(lines), len(found) == _MOST_COUNTED
+
+
+def name_of_fine(slug: str, model_id: str, field: str) -> str:
+    """The setting that a disagreement is to stay, while both sides say what they say now."""
+    return f"{FINE}{slug}/{model_id}#{field}"
+
+
+def sides(found: Conflict) -> dict[str, Any]:
+    """What both sides say, as a setting keeps it."""
+    values = {"catalog": found.catalog_value, "provider": found.provider_value}
+    return dict(msgspec.to_builtins(values, builtin_types=()))
+
+
+def _may_conflict(before: int | None, size: int) -> Sequence[Any]:
+    query = (
+        select(ModelRow, ProviderRow.slug, CanonicalRow.facts)
+        .join(ProviderRow, ProviderRow.id == ModelRow.provider_id)
+        .join(CanonicalRow, CanonicalRow.id == ModelRow.canonical_id)
+        .where(ModelRow.is_active, _says_otherwise())
+    )
+    if before is not None:
+        query = query.where(ModelRow.id < before)
+    return db.session.execute(_plain(query).order_by(ModelRow.id.desc()).limit(size)).all()
+
+
+def _says_otherwise() -> ColumnElement[bool]:
+    """Whatever `catalog.overrides.conflicts` may call a conflict, and somewhat more; empty fields are none."""
+    facts = CanonicalRow.facts
+    # A lab's own provider has its name, or one that begins alike (google and google-vertex, zhipuai and zhipu).
+    own = or_(ProviderRow.slug.startswith(CanonicalRow.lab), CanonicalRow.lab.startswith(ProviderRow.slug))
+    told: list[ColumnElement[bool]] = [CanonicalRow.kind != ModelRow.kind]
+    for name in CAPABILITIES:
+        told.append(_column(name) != facts[name].as_boolean())
+    for name in LIMITS:
+        limit = facts[name].as_integer()
+        told.append(or_(_column(name) > limit * _TOLERATED, and_(own, _column(name) * _TOLERATED < limit)))
+    for name in PRICES:
+        told.append(and_(own, ModelRow.variant == "", _column(name) != facts[name].as_numeric(18, 9)))
+    return or_(*told)
+
+
+def _conflict_line(
+    row: ModelRow,
+    slug: str,
+    facts: Mapping[str, Any],
+    decided: Decisions,
+    manual: Mapping[tuple[str, str], Override],
+) -> Iterator[ConflictLine]:
+    canonical = msgspec.convert(facts, CanonicalModel)
+    canonical = msgspec.structs.replace(canonical, **decided.fields.get(canonical.id, {}))
+    listed = listed_of(row)
+    found = [
+        one
+        for one in conflicts_of(slug, canonical, listed, manual.get((slug, canonical.id)), row.variant)
+        if decided.settings.get(name_of_fine(slug, listed.id, one.field)) != sides(one)
+    ]
+    if found:
+        yield ConflictLine(row.id, slug, listed.id, canonical, found)
+
+
+# ------------------------------------------------------------------ a row of `models` as a listed model
+
+_COLUMNS = {
+    "streaming": ModelRow.supports_streaming,
+    "tools": ModelRow.supports_function_calling,
+    "vision": ModelRow.supports_vision,
+    "reasoning": ModelRow.supports_reasoning,
+    "structured_output": ModelRow.supports_structured_output,
+}
+_ALIKE = (*LIMITS, *PRICES, "deprecated_at", "retires_at")
+
+
+def listed_of(row: ModelRow) -> ListedModel:
+    """As its provider last listed it, as far as the row keeps that."""
+    taken, _, given = row.modality.partition("->")
+    return ListedModel(
+        id=row.provider_model_id,
+        name=row.model_name if row.model_name != row.provider_model_id else "",
+        kind=row.kind,  # type: ignore[arg-type]  # written from a ListedModel
+        kind_reason=row.kind_reason,
+        input_modalities=tuple(filter(None, taken.split("+"))),
+        output_modalities=tuple(filter(None, given.split("+"))),
+        created_at=row.released_at,
+        **{name: getattr(row, name) for name in _ALIKE},
+        **{name: getattr(row, column.key) for name, column in _COLUMNS.items()},
+    )
+
+
+def _column(name: str) -> Any:
+    return _COLUMNS[name] if name in _COLUMNS else getattr(ModelRow, name)
+
+
+def _plain(query: Any) -> Any:
+    """Without the prose, which no line shows."""
+    return query.options(defer(ModelRow.description))

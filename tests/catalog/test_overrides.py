@@ -1,0 +1,496 @@
+"""Overrides: the documents' JSON to the letter, prices to the digit, and the merge person → provider → catalog."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.catalog.identity import CanonicalModel, CatalogIndex
+from app.catalog.listing import CAPABILITIES, ListedModel
+from app.catalog.overrides import (
+    FACTS,
+    HIGHEST_PRIORITY,
+    Conflict,
+    Effective,
+    Override,
+    OverrideError,
+    canonical_id_of,
+    conflicts,
+    effective,
+    from_json,
+    is_own,
+    layered,
+    made_by_sync,
+    of_facts,
+    read_file,
+    sources_of,
+    to_json,
+    write_file,
+    write_line,
+)
+
+# The three examples of the owner's "Provider Model Synchronization Guide", to the letter.
+EMPTY = """\
+{
+  "provider_id": "groq",
+  "model_id": "llama-3.1-8b",
+  "priority": 0
+}"""
+DIFFERENT = """\
+{
+  "provider_id": "provider-x",
+  "model_id": "gpt-4",
+  "priority": 0,
+  "pricing": {
+    "input": { "per_million_tokens": 5.0, "currency": "USD" },
+    "output": { "per_million_tokens": 15.0, "currency": "USD" }
+  },
+  "limits": {
+    "context_window": 32000
+  }
+}"""
+MANUAL = """\
+{
+  "provider_id": "custom-provider",
+  "model_id": "special-model",
+  "priority": 100,
+  "reason": "Custom pricing negotiated with provider",
+  "pricing": {
+    "input": { "per_million_tokens": 1.0, "currency": "USD" },
+    "output": { "per_million_tokens": 2.0, "currency": "USD" }
+  }
+}"""
+DOCUMENTED = (EMPTY, DIFFERENT, MANUAL)
+
+GPT = CanonicalModel(
+    id="openai/gpt",
+    lab="openai",
+    name="GPT",
+    input_modalities=("text", "image"),
+    context_length=128_000,
+    max_output_tokens=16_384,
+    tools=True,
+    vision=True,
+    reasoning=False,
+    input_per_million=Decimal("2.5"),
+    output_per_million=Decimal(10),
+    deprecated_on="2026-01-01",
+    retires_on="2026-12-31",
+    successor="openai/gpt-next",
+)
+LISTED = ListedModel(id="gpt")
+
+
+def only(text: str) -> Override:
+    (entry,) = read_file(text, "overrides.json")
+    return entry.override
+
+
+def override(priority: int = 100, **facts: Any) -> Override:
+    return of_facts("openai", "openai/gpt", priority, facts, "because")
+
+
+# ------------------------------------------------------------------ the documents' form
+
+
+@pytest.mark.parametrize("text", DOCUMENTED)
+def test_the_examples_of_the_documents_are_read_and_written_to_the_letter(text: str) -> None:
+    assert json.loads(write_file([only(text)])) == [json.loads(text)]
+    assert json.loads(write_line(only(text))) == json.loads(text)
+    assert only(f"[{text}]") == only(text)
+
+
+def test_the_examples_say_what_the_documents_say() -> None:
+    assert only(EMPTY) == Override(provider_id="groq", model_id="llama-3.1-8b", priority=0)
+    assert only(EMPTY).facts == {} and not only(EMPTY).is_manual
+    assert only(DIFFERENT).facts == {
+        "input_per_million": Decimal("5.0"),
+        "output_per_million": Decimal("15.0"),
+        "context_length": 32_000,
+    }
+    assert only(MANUAL).is_manual and only(MANUAL).reason == "Custom pricing negotiated with provider"
+
+
+@pytest.mark.parametrize("written", ["0.1", "1e-7", "1.10", "5.0", "3", "0.000000001", "100000", "0"])
+def test_a_price_keeps_every_digit(written: str) -> None:
+    text = MANUAL.replace("1.0,", f"{written},")
+    assert only(text).facts["input_per_million"] == Decimal(written)
+    assert str(only(write_line(only(text))).facts["input_per_million"]) == str(Decimal(written))
+    assert from_json(to_json(only(text))) == only(text)
+    assert to_json(only(text))["pricing"]["input"]["per_million_tokens"] == str(Decimal(written))
+
+
+def test_capabilities_may_be_spelled_as_in_the_documents() -> None:
+    said = {
+        "function_calling": True,
+        "REASONING": False,
+        "Structured-Outputs": True,
+        "streaming": True,
+        "vision": False,
+    }
+    read = from_json({"provider_id": "a", "model_id": "b", "priority": 100, "capabilities": said})
+    assert read.capabilities == {
+        "tools": True,
+        "reasoning": False,
+        "structured_output": True,
+        "streaming": True,
+        "vision": False,
+    }
+
+
+def test_parts_that_say_nothing_are_left_out() -> None:
+    nothing: dict[str, Any] = {"pricing": {}, "limits": {"context_window": None}, "capabilities": {}}
+    assert from_json({"provider_id": "a", "model_id": "b", "priority": 1, **nothing}) == Override(
+        provider_id="a", model_id="b", priority=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"priority": "high"}, "priority has to be a whole number, not text."),
+        ({"priority": True}, "priority has to be a whole number, not true or false."),
+        ({"priority": -1}, "priority has to be between 0 and 1000000, not -1."),
+        ({"priority": HIGHEST_PRIORITY + 1}, "priority has to be between 0 and 1000000, not 1000001."),
+        ({"provider_id": ""}, "provider_id has to be 1 to 300 printable characters."),
+        ({"model_id": "x" * 301}, "model_id has to be 1 to 300 printable characters."),
+        ({"model_id": "a\x1b[2J"}, "model_id has to be 1 to 300 printable characters."),
+        ({"model_id": None}, "model_id has to be text, not null."),
+        ({"reason": "\x00"}, "reason has to be at most 2000 printable characters."),
+        ({"reason": "\ud800"}, "reason has to be at most 2000 printable characters."),
+        ({"price": 1}, '"price" is no field of an override.'),
+        ({"limits": {"context": 1}}, '"limits.context" is no field of an override.'),
+        ({"limits": {"context_window": 0}}, "limits.context_window has to be between 1 and 1000000000 tokens, not 0."),
+        (
+            {"limits": {"context_window": Decimal("32.5")}},
+            "limits.context_window has to be a whole number, not a number.",
+        ),
+        ({"limits": {"max_output_tokens": "4k"}}, "limits.max_output_tokens has to be a whole number, not text."),
+        ({"limits": []}, "limits has to be an object, not a list."),
+        ({"capabilities": {"cooking": True}}, 'capabilities: "cooking" is none of streaming, tools, vision, reasoning'),
+        ({"capabilities": {"tools": "yes"}}, "capabilities has to be true or false, not text."),
+        ({"capabilities": {"tools": True, "function_calling": False}}, "capabilities: tools is both true and false."),
+        ({"pricing": {"input": 5}}, "pricing.input has to be an object, not a whole number."),
+        ({"pricing": {"input": {}}}, "pricing.input.per_million_tokens is missing."),
+        (
+            {"pricing": {"input": {"per_million_tokens": "cheap"}}},
+            "pricing.input.per_million_tokens has to be a number.",
+        ),
+        (
+            {"pricing": {"input": {"per_million_tokens": 5, "currency": "EUR"}}},
+            'pricing.input.currency has to be USD, not "EUR": prices are kept in US dollars only.',
+        ),
+        (
+            {"pricing": {"output": {"per_million_tokens": -1}}},
+            "pricing.output.per_million_tokens has to be between 0 and 100000 USD, not -1.",
+        ),
+        (
+            {"pricing": {"cache_read": {"per_million_tokens": 1_000_000}}},
+            "pricing.cache_read.per_million_tokens has to be between 0 and 100000 USD, not 1000000.",
+        ),
+        (
+            {"pricing": {"cache_write": {"per_million_tokens": float("nan")}}},
+            "pricing.cache_write.per_million_tokens has to be between 0 and 100000 USD, not NaN.",
+        ),
+        (
+            {"pricing": {"input": {"per_million_tokens": Decimal("1e-10")}}},
+            "pricing.input.per_million_tokens has more than 9 decimals: 1E-10.",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_that_names_the_field(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(OverrideError) as caught:
+        from_json({"provider_id": "groq", "model_id": "b", "priority": 100, **change})
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "o.json, line 1: this is not valid JSON (expecting value)."),
+        ("<html>", "o.json, line 1: this is not valid JSON (expecting value)."),
+        (f"[\n{EMPTY},\n", "o.json, line 7: this is not valid JSON (expecting value)."),
+        (f"[\n{EMPTY}\n{EMPTY}]", "o.json, line 7: this is not valid JSON (expecting ',' or ']')."),
+        (f"{EMPTY}\n{EMPTY}", "o.json, line 6: this is not valid JSON (extra data)."),
+        (f"[\n{EMPTY},\n]", "o.json, line 7: this is not valid JSON (expecting value)."),
+        ("[,]", "o.json, line 1: this is not valid JSON (expecting value)."),
+        ("]", "o.json, line 1: this is not valid JSON (expecting value)."),
+        ("[] []", "o.json, line 1: this is not valid JSON (extra data)."),
+        ('[\n\n{"priority": 1}]', "o.json, entry 1 (line 3): provider_id is missing."),
+        (
+            f"[\n{EMPTY},\n{EMPTY},\n  7]",
+            "o.json, entry 3 (line 12): An override has to be an object, not a whole number.",
+        ),
+        (EMPTY.replace("}", ', "priority": 5}'), 'o.json, entry 1 (line 1): "priority" is there twice.'),
+        (
+            DIFFERENT.replace("32000", '1, "context_window": 2'),
+            'o.json, entry 1 (line 1): "context_window" is there twice.',
+        ),
+        (
+            DIFFERENT.replace("32000", "9" * 5000),
+            "o.json, entry 1 (line 1): limits.context_window has to be a whole number",
+        ),
+        (
+            DIFFERENT.replace(": 5.0", ": NaN"),
+            "o.json, entry 1 (line 1): pricing.input.per_million_tokens has to be between",
+        ),
+        ("[" * 100_000, "o.json, line 1: this is not valid JSON (nested too deeply)."),
+    ],
+)
+def test_a_bad_file_is_refused_naming_entry_and_line(text: str, sentence: str) -> None:
+    with pytest.raises(OverrideError) as caught:
+        read_file(text, "o.json")
+    assert str(caught.value).startswith(sentence)
+    assert len(str(caught.value)) < 300
+
+
+def test_an_empty_array_and_a_byte_order_mark_are_fine() -> None:
+    assert read_file("[]", "o.json") == [] and read_file(" [ ]\n", "o.json") == []
+    assert only("\ufeff" + EMPTY) == only(EMPTY)
+
+
+_prices = st.decimals(min_value=0, max_value=100_000, places=9).map(lambda price: price.copy_abs())
+_overrides = st.builds(
+    lambda provider, model, priority, reason, facts: of_facts(provider, model, priority, facts, reason),
+    st.sampled_from(["openai", "groq", "x"]),
+    st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=300),
+    st.integers(0, HIGHEST_PRIORITY),
+    st.text(st.characters(categories=["L", "N", "P", "S"], include_characters=" \n\t"), max_size=200),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "context_length": st.integers(1, 10**9),
+            "max_output_tokens": st.integers(1, 10**9),
+            **{name: st.booleans() for name in CAPABILITIES},
+            "input_per_million": _prices,
+            "output_per_million": _prices,
+            "cache_read_per_million": _prices,
+            "cache_write_per_million": _prices,
+        },
+    ),
+)
+
+
+@given(st.lists(_overrides, max_size=6))
+def test_what_is_exported_can_be_imported_again(found: list[Override]) -> None:
+    text = write_file(found)
+    again = [entry.override for entry in read_file(text, "o.json")]
+    assert sorted(map(write_line, again)) == sorted(map(write_line, found))
+    assert write_file(again) == text
+    for one in found:
+        assert from_json(to_json(one)) == one
+        assert of_facts(one.provider_id, one.model_id, one.priority, one.facts, one.reason) == one
+
+
+# ------------------------------------------------------------------ who is meant
+
+
+def test_a_plain_name_of_a_model_means_it_and_a_variant_or_a_snapshot_does_not() -> None:
+    index = CatalogIndex([CanonicalModel(id="openai/gpt-4", lab="openai", name="GPT-4", aliases=("gpt-four",))])
+    assert canonical_id_of(index, "groq", "openai/gpt-4") == "openai/gpt-4"
+    assert canonical_id_of(index, "groq", "gpt-4") == "openai/gpt-4"
+    assert canonical_id_of(index, "groq", "gpt-four") == "openai/gpt-4"
+    for said in ("openai/gpt-4:free", "gpt-4-2024-08-06", "gpt-4o", "special-model"):
+        assert canonical_id_of(index, "groq", said) is None
+
+
+def test_a_labs_own_provider_is_known() -> None:
+    assert is_own("openai", GPT) and not is_own("openrouter", GPT) and not is_own("azure", GPT)
+    gemini = CanonicalModel(id="google/g", lab="google", name="G")
+    assert is_own("google", gemini) and is_own("google-vertex", gemini) and not is_own("google-vertex", GPT)
+
+
+# ------------------------------------------------------------------ made by sync
+
+
+def test_an_identical_model_makes_an_empty_override() -> None:
+    same = ListedModel(id="gpt", context_length=128_000, tools=True, input_per_million=Decimal("2.50"))
+    for listed in (LISTED, same):
+        assert made_by_sync("openrouter", GPT, listed) == Override(
+            provider_id="openrouter", model_id="openai/gpt", priority=0
+        )
+
+
+def test_only_differences_are_recorded_and_the_unsaid_is_none() -> None:
+    listed = ListedModel(
+        id="gpt",
+        context_length=32_000,
+        max_output_tokens=16_384,
+        tools=False,
+        structured_output=True,
+        input_per_million=Decimal(5),
+        output_per_million=Decimal(0),
+    )
+    made = made_by_sync("provider-x", GPT, listed)
+    assert json.loads(write_line(made)) == {
+        "provider_id": "provider-x",
+        "model_id": "openai/gpt",
+        "priority": 0,
+        "pricing": {
+            "input": {"per_million_tokens": 5, "currency": "USD"},
+            "output": {"per_million_tokens": 0, "currency": "USD"},
+        },
+        "limits": {"context_window": 32000},
+        "capabilities": {"tools": False, "structured_output": True},
+    }
+
+
+_facts = st.fixed_dictionaries(
+    {},
+    optional={
+        "context_length": st.sampled_from([1, 2, 3]),
+        "tools": st.booleans(),
+        "vision": st.booleans(),
+        "input_per_million": st.sampled_from([Decimal(0), Decimal("1.0"), Decimal("1")]),
+    },
+)
+
+
+@given(_facts, _facts)
+def test_the_catalog_with_the_override_over_it_is_all_that_is_known(base: dict[str, Any], own: dict[str, Any]) -> None:
+    canonical = CanonicalModel(id="lab/m", lab="lab", name="M", **base)
+    assert base | made_by_sync("host", canonical, ListedModel(id="m", **own)).facts == base | own
+
+
+# ------------------------------------------------------------------ the merge
+
+
+def test_the_person_comes_before_the_provider_and_the_provider_before_the_catalog() -> None:
+    listed = ListedModel(id="gpt", context_length=64_000, tools=False, vision=False, output_per_million=Decimal(9))
+    decided = override(context_length=32_000, tools=True, input_per_million=Decimal(1))
+    facts = effective("openai", GPT, listed, decided)
+    assert (facts.context_length, facts.tools, facts.input_per_million) == (32_000, True, 1)
+    assert (facts.vision, facts.output_per_million) == (False, 9)
+    assert (facts.max_output_tokens, facts.reasoning, facts.input_modalities) == (16_384, False, ("text", "image"))
+    assert facts.structured_output is None and facts.cache_read_per_million is None
+    sources = sources_of("openai", GPT, listed, decided)
+    assert {sources[field] for field in ("context_length", "tools", "input_per_million")} == {"person"}
+    assert {sources[field] for field in ("vision", "output_per_million", "kind")} == {"provider"}
+    catalog = ("max_output_tokens", "reasoning", "input_modalities", "name", "deprecated_on", "retires_on", "successor")
+    assert {sources[field] for field in catalog} == {"catalog"}
+    assert "structured_output" not in sources and "cache_read_per_million" not in sources
+
+
+def test_a_resellers_unsaid_price_is_unknown_and_the_labs_own_is_the_list_price() -> None:
+    assert effective("openai", GPT, LISTED).input_per_million == Decimal("2.5")
+    assert effective("openrouter", GPT, LISTED).input_per_million is None
+    assert effective("openai", GPT, LISTED, variant="batch").input_per_million is None
+    assert effective("openrouter", GPT, LISTED).context_length == 128_000
+    assert "input_per_million" not in sources_of("openrouter", GPT, LISTED)
+
+
+def test_a_persons_price_does_not_make_a_free_variant_cost() -> None:
+    free = ListedModel(id="gpt:free", input_per_million=Decimal(0))
+    decided = override(input_per_million=Decimal(3), tools=False)
+    assert effective("openrouter", GPT, free, decided, "free").input_per_million == 0
+    assert effective("openrouter", GPT, free, decided, "free").tools is False
+    assert effective("openrouter", GPT, free, decided, "turbo").input_per_million == 3
+    assert sources_of("openrouter", GPT, free, decided, "free")["input_per_million"] == "provider"
+
+
+def test_nothing_is_invented_for_an_unknown_model() -> None:
+    facts = effective("groq", None, ListedModel(id="m", kind="image", tools=False))
+    assert (facts.name, facts.kind, facts.tools, facts.vision) == ("m", "image", False, None)
+    assert (facts.deprecated_on, facts.successor) == ("", "")
+    assert sources_of("groq", None, ListedModel(id="m", tools=False)) == {
+        "name": "provider",
+        "kind": "provider",
+        "tools": "provider",
+    }
+
+
+def test_the_kind_stays_the_listings() -> None:
+    assert effective("openai", GPT, ListedModel(id="gpt", kind="image")).kind == "image"
+
+
+def test_days_come_from_the_provider_or_the_lab_but_not_to_hosts_of_open_weights() -> None:
+    own = ListedModel(id="gpt", retires_at=datetime(2027, 3, 1, 23, tzinfo=UTC))
+    facts = effective("openai", GPT, own)
+    assert (facts.deprecated_on, facts.retires_on, facts.successor) == ("2026-01-01", "2027-03-01", "openai/gpt-next")
+    open_one = CanonicalModel(id="meta/l", lab="meta", name="L", open_weights=True, retires_on="2026-12-31")
+    assert effective("groq", open_one, LISTED).retires_on == ""
+    assert effective("meta", open_one, LISTED).retires_on == "2026-12-31"
+    assert effective("groq", open_one, own).retires_on == "2027-03-01"
+    assert sources_of("openai", GPT, own)["retires_on"] == "provider"
+
+
+@given(_facts, _facts, st.one_of(st.none(), _facts), st.sampled_from(["lab", "host"]))
+def test_every_known_field_has_a_source_whose_value_it_is(
+    base: dict[str, Any], own: dict[str, Any], decided: dict[str, Any] | None, provider: str
+) -> None:
+    canonical = CanonicalModel(id="lab/m", lab="lab", name="M", **base)
+    listed = ListedModel(id="m", **own)
+    manual = of_facts(provider, "lab/m", 100, decided) if decided is not None else None
+    facts, sources = effective(provider, canonical, listed, manual), sources_of(provider, canonical, listed, manual)
+    said = {"person": decided or {}, "provider": own, "catalog": base}
+    for field in FACTS:
+        value = getattr(facts, field)
+        assert (field in sources) == (value is not None)
+        if field in sources:
+            assert said[sources[field]][field] == value
+
+
+def test_of_several_overrides_the_highest_priority_wins_field_by_field() -> None:
+    low, high = override(100, tools=True, context_length=1), override(200, context_length=2)
+    assert layered([high, low]) == layered([low, high]) == override(200, tools=True, context_length=2)
+    assert layered([low]) is low
+    with pytest.raises(ValueError, match="no override"):
+        layered([])
+
+
+def test_twelve_thousand_models_take_no_time() -> None:
+    listed = [ListedModel(id=f"gpt-{number}", context_length=number) for number in range(1, 12_001)]
+    decided = override(tools=False)
+    started = time.process_time()
+    for model in listed:
+        facts = effective("openai", GPT, model, decided if model.context_length == 1 else None)
+        assert isinstance(facts, Effective)
+    assert time.process_time() - started < 0.25
+
+
+# ------------------------------------------------------------------ conflicts
+
+
+def fields(provider: str, listed: ListedModel, manual: Override | None = None, variant: str = "") -> list[str]:
+    return [conflict.field for conflict in conflicts(provider, GPT, listed, manual, variant)]
+
+
+def test_agreement_and_silence_are_no_conflict() -> None:
+    assert fields("openai", LISTED) == []
+    assert conflicts("openai", None, ListedModel(id="m", tools=False)) == []
+
+
+def test_what_cannot_both_be_true_is_a_conflict() -> None:
+    listed = ListedModel(id="gpt", kind="image", context_length=256_000, vision=False, reasoning=True)
+    assert conflicts("openrouter", GPT, listed) == [
+        Conflict("kind", "chat", "image"),
+        Conflict("context_length", 128_000, 256_000),
+        Conflict("vision", True, False),
+        Conflict("reasoning", False, True),
+    ]
+
+
+def test_a_hosts_own_limits_and_prices_are_no_conflict_but_the_labs_are() -> None:
+    listed = ListedModel(id="gpt", context_length=32_000, tools=False, input_per_million=Decimal(5))
+    assert fields("openrouter", listed) == []
+    assert fields("openai", listed) == ["context_length", "tools", "input_per_million"]
+    assert fields("openai", listed, variant="batch") == []
+
+
+def test_two_spellings_of_a_limit_and_a_finer_kind_are_no_conflict() -> None:
+    assert fields("openai", ListedModel(id="gpt", context_length=131_072)) == []
+    assert fields("openai", ListedModel(id="gpt", kind="other")) == []
+    whisper = CanonicalModel(id="openai/w", lab="openai", name="W", kind="audio")
+    assert conflicts("openai", whisper, ListedModel(id="w", kind="transcription")) == []
+
+
+def test_a_field_that_a_person_settled_is_no_conflict() -> None:
+    listed = ListedModel(id="gpt", vision=False, reasoning=True)
+    assert fields("openrouter", listed, override(vision=False)) == ["reasoning"]

@@ -1,0 +1,328 @@
+"""The page of models: found, filtered, sorted and paged by the database, each person's own only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Select, event, func, insert, literal, select, text
+
+from app.catalog.identity import CatalogIndex
+from app.catalog.listing import ListedModel, Listing, listing_of
+from app.demo.listings import SimModel
+from app.demo.simulator import Simulator
+from app.extensions import db
+from app.store import catalog, credentials, listed, listings, model_pages, users
+from app.store.model_pages import SORTS, ModelFilter
+from app.store.tables import CredentialRow, ListedModelRow, ListingRow
+from app.sync.run import Means
+from tests.conftest import Person, both_databases
+from tests.sync.test_run import named, synced
+
+PRICED = [
+    SimModel("acme/cheap", prompt=Decimal("0.10"), completion=Decimal("0.40"), context=32_000),
+    SimModel("acme/dear", prompt=Decimal("15"), completion=Decimal("75"), context=200_000, tools=True, vision=True),
+    SimModel("acme/free", prompt=Decimal("0"), completion=Decimal("0"), context=8_192, tools=True),
+    SimModel("acme/varies", context=1_000_000, reasoning=True),
+]
+
+Ids = Callable[..., list[str]]
+
+
+@pytest.fixture
+def ids(alice: Person, means: Means) -> Ids:
+    def found(cursor: str | None = None, size: int = 50, **wanted: object) -> list[str]:
+        page = model_pages.models(alice.id, ModelFilter(**wanted), means.now(), cursor, size)  # type: ignore[arg-type]
+        return [line.provider_model_id for line in page.lines]
+
+    return found
+
+
+@pytest.fixture
+def priced(app: Flask, alice: Person, simulator: Simulator, means: Means) -> None:
+    simulator.set_models("openrouter", PRICED)
+    alice.add_key("openrouter", None)
+    synced(alice, means)
+
+
+@both_databases
+def test_filters_keep_what_fits_and_unknown_facts_fit_no_limit(priced: None, ids: Ids) -> None:
+    assert ids() == ["acme/cheap", "acme/dear", "acme/free", "acme/varies"]
+    assert ids(search="ACME de") == ["acme/dear"]
+    assert ids(search="100%") == []
+    assert ids(provider="openrouter", capabilities=frozenset({"tools", "vision"})) == ["acme/dear"]
+    assert ids(most_input_price=Decimal("0.10")) == ["acme/cheap", "acme/free"]
+    assert ids(most_input_price=Decimal("0")) == ["acme/free"]
+    assert ids(least_context=200_000) == ["acme/dear", "acme/varies"]
+    assert ids(provider="openai") == []
+
+
+@both_databases
+def test_each_order_is_walked_page_by_page_without_a_gap_or_a_double(
+    priced: None, alice: Person, means: Means, ids: Ids
+) -> None:
+    assert ids(sort="price") == ["acme/free", "acme/cheap", "acme/dear", "acme/varies"]
+    assert ids(sort="-price") == ["acme/dear", "acme/cheap", "acme/free", "acme/varies"]
+    assert ids(sort="-context") == ["acme/varies", "acme/dear", "acme/cheap", "acme/free"]
+    for sort in SORTS:
+        wanted = ModelFilter(sort=sort)  # type: ignore[arg-type]
+        walked: list[str] = []
+        cursor: str | None = None
+        for _ in range(len(PRICED)):
+            page = model_pages.models(alice.id, wanted, means.now(), cursor, size=1)
+            walked += [line.provider_model_id for line in page.lines]
+            cursor = page.following
+        assert (walked, cursor) == (ids(sort=sort), None)
+
+
+@both_databases
+def test_what_was_filtered_out_is_behind_a_switch_with_its_reason(
+    alice: Person, simulator: Simulator, means: Means
+) -> None:
+    simulator.set_models("openai", named("gpt-4o", "text-embedding-3-small"))
+    alice.add_key("openai")
+    synced(alice, means)
+    (line,) = model_pages.models(alice.id, ModelFilter(), means.now()).lines
+    assert line.provider_model_id == "gpt-4o" and line.canonical_id == "openai/gpt-4o"
+    assert line.capabilities and line.input_per_million  # the lab's own facts, where its list says nothing
+    page = model_pages.models(alice.id, ModelFilter(kind=""), means.now())
+    assert [(line.kind, line.kind_reason != "") for line in page.lines][1:] == [("embedding", True)]
+
+
+@both_databases
+def test_two_keys_of_a_provider_show_a_model_once_with_both_labels(
+    alice: Person, simulator: Simulator, means: Means
+) -> None:
+    both, one = SimModel("gpt-4o"), SimModel("gpt-4o-mini")
+    simulator.set_models("openai", [both, one, replace(one, id="ft:gpt-4o:alice", seen_by="work")])
+    alice.add_key("openai", "sk-the-key-for-work-1234", "work")
+    alice.add_key("openai", "sk-the-key-for-home-1234", "home")
+    synced(alice, means)
+    lines = model_pages.models(alice.id, ModelFilter(), means.now()).lines
+    assert [line.provider_model_id for line in lines].count("gpt-4o") == 1
+    labels = {line.provider_model_id: {key.label for key in line.keys} for line in lines}
+    assert labels == {"gpt-4o": {"work", "home"}, "gpt-4o-mini": {"work", "home"}, "ft:gpt-4o:alice": {"work"}}
+
+
+@both_databases
+def test_new_is_what_a_sync_told_of_until_it_was_seen_and_a_month_is_over(
+    alice: Person, simulator: Simulator, means: Means
+) -> None:
+    simulator.set_models("openai", named("gpt-4o"))
+    alice.add_key("openai")
+    synced(alice, means)
+    simulator.set_models("openai", named("gpt-4o", "gpt-4.1"))
+    synced(alice, means)
+
+    def new(after: timedelta = timedelta()) -> list[str]:
+        page = model_pages.models(alice.id, ModelFilter(only_new=True), means.now() + after)
+        assert all(line.is_new for line in page.lines)
+        return [line.provider_model_id for line in page.lines]
+
+    month = timedelta(days=31)
+    assert new() == ["gpt-4.1"] == new(month)
+    users.see_changes(alice.id, means.now())
+    assert new() == ["gpt-4.1"]
+    assert new(month) == []
+
+
+@both_databases
+def test_what_is_gone_says_since_when_and_how_many_complete_syncs_missed_it(
+    alice: Person, simulator: Simulator, means: Means
+) -> None:
+    simulator.set_models("openai", named("gpt-4o", "gpt-4.1", "o3"))
+    alice.add_key("openai")
+    synced(alice, means)
+    simulator.set_models("openai", named("gpt-4o", "gpt-4.1"))
+    synced(alice, means)
+    simulator.set_fault("openai", "html")
+    synced(alice, means)  # a failure is no complete sync
+    simulator.clear_fault()
+    synced(alice, means)
+    (line,) = model_pages.gone(alice.id)
+    assert (line.provider_model_id, line.missed) == ("o3", 2)
+    simulator.set_models("openai", named("gpt-4o", "gpt-4.1", "o3"))
+    synced(alice, means)
+    assert model_pages.gone(alice.id) == []
+
+
+@both_databases
+def test_nobody_sees_what_another_ones_keys_list(
+    alice: Person, bob: Person, simulator: Simulator, means: Means
+) -> None:
+    simulator.set_models("openai", [SimModel("gpt-4o"), SimModel("ft:gpt-4o:alice", seen_by="alice")])
+    alice.add_key("openai", "sk-of-alice-herself-12345")
+    bob.add_key("openai", "sk-of-bob-himself-1234567")
+    synced(alice, means)
+    synced(bob, means)
+    mine = model_pages.models(bob.id, ModelFilter(kind=""), means.now())
+    assert [line.provider_model_id for line in mine.lines] == ["gpt-4o"]
+
+
+@both_databases
+def test_rows_follow_the_listings_in_force_and_leave_with_them(
+    alice: Person, bob: Person, simulator: Simulator, means: Means
+) -> None:
+    for person in (alice, bob):
+        person.add_key("openai")
+    simulator.set_models("openai", named("gpt-4o", "gpt-4.1"))
+    synced(alice, means)
+    synced(bob, means)
+    assert shown() == {2: 1}  # one listing of two models, whoever has it
+    simulator.set_models("openai", named("gpt-4o"))
+    synced(alice, means)
+    assert listed.drop_unused() == 0  # Bob still has the first
+    synced(bob, means)
+    assert listed.drop_unused() == 1
+    db.session.commit()
+    assert shown() == {1: 1}
+    assert db.session.scalar(select(func.count()).select_from(ListingRow).where(ListingRow.is_shown)) == 1
+    for person in (alice, bob):
+        for row, _ in credentials.list_of(person.id):
+            credentials.remove(row)
+    assert listed.drop_unused() == 1
+    assert shown() == {}
+
+
+def shown() -> dict[int, int]:
+    """Number of models → how many listings with rows have that many."""
+    sizes = list(
+        db.session.scalars(select(func.count()).select_from(ListedModelRow).group_by(ListedModelRow.listing_id))
+    )
+    return {size: sizes.count(size) for size in sizes}
+
+
+@both_databases
+def test_an_update_from_a_version_without_the_rows_makes_them_at_the_next_start(
+    alice: Person, simulator: Simulator, means: Means
+) -> None:
+    simulator.set_models("openai", named("gpt-4o"))
+    alice.add_key("openai")
+    synced(alice, means)
+    db.session.execute(text("DELETE FROM listed_models"))
+    db.session.execute(text("UPDATE listings SET is_shown = false"))
+    listed.show_in_force(catalog.index()[1])
+    assert shown() == {1: 1}
+
+
+@both_databases
+def test_a_listing_that_was_seen_is_not_matched_again(
+    alice: Person, bob: Person, simulator: Simulator, means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for person in (alice, bob):
+        person.add_key("openai")
+    simulator.set_models("openai", named("gpt-4o", "gpt-99-nobody-knows"))
+    synced(alice, means)
+    matched: list[str] = []
+    match = CatalogIndex.match
+
+    def counted(self: CatalogIndex, provider: str, model: ListedModel) -> object:
+        matched.append(model.id)
+        return match(self, provider, model)
+
+    monkeypatch.setattr(CatalogIndex, "match", counted)
+    assert synced(alice, means).results[0].uncatalogued == 1
+    assert matched == []
+    assert synced(bob, means).results[0].uncatalogued == 1
+    assert len(matched) <= 2  # for what is new to Bob's first list, not for the shared rows
+
+
+BIG = 20_000
+
+
+@pytest.fixture
+def many(app: Flask, alice: Person, means: Means) -> Iterator[None]:
+    """Twenty thousand models in ten listings, made without a provider."""
+    _, index = catalog.index()
+    providers = list(credentials.providers().values())[:10]
+    for provider in providers:
+        row = alice.add_key(provider.slug)
+        listing = _big(provider.slug, BIG // len(providers))
+        row.listing_id = listings.put(provider.id, listing, means.now()).id
+        row.listed_at = means.now()
+        listed.show(row.listing_id, provider.slug, provider.id, listing, index)
+        _copy_for_others(row.listing_id, provider.id, means)
+    db.session.commit()
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(text("ANALYZE listed_models"))
+        db.session.commit()
+    yield
+
+
+def _copy_for_others(listing_id: int, provider_id: int, means: Means) -> None:
+    """The same rows for four listings of other people: a table is larger than what one person sees of it."""
+    columns = [column.name for column in ListedModelRow.__table__.columns if column.name != "listing_id"]
+    for copy in range(4):
+        values = {"fingerprint": bytes([provider_id, copy]) * 16, "provider_id": provider_id, "content": b""}
+        facts = {"model_count": 0, "chat_count": 0, "created_at": means.now(), "is_shown": True}
+        other = db.session.scalar(insert(ListingRow).values(**values, **facts).returning(ListingRow.id))
+        mine = select(literal(other), *(getattr(ListedModelRow, name) for name in columns))
+        mine = mine.where(ListedModelRow.listing_id == listing_id)
+        db.session.execute(insert(ListedModelRow).from_select(["listing_id", *columns], mine))
+
+
+def _big(slug: str, count: int) -> Listing:
+    models = [
+        ListedModel(id=f"lab/{slug}-{number}", context_length=1_000 * number, input_per_million=Decimal(number))
+        for number in range(count)
+    ]
+    return listing_of(slug, models)
+
+
+@pytest.mark.slow
+@both_databases
+def test_at_twenty_thousand_models_every_filter_uses_an_index(many: None, alice: Person, means: Means) -> None:
+    keys = model_pages.keys_of(alice.id)
+    assert len(keys) == 10
+    for wanted in (
+        ModelFilter(provider=keys[0].provider),
+        ModelFilter(most_input_price=Decimal(3)),
+        ModelFilter(least_context=1_900_000),
+        ModelFilter(sort="-price", most_input_price=Decimal(10), capabilities=frozenset({"tools"})),
+        ModelFilter(only_new=True),
+    ):
+        query = model_pages.query_of(keys, wanted, alice.id, means.now())
+        plan = explain(model_pages._ordered(query, wanted.sort, None).limit(51))
+        assert "listed_models" in plan
+        assert not scans_whole(plan), plan
+
+
+def explain(query: Select[Any]) -> str:
+    """The database's plan for a query, with the very parameters that are sent to it."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(*args: Any) -> None:
+        sent.append((args[2], args[3]))
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    db.session.execute(query).all()
+    event.remove(db.engine, "before_cursor_execute", note)
+    ((statement, parameters),) = sent
+    verb = "EXPLAIN QUERY PLAN" if db.engine.dialect.name == "sqlite" else "EXPLAIN"
+    found = db.session.connection().exec_driver_sql(f"{verb} {statement}", parameters)
+    return "\n".join(" ".join(map(str, row)) for row in found)
+
+
+def scans_whole(plan: str) -> bool:
+    lines = [line for line in plan.splitlines() if "listed_models" in line]
+    return any("Seq Scan" in line or ("SCAN" in line and "USING" not in line) for line in lines)
+
+
+@given(st.text(max_size=40))
+def test_a_cursor_that_nobody_made_is_passed_over(cursor: str) -> None:
+    for sort in SORTS:
+        decoded = model_pages._decoded(cursor, sort)  # type: ignore[arg-type]
+        assert decoded is None or len(decoded) == 3
+
+
+def test_a_credential_without_a_list_shows_nothing(alice: Person, means: Means) -> None:
+    alice.add_key("openai")
+    assert model_pages.models(alice.id, ModelFilter(), means.now()).keys == []
+    assert db.session.scalar(select(func.count()).select_from(CredentialRow)) == 1

@@ -1,0 +1,375 @@
+"""Overrides in the database: sync replaces its own and never a person's; an import is all or nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from app.catalog.identity import CanonicalModel, CatalogIndex, Match
+from app.catalog.listing import ListedModel
+from app.catalog.overrides import (
+    Entry,
+    Override,
+    OverrideError,
+    made_by_sync,
+    of_facts,
+    read_file,
+    to_json,
+    write_file,
+    write_line,
+)
+from app.demo.simulator import SimModel, Simulator
+from app.extensions import db
+from app.store import audit, catalog, credentials, models, overrides
+from app.store.audit import COMMAND_LINE
+from app.store.catalog_tables import OverrideRow
+from app.sync.run import Means
+from tests.catalog.test_overrides import DIFFERENT, EMPTY, MANUAL
+from tests.conftest import Person, both_databases
+from tests.store.test_pages import counted
+from tests.sync.test_run import synced
+
+NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+GPT, MINI = "openai/gpt-4o", "openai/gpt-4o-mini"
+INDEX = CatalogIndex(
+    CanonicalModel(id=one, lab="openai", name=one, context_length=128_000, input_per_million=Decimal(1))
+    for one in (GPT, MINI)
+)
+
+
+def provider_id(slug: str = "groq") -> int:
+    return credentials.providers()[slug].id
+
+
+def listed(model_id: str, canonical_id: str | None = GPT, match: tuple[str, str] = ("", ""), **facts: Any) -> Any:
+    return ListedModel(id=model_id, **facts), Match(canonical_id, "exact", *match)
+
+
+def write(*pairs: Any, now: datetime = NOW, slug: str = "groq") -> int:
+    return overrides.write_auto(provider_id(slug), slug, pairs, INDEX, now)
+
+
+def decided(model: str = GPT, priority: int = 100, slug: str = "groq", **facts: Any) -> Override:
+    return of_facts(slug, model, priority, facts or {"context_length": 5}, "because")
+
+
+def put(override: Override, now: datetime = NOW) -> Override:
+    return overrides.put(override, COMMAND_LINE, now)
+
+
+def spoken_for() -> dict[str, str]:
+    rows = db.session.execute(select(OverrideRow.canonical_id, OverrideRow.provider_model_id))
+    return {canonical_id: model_id for canonical_id, model_id in rows}
+
+
+# ------------------------------------------------------------------ made by sync
+
+
+@both_databases
+def test_every_chat_model_of_the_catalog_gets_one_and_nothing_else_does(app: Flask) -> None:
+    write(
+        listed("same", GPT, context_length=128_000, input_per_million=Decimal("1.0")),
+        listed("other", MINI, context_length=64_000, input_per_million=Decimal("0.1"), tools=False),
+        listed("mine", GPT, private=True),
+        listed("drawing", GPT, kind="image"),
+        listed("unheard-of", None),
+        listed("gone-from-the-catalog", "openai/gone"),
+    )
+    assert overrides.export("groq") == [
+        Override(provider_id="groq", model_id=GPT, priority=0),
+        of_facts("groq", MINI, 0, {"context_length": 64_000, "input_per_million": Decimal("0.1"), "tools": False}),
+    ]
+    assert spoken_for() == {GPT: "same", MINI: "other"}
+
+
+@both_databases
+def test_the_plain_id_speaks_for_its_model_then_the_shortest(app: Flask) -> None:
+    variant, snapshot = listed("a", match=("free", "")), listed("b", match=("", "2024-08-06"))
+    write(variant, snapshot)
+    assert spoken_for() == {GPT: "a"}
+    write(variant, snapshot, listed("the-longer-plain-id"), listed("a-plain-id"))
+    assert spoken_for() == {GPT: "a-plain-id"}
+
+
+@both_databases
+def test_a_sync_replaces_what_sync_made_and_writes_only_what_differs(app: Flask) -> None:
+    assert write(listed("x", GPT, tools=True), listed("y", MINI)) == 2
+    with counted() as sent:
+        assert write(listed("x", GPT, tools=True), listed("y", MINI), now=LATER) == 0
+    assert len(sent) == 2  # the provider of this test, and what is there
+    assert write(listed("x", GPT, tools=False), listed("y", MINI), now=LATER) == 1
+    assert [one.capabilities for one in overrides.export("groq")] == [{"tools": False}, None]
+    rows = db.session.scalars(select(OverrideRow).order_by(OverrideRow.canonical_id)).all()
+    assert [(row.created_at, row.updated_at) for row in rows] == [(NOW, LATER), (NOW, NOW)]
+
+
+@both_databases
+def test_a_persons_override_survives_whatever_sync_does(app: Flask) -> None:
+    kept = put(decided(input_per_million=Decimal("1.10")))
+    write(listed("x", GPT, tools=True, input_per_million=Decimal(9)))
+    write(listed("x", GPT))
+    overrides.remove_auto(provider_id(), [GPT, MINI])
+    assert overrides.export("groq") == [kept]
+    overrides.remove_unserved()
+    assert overrides.export("groq") == [kept]
+
+
+@both_databases
+def test_what_no_key_lists_any_more_is_taken_away_for_its_provider_only(app: Flask) -> None:
+    for slug in ("groq", "together"):
+        write(listed("x", GPT), listed("y", MINI), slug=slug)
+    overrides.remove_auto(provider_id(), [MINI, "openai/never"])
+    assert [(one.provider_id, one.model_id) for one in overrides.export()] == [
+        ("groq", GPT),
+        ("together", GPT),
+        ("together", MINI),
+    ]
+
+
+@both_databases
+def test_after_a_change_of_the_catalog_only_what_is_served_stays(app: Flask) -> None:
+    pairs = [listed("x", GPT), listed("y", MINI)]
+    models.write(provider_id(), pairs, NOW)
+    write(*pairs)
+    overrides.remove_unserved()
+    assert len(overrides.export()) == 2
+    models.write(provider_id(), [listed("x", GPT), listed("y", GPT)], NOW)
+    overrides.remove_unserved()
+    assert [one.model_id for one in overrides.export()] == [GPT]
+    models.deactivate(provider_id(), ["x", "y"], NOW)
+    overrides.remove_unserved()
+    assert overrides.export() == []
+
+
+@both_databases
+def test_a_sync_makes_overrides_and_keeps_a_persons(
+    app: Flask, alice: Person, means: Means, simulator: Simulator
+) -> None:
+    simulator["openrouter"].models = [SimModel("openai/gpt-4o"), SimModel("openai/gpt-4")]
+    alice.add_key("openrouter")
+    kept = put(decided("openai/gpt-4", slug="openrouter", tools=True))
+    db.session.commit()
+    for _ in range(2):
+        synced(alice, means)
+        found = overrides.export("openrouter")
+        assert [(one.model_id, one.priority) for one in found] == [
+            ("openai/gpt-4", 0),
+            ("openai/gpt-4", 100),
+            ("openai/gpt-4o", 0),
+        ]
+        assert kept in found
+        simulator["openrouter"].models.append(SimModel("openai/gpt-5-unheard-of"))
+
+
+def test_a_thousand_models_are_written_in_a_few_statements(app: Flask) -> None:
+    index = CatalogIndex(CanonicalModel(id=f"lab/{n}", lab="lab", name=str(n)) for n in range(2_500))
+    pairs = [listed(str(n), f"lab/{n}", context_length=n + 1) for n in range(2_500)]
+    groq = provider_id()
+    with counted() as sent:
+        assert overrides.write_auto(groq, "groq", reversed(pairs), index, NOW) == 2_500
+    assert len(sent) == 4
+    ids = db.session.scalars(select(OverrideRow.canonical_id).order_by(OverrideRow.id)).all()
+    assert ids == sorted(ids)
+
+
+# ------------------------------------------------------------------ a person's decisions
+
+
+@both_databases
+@pytest.mark.parametrize("price", ["0.1", "1e-7", "1.10", "100000", "0"])
+def test_a_price_comes_back_digit_by_digit(app: Flask, price: str) -> None:
+    stored = put(decided(input_per_million=Decimal(price)))
+    db.session.commit()
+    db.session.expire_all()
+    (again,) = overrides.export()
+    assert again == stored and str(again.facts["input_per_million"]) == str(Decimal(price))
+    assert overrides.manual() == {("groq", GPT): stored}
+
+
+@both_databases
+def test_a_decision_is_noted_with_before_and_after_and_a_repeated_one_is_not(app: Flask) -> None:
+    first = put(decided(context_length=5))
+    assert put(decided(context_length=5), LATER) == first
+    second = put(decided(context_length=6), LATER)
+    assert overrides.remove("groq", GPT, 100, COMMAND_LINE, LATER) == second
+    assert overrides.remove("groq", GPT, 100, COMMAND_LINE, LATER) is None
+    lines, _ = audit.entries()
+    assert {(line.action, line.subject, line.actor) for line in lines} == {
+        ("override", "groq/openai/gpt-4o@100", "command line")
+    }
+    assert [(line.before, line.after) for line in lines] == [
+        (to_json(second), None),
+        (to_json(first), to_json(second)),
+        (None, to_json(first)),
+    ]
+    assert [line.reason for line in lines] == ["because"] * 3
+
+
+@both_databases
+def test_the_highest_priority_wins_field_by_field(app: Flask) -> None:
+    put(decided(priority=100, context_length=5, tools=True))
+    put(decided(priority=200, context_length=6))
+    write(listed("x", GPT, vision=True))
+    assert overrides.manual() == {("groq", GPT): decided(priority=200, context_length=6, tools=True)}
+    assert [one.priority for one in overrides.of(GPT)] == [200, 100, 0]
+    assert overrides.of(MINI) == []
+    overrides.remove("groq", GPT, 200, COMMAND_LINE, NOW)
+    assert overrides.manual()["groq", GPT].facts == {"context_length": 5, "tools": True}
+
+
+@both_databases
+def test_more_can_be_settled_beside_what_is(app: Flask) -> None:
+    facts: dict[str, Any] = {"tools": True}
+    overrides.amend("groq", "gpt-4o", 100, facts, "one", COMMAND_LINE, NOW)
+    stored = overrides.amend("groq", GPT, 100, {"vision": False}, "two", COMMAND_LINE, LATER)
+    assert overrides.export() == [stored]
+    assert (stored.model_id, stored.reason, stored.facts) == (GPT, "two", {"tools": True, "vision": False})
+    assert overrides.amend("groq", GPT, 100, {"tools": False}, "three", COMMAND_LINE, LATER).facts["tools"] is False
+
+
+@both_databases
+def test_an_override_is_restored_to_any_state_of_the_log(app: Flask) -> None:
+    first, second = put(decided(context_length=5)), put(decided(context_length=6))
+    subject = overrides.subject_of(("groq", GPT, 100))
+    assert overrides.restore(subject, to_json(first), LATER) == second
+    assert overrides.export() == [first]
+    assert overrides.restore(subject, None, LATER) == first
+    assert overrides.export() == []
+    assert overrides.restore(subject, to_json(first), LATER) is None
+    assert overrides.export() == [first]
+    assert len(audit.entries()[0]) == 2  # a restored state is noted by whoever restores it
+
+
+def test_a_subject_names_one_override(app: Flask) -> None:
+    for key in (("groq", GPT, 100), ("x", "lab/m@1/y", 7)):
+        assert overrides.key_of(overrides.subject_of(key)) == key
+    for wrong in ("", "groq", "groq/x", "groq/x@", "groq/@1", "/x@1", "groq/x@²", "groq/x@-1"):
+        with pytest.raises(OverrideError, match="names no override"):
+            overrides.key_of(wrong)
+    with pytest.raises(OverrideError, match="not of groq/x@100"):
+        overrides.restore("groq/x@100", to_json(decided()), NOW)
+    with pytest.raises(OverrideError, match='There is no provider "gone" any more'):
+        overrides.restore(f"gone/{GPT}@100", to_json(decided(slug="gone")), NOW)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        (decided(priority=99), "A manual override has a priority from 100 to 1000000, not 99: those below are made by"),
+        (decided(slug="nobody"), 'There is no provider "nobody": see `flask providers list`.'),
+        (decided("nothing"), 'There is no canonical model "nothing": see `flask catalog match groq nothing`.'),
+        (decided("openai/gpt-4o:free"), 'There is no canonical model "openai/gpt-4o:free"'),
+    ],
+)
+def test_what_cannot_be_put_is_a_sentence_and_nothing_is_written(app: Flask, override: Override, sentence: str) -> None:
+    with pytest.raises(OverrideError) as caught:
+        put(override)
+    assert str(caught.value).startswith(sentence)
+    assert overrides.export() == [] and audit.entries() == ((), None)
+
+
+def test_what_sync_made_is_not_a_persons_to_remove(app: Flask) -> None:
+    write(listed("x", GPT))
+    with pytest.raises(OverrideError, match="priority from 100"):
+        overrides.remove("groq", GPT, 0, COMMAND_LINE, NOW)
+    assert len(overrides.export()) == 1
+
+
+# ------------------------------------------------------------------ files
+
+
+def imported(text: str) -> overrides.Imported:
+    return overrides.import_all(read_file(text, "overrides.json"), COMMAND_LINE, NOW)
+
+
+@both_databases
+def test_the_documents_example_is_imported_to_the_letter_with_real_names(app: Flask) -> None:
+    text = MANUAL.replace("custom-provider", "groq").replace("special-model", "gpt-4")
+    assert imported(text) == overrides.Imported(added=1)
+    (stored,) = overrides.export()
+    (said,) = read_file(text.replace("gpt-4", "openai/gpt-4"), "overrides.json")
+    assert stored == said.override
+    assert imported(text) == overrides.Imported(unchanged=1)
+    assert imported(text.replace("2.0", "2.5")) == overrides.Imported(changed=1)
+
+
+def test_an_example_above_its_priority_is_a_persons(app: Flask) -> None:
+    text = DIFFERENT.replace("provider-x", "groq").replace('"priority": 0', '"priority": 150')
+    assert imported(text).added == 1
+    assert overrides.manual()["groq", "openai/gpt-4"].facts == {
+        "context_length": 32_000,
+        "input_per_million": Decimal("5.0"),
+        "output_per_million": Decimal("15.0"),
+    }
+
+
+@both_databases
+def test_what_sync_makes_is_passed_over(app: Flask) -> None:
+    manual = MANUAL.replace("custom-provider", "groq").replace("special-model", "gpt-4")
+    assert imported(f"[{EMPTY}, {DIFFERENT}, {manual}]") == overrides.Imported(added=1, passed_over=2)
+    assert [one.priority for one in overrides.export()] == [100]
+
+
+@both_databases
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (MANUAL, 'there is no provider "custom-provider": see `flask providers list`.'),
+        (MANUAL.replace("custom-provider", "groq"), 'there is no canonical model "special-model": see `flask catalog '),
+        (
+            write_line(decided(GPT)),
+            "it has the provider, model and priority of another one, overrides.json, entry 2 (line 6).",
+        ),
+    ],
+)
+def test_an_import_with_one_wrong_entry_changes_nothing_and_names_its_line(
+    app: Flask, wrong: str, sentence: str
+) -> None:
+    before = put(decided(MINI, context_length=1))
+    good = f"{EMPTY},\n{write_line(decided(GPT))},\n{write_line(decided(MINI, context_length=2))}"
+    with pytest.raises(OverrideError) as caught:
+        imported(f"[{good},\n\n{wrong}]")
+    assert str(caught.value).startswith(f"overrides.json, entry 4 (line 9): {sentence}")
+    assert overrides.export() == [before] and len(audit.entries()[0]) == 1
+
+
+@both_databases
+def test_an_export_can_be_imported_elsewhere(app: Flask) -> None:
+    write(listed("x", GPT, tools=True))
+    kept = [put(decided(MINI, 5_000)), put(decided(GPT, input_per_million=Decimal("1.10")))]
+    assert write_file(overrides.export("groq", only_manual=True)) == write_file(kept)
+    put(decided(MINI, slug="together"))
+    text = write_file(overrides.export())
+    for one in overrides.export(only_manual=True):
+        overrides.remove(one.provider_id, one.model_id, one.priority, COMMAND_LINE, NOW)
+    assert imported(text) == overrides.Imported(added=3, passed_over=1)
+    assert write_file(overrides.export()) == text
+
+
+def test_an_import_leaves_alone_what_is_not_in_it(app: Flask) -> None:
+    kept = put(decided(MINI))
+    overrides.import_all([Entry(decided(GPT))], COMMAND_LINE, NOW)
+    assert kept in overrides.export() and len(overrides.export()) == 2
+
+
+@both_databases
+def test_overrides_outlive_the_canonical_model_they_are_about(app: Flask) -> None:
+    kept = put(decided())
+    catalog.replace("another", "seed", [CanonicalModel(id="lab/m", lab="lab", name="M")], NOW)
+    assert overrides.export() == [kept]
+    assert overrides.remove("groq", GPT, 100, COMMAND_LINE, NOW) == kept
+
+
+def test_the_columns_are_the_documents_form(app: Flask) -> None:
+    put(decided(input_per_million=Decimal("5.0"), context_length=32_000, tools=True))
+    row = db.session.scalars(select(OverrideRow)).one()
+    assert row.pricing == {"input": {"per_million_tokens": "5.0", "currency": "USD"}}
+    assert (row.limits, row.capabilities, row.reason) == ({"context_window": 32_000}, {"tools": True}, "because")
+    assert made_by_sync("groq", INDEX.models[GPT], ListedModel(id="x")).pricing is None
+    assert db.session.scalar(select(func.count()).select_from(OverrideRow)) == 1

@@ -1,0 +1,136 @@
+"""The pages of models: what the address asks for is what they show, and every address can be shared."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from flask import Flask
+
+from app.catalog.overrides import of_facts
+from app.demo.listings import SimModel
+from app.demo.simulator import Simulator
+from app.extensions import db
+from app.store import catalog, credentials, listed, overrides
+from app.store.audit import Actor
+from app.sync.run import Means
+from app.web.models import tokens_of
+from tests.conftest import Person, both_databases
+from tests.sync.test_run import named, synced
+
+MODELS = [
+    SimModel("openai/gpt-4o", prompt=Decimal("2.50"), completion=Decimal("10"), context=128_000, tools=True),
+    SimModel("openai/gpt-4o:free", prompt=Decimal(0), completion=Decimal(0), context=128_000),
+    SimModel("nobody/knows-this", prompt=Decimal(1), completion=Decimal(2), context=8_192),
+]
+
+
+@pytest.fixture
+def reader(app: Flask, alice: Person, simulator: Simulator, means: Means) -> Person:
+    simulator.set_models("openrouter", MODELS)
+    simulator.set_models("openai", named("gpt-4o", "text-embedding-3-small"))
+    alice.add_key("openrouter", None)
+    alice.add_key("openai")
+    synced(alice, means)
+    return alice.sign_in()
+
+
+def page(person: Person, path: str, *, htmx: bool = False) -> str:
+    answer = person.client.get(path, headers={"HX-Request": "true"} if htmx else {})
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+@both_databases
+def test_the_address_holds_search_filters_and_order(reader: Person) -> None:
+    everything = page(reader, "/models")
+    assert "4 models" in everything and "nobody/knows-this" in everything and "unknown to the catalog" in everything
+    found = page(
+        reader, "/models?q=gpt&provider=openrouter&capability=tools&min_context=100k&max_price=%243&sort=-price"
+    )
+    assert "1 model<" in found and "openai/gpt-4o</code>" in found and "$2.50" in found
+    assert 'value="gpt"' in found and 'value="100k"' in found  # and the form shows what was asked
+    assert "No model of your keys fits" in page(reader, "/models?q=nothing-like-it")
+
+
+def test_what_was_filtered_out_comes_with_its_reason(reader: Person) -> None:
+    assert "text-embedding-3-small" not in page(reader, "/models")
+    shown = page(reader, "/models?all=yes")
+    assert "text-embedding-3-small" in shown and "“embedding” in its id" in shown
+
+
+def test_a_filter_that_cannot_be_read_is_told_kept_and_does_not_filter(reader: Person) -> None:
+    shown = page(reader, "/models?max_price=cheap&min_context=long&sort=random&provider=nobody&after=%00%00")
+    assert "Write the price in USD per million tokens, such as 2.50." in shown
+    assert "Write the context as a number of tokens" in shown
+    assert 'value="cheap"' in shown and 'value="long"' in shown and "4 models" in shown
+
+
+def test_htmx_gets_the_list_alone_and_the_rest_is_the_same(reader: Person) -> None:
+    part = page(reader, "/models?q=gpt", htmx=True)
+    assert part.lstrip().startswith('<section id="models-list"') and "<html" not in part
+    assert part.strip() in page(reader, "/models?q=gpt")
+
+
+def test_one_model_says_who_serves_it_what_it_costs_and_where_its_facts_come_from(reader: Person) -> None:
+    shown = page(reader, "/models/openai/gpt-4o")
+    assert "Who serves it" in shown and shown.count(">yours<") == 3
+    assert "Context window" in shown and "128\u202f000 tokens" in shown
+    assert "models.dev" in shown or "LiteLLM" in shown
+    costs = page(reader, "/models/openai/gpt-4o?input=10M&output=1M", htmx=True)
+    assert "<html" not in costs and costs.count("$35.00") == 2 and "free" in costs
+    assert costs.index("free") < costs.index("$35.00")  # the cheapest first
+    assert "Write the input tokens as a number" in page(reader, "/models/openai/gpt-4o?input=many")
+
+
+def test_one_model_shows_what_my_syncs_told_of_it(reader: Person, simulator: Simulator, means: Means) -> None:
+    simulator.set_models(
+        "openrouter", [SimModel("openai/gpt-4o", prompt=Decimal(2), completion=Decimal(10)), *MODELS[2:]]
+    )
+    synced(reader, means, "openrouter")
+    shown = page(reader, "/models/openai/gpt-4o")
+    assert "input price $2.50 → $2.00" in shown and "no longer listed for this key" in shown
+
+
+def test_a_model_that_nobody_knows_is_not_found(reader: Person) -> None:
+    for path in ("/models/nobody/knows-this", "/models/x", "/models/../etc/passwd", "/models/%00"):
+        assert reader.client.get(path).status_code == 404
+
+
+@both_databases
+def test_a_persons_price_stands_above_the_providers_on_both_pages(reader: Person, means: Means) -> None:
+    decided = of_facts("openrouter", "openai/gpt-4o", 100, {"input_per_million": Decimal("1.11")}, "negotiated")
+    overrides.put(decided, Actor(None, "command line"), means.now())
+    listed.show_again(catalog.index()[1], {credentials.providers()["openrouter"].id})
+    db.session.commit()
+    assert "$1.11" in page(reader, "/models?q=gpt&provider=openrouter")
+    assert "$1.11" in page(reader, "/models/openai/gpt-4o")
+
+
+@both_databases
+def test_who_serves_it_names_others_offers_but_never_their_private_models(
+    reader: Person, bob: Person, simulator: Simulator, means: Means
+) -> None:
+    simulator.set_models("groq", named("gpt-4o"))
+    bob.add_key("groq")
+    synced(bob, means)
+    shown = page(reader, "/models/openai/gpt-4o")
+    assert "Groq" in shown and shown.count(">yours<") == 3
+    stranger = page(bob.sign_in(), "/models/openai/gpt-4o")
+    assert stranger.count(">yours<") == 1 and "OpenRouter" in stranger
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("128k", 128_000),
+        ("1.5M", 1_500_000),
+        ("200,000", 200_000),
+        (" 8192 ", 8192),
+        ("", None),
+        ("-1", None),
+        ("1e9", None),
+    ],
+)
+def test_numbers_of_tokens_are_read_as_people_write_them(text: str, count: int | None) -> None:
+    assert tokens_of(text) == count
