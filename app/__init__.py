@@ -12,7 +12,7 @@ from app.api import models_sync
 from app.cli import commands
 from app.extensions import csrf, db, htmx, limiter, login_manager, migrate
 from app.store import connection
-from app.web import accounts, admin, changes, doors, health, history, keys, models, pages, sync
+from app.web import accounts, admin, catalog, changes, doors, health, history, keys, models, pages, sync
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -43,7 +43,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     login_manager.init_app(app)
     doors.init_app(app, login_manager)
 
-    for module in (accounts, admin, changes, health, history, keys, models, pages, sync, models_sync):
+    for module in (accounts, admin, catalog, changes, health, history, keys, models, pages, sync, models_sync):
         app.register_blueprint(module.blueprint)
     if settings.demo_url:
         from app.demo import panel  # not part of a real installation

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, cast, get_args
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from flask import current_app
 
@@ -58,6 +58,10 @@ class Settings:
     log_level: str = "INFO"
     allowed_private_networks: tuple[Network, ...] = ()
     """Private networks that users' own addresses may lead into, such as a LAN with an Ollama server."""
+    catalog_urls: Mapping[str, str] = field(default_factory=dict)
+    """Public catalog → address, or path of a file, that takes the place of its own."""
+    catalog_refresh_hours: int = 24
+    """How often the public catalogs are asked; 0: never by themselves."""
     demo_url: str = ""
     """Where the simulated providers listen; empty outside demo mode."""
 
@@ -92,6 +96,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         max_streams=_whole(environ, "MAX_STREAMS", 200, 0, 100_000),
         log_level=_choice(environ, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
         allowed_private_networks=_networks(environ),
+        catalog_urls=_catalog_urls(environ),
+        catalog_refresh_hours=_whole(environ, "CATALOG_REFRESH_HOURS", 24, 0, 24 * 365),
         demo_url=environ.get("MODELSYNC_DEMO_URL", ""),
     )
     _refuse_weak(settings)
@@ -281,6 +287,30 @@ def _base_urls(environ: Mapping[str, str]) -> dict[str, str]:
                 raise ConfigError(f"{name} must be an address without a user name, a query or a fragment.")
             urls[slug] = url.rstrip("/")
     return urls
+
+
+def _catalog_urls(environ: Mapping[str, str]) -> dict[str, str]:
+    named = {
+        "modelsdev": _catalog_url(environ, "CATALOG_MODELSDEV_URL"),
+        "litellm": _catalog_url(environ, "CATALOG_LITELLM_URL"),
+        "openrouter": _catalog_url(environ, "CATALOG_OPENROUTER_URL"),
+        "aihubmix": _catalog_url(environ, "CATALOG_AIHUBMIX_URL"),
+    }
+    return {name: url for name, url in named.items() if url}
+
+
+def _catalog_url(environ: Mapping[str, str], name: str) -> str:
+    """An http address, or the path of a file, made absolute from the project's folder."""
+    url = environ.get(name, "").strip()
+    if not url or url.startswith(("http://", "https://")):
+        parts = _parts(url)
+        if parts is None or (url and not parts.hostname) or "@" in parts.netloc or parts.fragment:
+            raise ConfigError(f"{name} must be an address without a user name or a fragment, or the path of a file.")
+        return url
+    path = unquote(url.removeprefix("file://")) if url.startswith("file:") else url
+    if "://" in path or (url.startswith("file:") and not path.startswith("/")):
+        raise ConfigError(f"{name} must be an http:// or https:// address, a file:///path or the path of a file.")
+    return str((ROOT / Path(path).expanduser()).resolve())
 
 
 def _networks(environ: Mapping[str, str]) -> tuple[Network, ...]:

@@ -23,9 +23,12 @@ from rq.worker_pool import WorkerPool
 from app import config
 from app.extensions import db
 from app.processes import die_with_parent
-from app.store import catalog, listed, runs
+from app.store import catalog, listed, runs, sources
+from app.sync import refresh
 from app.sync import run as sync_run
+from app.sync.adopt import adopt_proposals
 from app.sync.fetch import new_client
+from app.sync.rebuild import rebuild
 from app.vault import Opener
 
 log = logging.getLogger(__name__)
@@ -38,14 +41,22 @@ _WORKER_TTL_S = 17  # RQ's worker waits fifteen seconds less for a job, and beat
 _HEARTBEAT_S = 2
 _ALIVE_S = 6
 _WORKERS = "modelsync:workers"
+_SCHEDULER = "modelsync:scheduler"
+_SCHEDULER_ALIVE_S = 75  # it goes round at least once a minute
 _JOB_TIMEOUT_S = 600
 _REQUEUE_AFTER = timedelta(seconds=15)
 _HOUSEKEEPING_S = 15
+_CATALOG_S = 60
+_AFTER_FAILURE = timedelta(hours=1)
 _BATCH = 500
 _EVERYONE = "everyone"
 _CHANNEL = "modelsync:run:{}"
 
 NO_REDIS = "The job queue (Redis) cannot be reached. Your sync is saved and starts by itself when it is back."
+NO_REDIS_FOR_NEWS = "The job queue (Redis) cannot be reached, so the catalog was not asked: try again later."
+NO_REDIS_FOR_DECISIONS = (
+    "The job queue (Redis) cannot be reached. What you decided is saved; the catalog follows when it is back."
+)
 NO_WORKER = "No worker is running. Your sync is saved and starts by itself when one does; tell the operator."
 
 
@@ -107,6 +118,22 @@ def enqueue_everyone(trigger: str) -> str | None:
     return _enqueue(do_everyone, trigger, queue=INTERACTIVE, retry=Retry(max=3))
 
 
+def enqueue_refresh(source: str, trigger: str) -> str | None:
+    """Have a worker ask a public catalog; a call that waits already is not doubled. A sentence if it cannot be."""
+    try:
+        if any(queue.get_job_position(_refresh_id(source)) is not None for queue in _queues()):
+            return None
+    except redis.RedisError:
+        return NO_REDIS_FOR_NEWS
+    queue = BULK if trigger == "schedule" else INTERACTIVE
+    return NO_REDIS_FOR_NEWS if _enqueue(do_refresh, source, trigger, queue=queue) else None
+
+
+def enqueue_rebuild() -> str | None:
+    """Have a worker put decisions into force that were just taken and committed. A sentence if that has to wait."""
+    return NO_REDIS_FOR_DECISIONS if _enqueue(do_rebuild, retry=Retry(max=3)) else None
+
+
 def trouble_now() -> str | None:
     """Why a queued run cannot begin at present, as a sentence; None if a worker is there."""
     try:
@@ -121,6 +148,36 @@ def workers_alive() -> int:
     Counted by a set of our own: RQ's knows a worker no more once Redis was restarted, though it works on.
     """
     return int(_connection().zcount(_WORKERS, time.time() - _ALIVE_S, "+inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What the queue says of itself, for those who look after it."""
+
+    version: str
+    """Of Redis."""
+    queued: int
+    workers: int
+    has_scheduler: bool
+    evicts: bool
+    """Whether it may throw jobs away when its memory is full."""
+    now: datetime
+    """By its clock."""
+
+
+def inspect() -> QueueState:
+    """Raises redis.RedisError."""
+    connection = _connection()
+    info: dict[str, Any] = connection.info()
+    seconds, micros = connection.time()
+    return QueueState(
+        version=str(info["redis_version"]),
+        queued=sum(queue.count for queue in _queues()),
+        workers=workers_alive(),
+        has_scheduler=bool(connection.exists(_SCHEDULER)),
+        evicts=info.get("maxmemory_policy", "noeviction") != "noeviction" and bool(info.get("maxmemory")),
+        now=datetime.fromtimestamp(seconds + micros / 1e6, UTC),
+    )
 
 
 def news_of(run_id: int, every_s: float = 1.0) -> Iterator[None]:
@@ -147,6 +204,7 @@ def news_of(run_id: int, every_s: float = 1.0) -> Iterator[None]:
 def do_run(run_id: int) -> None:
     with _app().app_context(), means() as ours:
         sync_run.perform(run_id, ours)
+        _adopt()
 
 
 def do_check(credential_id: int) -> None:
@@ -164,6 +222,39 @@ def do_everyone(trigger: str) -> int:
             _enqueue_many(run_ids)
             begun, last = begun + len(run_ids), user_ids[-1]
     return begun
+
+
+def do_refresh(source: str, trigger: str) -> None:
+    with _app().app_context(), new_client() as client:
+        url = config.current().catalog_urls.get(source, "")
+        refresh.refresh(source, trigger, client=client, now=_now, url=url)
+        _adopt()
+
+
+def do_rebuild() -> None:
+    with _app().app_context():
+        rebuild(_now())
+        db.session.commit()
+        _adopt()
+
+
+def _adopt() -> None:
+    """Adopt what providers give evidence for by now, where an admin allowed it."""
+    if adopt_proposals(_now()):
+        rebuild(_now())
+    db.session.commit()
+
+
+def look_after_catalog() -> None:
+    """Queue the refreshes that are due, and put into force what a lost job left undone."""
+    with _app().app_context():
+        rebuild(_now())
+        db.session.commit()
+        if hours := config.current().catalog_refresh_hours:
+            due = sources.due(_now(), timedelta(hours=hours), _AFTER_FAILURE)
+            db.session.rollback()
+            for source in due:
+                enqueue_refresh(source, "schedule")
 
 
 def housekeeping() -> None:
@@ -211,6 +302,14 @@ class SyncWorker(Worker):
         return super().work(*args, **{**kwargs, "with_scheduler": False})
 
 
+class SyncScheduler(CronScheduler):
+    """RQ's scheduler, which leaves a mark each time round: its own registry does not survive a Redis restart."""
+
+    def enqueue_jobs(self) -> list[Any]:
+        self.connection.set(_SCHEDULER, self.name, ex=_SCHEDULER_ALIVE_S)
+        return super().enqueue_jobs()
+
+
 def work(app: Flask, vault: Opener, count: int) -> None:
     """Run a pool of workers until SIGTERM or SIGINT; they finish what they are at.
 
@@ -231,8 +330,9 @@ def schedule(app: Flask) -> None:
     """Run the scheduler until SIGTERM or SIGINT. It queues; workers do."""
     _use(app, None)
     with app.app_context():
-        scheduler = CronScheduler(connection=worker_connection(app), logging_level="WARNING")
+        scheduler = SyncScheduler(connection=worker_connection(app), logging_level="WARNING")
         scheduler.register(housekeeping, queue_name=BULK, interval=_HOUSEKEEPING_S, result_ttl=0, ttl=60)
+        scheduler.register(look_after_catalog, queue_name=BULK, interval=_CATALOG_S, result_ttl=0, ttl=60)
         scheduler.start()
 
 
@@ -301,18 +401,28 @@ def _job_id(run_id: int) -> str:
     return f"run-{run_id}"
 
 
-def _options(function: Any, argument: int | str) -> dict[str, Any]:
-    job_id = _job_id(int(argument)) if function is do_run else _EVERYONE if function is do_everyone else None
+def _refresh_id(source: str) -> str:
+    return f"refresh-{source}"
+
+
+def _options(function: Any, *arguments: int | str) -> dict[str, Any]:
+    job_id = None
+    if function is do_run:
+        job_id = _job_id(int(arguments[0]))
+    elif function is do_everyone:
+        job_id = _EVERYONE
+    elif function is do_refresh:
+        job_id = _refresh_id(str(arguments[0]))
     return {"job_id": job_id, "timeout": _JOB_TIMEOUT_S, "result_ttl": 0, "failure_ttl": 86_400}
 
 
-def _enqueue(function: Any, argument: int | str, *, queue: str = INTERACTIVE, retry: Retry | None = None) -> str | None:
-    options = _options(function, argument)
+def _enqueue(function: Any, *arguments: int | str, queue: str = INTERACTIVE, retry: Retry | None = None) -> str | None:
+    options = _options(function, *arguments)
     options["job_timeout"] = options.pop("timeout")
     try:
-        Queue(queue, connection=_connection()).enqueue(function, argument, retry=retry, **options)
+        Queue(queue, connection=_connection()).enqueue(function, *arguments, retry=retry, **options)
     except redis.RedisError:
-        log.warning("cannot queue %s(%s): Redis is away", function.__name__, argument)
+        log.warning("cannot queue %s%s: Redis is away", function.__name__, arguments)
         return NO_REDIS
     return None
 

@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine reaches a test."""
     for name in list(os.environ):
-        if name.endswith(("_API_KEY", "_BASE_URL")) or name in (
+        if name.endswith(("_API_KEY", "_BASE_URL")) or name.startswith("CATALOG_") or name in (
             "APP_ENV",
             "CRON_SECRET",
             "DATABASE_URL",
@@ -216,7 +216,8 @@ def _settings(instance: Path, database_url: str, redis_url: str, **changes: Any)
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, redis_url: str, simulator: Simulator) -> config.Settings:
-    return _settings(tmp_path, database_url, redis_url, base_urls=simulator.base_urls)
+    places = {"base_urls": simulator.base_urls, "catalog_urls": simulator.catalog_urls}
+    return _settings(tmp_path, database_url, redis_url, **places)
 
 
 class Browser(FlaskClient):

@@ -59,7 +59,8 @@ def free_port() -> int:
 
 def environment(instance: Path, **changes: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    return kept | {"MODELSYNC_INSTANCE": str(instance), **changes}
+    # No test asks the public catalogs.
+    return kept | {"MODELSYNC_INSTANCE": str(instance), "CATALOG_REFRESH_HOURS": "0", **changes}
 
 
 def flask(*arguments: str, instance: Path, stdin: str = "", **changes: str) -> subprocess.CompletedProcess[str]:

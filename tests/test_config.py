@@ -67,6 +67,16 @@ def test_an_empty_environment_has_working_defaults(tmp_path: Path) -> None:
         ("DATABASE_URL", "sqlite:////srv/x.sqlite", "database_url", "sqlite:////srv/x.sqlite"),
         ("REDIS_URL", "rediss://h:6380/1", "redis_url", "rediss://h:6380/1"),
         ("REDIS_URL", "unix:///run/redis.sock", "redis_url", "unix:///run/redis.sock"),
+        ("CATALOG_REFRESH_HOURS", "0", "catalog_refresh_hours", 0),
+        (
+            "CATALOG_LITELLM_URL",
+            "https://mirror.test/m.json?ref=1",
+            "catalog_urls",
+            {"litellm": "https://mirror.test/m.json?ref=1"},
+        ),
+        ("CATALOG_AIHUBMIX_URL", "/srv/a b.json", "catalog_urls", {"aihubmix": "/srv/a b.json"}),
+        ("CATALOG_MODELSDEV_URL", "file:///srv/a%20b.json", "catalog_urls", {"modelsdev": "/srv/a b.json"}),
+        ("CATALOG_OPENROUTER_URL", "or.json", "catalog_urls", {"openrouter": str(config.ROOT / "or.json")}),
     ],
 )
 def test_a_good_value_is_taken(tmp_path: Path, name: str, value: str, field: str, read: object) -> None:
@@ -106,6 +116,13 @@ def test_a_good_value_is_taken(tmp_path: Path, name: str, value: str, field: str
         ("GOOGLE_BASE_URL", "https://:pass@h"),
         ("GOOGLE_BASE_URL", "https://h/v1beta?key=abc"),
         ("GOOGLE_BASE_URL", "https://h/v1beta#part"),
+        ("CATALOG_REFRESH_HOURS", "-1"),
+        ("CATALOG_REFRESH_HOURS", "daily"),
+        ("CATALOG_LITELLM_URL", "ftp://h/m.json"),
+        ("CATALOG_LITELLM_URL", "http://"),
+        ("CATALOG_LITELLM_URL", "https://user:pass@h/m.json"),
+        ("CATALOG_LITELLM_URL", "https://h/m.json#part"),
+        ("CATALOG_MODELSDEV_URL", "file:m.json"),
     ],
 )
 def test_a_bad_value_is_refused_by_a_sentence_with_its_name(tmp_path: Path, name: str, value: str) -> None:

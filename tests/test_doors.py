@@ -62,6 +62,21 @@ DOORS = (
     Door("models.index", "GET", "/models"),
     Door("models.one", "GET", "/models/openai/gpt-4o"),
     Door("admin.history", "GET", "/admin/history", bob=403),
+    Door("catalog.overview", "GET", "/admin/catalog", bob=403),
+    Door("catalog.refresh", "POST", "/admin/catalog/refresh", bob=403),
+    Door("catalog.unknown", "GET", "/admin/catalog/unknown", bob=403),
+    Door("catalog.match", "POST", "/admin/catalog/unknown/match", bob=403),
+    Door("catalog.leave", "POST", "/admin/catalog/unknown/leave", bob=403),
+    Door("catalog.ids", "GET", "/admin/catalog/ids", bob=403),
+    Door("catalog.new", "GET", "/admin/catalog/new", bob=403),
+    Door("catalog.create", "POST", "/admin/catalog/new", bob=403),
+    Door("catalog.accept", "POST", "/admin/catalog/proposals/accept", bob=403),
+    Door("catalog.dismiss", "POST", "/admin/catalog/proposals/dismiss", bob=403),
+    Door("catalog.set_adopting", "POST", "/admin/catalog/proposals/adopting", bob=403),
+    Door("catalog.conflicts", "GET", "/admin/catalog/conflicts", bob=403),
+    Door("catalog.settle", "POST", "/admin/catalog/conflicts/settle", bob=403),
+    Door("catalog.log", "GET", "/admin/catalog/audit", bob=403),
+    Door("catalog.undo", "POST", "/admin/catalog/audit/undo", bob=403),
     Door("models_sync.last_sync", "GET", "/api/models/sync", 401),
     Door("models_sync.start", "POST", "/api/models/sync", 401),
     Door("models_sync.cron", "GET", "/api/models/sync/cron", 404),
@@ -85,7 +100,7 @@ def house(app: Flask, alice: Person, bob: Person, means: Means) -> dict[str, int
 def everything() -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table that a visitor could change."""
     db.session.rollback()
-    tables = ("users", "credentials", "runs", "results")
+    tables = ("users", "credentials", "runs", "results", "decisions", "overrides", "audit_log")
     return {
         table: [tuple(row) for row in db.session.execute(text(f"SELECT * FROM {table} ORDER BY id"))]  # noqa: S608
         for table in tables

@@ -63,8 +63,8 @@ class CanonicalModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
 class Match(msgspec.Struct, frozen=True):
     canonical_id: str | None
     rule: str
-    """decided · exact · alias · link · rule/tokens · snapshot · variant · rule/speed · rule/version · rule/tune ·
-    rule/preview · rule/lab · unknown: the stage that found it, in their order."""
+    """decided · exact · alias · link · rule/tokens · snapshot · variant · rule/serving · rule/version ·
+    rule/tune · rule/date · rule/preview · rule/lab · unknown: the stage that found it, in their order."""
     variant: str = ""
     """How it is served: "free", "fp8" …"""
     snapshot: str = ""
@@ -99,13 +99,14 @@ class CatalogIndex:
     ) -> None:
         self.models: dict[str, CanonicalModel] = {model.id: model for model in models}
         self._decided = decided or {}
-        self._served: dict[tuple[str, str], str] = {}
+        self._served: dict[tuple[str, str], str | None] = {}
         self._plain: dict[str, str | None] = {}
         self._names = _Names(self.models.values())
         for model in self.models.values():
             for provider, ids in model.served.items():
                 for model_id in ids:
-                    self._served[provider, model_id] = model.id
+                    if self._served.setdefault((provider, model_id), model.id) != model.id:
+                        self._served[provider, model_id] = None  # claimed twice, as below
             for alias in {model.id, *model.aliases}:
                 self._learn(alias, model.id)
         # The bare last part of an id counts only where no second model claims it.
@@ -162,7 +163,7 @@ class CatalogIndex:
 
     def _named(self, name: Name, *, sure: bool = False) -> Match:
         """The one model that the words of the name mean; `sure` leaves out the rules of medium confidence."""
-        if tokens.strange(name, self._names.words):
+        if not self._names.may_know(name):
             return UNKNOWN
         for reading in tokens.readings(name):
             if sure and not reading.sure:
@@ -202,8 +203,9 @@ class _Names:
     def __init__(self, models: Collection[CanonicalModel]) -> None:
         self._models = {model.id: model for model in models}
         self._labs_of = _labs_by_organisation(models)
-        self.words = {model.lab for model in models} | LABS.keys()
-        """Every word that a name of the catalog has, and those that name a lab."""
+        self._labs = {model.lab for model in models}
+        self._words = self._labs | LABS.keys()
+        self._days: set[str] = set()
         self._ids, self._aliases, self._shorter = _table(), _table(), _table()
         self._tunes, self._undated, self._previews = _table(), _table(), _table()
         self._releases, self._unlabbed = _table(), _table()
@@ -219,7 +221,8 @@ class _Names:
 
     def _shorten(self, name: Name, model: CanonicalModel) -> None:
         """Learn the shorter names under which the model can be meant."""
-        self.words.update(name.words, name.tags)
+        self._words.update(name.words, name.tags)
+        self._days.update(name.days, (day[-4:] for day in tokens.day_of(name.snapshot)))
         kept, _ = tokens.core(name)
         if not kept or name.snapshot == "latest":
             return  # "latest" moves: it says nothing about the undated name
@@ -236,6 +239,12 @@ class _Names:
             self._previews[tokens.key((word for word in kept if word != "preview"), name.days)].add(model.id)
         self._unlabbed[_unlabbed(model.lab, kept, name.days)].add(model.id)
 
+    def may_know(self, name: Name) -> bool:
+        """Whether the name has nothing that no name of the catalog has: most ids of a large hub end here."""
+        org = name.org
+        known = not org or org in self._labs_of or LABS.get(org, org) in self._labs
+        return known and self._days.issuperset(name.days) and not tokens.strange(name, self._words)
+
     def find(self, reading: Reading, name: Name) -> Set[str]:
         """The models that are called so, of the lab that the name gives if it gives one."""
         match reading.table:
@@ -246,10 +255,17 @@ class _Names:
             case "previews":
                 found = self._of_org(self._previews.get(reading.key), name.org)
             case "names":
-                tables = (self._ids, self._aliases, self._shorter)
-                claimed = (self._of_org(table.get(reading.key), name.org) for table in tables)
-                found = next(filter(None, claimed), frozenset())
+                found = self._called(reading.key, name.org)
+        if not found:
+            return found
         return {self._twins.get(canonical_id, canonical_id) for canonical_id in found}
+
+    def _called(self, key: str, org: str) -> Set[str]:
+        """Own ids come before aliases, and both before what only becomes the same when shortened."""
+        for table in (self._ids, self._aliases, self._shorter):
+            if found := self._of_org(table.get(key), org):
+                return found
+        return frozenset()
 
     def _of_org(self, claimed: set[str] | None, org: str) -> Set[str]:
         if not claimed or not org:
@@ -258,17 +274,22 @@ class _Names:
         return {canonical_id for canonical_id in claimed if self._models[canonical_id].lab in labs}
 
     def _tuned(self, key: str, name: Name) -> Set[str]:
-        """The model that "instruct" or "chat" was dropped from or added to: only if there is no other of its kind."""
+        """The model that an "instruct" was dropped from or added to, or a "chat" dropped: if it has no sibling.
+
+        No base model is meant by a repository's whole name, and none becomes a chat.
+        """
         found = self._of_org(self._tunes.get(key), name.org)
-        if not name.days and found:
-            found = self._of_org(self._undated.get(key), name.org)  # of `-2507` and the first edition neither
+        if found and not name.days:
+            found = self._of_org(self._undated.get(key), name.org)  # neither of the first edition nor of `-2507`
         if len(found) != 1:
             return found
         (canonical_id,) = found
-        said, meant = tokens.tune_of(name.words + name.tags), tokens.tune_of(tokens.read(canonical_id).words)
-        another = said and meant and said != meant
-        base = not said and (name.cased or self._models[canonical_id].kind == "completion")
-        return frozenset() if another or base else found
+        said, meant = tokens.tunes_of(name.words + name.tags), tokens.tunes_of(tokens.read(canonical_id).words)
+        if said:
+            fits = said == meant or (said == {"instruct"} and not meant)
+        else:
+            fits = not name.cased and self._models[canonical_id].kind != "completion"
+        return found if fits else frozenset()
 
     def _released(self, key: str, name: Name) -> Set[str]:
         """The model of that family, tier and day, where only one name says its size, version or tune."""

@@ -18,12 +18,11 @@ class Decision(NamedTuple):
     reason: str
 
 
-def _deepgram() -> str:
-    """Deepgram's names: a tier and what it was trained for ("base-finance"); the tiers alone could be anyone's.
+def _deepgram(*tiers: str) -> str:
+    """Deepgram's names: a tier and what it was trained for ("nova-3-medical"); the tiers alone could be anyone's.
 
     From developers.deepgram.com/docs/model, read in November 2026.
     """
-    tiers = ("base", "enhanced", "nova", "nova-2", "nova-3", "flux")
     subjects = "general meeting phonecall voicemail finance conversationalai video medical drivethru automotive atc"
     return " ".join(f"{tier}-{subject}" for tier in tiers for subject in subjects.split())
 
@@ -67,7 +66,7 @@ _WORDS: tuple[tuple[Kind, str], ...] = (
         chirp
         """,
     ),
-    ("transcription", _deepgram()),
+    ("transcription", _deepgram("nova", "nova-2", "nova-3", "flux")),
     (
         "audio",
         """
@@ -150,6 +149,7 @@ _ONE_KIND: dict[str, Kind] = {
 _HINTS: tuple[tuple[Kind, str], ...] = (
     *((kind, maker) for maker, kind in _ONE_KIND.items()),
     ("transcription", "voxtral-mini"),
+    ("transcription", _deepgram("base", "enhanced")),
     ("video", "luma gen3a gen4"),
 )
 

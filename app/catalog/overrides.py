@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -35,7 +35,8 @@ Fact = int | bool | Decimal
 Source = Literal["person", "provider", "catalog"]
 
 _LONGEST_ID, _LONGEST_REASON = 300, 2_000
-_MOST_TOKENS = 1_000_000_000
+_MOST_TOKENS = 2**53 - 1
+"""As for what the providers list: not every number beyond survives a reader of JSON."""
 _DEAREST = Decimal(100_000)
 """USD per million tokens: a dearer price is a wrong unit."""
 _PLACES = 9
@@ -158,6 +159,11 @@ def from_json(entry: Any) -> Override:
         limits=None if override.limits == Limits() else override.limits,
         capabilities=override.capabilities or None,
     )
+
+
+def from_state(entry: Mapping[str, Any]) -> Override:
+    """What `to_json` made, back from where it was kept: checked when it was taken, not again."""
+    return msgspec.convert(entry, Override)
 
 
 def to_json(override: Override) -> dict[str, Any]:
@@ -464,13 +470,15 @@ def _contradicts(field: str, catalog: Any, provider: Any, *, own: bool) -> bool:
 # ------------------------------------------------------------------ what is wrong with an override
 
 
-def _our_capabilities(said: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    seen: dict[str, Any] = {}
+def _our_capabilities(said: Mapping[Any, Any]) -> Iterator[tuple[str, bool]]:
+    seen: dict[str, bool] = {}
     for name, value in said.items():
         ours = _CAPABILITY_SPELLINGS.get(str(name).lower().replace("-", "_").replace(" ", "_"))
         if ours is None:
             known = ", ".join(CAPABILITIES)
             raise OverrideError(f"capabilities: {_quoted(name)} is none of {known}.")
+        if not isinstance(value, bool):
+            raise OverrideError(f"capabilities.{ours} has to be true or false.")
         if ours in seen and seen[ours] is not value:
             raise OverrideError(f"capabilities: {ours} is both true and false.")
         seen[ours] = value
@@ -509,9 +517,9 @@ def _wrong_price(price: Price) -> str:
     if price.currency != "USD":
         return f"currency has to be USD, not {_quoted(price.currency)}: prices are kept in US dollars only."
     if not amount.is_finite() or amount.is_signed() or amount > _DEAREST:
-        return f"per_million_tokens has to be between 0 and {_DEAREST} USD, not {amount}."
+        return f"per_million_tokens has to be between 0 and {_DEAREST} USD, not {str(amount)[:30]}."
     if -int(amount.as_tuple().exponent) > _PLACES:
-        return f"per_million_tokens has more than {_PLACES} decimals: {amount}."
+        return f"per_million_tokens has more than {_PLACES} decimals: {str(amount)[:30]}."
     return ""
 
 
@@ -538,6 +546,7 @@ def _sentence(message: str) -> str:
         return f"{_quoted(prefix + found.group(1))} is no field of an override."
     if found := re.match(r"Expected `(.*)`, got `(.*)`", message):
         wanted, got = (one.removesuffix(" | null") for one in found.groups())
+        got = "float" if got == "decimal" else got
         return f"{path or 'An override'} has to be {_TYPES.get(wanted, wanted)}, not {_TYPES.get(got, got)}."
     if message == "Invalid decimal string":
         return f"{path} has to be a number."
@@ -565,11 +574,18 @@ def _pairs(pairs: list[tuple[str, Any]]) -> Any:
     return found
 
 
-def _whole(digits: str) -> int | Decimal:
-    return int(digits) if len(digits) <= 30 else Decimal(digits)  # beyond all limits anyway, and slow to make
+def _whole(digits: str) -> int:
+    return int(digits[:30])  # what is longer is beyond all limits anyway, and slow to make
 
 
-_json = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=Decimal, parse_int=_whole)
+def _fraction(digits: str) -> Decimal:
+    try:
+        return Decimal(digits)
+    except InvalidOperation:
+        return Decimal("NaN")  # an exponent of twenty digits
+
+
+_json = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_fraction, parse_int=_whole)
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -610,4 +626,3 @@ def _decoded(text: str, position: int) -> tuple[Any, int]:
 def _after_space(text: str, position: int) -> int:
     found = _SPACE.match(text, position)
     return found.end() if found else position
-

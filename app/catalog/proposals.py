@@ -49,6 +49,12 @@ def propose(sightings: Iterable[Sighting], known: Container[str]) -> list[Propos
     return sorted((one for one in found if one is not None and one.model.id not in known), key=lambda one: one.model.id)
 
 
+def reason_of(proposal: Proposal) -> str:
+    """The evidence in a sentence, for the log."""
+    seen = ", ".join(f"{one.provider} ({one.model.id})" for one in proposal.sightings)
+    return f"Listed alike by {seen}."
+
+
 def model_of(provider: str, listed: ListedModel, canonical_id: str, lab: str, name: str) -> CanonicalModel:
     """A canonical model out of one listing. Prices and date only where the provider is the lab: they are the lab's."""
     model = CanonicalModel(

@@ -42,14 +42,15 @@ _QUANTISATION = re.compile(
     r"dynamic"
 )
 _UNDERSCORED = re.compile(r"(?<![a-z0-9])(i?q\d)_([a-z0-9]+)(?:_([a-z]+))?(?![a-z0-9])")  # `q4_k_m`, of llama.cpp
-_SEPARATOR = re.compile(r"[^a-z0-9.]+|\.(?!\d)|(?<!\d)\.")
+_CHUNK = re.compile(r"[a-z0-9.]+")
+_DOT = re.compile(r"\.(?!\d)|(?<!\d)\.")  # that is no decimal point
 _SIZE = re.compile(r"[ae]?\d+(?:\.\d+)?(?:x\d+(?:\.\d+)?)?[bmte]")
 _NUMBER = re.compile(r"v?(\d+(?:\.\d+)*)")
 _WORD_AND_NUMBER = re.compile(r"([a-z]{2,}?)v?(\d.*)")
 _POINT = re.compile(r"(?<=\d)p(?=\d)")
 # `3-5` is 3.5 unless the second number is a size, a context or a longer word.
 _SPLIT_VERSION = re.compile(r"(?<![\d.])(\d{1,2})[-_](\d{1,2})(?=v?(?:[-_:@/+ ]|$))")
-_FIGURES = re.compile(r"\d\d-?\d\d")  # no date has less
+_FIGURES = re.compile(r"\d\d-?\d\d(?![\da-z])")  # no date has less
 _WHOLE_DATE = re.compile(
     r"(?<![\d.])(20[2-3]\d([-_.]?)(?:0[1-9]|1[0-2])\2(?:0[1-9]|[12]\d|3[01])"
     r"|2[3-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?![\da-z])"
@@ -183,19 +184,20 @@ def _without_dates(plain: str) -> tuple[str, str, Words]:
     return _YEAR_MONTH.sub(keep_day, plain), snapshot, tuple(days)
 
 
-def _words_of(text: str) -> tuple[str, ...]:
+def _words_of(text: str) -> Words:
     if "_" in text:
         text = _UNDERSCORED.sub(r"\1\2\3", text)
     words: list[str] = []
-    for chunk in _SEPARATOR.split(_SPLIT_VERSION.sub(r"\1.\2", text)):
-        if chunk:
-            words += _parts(chunk)
+    for chunk in _CHUNK.findall(_SPLIT_VERSION.sub(r"\1.\2", text)):
+        words += _parts(chunk)
     return tuple(words)
 
 
 @lru_cache(maxsize=16_384)
-def _parts(chunk: str) -> tuple[str, ...]:
+def _parts(chunk: str) -> Words:
     """The words in one run of letters and digits: `qwen2.5` → qwen, 2.5; `v3p1` → 3.1; `8x7b` stays."""
+    if "." in chunk and _DOT.search(chunk):
+        return tuple(word for part in _DOT.split(chunk) if part for word in _parts(part))
     chunk = SAME_WORD.get(chunk, chunk)
     if is_serving(chunk):
         return (chunk,)
@@ -214,7 +216,7 @@ def is_serving(word: str) -> bool:
 
 
 def has_size(words: Iterable[str]) -> bool:
-    return any(_SIZE.fullmatch(word) for word in words)
+    return any(map(_is_size, words))
 
 
 def key(words: Iterable[str], days: Iterable[str] = ()) -> str:
@@ -222,7 +224,7 @@ def key(words: Iterable[str], days: Iterable[str] = ()) -> str:
     names: set[str] = set()
     numbers: list[str] = []
     for word in words:
-        if word[0].isdigit() and word[-1].isdigit():
+        if word[-1].isdigit() and word[0].isdigit():  # `_is_version`, inline: this is the innermost loop
             numbers.append(word)
         else:
             names.add(word)
@@ -252,25 +254,35 @@ def untuned(words: Iterable[str]) -> Iterator[str]:
     return (word for word in words if word not in TUNES)
 
 
-def tune_of(words: Iterable[str]) -> str:
-    """instruct or chat; "it" is Google's instruct."""
-    return next(("instruct" if word == "it" else word for word in words if word in TUNES), "")
+def tunes_of(words: Iterable[str]) -> Set[str]:
+    """Which of instruct and chat a name says; "it" is Google's instruct."""
+    return {"instruct" if word == "it" else word for word in words if word in TUNES}
 
 
 def release(words: Iterable[str], days: Words) -> str:
-    """The key without sizes, versions and tunes: a lab does not release two of a family and tier on one day."""
-    return key((word for word in untuned(words) if not is_measure(word)), days)
+    """The key without sizes, versions and tunes: a lab releases one model of a family and tier in a month."""
+    return key((word for word in untuned(words) if not (_is_size(word) or _is_version(word))), days)
 
 
-def is_measure(word: str) -> bool:
-    """Whether the word is a size or a version."""
-    return word[-1].isdigit() or _SIZE.fullmatch(word) is not None
+def agree(one: Words, other: Words) -> bool:
+    """Whether two names can mean one release: its size, its version and its tune said alike, or by one of them only."""
+    for said, also in zip(_measures(one), _measures(other), strict=True):
+        if said and also and said != also:
+            return False
+    return True
 
 
-def agree(one: Iterable[str], other: Iterable[str]) -> bool:
-    """Whether the sizes and versions of two names can be those of one model: the fewer are among the more."""
-    measures, others = ({word for word in words if is_measure(word)} for words in (one, other))
-    return measures <= others or others <= measures
+def _measures(words: Words) -> tuple[Set[str], Set[str], Set[str]]:
+    sizes, versions = (frozenset(filter(is_measure, words)) for is_measure in (_is_size, _is_version))
+    return sizes, versions, tunes_of(words)
+
+
+def _is_size(word: str) -> bool:
+    return _SIZE.fullmatch(word) is not None
+
+
+def _is_version(word: str) -> bool:
+    return word[0].isdigit() and word[-1].isdigit()
 
 
 def day_of(snapshot: str) -> tuple[str, ...]:
@@ -304,7 +316,8 @@ def readings(name: Name) -> Iterator[Reading]:
     if not kept:
         return
     if dropped:
-        yield Reading("names", key(kept, days + day), "variant", "-".join(dropped))
+        if day:
+            yield Reading("names", key(kept, days + day), "variant", "-".join(dropped))
         yield Reading("names", key(kept, days), "variant", "-".join(dropped))
     yield from _habits(kept, days, dropped)
 
@@ -314,13 +327,13 @@ def _habits(kept: Words, days: Words, dropped: Words) -> Iterator[Reading]:
     kept, speed = _without_speed(kept)
     variant = "-".join((*dropped, *speed))
     if speed:
-        yield Reading("names", key(kept, days), "rule/speed", variant, sure=False)
+        yield Reading("names", key(kept, days), "rule/serving", variant, sure=False)
     apart = tuple(_with_point(word) for word in kept)
     if apart != kept:
         yield Reading("names", key(apart, days), "rule/version", variant, sure=False)
     if days or has_size(kept):
         yield Reading("tunes", key(untuned(kept), days), "rule/tune", variant, sure=False)
-    if days:
+    if len(days) == 1 and days[0] > "1231":  # a month of a year, not a day of a month
         yield Reading("releases", release(kept, days), "rule/date", variant, sure=False)
     if "preview" not in kept:
         yield Reading("previews", key(kept, days), "rule/preview", variant, sure=False)
@@ -328,6 +341,8 @@ def _habits(kept: Words, days: Words, dropped: Words) -> Iterator[Reading]:
 
 def _without_speed(words: Words) -> tuple[Words, Words]:
     """The words without those of faster machines or of effort, and those, where they are no tier of the lab's own."""
+    if _DROPPABLE.isdisjoint(words):
+        return words, ()
     family = next((word for word in words if word in OWN_SPEEDS), "")
     own = OWN_SPEEDS[family] if family else frozenset[str]() if has_size(words) else SPEEDS
     droppable = (SPEEDS - own) | (EFFORTS if _takes_effort(words) else frozenset())

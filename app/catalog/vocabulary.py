@@ -61,13 +61,14 @@ FAMILIES_NAMED_AS_LABS = _set("arcee codellama deepseek gemini grok kimi mimo mi
 HOSTS = _set(
     """
     @cf @hf accounts aihubmix alicloud anyscale aws azure azure-ai azure_ai bailian bartowski baseten bedrock cc
-    cerebras chutes cline-pass cloudflare coding cortecs databricks deepinfra default deployments discounted-models endpoints eu evroc
-    fal featherless fireworks fireworks-ai fireworks_ai foundation-models free friendli ggml-org github global
-    google-vertex groq hf hugging-quants huggingface hyperbolic io-net kilo lambda library litellm llmgateway lmstudio
-    lmstudio-community lora mlx-community mm model models mradermacher nanogpt nebius neuralmagic nim novita novita-ai
-    nscale nvidia-nim ollama opencode openrouter orcarouter ovhcloud paid parasail perplexity pioneer pro public
-    publicai publishers redhatai requesty route routers sambanova scaleway siliconflow snowflake stealth synthetic tee
-    thebloke together togetherai unsloth us v1 vercel vertex vertex-ai vertex_ai volcengine workers-ai
+    cerebras chutes cline-pass cloudflare coding cortecs databricks deepinfra default deployments discounted-models
+    endpoints eu evroc fal featherless fireworks fireworks-ai fireworks_ai foundation-models free friendli ggml-org
+    github global google-vertex groq hf hugging-quants huggingface hyperbolic io-net kilo lambda library litellm
+    llmgateway lmstudio lmstudio-community lora mlx-community mm model models mradermacher nanogpt nebius
+    neuralmagic nim novita novita-ai nscale nvidia-nim ollama opencode openrouter orcarouter ovhcloud paid parasail
+    perplexity pioneer pro public publicai publishers redhatai requesty route routers sambanova scaleway siliconflow
+    snowflake stealth synthetic tee thebloke together togetherai unsloth us v1 vercel vertex vertex-ai vertex_ai
+    volcengine workers-ai
     """
 )
 

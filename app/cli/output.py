@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_WIDEST = 2_000
+
 
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
     """One object a line. Everything beyond ASCII is escaped, so that no terminal is told what to do."""
@@ -24,10 +26,13 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in rows[0]:
-        table.add_column(name.replace("_", " "))
+        table.add_column(name.replace("_", " "), overflow="fold")  # a long id is broken, never cut
     for row in rows:
         table.add_row(*(Text(_shown(value)) for value in row.values()))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDEST  # in a pipe or a file a row is a line, however long: grep finds it whole
+    console.print(table)
 
 
 def _shown(value: Any) -> str:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Collection
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 import click
 from flask.cli import AppGroup
@@ -157,20 +157,21 @@ def overrides_remove(provider: str, model: str, priority: int) -> None:
 
 
 @overrides_group.command("import")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @_told
-def overrides_import(file: BinaryIO) -> None:
+def overrides_import(file: str) -> None:
     """Take over the manual overrides of a JSON file (- for standard input): all of them, or none if one is wrong.
 
     Those with the same provider, model and priority are replaced, others stay. Entries below priority 100 are passed
     over, since sync makes those itself.
     """
-    name = "standard input" if file.name == "<stdin>" else Path(file.name).name
+    name = "standard input" if file == "-" else Path(file).name
+    with click.open_file(file, "rb") as opened:
+        content = opened.read()
     try:
-        text = file.read().decode()
+        entries = read_file(content.decode(), name)
     except UnicodeDecodeError:
         raise click.ClickException(f"{name} is not UTF-8 text.") from None
-    entries = read_file(text, name)
     done = overrides.import_all(entries, COMMAND_LINE, utc_now())
     if done.added or done.changed:
         _show_again({entry.override.provider_id for entry in entries if entry.override.is_manual})

@@ -67,13 +67,14 @@ def providers_sync() -> None:
 @sentences
 def providers_set(slug: str, enable: bool | None, update_frequency: str | None, base_url: str | None) -> None:
     """Set what is yours to decide about a provider; it survives updates of the provider files."""
+    address = None if base_url in (None, "default") else _checked(PROVIDERS[slug], base_url)
     row = credentials.providers()[slug]
     if enable is not None:
         row.is_active = enable
     if update_frequency:
         row.admin_update_frequency = None if update_frequency == "default" else update_frequency
     if base_url is not None:
-        row.admin_base_url = None if base_url == "default" else _checked(PROVIDERS[slug], base_url)
+        row.admin_base_url = address
     db.session.commit()
     print_json([_line(PROVIDERS[slug], row)])
 

@@ -7,13 +7,16 @@ is set when the fault is cleared or replaced and when the simulator stops.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import socket
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -209,6 +212,16 @@ def gzip_answer(exchange: Exchange) -> None:
     exchange.send(200, gzip.compress(encoded(exchange.whole()), mtime=0), Content_Encoding="gzip")
 
 
+def conditional(exchange: Exchange) -> None:
+    """The right answer with validators, and 304 for who comes with them. Both change when the list does."""
+    body = encoded(exchange.whole())
+    etag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
+    if exchange.handler.headers.get("If-None-Match") == etag:
+        exchange.begin(304, _JSON, {"Content-Length": "0", "ETag": etag})
+    else:
+        exchange.send(200, body, ETag=etag, Last_Modified="Thu, 01 Oct 2026 08:00:00 GMT")
+
+
 def gzip_bomb(exchange: Exchange) -> None:
     """1 MB that unfolds to 1.1 GB, a thousandfold: the most that deflate can do."""
     exchange.begin(200, _JSON, {"Content-Encoding": "gzip"})
@@ -267,6 +280,12 @@ def rate_limited(exchange: Exchange) -> None:
     exchange.send_trouble("rate_limited", Retry_After=str(int(exchange.fault.seconds_or(30))))
 
 
+def rate_limited_until(exchange: Exchange) -> None:
+    """As a rate limit, but Retry-After is a date."""
+    moment = time.time() + exchange.fault.seconds_or(30)
+    exchange.send_trouble("rate_limited", Retry_After=formatdate(moment, usegmt=True))
+
+
 def maintenance(exchange: Exchange) -> None:
     body = b"<html><body><h1>503</h1><p>We are down for scheduled maintenance.</p></body></html>"
     exchange.send(503, body, "text/html; charset=utf-8")
@@ -308,6 +327,7 @@ FAULTS: dict[str, Callable[[Exchange], None]] = {
     "huge": huge,
     "gzip": gzip_answer,
     "gzip_bomb": gzip_bomb,
+    "conditional": conditional,
     "endless_pages": endless_pages,
     "repeated_cursor": repeated_cursor,
     "redirect_elsewhere": redirect_elsewhere,
@@ -319,6 +339,7 @@ FAULTS: dict[str, Callable[[Exchange], None]] = {
     "forbidden": _refusing("forbidden"),
     "quota": _refusing("quota"),
     "rate_limited": rate_limited,
+    "rate_limited_until": rate_limited_until,
     "error_500": _refusing("error"),
     "unavailable_503": _refusing("unavailable"),
     "maintenance": maintenance,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from app import passwords
+from app.demo import catalogs
 from app.demo.listings import TODAY
 from app.demo.simulator import Simulator, addresses
 from app.extensions import db
@@ -114,8 +115,9 @@ def seed(vault: Opener, sealer: Sealer, now: datetime | None = None) -> bool:
 
 
 def base_urls(port: int) -> dict[str, str]:
-    """The environment variables that lead the app to a simulator on this port."""
-    return {f"{PROVIDERS[slug].variable}_BASE_URL": url for slug, url in addresses(port).items()}
+    """The environment variables that lead the app to a simulator on this port: providers and public catalogs."""
+    providers = {f"{PROVIDERS[slug].variable}_BASE_URL": url for slug, url in addresses(port).items()}
+    return providers | {f"CATALOG_{name.upper()}_URL": url for name, url in catalogs.addresses(port).items()}
 
 
 def _accounts(start: datetime, sealer: Sealer) -> dict[str, UserRow]:

@@ -22,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from app.demo import catalogs
 from app.demo.faults import ELSEWHERE, FAULTS, HOME, ActiveFault, Exchange, encoded
 from app.demo.listings import TODAY, SimModel, listing_on, novelties
 from app.demo.shapes import PLAIN, SHAPES, OpenAI, masked
@@ -50,7 +51,7 @@ class Seen:
 
 
 class Simulator:
-    """All providers of `PROVIDERS`, simulated.
+    """All providers of `PROVIDERS`, simulated, and beside them the public catalogs.
 
     page_size: forces pages at most so large. latency_s: before every answer, for all or by slug. token: lets
     another process steer it under `/_control`; without one that path does not exist.
@@ -74,6 +75,7 @@ class Simulator:
         self._lock = threading.Lock()
         self._booths = {slug: _Booth(provider) for slug, provider in PROVIDERS.items()}
         self._seen: deque[Seen] = deque(maxlen=_REQUESTS_KEPT)
+        self.catalogs = catalogs.Shelf()
         self._server = _Server(("127.0.0.1", port), self)
         self._thread: threading.Thread | None = None
         self.reset()
@@ -100,6 +102,7 @@ class Simulator:
         """As it was made: lists, latencies, page size; no fault, no request remembered."""
         self.clear_fault()
         self.forget_requests()
+        self.catalogs.reset()
         self.show_day(self._day)
         self.page_size = self._page_size
         latency_s = self._latency_s
@@ -120,6 +123,11 @@ class Simulator:
     def base_urls(self) -> dict[str, str]:
         """Slug → what takes the place of the provider's own base URL, as in `Settings.base_urls`."""
         return addresses(self._server.server_address[1])
+
+    @property
+    def catalog_urls(self) -> dict[str, str]:
+        """Public catalog → where it is simulated, as in `Settings.catalog_urls`."""
+        return catalogs.addresses(self._server.server_address[1])
 
     # -------------------------------------------------------------- lists
 
@@ -395,7 +403,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        if self.path != CONTROL:
+        if self.path.startswith(catalogs.PATH):
+            self.server.simulator.catalogs.answer(self, self.path.removeprefix(catalogs.PATH))
+        elif self.path != CONTROL:
             self.server.simulator.answer(self)
         elif self._may_steer():
             _send_json(self, 200, self.server.simulator.state())

@@ -10,6 +10,7 @@ model) or by what is routed to ("auto"): left out.
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import Kind, ListedModel
@@ -64,7 +65,13 @@ def _read_one(entry: Entry) -> ListedModel:
 
 
 def _listed(entry: Entry, key: str) -> tuple[str, ...]:
-    words = (word.strip() for word in text(entry, key).replace("，", ",").split(","))
+    return _split(text(entry, key))
+
+
+@lru_cache(maxsize=1_024)
+def _split(written: str) -> tuple[str, ...]:
+    """Kept, because a list says the same few things over and over."""
+    words = (word.strip() for word in written.replace("，", ",").split(","))
     return tuple(sorted({word for word in words if word}))
 
 

@@ -3,8 +3,9 @@
 Prices are numbers in USD per million tokens. All zero means "free", "by the hour" or "unknown" alike, so it counts as
 free only where the id ends in "free"; speech, image and video models have prices of other units there (characters,
 pixels, minutes) which are left out. Since March 2026 the list has models without type, context and price (163 of 271),
-among them some that had all three while they were serverless: they run on dedicated endpoints only. `running` is
-always false, `created` often 0.
+among them some that had all three while they were serverless: they run on dedicated endpoints only. Some bear the
+names of customers and were in one account's list alone, so all of these stay private. `running` is always false,
+`created` often 0.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def _read_one(entry: Entry) -> ListedModel:
     prices = per_million(pricing, "input"), per_million(pricing, "output"), per_million(pricing, "cached_input")
     if not any(prices):
         prices = (Decimal(0), Decimal(0), None) if model_id.lower().endswith("free") else (None, None, None)
-    kind, reason = _kind(model_id, text(entry, "type"), bool(context or any(prices)))
+    type_ = text(entry, "type")
+    is_served = bool(type_ or context or any(prices))
+    kind, reason = _kind(model_id, type_, is_served)
     price_in, price_out, price_cached = (None, None, None) if kind in _NOT_BY_TOKEN else prices
     return ListedModel(
         id=model_id,
@@ -56,14 +59,15 @@ def _read_one(entry: Entry) -> ListedModel:
         output_per_million=price_out,
         cache_read_per_million=price_cached or None,
         created_at=moment(entry, "created"),
+        private=bool(pricing) and not is_served,
     )
 
 
-def _kind(model_id: str, declared: str, served: bool) -> Decision:
+def _kind(model_id: str, declared: str, is_served: bool) -> Decision:
     if kind := _KINDS.get(declared):
         return kind_of(model_id, declared=kind, because=f"its type is {declared}")
     by_id = kind_of(model_id)
-    if by_id.kind == "chat" and not (declared or served):
+    if by_id.kind == "chat" and not is_served:
         return Decision("other", "it has no type, context or price, as models without a serverless endpoint")
     return by_id
 

@@ -1,58 +1,203 @@
-"""The canonical catalog in force, and the mirror of the provider files."""
+"""The canonical catalog in force, what people decided about it, and the mirror of the provider files."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, false, func, select, update
 
+from app.catalog import seed
 from app.catalog.identity import CanonicalModel, CatalogIndex
+from app.catalog.merging import Decisions, sources_of
+from app.catalog.sources import PERSON, SOURCES
 from app.extensions import db
-from app.store.catalog_tables import CanonicalRow, CatalogVersionRow
+from app.store import sources as live_sources
+from app.store.catalog_tables import CanonicalRow, CatalogVersionRow, DecisionRow
 from app.store.dialect import insert
-from app.store.tables import ProviderRow
+from app.store.tables import ModelRow, ProviderRow
 
-_index: tuple[int, CatalogIndex] | None = None
-"""The last index built, by its version: a cache only, asked for its version every time."""
+_BATCH = 500
+_LOCK = 0x6D6F64656C  # any number that nothing else in the database locks by
+_ABOUT_MODELS = ("match", "canonical", "field")
+_BY_A_PERSON = "a person's decision"
+
+_index: tuple[tuple[int, str], CatalogIndex] | None = None
+"""The last index built, by its version and digest: a cache only, asked for its version every time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which catalog is in force."""
+
+    number: int
+    digest: str
+    """SHA-256 over all that went into it, hex."""
+    source: str
+    """What made it: seed, decisions, or the name of a source."""
+    model_count: int
+    loaded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SourcedFact:
+    field: str
+    value: Any
+    source: str
+    date: str
+    """Day on which the source last said so, empty where that is not known."""
+
+
+# ------------------------------------------------------------------ what is in force
 
 
 def version() -> int:
     """The version in force; 0 while no catalog was loaded."""
-    return db.session.scalar(select(CatalogVersionRow.id).order_by(CatalogVersionRow.id.desc()).limit(1)) or 0
+    return db.session.scalar(select(func.max(CatalogVersionRow.id))) or 0
+
+
+def in_force() -> Version | None:
+    row = db.session.scalar(select(CatalogVersionRow).order_by(CatalogVersionRow.id.desc()).limit(1))
+    if row is None:
+        return None
+    return Version(row.id, row.version, row.source, row.model_count, row.loaded_at)
 
 
 def index() -> tuple[int, CatalogIndex]:
     """The version in force and its index, built when another process changed the catalog."""
     global _index
-    current = version()
-    if _index is None or _index[0] != current:
-        facts = db.session.scalars(select(CanonicalRow.facts))
-        _index = current, CatalogIndex(msgspec.convert(entry, CanonicalModel) for entry in facts)
-    return _index
+    current = in_force()
+    key = (current.number, current.digest) if current else (0, "")
+    if _index is None or _index[0] != key:
+        # The version was read first: should another be put in force between, this one is built again next time.
+        _index = key, CatalogIndex(models().values(), decisions().matches)
+    return key[0], _index[1]
 
 
-def replace(name: str, source: str, models: Iterable[CanonicalModel], now: datetime) -> bool:
-    """Put another catalog in force; False if `name` is in force or was before."""
-    if db.session.scalar(select(CatalogVersionRow.id).where(CatalogVersionRow.version == name)):
-        return False
-    rows = [
-        {
-            "id": model.id,
-            "lab": model.lab,
-            "name": model.name,
-            "kind": model.kind,
-            "facts": msgspec.to_builtins(model, builtin_types=()),
-        }
-        for model in models
-    ]
-    db.session.execute(delete(CanonicalRow))
-    db.session.connection().execute(insert(CanonicalRow), rows)
-    db.session.add(CatalogVersionRow(version=name, source=source, model_count=len(rows), loaded_at=now))
+def models() -> dict[str, CanonicalModel]:
+    """All canonical models in force, by id."""
+    facts = db.session.scalars(select(CanonicalRow.facts))
+    return {model.id: model for model in (msgspec.convert(entry, CanonicalModel) for entry in facts)}
+
+
+def lock() -> None:
+    """Hold the catalog until the transaction ends: whoever builds another one waits here."""
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    else:  # any write holds all of SQLite; one that changes nothing will do
+        db.session.execute(update(CatalogVersionRow).where(false()).values(source=CatalogVersionRow.source))
+
+
+def put_in_force(
+    digest: str, source: str, before: Mapping[str, CanonicalModel], after: Iterable[CanonicalModel], now: datetime
+) -> None:
+    """Write what differs, and the version that says so. To be called under `lock`."""
+    wanted = {model.id: model for model in after}
+    gone = sorted(before.keys() - wanted.keys())
+    for start in range(0, len(gone), _BATCH):
+        db.session.execute(delete(CanonicalRow).where(CanonicalRow.id.in_(gone[start : start + _BATCH])))
+    rows = [_values(model) for model_id, model in sorted(wanted.items()) if before.get(model_id) != model]
+    statement = insert(CanonicalRow)
+    statement = statement.on_conflict_do_update(
+        index_elements=["id"], set_={name: statement.excluded[name] for name in ("lab", "name", "kind", "facts")}
+    )
+    for start in range(0, len(rows), _BATCH):
+        db.session.connection().execute(statement, rows[start : start + _BATCH])
+    db.session.add(CatalogVersionRow(version=digest, source=source, model_count=len(wanted), loaded_at=now))
     db.session.flush()
-    return True
+
+
+def _values(model: CanonicalModel) -> dict[str, Any]:
+    facts = msgspec.to_builtins(model, builtin_types=())
+    return {"id": model.id, "lab": model.lab, "name": model.name, "kind": model.kind, "facts": facts}
+
+
+# ------------------------------------------------------------------ what people decided
+
+
+def decisions() -> Decisions:
+    """All that people settled about models. One that cannot be understood any more is passed over."""
+    made: dict[str, CanonicalModel] = {}
+    fields: dict[tuple[str, str], Any] = {}
+    matches: dict[tuple[str, str], str | None] = {}
+    for kind, subject, value in _decided():
+        if kind == "match":
+            provider, _, model_id = subject.partition("/")
+            matches[provider, model_id] = value.get("canonical_id")
+        elif kind == "field":
+            model_id, _, field = subject.rpartition("#")
+            fields[model_id, field] = value.get("value")
+        elif (model := _canonical(subject, value)) is not None:
+            made[subject] = model
+    return Decisions(made, fields, matches)
+
+
+def decisions_digest() -> bytes:
+    """Changes whenever a decision about models does."""
+    ordered = sorted((kind, subject, msgspec.json.encode(value)) for kind, subject, value in _decided())
+    return hashlib.sha256(msgspec.json.encode(ordered)).digest()
+
+
+def _decided() -> list[tuple[str, str, dict[str, Any]]]:
+    query = select(DecisionRow.kind, DecisionRow.subject, DecisionRow.value).where(DecisionRow.kind.in_(_ABOUT_MODELS))
+    return [(kind, subject, value) for kind, subject, value in db.session.execute(query)]
+
+
+def _canonical(model_id: str, value: Mapping[str, Any]) -> CanonicalModel | None:
+    try:
+        model = msgspec.convert(value, CanonicalModel)
+    except msgspec.ValidationError:
+        return None
+    return model if model.id == model_id else None
+
+
+# ------------------------------------------------------------------ who says so
+
+
+def sources() -> dict[str, str]:
+    """What a model's `field_sources` calls a source → its name and date, as a page shows them. One query."""
+    return {letter: f"{name}, {date}" if date else name for letter, (name, date) in _named().items()}
+
+
+def sourced_facts(model: CanonicalModel) -> list[SourcedFact]:
+    """Every known fact of a model with who says so, and when."""
+    named, told_by = _named(), sources_of(model)
+    decided = _decided_on(model.id) if PERSON in told_by.values() else {}
+    facts = []
+    for field, letter in told_by.items():
+        name, date = named.get(letter, ("", ""))
+        facts.append(SourcedFact(field, getattr(model, field), name, decided.get(field, date)))
+    return facts
+
+
+def _named() -> dict[str, tuple[str, str]]:
+    named = {letter: (source.name, source.date) for letter, source in seed.load().header.sources.items()}
+    dates = live_sources.dates()
+    named |= {name: (SOURCES[name].title, dates[name].date().isoformat()) for name in dates}
+    return named | {PERSON: (_BY_A_PERSON, "")}
+
+
+def _decided_on(model_id: str) -> dict[str, str]:
+    """Field → day, of the fields that a person settled one by one."""
+    query = select(DecisionRow.subject, DecisionRow.decided_at).where(
+        DecisionRow.kind == "field", DecisionRow.subject.startswith(f"{model_id}#", autoescape=True)
+    )
+    return {subject.rpartition("#")[2]: at.date().isoformat() for subject, at in db.session.execute(query)}
+
+
+# ------------------------------------------------------------------ providers
+
+
+def descriptions(provider_id: int) -> dict[str, str]:
+    """Id → the prose about it, which listings do not keep."""
+    query = select(ModelRow.provider_model_id, ModelRow.description).where(
+        ModelRow.provider_id == provider_id, ModelRow.description != ""
+    )
+    return {row.provider_model_id: row.description for row in db.session.execute(query)}
 
 
 def mirror_providers(files: Iterable[Mapping[str, Any]], now: datetime) -> None:

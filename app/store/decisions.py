@@ -16,7 +16,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from app.catalog.identity import CanonicalModel
-from app.catalog.overrides import OverrideError, to_json
+from app.catalog.overrides import MANUAL_PRIORITY, Conflict, OverrideError, of_facts, to_json
 from app.extensions import db
 from app.store import audit, overrides
 from app.store.audit import Actor
@@ -26,6 +26,8 @@ from app.store.tables import ProviderRow
 
 ADOPT = "adopt automatically"
 """Setting: whether what is proposed becomes a canonical model by itself."""
+FINE, DISMISSED = "fine/", "dismissed/"
+"""Families of settings: disagreements that are to stay as they are, and proposals that nobody wants."""
 
 _LONGEST_REASON = 2_000
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -172,6 +174,46 @@ def is_known(canonical_id: str) -> bool:
     query = select(CanonicalRow.id).where(CanonicalRow.id == canonical_id)
     made = _row("canonical", canonical_id).with_only_columns(DecisionRow.subject)
     return db.session.scalar(query.union(made)) is not None
+
+
+# ------------------------------------------------------------------ disagreements
+
+
+def keep_catalogs(slug: str, canonical_id: str, found: Conflict, actor: Actor, now: datetime) -> None:
+    """The provider is wrong about a field: a person's override holds the catalog's value against it."""
+    if isinstance(found.catalog_value, str):
+        raise DecisionError(f"The {found.field} of a listed model is the provider's to say.")
+    own = (one for one in overrides.of(canonical_id) if (one.provider_id, one.priority) == (slug, MANUAL_PRIORITY))
+    before = next(own, None)
+    facts = {**(before.facts if before else {}), found.field: found.catalog_value}
+    reason = before.reason if before and before.reason else "The catalog's word was kept against the provider's."
+    try:
+        overrides.put(of_facts(slug, canonical_id, MANUAL_PRIORITY, facts, reason), actor, now)
+    except OverrideError as error:
+        raise DecisionError(str(error)) from None
+
+
+def take_providers(slug: str, canonical_id: str, found: Conflict, actor: Actor, now: datetime) -> None:
+    """The catalog is wrong about a field: it is to say what the provider says, for all who serve the model."""
+    put_field(canonical_id, found.field, found.provider_value, actor, now, f"As {slug} lists it.")
+
+
+def leave_both(slug: str, model_id: str, found: Conflict, actor: Actor, now: datetime) -> None:
+    """Both may say what they say now: no conflict until one of them says something else."""
+    put_setting(name_of_fine(slug, model_id, found.field), sides(found), actor, now)
+
+
+def name_of_fine(slug: str, model_id: str, field: str) -> str:
+    return f"{FINE}{slug}/{model_id}#{field}"
+
+
+def name_of_dismissed(canonical_id: str) -> str:
+    return DISMISSED + canonical_id
+
+
+def sides(found: Conflict) -> dict[str, Any]:
+    """What both sides say, as a setting keeps it."""
+    return dict(_json({"catalog": found.catalog_value, "provider": found.provider_value}))
 
 
 def subject_of_match(slug: str, model_id: str) -> str:

@@ -15,7 +15,7 @@ from app.catalog.identity import CatalogIndex, Match
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel, Listing
 from app.catalog.overrides import Override, effective
 from app.extensions import db
-from app.store import listings, overrides
+from app.store import catalog, listings, overrides
 from app.store.tables import CredentialRow, ListedModelRow, ListingRow, ProviderRow
 
 _BATCH = 1_000
@@ -29,7 +29,7 @@ def show(listing_id: int, slug: str, provider_id: int, listing: Listing, index: 
         db.session.execute(update(ListingRow).where(ListingRow.id == listing_id).values(is_shown=True))
 
 
-def show_in_force(index: CatalogIndex) -> None:
+def show_in_force() -> None:
     """Make the rows of every listing in force that has none: after an update from a version without them."""
     query = (
         select(ListingRow.id, ProviderRow.slug, ProviderRow.id)
@@ -38,7 +38,7 @@ def show_in_force(index: CatalogIndex) -> None:
         .order_by(ListingRow.id)
     )
     for listing_id, slug, provider_id in db.session.execute(query).all():
-        show(listing_id, slug, provider_id, listings.load(listing_id), index)
+        show(listing_id, slug, provider_id, listings.load(listing_id), catalog.index()[1])
 
 
 def show_again(index: CatalogIndex, provider_ids: Collection[int] | None = None) -> None:

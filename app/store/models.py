@@ -14,13 +14,22 @@ from app.catalog.identity import Match
 from app.catalog.listing import ListedModel
 from app.extensions import db
 from app.store.dialect import insert
-from app.store.tables import ModelRow
+from app.store.tables import ModelRow, ProviderRow
 
 Matched = tuple[ListedModel, Match]
 
 _KEPT = frozenset({"provider_id", "provider_model_id", "first_seen_at", "created_at"})
 _BATCH = 1_000
 _encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+def hold(provider_id: int) -> None:
+    """Until the transaction ends, let no one else write the provider's shared rows: models and overrides both.
+
+    Each is written in order, but one transaction writes both and takes away from both: two that cross would deadlock.
+    """
+    row = select(ProviderRow.id).where(ProviderRow.id == provider_id)
+    db.session.execute(row.with_for_update(key_share=True))
 
 
 def write(provider_id: int, matched: Iterable[Matched], now: datetime) -> int:

@@ -9,14 +9,13 @@ from decimal import Decimal
 import msgspec
 from sqlalchemy import select, tuple_
 
-from app.catalog import seed
 from app.catalog.changes import Change
 from app.catalog.identity import CanonicalModel
 from app.catalog.listing import CAPABILITIES, ListedModel
 from app.catalog.overrides import Override, effective
 from app.extensions import db
 from app.store import overrides, pages
-from app.store.catalog_tables import CanonicalRow, CatalogSourceRow
+from app.store.catalog_tables import CanonicalRow
 from app.store.tables import ChangeRow, CredentialRow, ListedModelRow, ModelRow, ProviderRow, ResultRow
 
 _MOST_CHANGES = 50
@@ -54,18 +53,6 @@ def canonical(canonical_id: str) -> CanonicalModel | None:
     """The canonical model of this id, in the catalog in force."""
     facts = db.session.scalar(select(CanonicalRow.facts).where(CanonicalRow.id == canonical_id))
     return None if facts is None else msgspec.convert(facts, CanonicalModel)
-
-
-def source_names() -> dict[str, str]:
-    """What a canonical model calls its sources → name and date for people: "models.dev, 2026-11-21"."""
-    names = {letter: f"{source.name}, {source.date}" for letter, source in seed.load().header.sources.items()}
-    live = select(CatalogSourceRow.name, CatalogSourceRow.fetched_at).where(CatalogSourceRow.fetched_at.is_not(None))
-    for name, fetched_at in db.session.execute(live):
-        names[name] = f"{_TITLES.get(name, name)}, {fetched_at:%Y-%m-%d}"
-    return names | {"person": "decided by an admin"}
-
-
-_TITLES = {"modelsdev": "models.dev", "litellm": "LiteLLM", "openrouter": "OpenRouter", "aihubmix": "AIHubMix"}
 
 
 def offers(canonical: CanonicalModel, user_id: int) -> list[Offer]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, exists, select
+import msgspec
+from sqlalchemy import ColumnElement, Select, delete, exists, select
 
 from app.catalog.identity import CatalogIndex, Match
 from app.catalog.listing import ListedModel
@@ -20,6 +21,7 @@ from app.catalog.overrides import (
     OverrideError,
     canonical_id_of,
     from_json,
+    from_state,
     layered,
     made_by_sync,
     of_facts,
@@ -73,13 +75,8 @@ def remove_auto(provider_id: int, canonical_ids: Iterable[str]) -> None:
     """Take away what sync made for models that no key's listing has any more; a person's overrides stay."""
     ids = sorted(canonical_ids)
     for start in range(0, len(ids), _BATCH):
-        db.session.execute(
-            delete(OverrideRow).where(
-                OverrideRow.provider_id == provider_id,
-                OverrideRow.canonical_id.in_(ids[start : start + _BATCH]),
-                OverrideRow.priority < MANUAL_PRIORITY,
-            )
-        )
+        batch = ids[start : start + _BATCH]
+        _remove_auto(OverrideRow.provider_id == provider_id, OverrideRow.canonical_id.in_(batch))
 
 
 def remove_unserved() -> None:
@@ -90,11 +87,20 @@ def remove_unserved() -> None:
         ModelRow.canonical_id == OverrideRow.canonical_id,
         ModelRow.is_active,
     )
-    db.session.execute(
-        delete(OverrideRow)
-        .where(OverrideRow.priority < MANUAL_PRIORITY, ~served)
-        .execution_options(synchronize_session=False)
+    _remove_auto(~served)
+
+
+def _remove_auto(*conditions: ColumnElement[bool]) -> None:
+    """Locks what it deletes in the order in which `write_auto` writes, against a deadlock with it."""
+    query = (
+        select(OverrideRow.id)
+        .where(OverrideRow.priority < MANUAL_PRIORITY, *conditions)
+        .order_by(OverrideRow.provider_id, OverrideRow.canonical_id, OverrideRow.priority)
+        .with_for_update()
     )
+    ids = list(db.session.scalars(query))
+    for start in range(0, len(ids), _BATCH):
+        db.session.execute(delete(OverrideRow).where(OverrideRow.id.in_(ids[start : start + _BATCH])))
 
 
 def _spokesmen(pairs: Iterable[Matched]) -> dict[str, ListedModel]:
@@ -157,7 +163,7 @@ def _query() -> Select[Any]:
 
 def _read(query: Select[Any]) -> list[Override]:
     names = ("provider_id", "model_id", "priority", "reason", *_PARTS)
-    return [from_json(dict(zip(names, row, strict=True))) for row in db.session.execute(query)]
+    return [from_state(dict(zip(names, row, strict=True))) for row in db.session.execute(query)]
 
 
 # ------------------------------------------------------------------ a person's decisions
@@ -283,7 +289,7 @@ def _resolved(entry: Entry, slugs: set[str], index: CatalogIndex) -> Override:
             f'there is no canonical model "{override.model_id}": '
             f"see `flask catalog match {override.provider_id} {override.model_id}`."
         )
-    return from_json({**to_json(override), "model_id": canonical_id})
+    return msgspec.structs.replace(override, model_id=canonical_id)
 
 
 def _put_all(overrides: Sequence[Override], actor: Actor, now: datetime) -> tuple[int, int]:

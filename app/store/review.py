@@ -5,9 +5,10 @@ What was decided a moment ago counts at once, before the catalog in force and th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -16,19 +17,19 @@ from sqlalchemy.orm import aliased, defer
 
 from app.catalog.identity import Candidate, CanonicalModel, CatalogIndex
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel
-from app.catalog.overrides import LIMITS, Conflict, Override
+from app.catalog.overrides import LIMITS, MANUAL_PRIORITY, Conflict, Override, from_json, layered
 from app.catalog.overrides import conflicts as conflicts_of
 from app.catalog.proposals import Proposal, Sighting, propose
 from app.extensions import db
-from app.store import overrides
-from app.store.catalog_tables import CanonicalRow, CatalogVersionRow, DecisionRow
-from app.store.decisions import Decisions
+from app.store.catalog_tables import (
+    CanonicalRow,
+    DecisionRow,
+    OverrideRow,
+)
+from app.store.decisions import Decisions, name_of_dismissed, name_of_fine, sides
 from app.store.tables import CredentialRow, ListedModelRow, ModelRow, ProviderRow
 
 PAGE_SIZE = 25
-FINE, DISMISSED = "fine/", "dismissed/"
-"""Families of settings: disagreements that are to stay as they are, and proposals that nobody wants."""
-
 _BATCH, _MOST_BATCHES = 200, 3
 _MOST_COUNTED = 1_000
 _MOST_SUGGESTED = 20
@@ -65,33 +66,6 @@ class ConflictLine:
     conflicts: Sequence[Conflict]
 
 
-@dataclass(frozen=True, slots=True)
-class InForce:
-    version: str
-    model_count: int
-    loaded_at: datetime
-
-
-# ------------------------------------------------------------------ the catalog in force
-
-
-def in_force() -> InForce | None:
-    query = select(CatalogVersionRow.version, CatalogVersionRow.model_count, CatalogVersionRow.loaded_at)
-    found = db.session.execute(query.order_by(CatalogVersionRow.id.desc()).limit(1)).first()
-    return InForce(*found) if found else None
-
-
-def suggest_ids(typed: str) -> list[str]:
-    """Canonical ids that contain what was typed, the shortest first."""
-    query = (
-        select(CanonicalRow.id)
-        .where(CanonicalRow.id.contains(typed.strip().lower(), autoescape=True))
-        .order_by(func.length(CanonicalRow.id), CanonicalRow.id)
-        .limit(_MOST_SUGGESTED)
-    )
-    return list(db.session.scalars(query)) if typed.strip() else []
-
-
 # ------------------------------------------------------------------ unknown models
 
 
@@ -105,7 +79,7 @@ def unknown(
     size: int = PAGE_SIZE,
 ) -> UnknownPage:
     """Chat models that no rule matched, the latest first, with the nearest canonical models; two queries."""
-    pending = _pending(index, decided)
+    pending = _pending(decided)
     counting = _unknown(select(ProviderRow.slug, func.count()), left_too, pending).group_by(ProviderRow.slug)
     counts = {row[0]: row[1] for row in db.session.execute(counting)}
     is_left = _DECISION.id.is_not(None) & _MEANT.is_(None)
@@ -127,13 +101,24 @@ def listed_model(slug: str, model_id: str) -> ListedModel | None:
     return listed_of(row) if row else None
 
 
-def proposals(index: CatalogIndex, decided: Decisions) -> tuple[list[Proposal], int]:
+def suggest_ids(typed: str) -> list[str]:
+    """Canonical ids that contain what was typed, the shortest first."""
+    query = (
+        select(CanonicalRow.id)
+        .where(CanonicalRow.id.contains(typed.strip().lower(), autoescape=True))
+        .order_by(func.length(CanonicalRow.id), CanonicalRow.id)
+        .limit(_MOST_SUGGESTED)
+    )
+    return list(db.session.scalars(query)) if typed.strip() else []
+
+
+def proposals(decided: Decisions) -> tuple[list[Proposal], int]:
     """What providers give evidence for and nobody dismissed, and how many models are unknown; one query."""
-    query = _unknown(select(ModelRow, ProviderRow.slug, _seen_whole()), False, _pending(index, decided))
+    query = _unknown(select(ModelRow, ProviderRow.slug, _seen_whole()), False, _pending(decided))
     found = db.session.execute(_plain(query)).all()
     sightings = [Sighting(slug, listed_of(row)) for row, slug, seen_whole in found if seen_whole]
-    proposed = propose(sightings, index.models.keys() | decided.canonicals.keys())
-    return [one for one in proposed if DISMISSED + one.model.id not in decided.settings], len(found)
+    proposed = propose(sightings, decided.canonicals)
+    return [one for one in proposed if name_of_dismissed(one.model.id) not in decided.settings], len(found)
 
 
 _DECISION = aliased(DecisionRow)
@@ -169,10 +154,10 @@ def _unknown(columns: Any, left_too: bool, pending: Sequence[tuple[str, str]]) -
     return query.where(tuple_(ProviderRow.slug, ModelRow.provider_model_id).not_in(pending)) if pending else query
 
 
-def _pending(index: CatalogIndex, decided: Decisions) -> list[tuple[str, str]]:
-    """What canonical models serve that were just made: the catalog in force does not have them yet."""
-    made = (model for canonical_id, model in decided.canonicals.items() if canonical_id not in index.models)
-    return [(slug, model_id) for model in made for slug, ids in model.served.items() for model_id in ids]
+def _pending(decided: Decisions) -> list[tuple[str, str]]:
+    """What the canonical models serve that people made: the catalog in force may not have the last of them yet."""
+    served = (model.served.items() for model in decided.canonicals.values())
+    return [(slug, model_id) for items in served for slug, ids in items for model_id in ids]
 
 
 def _seen_whole() -> ColumnElement[bool]:
@@ -202,15 +187,14 @@ def conflicts(
 
     SQL finds those that may; a page that is not full after three batches has a next one all the same.
     """
-    manual = overrides.manual()
     lines: list[ConflictLine] = []
     for _ in range(_MOST_BATCHES):
-        found = _may_conflict(before, _BATCH)
-        for row, slug, facts in found:
+        found = _may_conflict(_BATCH, decided, before)
+        for model_id, line in found:
             if len(lines) == size:
                 return lines, before
-            before = row.id
-            lines += _conflict_line(row, slug, facts, decided, manual)
+            before = model_id
+            lines += [line] if line else []
         if len(found) < _BATCH:
             return lines, None
     return lines, before
@@ -218,40 +202,46 @@ def conflicts(
 
 def conflict(model_id: int, decided: Decisions) -> ConflictLine | None:
     """One line of that page; None where nothing is left to settle."""
-    found = _may_conflict(model_id + 1, 1)
-    lines = (_conflict_line(row, slug, facts, decided, overrides.manual()) for row, slug, facts in found)
-    return next((line for own in lines for line in own if line.id == model_id), None)
+    found = _may_conflict(1, decided, model_id + 1)
+    return found[0][1] if found and found[0][0] == model_id else None
 
 
 def count_conflicts(decided: Decisions) -> tuple[int, bool]:
-    """How many models the page of conflicts has, and whether there may be more than were looked at."""
-    manual = overrides.manual()
-    found = _may_conflict(None, _MOST_COUNTED)
-    lines = [line for row, slug, facts in found for line in _conflict_line(row, slug, facts, decided, manual)]
-    return len(lines), len(found) == _MOST_COUNTED
+    """How many models the page of conflicts has, and whether there may be more than were looked at; one query."""
+    found = _may_conflict(_MOST_COUNTED, decided)
+    return sum(line is not None for _, line in found), len(found) == _MOST_COUNTED
 
 
-def name_of_fine(slug: str, model_id: str, field: str) -> str:
-    """The setting that a disagreement is to stay, while both sides say what they say now."""
-    return f"{FINE}{slug}/{model_id}#{field}"
-
-
-def sides(found: Conflict) -> dict[str, Any]:
-    """What both sides say, as a setting keeps it."""
-    values = {"catalog": found.catalog_value, "provider": found.provider_value}
-    return dict(msgspec.to_builtins(values, builtin_types=()))
-
-
-def _may_conflict(before: int | None, size: int) -> Sequence[Any]:
-    query = (
-        select(ModelRow, ProviderRow.slug, CanonicalRow.facts)
+def _may_conflict(size: int, decided: Decisions, before: int | None = None) -> list[tuple[int, ConflictLine | None]]:
+    """The next models, by falling id, that may say otherwise, each with its line if it does; one query."""
+    some = (
+        select(ModelRow.id)
         .join(ProviderRow, ProviderRow.id == ModelRow.provider_id)
         .join(CanonicalRow, CanonicalRow.id == ModelRow.canonical_id)
         .where(ModelRow.is_active, _says_otherwise())
+        .order_by(ModelRow.id.desc())
+        .limit(size)
     )
     if before is not None:
-        query = query.where(ModelRow.id < before)
-    return db.session.execute(_plain(query).order_by(ModelRow.id.desc()).limit(size)).all()
+        some = some.where(ModelRow.id < before)
+    query = (
+        select(ModelRow, ProviderRow.slug, CanonicalRow.facts, OverrideRow)
+        .join(ProviderRow, ProviderRow.id == ModelRow.provider_id)
+        .join(CanonicalRow, CanonicalRow.id == ModelRow.canonical_id)
+        .outerjoin(
+            OverrideRow,
+            and_(
+                OverrideRow.provider_id == ModelRow.provider_id,
+                OverrideRow.canonical_id == ModelRow.canonical_id,
+                OverrideRow.priority >= MANUAL_PRIORITY,
+            ),
+        )
+        .where(ModelRow.id.in_(select(some.subquery().c.id)))
+        .order_by(ModelRow.id.desc())
+        .options(defer(ModelRow.description))
+    )
+    found = groupby(db.session.execute(query), key=lambda found: found[0].id)
+    return [(model_id, _conflict_line(list(rows), decided)) for model_id, rows in found]
 
 
 def _says_otherwise() -> ColumnElement[bool]:
@@ -270,23 +260,24 @@ def _says_otherwise() -> ColumnElement[bool]:
     return or_(*told)
 
 
-def _conflict_line(
-    row: ModelRow,
-    slug: str,
-    facts: Mapping[str, Any],
-    decided: Decisions,
-    manual: Mapping[tuple[str, str], Override],
-) -> Iterator[ConflictLine]:
+def _conflict_line(rows: Sequence[Any], decided: Decisions) -> ConflictLine | None:
+    """rows: a model with each of its manual overrides; None where nothing is left to settle."""
+    row, slug, facts, _ = rows[0]
     canonical = msgspec.convert(facts, CanonicalModel)
     canonical = msgspec.structs.replace(canonical, **decided.fields.get(canonical.id, {}))
     listed = listed_of(row)
+    said = [_override(slug, override) for *_, override in rows if override]
     found = [
         one
-        for one in conflicts_of(slug, canonical, listed, manual.get((slug, canonical.id)), row.variant)
+        for one in conflicts_of(slug, canonical, listed, layered(said) if said else None, row.variant)
         if decided.settings.get(name_of_fine(slug, listed.id, one.field)) != sides(one)
     ]
-    if found:
-        yield ConflictLine(row.id, slug, listed.id, canonical, found)
+    return ConflictLine(row.id, slug, listed.id, canonical, found) if found else None
+
+
+def _override(slug: str, row: OverrideRow) -> Override:
+    parts = {name: getattr(row, name) for name in ("priority", "reason", "pricing", "limits", "capabilities")}
+    return from_json({"provider_id": slug, "model_id": row.canonical_id, **parts})
 
 
 # ------------------------------------------------------------------ a row of `models` as a listed model

@@ -134,6 +134,10 @@ class CredentialRow(Row):
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
     error_action: Mapped[str | None] = mapped_column(Text)
+    put_off_until: Mapped[datetime | None] = mapped_column(Moment)
+    """The provider asked not to be asked with this key before then."""
+    validators: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """By which to ask whether the list changed since the last good answer: see `store.asked`."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
 

@@ -8,21 +8,32 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 
 from app.providers import PROVIDERS
 from app.providers.contract import Provider
+from app.store.asked import NEVER, Asked, Memo
 from app.store.runs import Part
 from app.store.tables import CredentialRow
 from app.sync import errors
-from app.sync.fetch import IN_ALL_S, Answer, fetch, new_client
+from app.sync.breaker import Who
+from app.sync.fetch import IN_ALL_S, Answer, NotModified, Validators, fetch, new_client
+from app.sync.flights import Flights
+from app.sync.gate import Gate
+from app.sync.retrying import PATIENT, Deadline, Patience
+from app.sync.shared import Store, place_of
 from app.sync.tokens import signing_key
 from app.vault import CannotOpen, Opener, Owner, SecretKey
 
 MOST_AT_ONCE = 64
 """Providers asked at the same time by one run; further ones wait for a thread."""
+
+Outcome = Answer | NotModified | errors.SyncError | Exception
+
+_flights: Flights[Outcome] = Flights()
+_NOBODY: Mapping[int, Asked] = {}
 
 Clock = Callable[[], datetime]
 Tell = Callable[[int], None]
@@ -45,13 +56,22 @@ class Means:
     in_all_s: float = IN_ALL_S
     guarded: httpx.Client | None = None
     """For addresses that users chose; without one, a client that reaches public addresses only is made."""
+    patience: Patience = PATIENT
+    shared: Store | None = None
+    """What all workers know together; None where this process is the only one."""
+
+    @property
+    def gate(self) -> Gate:
+        return Gate(self.shared, self.now, self.patience.sleep)
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
     part: Part
-    answer: Answer | errors.SyncError | Exception
+    answer: Outcome
     duration_s: float = 0.0
+    memo: Memo | None = None
+    """By what to ask the next time whether the list changed; of a list that did not change, by what was asked."""
 
 
 def ask_each(parts: Sequence[Part], means: Means) -> list[Fetched]:
@@ -70,7 +90,13 @@ def ask_each(parts: Sequence[Part], means: Means) -> list[Fetched]:
     return [found.get(part.credential_id) or Fetched(part, late, means.in_all_s) for part in parts]
 
 
-def ask_all(parts: Sequence[Part], means: Means, arrived: queue.SimpleQueue[Fetched]) -> None:
+def ask_all(
+    parts: Sequence[Part],
+    means: Means,
+    arrived: queue.SimpleQueue[Fetched],
+    asked: Mapping[int, Asked] = _NOBODY,
+) -> None:
+    """Ask in threads; what comes of it arrives in the queue. asked: what the last answers said, by credential."""
     todo: queue.SimpleQueue[Part] = queue.SimpleQueue()
     for part in parts:
         todo.put(part)
@@ -82,8 +108,10 @@ def ask_all(parts: Sequence[Part], means: Means, arrived: queue.SimpleQueue[Fetc
             except queue.Empty:
                 return
             begun = time.monotonic()
-            answer = ask(part, means)
-            arrived.put(Fetched(part, answer, time.monotonic() - begun))
+            before = asked.get(part.credential_id, NEVER)
+            answer = ask(part, means, before)
+            memo = _memo(part, answer, before, means)
+            arrived.put(Fetched(part, answer, time.monotonic() - begun, memo))
 
     # Daemons: a provider that drips for ever must not keep the process from ending.
     for number in range(min(len(parts), MOST_AT_ONCE)):
@@ -111,22 +139,89 @@ def part_of(row: CredentialRow, slug: str) -> Part:
     )
 
 
-def ask(part: Part, means: Means) -> Answer | errors.SyncError | Exception:
+def ask(part: Part, means: Means, asked: Asked = NEVER) -> Outcome:
     """Open the key and fetch. Whatever happens is returned: a thread has nobody to raise to."""
     provider = PROVIDERS.get(part.slug)
     if provider is None:
         return errors.Refused(f"This version of Modelsync has no provider “{part.slug}”")
+    now, deadline = means.now(), means.patience.deadline(means.in_all_s)
     try:
+        if asked.put_off_until and now < asked.put_off_until:
+            until = errors.at_clock(asked.put_off_until, now)
+            return errors.PutOff(f"{provider.title} asked to wait until {until}, so it was not asked")
         key = signing_key(provider, _open(part, means.vault), means.client, means.base_urls)
-        base_url, is_theirs = _place(part, provider, means.base_urls)
-        if not is_theirs:
-            return fetch(provider, key, means.client, base_url=base_url, in_all_s=means.in_all_s)
-        with nullcontext(means.guarded) if means.guarded else new_client(guarded=()) as client:
-            return fetch(provider, key, client, base_url=base_url, in_all_s=means.in_all_s)
+        return _ask_once(_Question(part, provider, key, means, asked.memo, deadline))
     except errors.SyncError as error:
         return error
     except Exception as error:  # stored, logged and raised by the caller
         return error
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    part: Part
+    provider: Provider
+    key: SecretKey | None
+    means: Means
+    memo: Memo | None
+    deadline: Deadline
+
+    def known(self, base_url: str) -> Validators:
+        """What may be asked by: of an answer from this very address."""
+        if self.memo is None or self.memo["base_url"] != base_url:
+            return Validators()
+        return Validators(self.memo["etag"], self.memo["last_modified"])
+
+
+def _ask_once(question: _Question) -> Outcome:
+    """Through the gate; whoever asks the same at the same time within this process shares the answer."""
+    base_url, is_theirs = _place(question.part, question.provider, question.means.base_urls)
+    known = question.known(base_url)
+    place = question.part.slug, base_url, "theirs" if is_theirs else "ours"
+    name = _flights.name(question.key, *place, known.etag, known.last_modified)
+    return _flights.join(name, lambda: _ask_now(question, base_url, is_theirs, known), question.deadline)
+
+
+def _ask_now(question: _Question, base_url: str, is_theirs: bool, known: Validators) -> Outcome:
+    part, provider, means, deadline = question.part, question.provider, question.means, question.deadline
+
+    def through(client: httpx.Client) -> Answer:
+        in_all_s = deadline.left_s
+        return fetch(
+            provider, question.key, client, base_url=base_url, in_all_s=in_all_s, patience=means.patience, known=known
+        )
+
+    def with_its_client() -> Answer:
+        if not is_theirs:
+            return through(means.client)
+        with nullcontext(means.guarded) if means.guarded else new_client(guarded=()) as client:
+            return through(client)
+
+    who = Who(part.user_id, part.credential_id)
+    try:
+        return means.gate.ask(place_of(part.slug, base_url), provider.title, who, deadline, with_its_client)
+    except errors.SyncError as error:
+        if not (error.passing and means.patience.is_too_long(error, deadline)):
+            return error
+        now = means.now()
+        return error.put_off(provider.title, now + timedelta(seconds=error.retry_after_s or 0.0), now)
+    except Exception as error:  # stored, logged and raised by the caller
+        return error
+
+
+def _memo(part: Part, answer: Outcome, before: Asked, means: Means) -> Memo | None:
+    if isinstance(answer, NotModified):
+        return before.memo
+    if not isinstance(answer, Answer) or not answer.validators:
+        return None
+    base_url, _ = _place(part, PROVIDERS[part.slug], means.base_urls)
+    return Memo(
+        etag=answer.validators.etag,
+        last_modified=answer.validators.last_modified,
+        base_url=base_url,
+        skipped=len(answer.skipped),
+        read_at=means.now().isoformat(),
+    )
 
 
 def _place(part: Part, provider: Provider, base_urls: Mapping[str, str]) -> tuple[str, bool]:

@@ -12,7 +12,10 @@ SyncError
 │   ├── TimedOut
 │   ├── RateLimited
 │   ├── Unavailable           5xx
-│   └── Maintenance
+│   ├── Maintenance
+│   ├── PutOff                it asked us earlier to wait until a time that is not over
+│   ├── Troubled              it fails for many users: nobody's key is sent until it had a rest
+│   └── Crowded               too many of our own requests to it are under way
 └── BadAnswer                 the provider answered, but not with a list we can trust
     ├── UnreadableAnswer      HTML, broken JSON, another shape
     ├── TooLarge
@@ -27,7 +30,8 @@ A code reads as words ("key revoked"), since summaries show it.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from datetime import UTC, datetime
+from typing import ClassVar, Literal
 
 from app.providers.contract import Fault
 
@@ -37,15 +41,30 @@ class SyncError(Exception):
 
     code: ClassVar[str]
     sentence: ClassVar[str]
-    action: ClassVar[str]
+    action: str
     passing: ClassVar[bool] = False
     """Whether trying again later may help."""
     blames_key: ClassVar[bool] = False
+    outcome: ClassVar[Literal["failed", "skipped"]] = "failed"
+    """Of the result: failed if the provider was asked or should have been, skipped if it was spared."""
+    tells_of_provider: ClassVar[bool] = False
+    """Whether the provider itself failed us; what many users see of it opens its circuit breaker."""
+    put_off_until: datetime | None = None
+    """When the provider may be asked again, if it named a time that no run waits for."""
 
-    def __init__(self, detail: str = "", *, status: int | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        again: bool = False,
+    ) -> None:
+        """again: whether another try within the same run may help."""
         self.detail = detail
         self.status = status
         self.retry_after_s = retry_after_s
+        self.again = again
         super().__init__(self.message)
 
     @property
@@ -53,6 +72,24 @@ class SyncError(Exception):
         ending = f" (HTTP {self.status})" if self.status else ""
         said = self.detail or self.sentence
         return f"{said}{ending}."
+
+    def put_off(self, provider: str, until: datetime, now: datetime) -> SyncError:
+        """This failure, of a provider that asks to be left alone until then."""
+        later = type(self)(
+            f"{provider} asks to wait until {at_clock(until, now)}",
+            status=self.status,
+            retry_after_s=self.retry_after_s,
+        )
+        later.put_off_until = until
+        later.action = "Your last list is kept. A sync after that time asks again."
+        return later
+
+
+def at_clock(moment: datetime, now: datetime) -> str:
+    """A time within a sentence that is stored: "10:20 UTC", with the day if it is not today's."""
+    moment = moment.astimezone(UTC)
+    day = "" if moment.date() == now.astimezone(UTC).date() else f"{moment.day} {moment:%B} "
+    return f"{day}{moment:%H:%M} UTC"
 
 
 class KeyProblem(SyncError):
@@ -94,32 +131,56 @@ class Passing(SyncError):
 
 
 class Unreachable(Passing):
+    tells_of_provider = True
     code = "unreachable"
     sentence = "Could not reach the provider"
     action = "Your last list is kept. Try again later; if it stays so, check this server's network."
 
 
 class TimedOut(Passing):
+    tells_of_provider = True
     code = "timed_out"
     sentence = "The provider did not answer in time"
     action = "Your last list is kept. Try again later."
 
 
 class RateLimited(Passing):
+    tells_of_provider = True
     code = "rate_limited"
     sentence = "The provider says there were too many requests"
     action = "Your last list is kept. Wait a few minutes, then sync again."
 
 
 class Unavailable(Passing):
+    tells_of_provider = True
     code = "unavailable"
     sentence = "The provider has trouble of its own"
     action = "Your last list is kept. Try again later."
 
 
 class Maintenance(Passing):
+    tells_of_provider = True
     code = "maintenance"
     sentence = "The provider is down for maintenance"
+    action = "Your last list is kept. Try again later."
+
+
+class PutOff(Passing):
+    outcome = "skipped"
+    code = "put_off"
+    sentence = "The provider asked to wait"
+    action = "Your last list is kept. A sync after that time asks again."
+
+
+class Troubled(Passing):
+    code = "provider_trouble"
+    sentence = "The provider is having trouble"
+    action = "Your last list is kept. It is not your key: a sync after that time asks again."
+
+
+class Crowded(Passing):
+    code = "crowded"
+    sentence = "Too many other syncs were asking this provider"
     action = "Your last list is kept. Try again later."
 
 

@@ -6,12 +6,14 @@ holds it: errors are made from statuses and our own words, never from a request 
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import ssl
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -26,6 +28,7 @@ from app.providers.contract import Endpoint, Page, Provider, Request, Skipped
 from app.providers.faults import fault_of
 from app.sync import errors
 from app.sync.guard import GuardedBackend, Network
+from app.sync.retrying import PATIENT, Deadline, Patience
 from app.vault import SecretKey
 
 CONNECT_S = 5.0
@@ -37,7 +40,26 @@ MOST_PAGES = 100
 _MOST_REDIRECTS = 3
 _ERROR_BYTES = 64 * 1024
 _LONGEST_WAIT_S = 86_400.0
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses that mean "later", so that another try within the run may help."""
+_LONGEST_VALIDATOR = 200
+_MARK = 8
 _USER_AGENT = "Modelsync/0.1 (+model list sync)"
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What a provider said by which to ask whether its list changed (RFC 9110, 13.1); empty where it said nothing."""
+
+    etag: str = ""
+    last_modified: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.etag or self.last_modified)
+
+    def headers(self) -> dict[str, str]:
+        asked = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in asked.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +77,17 @@ class Answer:
     """What was left out of models that were kept."""
     whole: bool = True
     """Whether every page was read, whatever the provider leaves out of its list."""
+    validators: Validators = Validators()
+    """Of a list on a single page, where the provider gives them."""
+
+
+class NotModified(Exception):
+    """The list is as it was when the provider gave the validators it was asked with; nothing was read."""
 
 
 _tls: ssl.SSLContext | None = None
 _tls_lock = threading.Lock()
+_clients_lock = threading.Lock()
 
 
 def new_client(guarded: Sequence[Network] | None = None) -> httpx.Client:
@@ -86,6 +115,23 @@ def new_client(guarded: Sequence[Network] | None = None) -> httpx.Client:
     )
 
 
+_clients: dict[tuple[int, tuple[Network, ...] | None], httpx.Client] = {}
+
+
+def process_client(guarded: Sequence[Network] | None = None) -> httpx.Client:
+    """The one client of this process for these addresses, as `new_client` makes it; nobody closes it.
+
+    Its connections outlive a job, so the next one to the same provider needs no handshake. A forked process gets one of
+    its own: two that write to one connection would mix their requests, and their keys.
+    """
+    name = os.getpid(), None if guarded is None else tuple(guarded)
+    with _clients_lock:
+        if name not in _clients:
+            _clients[name] = new_client(guarded)
+            atexit.register(_clients[name].close)
+        return _clients[name]
+
+
 class _GuardedTransport(httpx.HTTPTransport):
     """httpx's own transport over a pool that connects through the guard."""
 
@@ -104,7 +150,7 @@ class _GuardedTransport(httpx.HTTPTransport):
 def post(client: httpx.Client, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
     """Send a small form and read a small answer, for token exchanges: status and body. Raises SyncError."""
     failure: errors.SyncError
-    deadline = time.monotonic() + READ_S
+    deadline = PATIENT.deadline(READ_S)
     try:
         with client.stream("POST", url, content=body, headers=dict(headers), timeout=_timeout(deadline)) as response:
             return response.status_code, b"".join(_body(response, deadline, _ERROR_BYTES))
@@ -122,12 +168,18 @@ def fetch(
     *,
     base_url: str | None = None,
     in_all_s: float = IN_ALL_S,
+    patience: Patience = PATIENT,
+    known: Validators | None = None,
 ) -> Answer:
-    """Read every page of `provider`'s list with `key` (None: without one). Raises SyncError, nothing else known.
+    """Read every page of `provider`'s list with `key` (None: without one). Raises SyncError or NotModified.
 
-    base_url: takes the place of the provider's own. in_all_s: bound on the whole, in seconds.
+    base_url: takes the place of the provider's own. in_all_s: bound on the whole, in seconds, waits and further tries
+    included. known: given with the last answer to this very question; with them it may be confirmed instead of read.
     """
-    ask = _Asking(provider, key, client, base_url or provider.base_url, time.monotonic() + in_all_s)
+    deadline = patience.deadline(in_all_s)
+    ask = _Asking(provider, key, client, base_url or provider.base_url, deadline, patience)
+    if known and len(provider.endpoints) == 1:
+        ask.known = known
     for endpoint in provider.endpoints:
         ask.read_all(endpoint)
     caveats = [] if ask.complete else ["Not every page of the list could be read."]
@@ -139,7 +191,9 @@ def fetch(
     models = list(ask.models.values())
     if provider.private:
         models = [msgspec.structs.replace(model, private=True) for model in models]
-    return Answer(models, ask.skipped, not caveats, ask.pages, " ".join(caveats), ask.remarks, ask.complete)
+    validators = ask.validators if ask.pages == 1 else Validators()
+    told = " ".join(caveats)
+    return Answer(models, ask.skipped, not caveats, ask.pages, told, ask.remarks, ask.complete, validators)
 
 
 def read_raw(provider: Provider, key: SecretKey | None, client: httpx.Client, base_url: str) -> list[bytes]:
@@ -150,7 +204,7 @@ def read_raw(provider: Provider, key: SecretKey | None, client: httpx.Client, ba
         bodies.append(body)
         return provider.read(body)
 
-    ask = _Asking(provider, key, client, base_url, time.monotonic() + IN_ALL_S)
+    ask = _Asking(provider, key, client, base_url, PATIENT.deadline(IN_ALL_S), PATIENT)
     ask.read_all(Endpoint(provider.ask, keep))
     return bodies
 
@@ -163,7 +217,10 @@ class _Asking:
     key: SecretKey | None
     client: httpx.Client
     base_url: str
-    deadline: float
+    deadline: Deadline
+    patience: Patience
+    known: Validators = Validators()
+    validators: Validators = Validators()
     budget: int = MOST_BYTES
     pages: int = 0
     complete: bool = True
@@ -177,8 +234,7 @@ class _Asking:
         while cursor not in asked and self.pages < MOST_PAGES:
             asked.add(cursor)
             self.pages += 1
-            request = endpoint.ask(cursor)
-            body = _get(self.provider, self.key, self.client, self.base_url, request, self.deadline, self.budget)
+            body = self.body(endpoint.ask(cursor), self.known if cursor is None else Validators())
             self.budget -= len(body)
             page = _read(endpoint, body)
             self.skipped += page.skipped
@@ -188,6 +244,21 @@ class _Asking:
             if cursor is None:
                 return
         self.complete = False
+
+    def body(self, request: Request, known: Validators) -> bytes:
+        """One page, by as many tries as it takes: a page that fails costs only itself. Raises NotModified."""
+        url = self.provider.url(self.base_url, request.path)
+
+        def sign() -> Mapping[str, str]:
+            return {**_headers(self.provider, self.key), **known.headers()}
+
+        got = self.patience.persist(
+            lambda: _get(self.client, url, request.params, sign, self.deadline, self.budget, known), self.deadline
+        )
+        if got.body is None:
+            raise NotModified
+        self.validators = _kept(got, self.key)
+        return got.body
 
     def take(self, found: Iterable[ListedModel]) -> None:
         for model in found:
@@ -205,39 +276,72 @@ def _read(endpoint: Endpoint, body: bytes) -> Page:
 
 
 def _get(
-    provider: Provider,
-    key: SecretKey | None,
     client: httpx.Client,
-    base_url: str,
-    request: Request,
-    deadline: float,
+    url: str,
+    params: Mapping[str, str],
+    sign: Callable[[], Mapping[str, str]],
+    deadline: Deadline,
     budget: int,
-) -> bytes:
+    known: Validators,
+) -> Document:
+    """sign: gives the headers at the last moment, so that no frame of ours holds them."""
     failure: errors.SyncError
     try:
-        url = httpx.URL(provider.url(base_url, request.path), params=dict(request.params))
+        address = httpx.URL(url, params=dict(params)) if params else httpx.URL(url)
         for _hop in range(_MOST_REDIRECTS + 1):
-            timeout = _timeout(deadline)
-            with client.stream("GET", url, headers=_headers(provider, key), timeout=timeout) as response:
+            with client.stream("GET", address, headers=sign(), timeout=_timeout(deadline)) as response:
                 if response.has_redirect_location:
-                    url = _same_host(url, response)
+                    address = _same_host(address, response)
                     continue
-                if response.status_code >= 400:
-                    raise _refusal(response, deadline)
-                if response.status_code != 200:
-                    raise errors.UnreadableAnswer(status=response.status_code)
-                return b"".join(_body(response, deadline, budget))
-        failure = errors.Redirected("The provider's address redirects in a circle")
+                return _document(response, deadline, budget, known)
+        failure = errors.Redirected("The address redirects in a circle")
     except httpx.TimeoutException:
-        failure = errors.TimedOut()
+        failure = errors.TimedOut(again=True)
+    except (httpx.NetworkError, httpx.RemoteProtocolError) as broken:
+        failure = errors.Unreachable(again=not _is_distrusted(broken))
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError):
         failure = errors.Unreachable()
     # Raised out here: inside, the original would hang on it as its context, with the request and so the key.
     raise failure
 
 
-def _timeout(deadline: float) -> httpx.Timeout:
-    left = deadline - time.monotonic()
+def _document(response: httpx.Response, deadline: Deadline, budget: int, known: Validators) -> Document:
+    if response.status_code == 304 and known:
+        return Document(None, known.etag, known.last_modified)
+    if response.status_code >= 400:
+        raise _refusal(response, deadline)
+    if response.status_code != 200:
+        raise errors.UnreadableAnswer(status=response.status_code)
+    body = b"".join(_body(response, deadline, budget))
+    return Document(body, response.headers.get("etag", ""), response.headers.get("last-modified", ""))
+
+
+def _is_distrusted(error: BaseException) -> bool:
+    """Whether the connection failed at a certificate, which is the same a second later."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return True
+        link = link.__cause__
+    return False
+
+
+def _kept(got: Document, key: SecretKey | None) -> Validators:
+    """The validators of an answer, as far as they can be stored: they come from outside and may repeat the key."""
+    if not (got.etag or got.last_modified):
+        return Validators()
+    secret = key.reveal() if key else ""
+    marks = {secret[at : at + _MARK] for at in range(max(1, len(secret) - _MARK + 1))} if secret else set()
+
+    def checked(value: str) -> str:
+        fits = len(value) <= _LONGEST_VALIDATOR and value.isascii() and value.isprintable()
+        return value if fits and not any(mark in value for mark in marks) else ""
+
+    return Validators(checked(got.etag), checked(got.last_modified))
+
+
+def _timeout(deadline: Deadline) -> httpx.Timeout:
+    left = deadline.left_s
     if left <= 0:
         raise errors.TimedOut
     return httpx.Timeout(min(READ_S, left), connect=min(CONNECT_S, left), pool=left)
@@ -264,14 +368,18 @@ def _same_host(url: httpx.URL, response: httpx.Response) -> httpx.URL:
     return target
 
 
-def _refusal(response: httpx.Response, deadline: float) -> errors.SyncError:
+def _refusal(response: httpx.Response, deadline: Deadline) -> errors.SyncError:
     try:
         body = b"".join(_first(_body(response, deadline, MOST_BYTES), _ERROR_BYTES))
     except errors.UnreadableAnswer:
         body = b""  # the status alone tells enough
     status = response.status_code
     kind = errors.BY_FAULT[fault_of(status, body)]
-    return kind(status=status, retry_after_s=_retry_after(response.headers.get("retry-after")))
+    return kind(
+        status=status,
+        retry_after_s=_retry_after(response.headers.get("retry-after")),
+        again=kind.passing and status in _AGAIN,
+    )
 
 
 def _first(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
@@ -282,7 +390,7 @@ def _first(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
             return
 
 
-def _body(response: httpx.Response, deadline: float, budget: int) -> Iterator[bytes]:
+def _body(response: httpx.Response, deadline: Deadline, budget: int) -> Iterator[bytes]:
     """Decompress within bounds: a small gzip answer that unfolds to gigabytes stops at the budget."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", ""):
@@ -290,7 +398,7 @@ def _body(response: httpx.Response, deadline: float, budget: int) -> Iterator[by
     inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
     left = budget
     for raw in response.iter_raw():
-        if time.monotonic() > deadline:
+        if deadline.left_s < 0:
             raise errors.TimedOut
         chunk = _inflated(inflate, raw, left) if inflate else raw
         left -= len(chunk)
@@ -321,3 +429,29 @@ def _retry_after(value: str | None) -> float | None:
     except (ValueError, OverflowError):
         return None
     return min(max(0.0, wait_s), _LONGEST_WAIT_S)
+
+
+# ------------------------------------------------------------------ public documents
+
+
+Client = httpx.Client
+"""For those who hand a client on and do not ask by it themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A public file, with what to ask by whether it changed."""
+
+    body: bytes | None
+    """None: it is as it was when these headers were given."""
+    etag: str = ""
+    last_modified: str = ""
+
+
+def get_document(client: httpx.Client, url: str, etag: str = "", last_modified: str = "") -> Document:
+    """Ask for a public file, without any key, unless it is unchanged. Raises SyncError.
+
+    etag, last_modified: as the answer had them that is at hand; empty where there is none.
+    """
+    known = Validators(etag, last_modified)
+    return _get(client, url, {}, known.headers, PATIENT.deadline(IN_ALL_S), MOST_BYTES, known)

@@ -1,33 +1,26 @@
-"""What every start makes sure of: the provider files are in the database, and the shipped catalog is in force."""
+"""What every start makes sure of: the provider files are in the database, and the catalog in force is up to date."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from app.catalog import seed
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.providers.contract import Provider, join
-from app.store import catalog, credentials, listings, models
+from app.store import catalog, listed
+from app.sync.rebuild import rebuild
 
 
 def prepare(now: datetime) -> None:
-    """Mirror the provider files and load the seed if it is new; commits. Twice does no harm."""
+    """Mirror the provider files, and build the catalog if seed, sources, decisions or rules changed; commits.
+
+    Twice does no harm, and costs a few queries.
+    """
     catalog.mirror_providers([_facts(provider) for provider in PROVIDERS.values()], now)
-    shipped = seed.load()
-    if catalog.replace(shipped.version, "seed", shipped.models, now):
-        rematch(now)
+    rebuild(now, "seed")
+    listed.show_in_force()
     db.session.commit()
-
-
-def rematch(now: datetime) -> None:
-    """Ask the catalog in force again about every model of every listing in force."""
-    _, index = catalog.index()
-    for slug, provider in credentials.providers().items():
-        for listing_id in listings.current_of_provider(provider.id, but=0):
-            listing = listings.load(listing_id)
-            models.write(provider.id, [(model, index.match(slug, model)) for model in listing.models], now)
 
 
 def _facts(provider: Provider) -> dict[str, Any]:

@@ -185,6 +185,7 @@ def _put_in_force(
     index: CatalogIndex,
     now: datetime,
 ) -> None:
+    models.hold(part.provider_id)
     if not listings.in_force_elsewhere(in_force_row.id, but=credential.id):
         described = {model.id: model for model in answer.models}
         matched = [(described.get(model.id, model), index.match(part.slug, model)) for model in in_force.models]

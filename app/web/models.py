@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from app.catalog.costs import Prices, Usage, monthly_cost
 from app.catalog.listing import CAPABILITIES
 from app.providers import PROVIDERS
-from app.store import model_pages, one_model
+from app.store import catalog, model_pages, one_model
 from app.store.model_pages import SORTS, ModelFilter, Sort
 from app.web import showing, showing_facts
 
@@ -66,7 +66,7 @@ def one(canonical_id: str) -> str:
     return render_template(
         "models/_offers.html" if request.htmx else "models/one.html",
         model=canonical,
-        facts=showing_facts.lines(canonical, one_model.source_names()),
+        facts=showing_facts.lines(catalog.sourced_facts(canonical)),
         lines=sorted(lines, key=_cheapest_first),
         usage=usage,
         complaints=complaints,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from app.catalog import wording
-from app.catalog.identity import CanonicalModel
+from app.store.catalog import SourcedFact
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,18 @@ _TITLES = {
 }
 
 
-def lines(model: CanonicalModel, sources: Mapping[str, str]) -> list[FactLine]:
-    """What is known of `model`, in the order above. sources: letter → name and date of the source."""
+def lines(facts: Iterable[SourcedFact]) -> list[FactLine]:
+    """What is known of a model, in the order above."""
+    known = {fact.field: fact for fact in facts}
     return [
-        FactLine(title, _shown(name, value), sources.get(model.field_sources.get(name, model.source), ""))
+        FactLine(title, _shown(name, known[name].value), _source(known[name]))
         for name, title in _TITLES.items()
-        if (value := getattr(model, name)) not in (None, "", ())
+        if name in known
     ]
+
+
+def _source(fact: SourcedFact) -> str:
+    return f"{fact.source}, {fact.date}" if fact.date else fact.source
 
 
 def _shown(name: str, value: Any) -> str:

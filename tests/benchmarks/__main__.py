@@ -27,7 +27,7 @@ from app.sync import run as sync
 from app.sync.fetch import new_client
 from app.sync.run import Means
 from app.vault import Opener, Sealer, SecretKey, new_private_key
-from tests.benchmarks import reading
+from tests.benchmarks import matching, reading
 
 LATENCIES = {"openai": 0.1, "anthropic": 0.4, "google": 0.7, "groq": 1.1, "openrouter": 1.5}
 ROUNDS = 5
@@ -179,7 +179,7 @@ def main() -> int:
                 f"queries of {path} at {2 * ROUNDS + 2} and 1,000 more runs",
                 f"{few} and {many}; {took_many / took:.1f} × the time",
             )
-    for measure, value in reading.rows():
+    for measure, value in reading.rows() + matching.rows():
         table.add_row(measure, value)
     Console(width=110).print(table)
     return 0

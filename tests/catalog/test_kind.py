@@ -158,7 +158,7 @@ def test_a_too_generous_declaration_gives_way_to_the_id() -> None:
     assert kind_of("gemini-2.5-pro", declared="chat", because="so", prefer_id=True) == ("chat", "so")
 
 
-@pytest.mark.parametrize("model_id", ["voxtral-mini-2507", "leonardo-ai/a-writer", "gen4-chat"])
+@pytest.mark.parametrize("model_id", ["voxtral-mini-2507", "leonardo-ai/a-writer", "gen4-chat", "any-base-medical"])
 def test_a_weak_rule_does_not_outweigh_a_declared_chat_model(model_id: str) -> None:
     assert kind_of(model_id).kind != "chat"
     assert kind_of(model_id, declared="chat", because="it says so") == ("chat", "it says so")

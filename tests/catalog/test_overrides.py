@@ -25,6 +25,7 @@ from app.catalog.overrides import (
     conflicts,
     effective,
     from_json,
+    from_state,
     is_own,
     layered,
     made_by_sync,
@@ -123,7 +124,7 @@ def test_a_price_keeps_every_digit(written: str) -> None:
     text = MANUAL.replace("1.0,", f"{written},")
     assert only(text).facts["input_per_million"] == Decimal(written)
     assert str(only(write_line(only(text))).facts["input_per_million"]) == str(Decimal(written))
-    assert from_json(to_json(only(text))) == only(text)
+    assert from_json(to_json(only(text))) == from_state(to_json(only(text))) == only(text)
     assert to_json(only(text))["pricing"]["input"]["per_million_tokens"] == str(Decimal(written))
 
 
@@ -167,15 +168,18 @@ def test_parts_that_say_nothing_are_left_out() -> None:
         ({"reason": "\ud800"}, "reason has to be at most 2000 printable characters."),
         ({"price": 1}, '"price" is no field of an override.'),
         ({"limits": {"context": 1}}, '"limits.context" is no field of an override.'),
-        ({"limits": {"context_window": 0}}, "limits.context_window has to be between 1 and 1000000000 tokens, not 0."),
+        (
+            {"limits": {"context_window": 0}},
+            "limits.context_window has to be between 1 and 9007199254740991 tokens, not 0.",
+        ),
         (
             {"limits": {"context_window": Decimal("32.5")}},
-            "limits.context_window has to be a whole number, not a number.",
+            "limits.context_window has to be a whole number, not a number with decimals.",
         ),
         ({"limits": {"max_output_tokens": "4k"}}, "limits.max_output_tokens has to be a whole number, not text."),
         ({"limits": []}, "limits has to be an object, not a list."),
         ({"capabilities": {"cooking": True}}, 'capabilities: "cooking" is none of streaming, tools, vision, reasoning'),
-        ({"capabilities": {"tools": "yes"}}, "capabilities has to be true or false, not text."),
+        ({"capabilities": {"tools": "yes"}}, "capabilities.tools has to be true or false."),
         ({"capabilities": {"tools": True, "function_calling": False}}, "capabilities: tools is both true and false."),
         ({"pricing": {"input": 5}}, "pricing.input has to be an object, not a whole number."),
         ({"pricing": {"input": {}}}, "pricing.input.per_million_tokens is missing."),
@@ -235,12 +239,18 @@ def test_what_is_wrong_is_one_sentence_that_names_the_field(change: dict[str, An
         ),
         (
             DIFFERENT.replace("32000", "9" * 5000),
-            "o.json, entry 1 (line 1): limits.context_window has to be a whole number",
+            "o.json, entry 1 (line 1): limits.context_window has to be between 1 and 9007199254740991 tokens",
         ),
         (
             DIFFERENT.replace(": 5.0", ": NaN"),
             "o.json, entry 1 (line 1): pricing.input.per_million_tokens has to be between",
         ),
+        (
+            DIFFERENT.replace(": 5.0", ": 1e" + "9" * 20),
+            "o.json, entry 1 (line 1): pricing.input.per_million_tokens has",
+        ),
+        (DIFFERENT.replace(": 5.0", ": 0." + "1" * 9999), "o.json, entry 1 (line 1): pricing.input.per_million_tokens"),
+        (DIFFERENT.replace(": 5.0", ": -1" + "1" * 9999), "o.json, entry 1 (line 1): pricing.input.per_million_tokens"),
         ("[" * 100_000, "o.json, line 1: this is not valid JSON (nested too deeply)."),
     ],
 )
@@ -266,8 +276,8 @@ _overrides = st.builds(
     st.fixed_dictionaries(
         {},
         optional={
-            "context_length": st.integers(1, 10**9),
-            "max_output_tokens": st.integers(1, 10**9),
+            "context_length": st.integers(1, 2**53 - 1),
+            "max_output_tokens": st.integers(1, 2**53 - 1),
             **{name: st.booleans() for name in CAPABILITIES},
             "input_per_million": _prices,
             "output_per_million": _prices,

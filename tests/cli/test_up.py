@@ -140,12 +140,13 @@ def test_the_environment_of_a_test_has_no_secret() -> None:
     assert not {"SECRET_KEY", "VAULT_PRIVATE_KEYS"} & environment(Path("/nowhere")).keys()
 
 
-def test_commands_work_beside_a_running_installation(tmp_path: Path) -> None:
+def test_commands_work_beside_a_running_installation(tmp_path: Path, until: Until) -> None:
     with up(tmp_path) as live:
         assert isinstance(live, Live)
         added = flask("users", "add", "alice@example.com", instance=tmp_path, stdin="correct horse battery\n")
         assert added.returncode == 0, added.stderr
         assert "as an admin" in added.stdout
+        until(lambda: flask("doctor", instance=tmp_path).returncode == 0)
 
 
 def test_killed_parents_leave_no_orphans(tmp_path: Path, until: Until) -> None:

@@ -65,3 +65,4 @@ def test_the_environment_leads_to_the_simulator() -> None:
         port = int(simulator.url.rpartition(":")[2])
         assert addresses(port) == simulator.base_urls
         assert seed.base_urls(port)["OPENROUTER_BASE_URL"] == simulator.base_urls["openrouter"]
+        assert seed.base_urls(port)["CATALOG_LITELLM_URL"] == simulator.catalog_urls["litellm"]

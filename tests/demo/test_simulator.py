@@ -27,6 +27,7 @@ from app.providers.answers import BadAnswer
 from app.providers.contract import join
 from app.sync import errors
 from app.sync.fetch import Answer, fetch, new_client
+from app.sync.retrying import Patience
 from app.vault import SecretKey
 
 KEY = "sk-simulated-0123456789"
@@ -91,7 +92,9 @@ def signed(slug: str, key: str = KEY) -> dict[str, str]:
 def ask(simulator: Simulator, slug: str, key: str | None = KEY, in_all_s: float = 5.0) -> Answer:
     with new_client() as client:
         secret = SecretKey(key) if key else None
-        return fetch(PROVIDERS[slug], secret, client, base_url=simulator.base_urls[slug], in_all_s=in_all_s)
+        base_url = simulator.base_urls[slug]
+        once = Patience(tries=1)
+        return fetch(PROVIDERS[slug], secret, client, base_url=base_url, in_all_s=in_all_s, patience=once)
 
 
 def control(simulator: Simulator, order: object = None, token: str = TOKEN) -> Raw:
@@ -267,6 +270,7 @@ REFUSALS: dict[str, type[errors.SyncError]] = {
     "forbidden": errors.NoAccess,
     "quota": errors.QuotaExhausted,
     "rate_limited": errors.RateLimited,
+    "rate_limited_until": errors.RateLimited,
     "error_500": errors.Unavailable,
     "unavailable_503": errors.Unavailable,
     "maintenance": errors.Maintenance,
@@ -277,6 +281,7 @@ ANSWERS = {
     "one_bad_model": (lambda listed: listed, 1),
     "duplicates": (lambda listed: listed, 3),
     "gzip": (lambda listed: listed, 0),
+    "conditional": (lambda listed: listed, 0),
     "redirect_home": (lambda listed: listed, 0),
     "empty": (lambda listed: 0, 0),
     "shrunk": (lambda listed: listed // 3, 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def test_what_is_no_plain_address_is_refused_and_changes_nothing(app: Flask, url
 
 def test_a_key_is_not_sent_to_an_address_that_is_an_example(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_API_KEY", KEY)
+    app.config["SETTINGS"] = replace(app.config["SETTINGS"], base_urls={})
     done = run(app, "record", "azure")
     assert done.exit_code == 1
     assert "Set AZURE_BASE_URL to the address of your server first." in done.output
@@ -69,4 +71,4 @@ def test_an_earlier_answer_that_is_none_is_left_alone(
     done = run(app, "record", "openai", "--to", str(tmp_path))
     assert done.exit_code == 1
     assert "is no saved answer: move it away first" in done.output
-    assert [path.name for path in tmp_path.iterdir()] == ["2026-01-01.json"]
+    assert [path.name for path in tmp_path.glob("*.json")] == ["2026-01-01.json"]

@@ -193,6 +193,19 @@ def test_anthropic_without_a_cursor_for_its_next_page_is_refused() -> None:
         PROVIDERS["anthropic"].read(json.dumps(body).encode())
 
 
+@pytest.mark.parametrize(
+    ("model_id", "kind"),
+    [
+        ("ft:gpt-4o-mini-2024-07-18:acme:embedding-judge:abc", "chat"),
+        ("ft:davinci-002:acme::abc", "completion"),
+        ("ft:", "chat"),
+    ],
+)
+def test_a_fine_tune_is_its_owners_and_of_its_bases_kind(model_id: str, kind: str) -> None:
+    (model,) = PROVIDERS["openai"].read(json.dumps({"data": [{"id": model_id}]}).encode()).models
+    assert (model.private, model.kind) == (True, kind)
+
+
 def test_a_google_name_that_is_only_its_prefix_is_skipped() -> None:
     page = PROVIDERS["google"].read(b'{"models": [{"name": "models/"}, {"name": "models/gemini-x"}]}')
     assert [model.id for model in page.models] == ["gemini-x"]

@@ -92,8 +92,14 @@ def test_fields_come_back_in_the_types_of_the_model(app: Flask, actor: Actor) ->
 
 @pytest.mark.parametrize(
     ("canonical_id", "field", "value"),
-    [(KNOWN, "tools", "perhaps"), (KNOWN, "context_length", Decimal("1.5")), (KNOWN, "id", "x"), (KNOWN, "nose", 1)]
-    + [(KNOWN, "kind", "soup"), ("acme/none", "tools", True)],
+    [
+        (KNOWN, "tools", "perhaps"),
+        (KNOWN, "context_length", Decimal("1.5")),
+        (KNOWN, "kind", "soup"),
+        (KNOWN, "id", "x"),
+        (KNOWN, "nose", 1),
+        ("acme/none", "tools", True),
+    ],
 )
 def test_a_field_that_cannot_be_is_refused(
     app: Flask, actor: Actor, canonical_id: str, field: str, value: object

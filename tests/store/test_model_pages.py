@@ -208,7 +208,7 @@ def test_an_update_from_a_version_without_the_rows_makes_them_at_the_next_start(
     synced(alice, means)
     db.session.execute(text("DELETE FROM listed_models"))
     db.session.execute(text("UPDATE listings SET is_shown = false"))
-    listed.show_in_force(catalog.index()[1])
+    listed.show_in_force()
     assert shown() == {1: 1}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,7 +25,7 @@ from app.catalog.overrides import (
     write_file,
     write_line,
 )
-from app.demo.simulator import SimModel, Simulator
+from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, catalog, credentials, models, overrides
 from app.store.audit import COMMAND_LINE
@@ -32,7 +34,7 @@ from app.sync.run import Means
 from tests.catalog.test_overrides import DIFFERENT, EMPTY, MANUAL
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
-from tests.sync.test_run import synced
+from tests.sync.test_run import named, synced
 
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -64,8 +66,9 @@ def put(override: Override, now: datetime = NOW) -> Override:
 
 
 def spoken_for() -> dict[str, str]:
-    rows = db.session.execute(select(OverrideRow.canonical_id, OverrideRow.provider_model_id))
-    return {canonical_id: model_id for canonical_id, model_id in rows}
+    """Canonical id → the provider's id that its override was made from."""
+    rows = db.session.scalars(select(OverrideRow).execution_options(populate_existing=True))
+    return {row.canonical_id: row.provider_model_id for row in rows}
 
 
 # ------------------------------------------------------------------ made by sync
@@ -86,6 +89,13 @@ def test_every_chat_model_of_the_catalog_gets_one_and_nothing_else_does(app: Fla
         of_facts("groq", MINI, 0, {"context_length": 64_000, "input_per_million": Decimal("0.1"), "tools": False}),
     ]
     assert spoken_for() == {GPT: "same", MINI: "other"}
+
+
+@both_databases
+def test_the_largest_number_a_provider_may_list_comes_back(app: Flask) -> None:
+    write(listed("x", GPT, context_length=2**53 - 1))
+    assert [one.facts for one in overrides.export()] == [{"context_length": 2**53 - 1}]
+    assert imported(write_file(overrides.export())) == overrides.Imported(passed_over=1)
 
 
 @both_databases
@@ -148,23 +158,23 @@ def test_after_a_change_of_the_catalog_only_what_is_served_stays(app: Flask) -> 
 
 
 @both_databases
-def test_a_sync_makes_overrides_and_keeps_a_persons(
+def test_syncs_make_and_take_away_their_own_and_keep_a_persons(
     app: Flask, alice: Person, means: Means, simulator: Simulator
 ) -> None:
-    simulator["openrouter"].models = [SimModel("openai/gpt-4o"), SimModel("openai/gpt-4")]
-    alice.add_key("openrouter")
-    kept = put(decided("openai/gpt-4", slug="openrouter", tools=True))
+    alice.add_key("openai")
+    kept = put(decided("openai/gpt-4", slug="openai", tools=True))
     db.session.commit()
-    for _ in range(2):
+    made = {}
+    for models_now in (["gpt-4o", "gpt-4"], ["gpt-4o", "gpt-4", "o3"], ["gpt-4o", "o3"]):
+        simulator.set_models("openai", named(*models_now))
         synced(alice, means)
-        found = overrides.export("openrouter")
-        assert [(one.model_id, one.priority) for one in found] == [
-            ("openai/gpt-4", 0),
-            ("openai/gpt-4", 100),
-            ("openai/gpt-4o", 0),
-        ]
-        assert kept in found
-        simulator["openrouter"].models.append(SimModel("openai/gpt-5-unheard-of"))
+        made[len(made)] = [one.model_id for one in overrides.export("openai") if not one.is_manual]
+        assert overrides.export("openai", only_manual=True) == [kept]
+    assert made == {
+        0: ["openai/gpt-4", "openai/gpt-4o"],
+        1: ["openai/gpt-4", "openai/gpt-4o", "openai/o3"],
+        2: ["openai/gpt-4o", "openai/o3"],
+    }
 
 
 def test_a_thousand_models_are_written_in_a_few_statements(app: Flask) -> None:
@@ -176,6 +186,28 @@ def test_a_thousand_models_are_written_in_a_few_statements(app: Flask) -> None:
     assert len(sent) == 4
     ids = db.session.scalars(select(OverrideRow.canonical_id).order_by(OverrideRow.id)).all()
     assert ids == sorted(ids)
+
+
+@both_databases
+def test_two_workers_with_one_providers_lists_do_not_deadlock(app: Flask) -> None:
+    index = CatalogIndex(CanonicalModel(id=f"lab/{n}", lab="lab", name=str(n)) for n in range(300))
+    groq = provider_id()
+    db.session.commit()
+    both = threading.Barrier(2)
+
+    def work(number: int) -> None:
+        with app.app_context():
+            for turn in range(5):
+                # Of this worker's own list; the other one's says otherwise and comes in another order.
+                pairs = [listed(str(n), f"lab/{n}", context_length=1 + number + 2 * turn) for n in range(300)]
+                both.wait(30)
+                overrides.write_auto(groq, "groq", pairs[:: 1 - 2 * number], index, NOW)
+                db.session.commit()
+
+    with ThreadPoolExecutor(2) as workers:
+        for done in [workers.submit(work, number) for number in range(2)]:
+            done.result(60)
+    assert {one.facts["context_length"] for one in overrides.export()} <= {9, 10}
 
 
 # ------------------------------------------------------------------ a person's decisions
@@ -361,7 +393,7 @@ def test_an_import_leaves_alone_what_is_not_in_it(app: Flask) -> None:
 @both_databases
 def test_overrides_outlive_the_canonical_model_they_are_about(app: Flask) -> None:
     kept = put(decided())
-    catalog.replace("another", "seed", [CanonicalModel(id="lab/m", lab="lab", name="M")], NOW)
+    catalog.put_in_force("another", "seed", catalog.models(), [CanonicalModel(id="lab/m", lab="lab", name="M")], NOW)
     assert overrides.export() == [kept]
     assert overrides.remove("groq", GPT, 100, COMMAND_LINE, NOW) == kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import socket
 import threading
@@ -20,7 +21,9 @@ from app.demo.faults import FAULTS
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
 from app.sync import errors
-from app.sync.fetch import MOST_PAGES, Answer, fetch, new_client
+from app.sync.fetch import MOST_PAGES, Answer, new_client, process_client
+from app.sync.fetch import fetch as patient_fetch
+from app.sync.retrying import Patience
 from app.vault import SecretKey
 from tests.demo.test_simulator import READABLE
 
@@ -29,6 +32,8 @@ MARK = "Zq7Kw2Xv9"
 PAGED = ("anthropic", "google")
 FIRST_FIVE = ("openai", "anthropic", "google", "groq", "openrouter")
 LONG = {"huge", "gzip_bomb"}
+# Nobody tries twice in here: what is tried again, and when, is in test_retrying.py.
+fetch = functools.partial(patient_fetch, patience=Patience(tries=1))
 every_provider = pytest.mark.parametrize("slug", list(PROVIDERS))
 readable_provider = pytest.mark.parametrize("slug", READABLE)
 
@@ -164,6 +169,7 @@ FAILURES: dict[str, tuple[type[errors.SyncError], str]] = {
     "forbidden": (errors.NoAccess, "no_access"),
     "quota": (errors.QuotaExhausted, "quota_exhausted"),
     "rate_limited": (errors.RateLimited, "rate_limited"),
+    "rate_limited_until": (errors.RateLimited, "rate_limited"),
     "error_500": (errors.Unavailable, "unavailable"),
     "unavailable_503": (errors.Unavailable, "unavailable"),
     "maintenance": (errors.Maintenance, "maintenance"),
@@ -174,6 +180,7 @@ ANSWERS = {
     "duplicates",
     "wrong_entries",
     "gzip",
+    "conditional",
     "redirect_home",
     "endless_pages",
     "repeated_cursor",
@@ -576,3 +583,20 @@ def test_a_cookie_that_comes_with_one_key_does_not_go_with_another(client: httpx
 def test_the_clients_bounds_are_those_promised(client: httpx.Client) -> None:
     assert (client.timeout.connect, client.timeout.read) == (5.0, 30.0)
     assert not client.follow_redirects
+
+
+def test_a_process_has_one_client_and_a_forked_one_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = process_client()
+    assert process_client() is ours
+    assert process_client(()) is process_client([]) is not ours
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert process_client() is not ours
+
+
+def test_a_connection_is_used_again(ask: Asked) -> None:
+    """The simulator counts connections by the port that asks."""
+    pool = ask.client._transport._pool  # type: ignore[attr-defined]
+    for _ in range(5):
+        ask("openai")
+    port = f":{ask.simulator.url.rsplit(':', 1)[1]}"
+    assert sum(port in repr(one) for one in pool.connections) == 1

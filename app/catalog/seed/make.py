@@ -411,7 +411,7 @@ def split_id(raw: str, provider: str) -> tuple[str, str]:
 def without_variant(plain: str) -> str:
     """The id without date and serving variant, spelt as it was otherwise."""
     plain = VARIANT_TAG.sub("", plain.removesuffix("@default"))
-    if re.sub(r"[^a-z0-9]+", "-", plain) not in OWN_SNAPSHOTS:
+    if not OWN_SNAPSHOTS.match(re.sub(r"[^a-z0-9]+", "-", plain)):
         plain = DATE.sub("", plain)
     previous = ""
     while previous != plain:
@@ -422,6 +422,7 @@ def without_variant(plain: str) -> str:
 def slug_key(plain: str) -> str:
     """What makes two ids the same model: punctuation, dates and serving variants do not count."""
     key = re.sub(r"[^a-z0-9]+", "-", without_variant(plain)).strip("-")
+    key = re.sub(r"-(20\d\d)-?(\d\d)-?(\d\d)$", r"-\1\2\3", key)
     key = LAB_IN_SLUG.sub("", key)
     key = re.sub(r"^([a-z]{3,})(\d)", r"\1-\2", key)
     if faster := FASTER.match(key):

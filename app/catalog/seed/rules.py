@@ -371,8 +371,13 @@ SAME = {
 # Ids that mean another model at a host than at the lab itself, where they move on with each release.
 SAME_AT_HOSTS = {"deepseek-chat": "deepseek-v3"}
 SAME_AT_BEDROCK = {"r1": "deepseek-r1", "v3": "deepseek-v3-1", "v3-2": "deepseek-v3-2"}
-# Snapshots that are models of their own although their ids look dated: models.dev names them apart.
-OWN_SNAPSHOTS = frozenset({"claude-3-5-sonnet-20240620"})
+# Dated editions that are models of their own: the sources name several of one name, with facts and prices of their own
+# (gpt-4o of May 2024 costs twice that of August). Elsewhere a date is a snapshot of the model named.
+OWN_SNAPSHOTS = re.compile(
+    r"^(?:openai-|alibaba-|deepseek-)?(claude-3-5-sonnet-20240620"
+    r"|(gpt-4o|gpt-4o-(audio|realtime)-preview|gpt-4o-mini-(transcribe|tts)|gpt-(audio|realtime)-mini"
+    r"|qwen-?(plus|turbo)|qwen-?3-(max|5-plus)|deepseek-v4-(flash|pro))-20\d\d-?\d\d-?\d\d)$"
+)
 
 DATE = re.compile(r"[-@](20\d{2}-?[01]\d-?[0-3]\d)(?=$|[-:])")
 VARIANT_TAG = re.compile(

@@ -1,0 +1,281 @@
+"""A claim: what one source says about one id at one provider. And whether a whole source can be believed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from operator import attrgetter
+
+import msgspec
+
+from app.catalog.kind import kind_of
+from app.catalog.listing import PRICES, Kind
+from app.catalog.seed.rules import FIRST_PARTY, KNOWN_LABS, LAB_OF_PREFIX, LAB_OF_SLUG, NOT_MODELS, ROUTER_LABS
+
+FORMAT = 1
+"""Of kept claims: raise it when a reader learns to read more, so that every source is asked for the whole again."""
+LONGEST_ID = 300
+_LONGEST_NAME = 200
+_DEAREST_CHAT = Decimal(2_000)
+"""USD per million tokens. The dearest chat model so far (o1-pro) took 600; a price per token in the wrong unit is a
+million times too high or too low."""
+_DEAREST = Decimal(100_000)
+_LONGEST_CONTEXT = 100_000_000
+_WRONG_AT_MOST = 0.01
+_SHRINKS_TO = 0.8
+_NAMED = 3
+_DATE = re.compile(r"(19|20)\d\d-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?")
+_PLACES = Decimal("0.000000001")
+# What serves models of many labs under its own name says nothing of the lab by itself.
+_HOSTS_OF_ITS_OWN_LAB = frozenset({"bedrock", "groq", "alibaba"})
+
+
+class Claim(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """Facts in the words of `CanonicalModel`; empty fields are not said. Prices are USD per million tokens."""
+
+    provider: str
+    """Our slug where the provider is one of ours, the source's own otherwise."""
+    model_id: str
+    lab: str = ""
+    """Who made it, only where the source itself says so: such a claim may introduce a model nobody else knows."""
+    canonical_slug: str = ""
+    hugging_face_id: str = ""
+    kind: Kind | None = None
+    name: str = ""
+    family: str = ""
+    input_modalities: tuple[str, ...] = ()
+    output_modalities: tuple[str, ...] = ()
+    context_length: int | None = None
+    max_output_tokens: int | None = None
+    tools: bool | None = None
+    vision: bool | None = None
+    reasoning: bool | None = None
+    structured_output: bool | None = None
+    streaming: bool | None = None
+    input_per_million: Decimal | None = None
+    output_per_million: Decimal | None = None
+    cache_read_per_million: Decimal | None = None
+    cache_write_per_million: Decimal | None = None
+    released_on: str = ""
+    knowledge_cutoff: str = ""
+    retires_on: str = ""
+    open_weights: bool | None = None
+    vanished_on: str = ""
+    """The day on which the source had it no more; empty while it has. Kept because models outlive catalogs."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """An entry that was left out, and why."""
+
+    entry: str
+    reason: str
+
+
+class Reading(msgspec.Struct, frozen=True):
+    claims: tuple[Claim, ...]
+    """In the order of provider and id, each pair once; implausible ones are not among them."""
+    faults: tuple[Fault, ...]
+    entries: int
+    """How many the document has, whether or not they concern us."""
+
+
+class Refused(ValueError):
+    """Why a whole document is not believed. Its text is a clause that fits behind the source's name."""
+
+    code = "refused"
+
+
+class Shrunk(Refused):
+    code = "shrunk"
+
+
+# ------------------------------------------------------------------ from entries to a reading
+
+
+def objects(body: bytes, what: str = "models") -> dict[str, msgspec.Raw]:
+    """The members of the JSON object in `body`, not yet looked into. Raises Refused for anything else."""
+    head = body.lstrip()[:1]
+    if not head:
+        raise Refused("sent an empty document")
+    if head == b"<":
+        raise Refused(f"answered with a web page instead of a catalog of {what}")
+    try:
+        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        raise Refused("sent JSON that is not an object") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise Refused("sent a document that is not valid JSON") from None
+
+
+def reading_of(claims: Iterable[Claim], faults: Iterable[Fault], entries: int) -> Reading:
+    """Sort, keep the first of two about one id, and leave out what cannot be true."""
+    kept: dict[tuple[str, str], Claim] = {}
+    wrong = list(faults)
+    for claim in claims:
+        if complaint := _complaint(claim):
+            wrong.append(Fault(f"{claim.provider}/{claim.model_id}"[:LONGEST_ID], complaint))
+        else:
+            kept.setdefault((claim.provider, claim.model_id), claim)
+    ordered = tuple(kept[key] for key in sorted(kept))
+    return Reading(ordered, tuple(sorted(wrong, key=attrgetter("entry", "reason"))), entries)
+
+
+def mistyped(entry: str, error: Exception) -> Fault:
+    """A fault in the words of the decoder, without what the entry says."""
+    return Fault(entry[:LONGEST_ID], str(error)[:200])
+
+
+def _complaint(claim: Claim) -> str:
+    """Why an entry cannot be true; empty for nearly all."""
+    if not 0 < len(claim.model_id) <= LONGEST_ID or not claim.model_id.isprintable():
+        return "its id is empty, too long or unprintable"
+    if max(claim.context_length or 0, claim.max_output_tokens or 0) > _LONGEST_CONTEXT:
+        return "a context of more than 100 million tokens"
+    for field in PRICES:
+        price = getattr(claim, field)
+        if price is not None and (found := _complaint_of_price(claim, price)):
+            return found
+    return ""
+
+
+def _complaint_of_price(claim: Claim, price: Decimal) -> str:
+    if not price.is_finite() or price > _DEAREST:
+        return "a price beyond all bounds"
+    if price < 0:
+        return "a price below zero"
+    if price <= _DEAREST_CHAT:
+        return ""
+    kind = claim.kind or kind_of(claim.model_id, outputs=claim.output_modalities).kind
+    return f"a price of {price:,.0f} USD per million tokens" if kind == "chat" else ""
+
+
+# ------------------------------------------------------------------ small conversions
+
+
+def per_million(per_token: Decimal | None) -> Decimal | None:
+    """A price of one token as that of a million; more than a dollar for a token is infinite, to be complained of."""
+    if per_token is None or not per_token.is_finite():
+        return per_token
+    return plain(per_token * 1_000_000) if abs(per_token) <= 1 else Decimal("Infinity")
+
+
+def plain(price: Decimal | None) -> Decimal | None:
+    """Nine decimals without zeros at the end. An absurd price stays as it is, to be complained of."""
+    if price is None or not price.is_finite() or abs(price) > _DEAREST:
+        return price
+    amount = price.quantize(_PLACES).normalize()
+    return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount
+
+
+def positive(value: int | None) -> int | None:
+    """0 is a common word for "unknown"."""
+    return value if value and value > 0 else None
+
+
+def day(value: str | None) -> str:
+    """`2025-04` or `2025-04-30`, else empty: a date in other words says nothing for sure."""
+    return value if value and _DATE.fullmatch(value) else ""
+
+
+def line(value: str | None) -> str:
+    """Text on one printable line of at most 200 characters."""
+    if not value:
+        return ""
+    return " ".join("".join(c if c.isprintable() else " " for c in value[:1_000]).split())[:_LONGEST_NAME]
+
+
+def words(values: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for word in values or () if 0 < len(word) <= 40 and word.isprintable()))
+
+
+def lab_of_own_provider(provider: str, model_id: str) -> str:
+    """The lab of an id at the lab's own provider; empty at anyone else's."""
+    lab = _lab_of(provider, model_id)
+    return lab if provider in FIRST_PARTY.get(lab, ()) else ""
+
+
+def lab_of_path(model_id: str) -> str:
+    """The lab of `lab/model`, where the first part is one we know; empty for routers and pointers."""
+    if model_id.startswith("~") or model_id.count("/") != 1:
+        return ""
+    prefix, plain_id = model_id.lower().split("/")
+    lab = LAB_OF_PREFIX.get(prefix, prefix)
+    known = lab in KNOWN_LABS and lab not in ROUTER_LABS and not NOT_MODELS.match(plain_id)
+    return lab if known else ""
+
+
+def _lab_of(provider: str, model_id: str) -> str:
+    plain_id = model_id.lower().rpartition("/")[2]
+    if NOT_MODELS.match(plain_id) or "*" in plain_id:
+        return ""
+    if prefix := model_id.lower().rpartition("/")[0].rpartition("/")[2]:
+        return LAB_OF_PREFIX.get(prefix, prefix)
+    for pattern, lab in LAB_OF_SLUG:
+        if pattern.match(plain_id):
+            return lab
+    if provider in _HOSTS_OF_ITS_OWN_LAB:
+        return ""
+    return next((lab for lab, providers in FIRST_PARTY.items() if provider in providers), "")
+
+
+# ------------------------------------------------------------------ is the whole of it to be believed?
+
+
+def check(reading: Reading, known: int, *, accept_shrunk: bool = False) -> str:
+    """What was left out, as a sentence; empty where nothing was. Raises Refused, or Shrunk, with the reason.
+
+    known: how many claims the last good answer had. Where more than 1 % of the entries are wrong, something is wrong
+    with all of them; a catalog that lost more than a fifth at once has lost them by mistake.
+    """
+    if not reading.claims and not reading.faults:
+        raise Refused("lists no models")
+    if len(reading.faults) > _WRONG_AT_MOST * reading.entries:
+        raise Refused(
+            f"has {len(reading.faults)} wrong entries among {reading.entries}, more than 1 %: {_named(reading.faults)}"
+        )
+    if len(reading.claims) < _SHRINKS_TO * known and not accept_shrunk:
+        raise Shrunk(f"shrank from {known} to {len(reading.claims)} models, below 80 %")
+    if not reading.faults:
+        return ""
+    count = len(reading.faults)
+    return f"{count} wrong {'entry was' if count == 1 else 'entries were'} left out: {_named(reading.faults)}."
+
+
+def _named(faults: Sequence[Fault]) -> str:
+    told = "; ".join(f"{fault.entry} ({fault.reason})" for fault in faults[:_NAMED])
+    return told + ("; …" if len(faults) > _NAMED else "")
+
+
+# ------------------------------------------------------------------ kept
+
+
+def keep(claims: Iterable[Claim], before: Iterable[Claim], today: str) -> tuple[Claim, ...]:
+    """The claims to keep: the new ones, and those that introduced a model and have now vanished, for a year.
+
+    A source drops models for reasons of its own, and what our users' keys still list must not become unknown by it.
+    """
+    kept = {(claim.provider, claim.model_id): claim for claim in claims}
+    for claim in before:
+        key = claim.provider, claim.model_id
+        if key not in kept and claim.lab and not _is_long_gone(claim.vanished_on, today):
+            kept[key] = claim if claim.vanished_on else msgspec.structs.replace(claim, vanished_on=today)
+    return tuple(kept[key] for key in sorted(kept))
+
+
+def _is_long_gone(vanished_on: str, today: str) -> bool:
+    return bool(vanished_on) and f"{int(vanished_on[:4]) + 1}{vanished_on[4:]}" < today
+
+
+_encoder = msgspec.json.Encoder(decimal_format="string", order="deterministic")
+_decoder = msgspec.json.Decoder(tuple[Claim, ...])
+
+
+def packed(claims: Sequence[Claim]) -> bytes:
+    """Claims as JSON: equal bytes for equal claims."""
+    return _encoder.encode(claims)
+
+
+def unpacked(content: bytes) -> tuple[Claim, ...]:
+    """Read back what `packed` wrote. Raises ValueError for anything else."""
+    return _decoder.decode(content)

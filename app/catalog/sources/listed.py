@@ -1,0 +1,82 @@
+"""What OpenRouter and AIHubMix have in common: a list of what they resell, which their provider files read.
+
+Those readers take a wrong type for "not said", as a listing must survive it. A catalog must not: facts would vanish
+from it. So the shape of every entry is checked here as well, and what a gateway lists becomes claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from app.catalog.listing import ListedModel
+from app.catalog.sources.claims import Claim, Fault, Reading, Refused, lab_of_path, line, mistyped, objects, reading_of
+
+
+def reading(
+    provider: str,
+    body: bytes,
+    shape: type[msgspec.Struct],
+    id_key: str,
+    models: Iterable[ListedModel],
+    left_out: Iterable[Fault],
+) -> Reading:
+    """Claims of the entries that the provider's reader made `models` of and that have the `shape`.
+
+    left_out: what that reader could not read. Raises Refused if the document is no list of models.
+    """
+    faults = list(left_out)
+    entries = _entries(body)
+    for number, raw in enumerate(entries, 1):
+        try:
+            msgspec.json.decode(raw, type=shape)
+        except msgspec.DecodeError as error:
+            faults.append(mistyped(_id_of(raw, id_key) or f"entry {number}", error))
+    wrong = {fault.entry for fault in faults}
+    return reading_of((_claim(provider, model) for model in models if model.id not in wrong), faults, len(entries))
+
+
+class _Envelope(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+def _entries(body: bytes) -> list[msgspec.Raw]:
+    objects(body)
+    try:
+        return msgspec.json.decode(body, type=_Envelope).data
+    except msgspec.DecodeError:
+        raise Refused("sent no “data” list") from None
+
+
+def _id_of(raw: msgspec.Raw, key: str) -> str:
+    entry: Any = msgspec.json.decode(raw)
+    found = entry.get(key) if isinstance(entry, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _claim(provider: str, model: ListedModel) -> Claim:
+    """Dates are left out: they tell when the gateway listed the model and will drop it, not when the lab did."""
+    return Claim(
+        provider=provider,
+        model_id=model.id,
+        lab=lab_of_path(model.id),
+        canonical_slug=model.canonical_slug,
+        hugging_face_id=model.hugging_face_id,
+        kind=model.kind,
+        name=line(model.name),
+        input_modalities=model.input_modalities,
+        output_modalities=model.output_modalities,
+        context_length=model.context_length,
+        max_output_tokens=model.max_output_tokens,
+        tools=model.tools,
+        vision=model.vision,
+        reasoning=model.reasoning,
+        structured_output=model.structured_output,
+        streaming=model.streaming,
+        input_per_million=model.input_per_million,
+        output_per_million=model.output_per_million,
+        cache_read_per_million=model.cache_read_per_million,
+        cache_write_per_million=model.cache_write_per_million,
+    )

@@ -1,0 +1,111 @@
+"""LiteLLM's price map: one JSON object, keyed by "provider/id" or by the plain id.
+
+    {"sample_spec": {…},
+     "gpt-4o": {"litellm_provider": "openai", "mode": "chat", "max_input_tokens": 128000, "max_output_tokens": 16384,
+        "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05, "cache_read_input_token_cost": 1.25e-06,
+        "supports_function_calling": true, "supports_vision": true, "deprecation_date": "2026-10-01"},
+     "groq/llama-3.1-8b-instant": {"litellm_provider": "groq", …}, …}
+
+Prices are USD per token. A flag that is left out says nothing. `deprecation_date` is the day after which the
+provider refuses the model. Read in the version of November 2026 (4,553 entries).
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import msgspec
+
+from app.catalog.listing import Kind
+from app.catalog.seed.rules import FIRST_PARTY, LITELLM_MODES, LITELLM_PROVIDERS, OUR_PROVIDERS
+from app.catalog.sources.claims import (
+    Claim,
+    Fault,
+    Reading,
+    day,
+    mistyped,
+    objects,
+    per_million,
+    positive,
+    reading_of,
+    words,
+)
+
+_OF_LABS = frozenset().union(*FIRST_PARTY.values())
+_REGIONAL = re.compile(r"(eu|us|us-gov|apac|global|global-standard)/")
+_OF_A_SIZE = re.compile(r"\d-x-\d")
+_KINDS: dict[str, Kind] = {mode: msgspec.convert(kind, Kind) for mode, kind in LITELLM_MODES.items()}
+
+
+class _Entry(msgspec.Struct):
+    litellm_provider: str | None = None
+    mode: str | None = None
+    max_input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    input_cost_per_token: Decimal | None = None
+    output_cost_per_token: Decimal | None = None
+    cache_read_input_token_cost: Decimal | None = None
+    cache_creation_input_token_cost: Decimal | None = None
+    supports_function_calling: bool | None = None
+    supports_vision: bool | None = None
+    supports_reasoning: bool | None = None
+    supports_response_schema: bool | None = None
+    supports_native_streaming: bool | None = None
+    supported_modalities: list[str] | None = None
+    supported_output_modalities: list[str] | None = None
+    deprecation_date: str | None = None
+
+
+def read(body: bytes) -> Reading:
+    """Claims about the models of our providers and of labs. Raises Refused if this is no such map."""
+    claims: list[Claim] = []
+    faults: list[Fault] = []
+    found = objects(body)
+    found.pop("sample_spec", None)
+    for key in sorted(found):
+        try:
+            entry = msgspec.json.decode(found[key], type=_Entry)
+        except msgspec.DecodeError as error:
+            faults.append(mistyped(key, error))
+            continue
+        origin = entry.litellm_provider or ""
+        slug = LITELLM_PROVIDERS.get(origin, origin)
+        if (slug in OUR_PROVIDERS or slug in _OF_LABS) and (model_id := _own_id(key, origin, slug)):
+            claims.append(_claim(slug, model_id, entry))
+    return reading_of(claims, faults, len(found))
+
+
+def _own_id(key: str, origin: str, slug: str) -> str:
+    """The provider's own id, without LiteLLM's routing prefix; empty for entries that only price a variation."""
+    if key.startswith("ft:") or _OF_A_SIZE.search(key) or (slug == "bedrock" and "/" in key):
+        return ""
+    prefix = origin.split("-")[0] if origin.startswith("vertex_ai") else origin
+    for start in (f"{prefix}/", f"{origin}/", f"{slug}/"):
+        if key.startswith(start):
+            key = key.removeprefix(start)
+            break
+    is_variation = (slug == "azure" and _REGIONAL.match(key)) or (slug in ("openai", "google") and "/" in key)
+    return "" if is_variation else key
+
+
+def _claim(slug: str, model_id: str, entry: _Entry) -> Claim:
+    return Claim(
+        provider=slug,
+        model_id=model_id,
+        kind=_KINDS.get(entry.mode or ""),
+        input_modalities=words(entry.supported_modalities),
+        output_modalities=words(entry.supported_output_modalities),
+        context_length=positive(entry.max_input_tokens),
+        max_output_tokens=positive(entry.max_output_tokens),
+        tools=entry.supports_function_calling,
+        vision=entry.supports_vision,
+        reasoning=entry.supports_reasoning,
+        structured_output=entry.supports_response_schema,
+        streaming=entry.supports_native_streaming,
+        input_per_million=per_million(entry.input_cost_per_token),
+        output_per_million=per_million(entry.output_cost_per_token),
+        cache_read_per_million=per_million(entry.cache_read_input_token_cost),
+        cache_write_per_million=per_million(entry.cache_creation_input_token_cost),
+        retires_on=day(entry.deprecation_date),
+    )

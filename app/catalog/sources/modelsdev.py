@@ -1,0 +1,137 @@
+"""models.dev's `api.json`: an object of providers by their slug, each with its models by the id it serves them under.
+
+    {"anthropic": {"id": "anthropic", "name": "Anthropic", "npm": …, "doc": …, "models":
+        {"claude-opus-4-1": {"id": …, "name": "Claude Opus 4.1", "family": "claude-opus", "reasoning": true,
+            "tool_call": true, "structured_output": true, "knowledge": "2025-03", "release_date": "2025-08-05",
+            "modalities": {"input": ["text", "image", "pdf"], "output": ["text"]}, "open_weights": false,
+            "cost": {"input": 15, "output": 75, "cache_read": 1.5, "cache_write": 18.75, "tiers": […]},
+            "limit": {"context": 200000, "output": 32000}, "status": "deprecated"}}}, …}
+
+Prices are USD per million tokens, but for the providers of China's market, who have others than the world's. A limit
+of 0 means unknown. `status` comes without a date and so says nothing about `deprecated_on`.
+Schema: packages/core/src/schema.ts in its repository (read in the version of August 2026).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import msgspec
+
+from app.catalog.seed.rules import CHINA_PRICED, FIRST_PARTY, MODELSDEV_PROVIDERS, OUR_PROVIDERS
+from app.catalog.sources.claims import (
+    Claim,
+    Fault,
+    Reading,
+    day,
+    lab_of_own_provider,
+    line,
+    mistyped,
+    objects,
+    plain,
+    positive,
+    reading_of,
+    words,
+)
+
+_OF_LABS = frozenset().union(*FIRST_PARTY.values())
+
+
+class _Modalities(msgspec.Struct):
+    input: list[str] | None = None
+    output: list[str] | None = None
+
+
+class _Limit(msgspec.Struct):
+    context: int | None = None
+    output: int | None = None
+
+
+class _Cost(msgspec.Struct):
+    input: Decimal | None = None
+    output: Decimal | None = None
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+
+
+_EMPTY_MODALITIES, _EMPTY_LIMIT, _EMPTY_COST = _Modalities(), _Limit(), _Cost()
+
+
+class _Model(msgspec.Struct):
+    name: str | None = None
+    family: str | None = None
+    reasoning: bool | None = None
+    tool_call: bool | None = None
+    structured_output: bool | None = None
+    open_weights: bool | None = None
+    knowledge: str | None = None
+    release_date: str | None = None
+    modalities: _Modalities | None = None
+    limit: _Limit | None = None
+    cost: _Cost | None = None
+
+
+class _Provider(msgspec.Struct):
+    models: dict[str, msgspec.Raw]
+
+
+def read(body: bytes) -> Reading:
+    """Claims about the models of our providers and of labs. Raises Refused if this is no such catalog."""
+    claims: list[Claim] = []
+    faults: list[Fault] = []
+    entries = 0
+    # Of two origins with one slug of ours (zai, zhipuai) the first speaks; the world's prices go before China's.
+    origins = objects(body)
+    for origin in sorted(origins, key=lambda origin: (origin in CHINA_PRICED, MODELSDEV_PROVIDERS.get(origin, ""))):
+        try:
+            models = msgspec.json.decode(origins[origin], type=_Provider).models
+        except msgspec.DecodeError as error:
+            entries += 1
+            faults.append(mistyped(origin, error))
+            continue
+        entries += len(models)
+        for found in _read_provider(origin, models):
+            claims.append(found) if isinstance(found, Claim) else faults.append(found)
+    return reading_of(claims, faults, entries)
+
+
+def _read_provider(origin: str, models: dict[str, msgspec.Raw]) -> Iterator[Claim | Fault]:
+    slug = MODELSDEV_PROVIDERS.get(origin, origin)
+    concerns_us = slug in OUR_PROVIDERS or slug in _OF_LABS
+    for model_id, raw in models.items():
+        try:
+            model = msgspec.json.decode(raw, type=_Model)
+        except msgspec.DecodeError as error:
+            yield mistyped(f"{origin}/{model_id}", error)
+            continue
+        if concerns_us:
+            yield _claim(origin, slug, model_id, model)
+
+
+def _claim(origin: str, slug: str, model_id: str, model: _Model) -> Claim:
+    modalities, limit = model.modalities or _EMPTY_MODALITIES, model.limit or _EMPTY_LIMIT
+    cost = _EMPTY_COST if origin in CHINA_PRICED else model.cost or _EMPTY_COST
+    inputs = words(modalities.input)
+    return Claim(
+        provider=slug,
+        model_id=model_id,
+        lab=lab_of_own_provider(slug, model_id),
+        name=line(model.name),
+        family=line(model.family),
+        input_modalities=inputs,
+        output_modalities=words(modalities.output),
+        context_length=positive(limit.context),
+        max_output_tokens=positive(limit.output),
+        tools=model.tool_call,
+        vision="image" in inputs if inputs else None,
+        reasoning=model.reasoning,
+        structured_output=model.structured_output,
+        input_per_million=plain(cost.input),
+        output_per_million=plain(cost.output),
+        cache_read_per_million=plain(cost.cache_read),
+        cache_write_per_million=plain(cost.cache_write),
+        released_on=day(model.release_date),
+        knowledge_cutoff=day(model.knowledge),
+        open_weights=model.open_weights,
+    )

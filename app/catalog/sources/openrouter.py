@@ -1,0 +1,49 @@
+"""OpenRouter's public list: `{"data": [{"id": "lab/model", "pricing": {"prompt": "0.0000025", …}, …}, …]}`.
+
+Read by `app/providers/openrouter.py`, whose docstring tells the meaning of its fields; here is what type they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from app.catalog.listing import ListedModel
+from app.catalog.sources import listed
+from app.catalog.sources.claims import Fault, Reading
+
+
+class _Architecture(msgspec.Struct):
+    input_modalities: list[str] | None = None
+    output_modalities: list[str] | None = None
+
+
+class _Pricing(msgspec.Struct):
+    prompt: Decimal | None = None
+    completion: Decimal | None = None
+    input_cache_read: Decimal | None = None
+    input_cache_write: Decimal | None = None
+
+
+class _Top(msgspec.Struct):
+    context_length: int | None = None
+    max_completion_tokens: int | None = None
+
+
+class _Entry(msgspec.Struct):
+    id: str
+    name: str | None = None
+    canonical_slug: str | None = None
+    hugging_face_id: str | None = None
+    context_length: int | None = None
+    architecture: _Architecture | None = None
+    pricing: _Pricing | None = None
+    top_provider: _Top | None = None
+    supported_parameters: list[str] | None = None
+
+
+def reading(body: bytes, models: Iterable[ListedModel], left_out: Iterable[Fault]) -> Reading:
+    """See `listed.reading`."""
+    return listed.reading("openrouter", body, _Entry, "id", models, left_out)

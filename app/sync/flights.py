@@ -1,0 +1,64 @@
+"""The same question asked at the same time within one process is asked once, and everyone gets its answer.
+
+The same means: the same provider, address, key and validators. Questions are told apart by a keyed hash whose key is
+random and lives in this process only, so that no key of anybody is held longer than it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+import msgspec
+
+from app.sync.errors import TimedOut
+from app.sync.retrying import Deadline
+from app.vault import SecretKey
+
+T = TypeVar("T")
+
+
+class Flights(Generic[T]):
+    """Questions that are under way. For many threads."""
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_bytes(32)
+        self._lock = threading.Lock()
+        self._flying: dict[bytes, Future[T]] = {}
+
+    def name(self, key: SecretKey | None, *facts: str) -> bytes:
+        # Encoded, not joined: two questions must not become one where a fact ends as the next begins.
+        said = msgspec.msgpack.encode([key.reveal() if key else None, *facts])
+        return hashlib.blake2b(said, key=self._secret, digest_size=32).digest()
+
+    def join(self, name: bytes, ask: Callable[[], T], deadline: Deadline) -> T:
+        """What `ask` gives, to the first who comes and to all who come before it is there. Raises TimedOut.
+
+        An error that `ask` raises reaches everyone, too: better it returns those it expects.
+        """
+        with self._lock:
+            flight = self._flying.get(name)
+            is_first = flight is None
+            if flight is None:
+                flight = self._flying[name] = Future()
+        if not is_first:
+            return self._awaited(flight, deadline)
+        try:
+            flight.set_result(ask())
+        except BaseException as error:
+            flight.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._flying[name]
+        return flight.result()
+
+    def _awaited(self, flight: Future[T], deadline: Deadline) -> T:
+        try:
+            return flight.result(max(0.0, deadline.left_s))
+        except TimeoutError:
+            raise TimedOut from None

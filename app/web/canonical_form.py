@@ -1,0 +1,86 @@
+"""The form of a new canonical model: what it shows for a suggestion, and what was typed into it as a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from app.catalog.identity import CanonicalModel
+from app.catalog.listing import CAPABILITIES, PRICES
+from app.catalog.overrides import LIMITS
+from app.catalog.proposals import id_complaint
+from app.web.models import tokens_of
+from app.web.showing_catalog import field_title
+
+_LONGEST_NAME = 200
+_MOST_TOKENS = 1_000_000_000
+_DEAREST = Decimal(100_000)
+_ANSWERS = {"": None, "yes": True, "no": False}
+
+
+def values_of(model: CanonicalModel) -> dict[str, str]:
+    """What the form's fields hold for a model."""
+    words = {None: "", True: "yes", False: "no"}
+    return {
+        "id": model.id,
+        "name": model.name,
+        "released_on": model.released_on,
+        **{name: str(getattr(model, name) or "") for name in LIMITS},
+        **{name: words[getattr(model, name)] for name in CAPABILITIES},
+        **{name: "" if (price := getattr(model, name)) is None else f"{price:f}" for name in PRICES},
+    }
+
+
+def read(form: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The typed facts by our names, and what is wrong with them: field → one sentence."""
+    typed = {name: value.strip() for name, value in form.items()}
+    complaints: dict[str, str] = {}
+    canonical_id, name = typed.get("id", "").lower(), typed.get("name", "")
+    if complaint := id_complaint(canonical_id):
+        complaints["id"] = complaint
+    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+        complaints["name"] = f"Write a name of at most {_LONGEST_NAME} characters on one line."
+    facts: dict[str, Any] = {"id": canonical_id, "lab": canonical_id.partition("/")[0], "name": name}
+    for readers, names in ((_limit, LIMITS), (_answer, CAPABILITIES), (_price, PRICES), (_day, ("released_on",))):
+        for field in names:
+            try:
+                facts[field] = readers(typed.get(field, ""))
+            except ValueError as error:
+                complaints[field] = f"{field_title(field).capitalize()}: {error}"
+    return facts, complaints
+
+
+def _limit(text: str) -> int | None:
+    if not text:
+        return None
+    count = tokens_of(text)
+    if count is None or not 0 < count <= _MOST_TOKENS:
+        raise ValueError("write a number of tokens, such as 128000, 128k or 1M.")
+    return count
+
+
+def _answer(text: str) -> bool | None:
+    if text not in _ANSWERS:
+        raise ValueError("choose yes, no or unknown.")
+    return _ANSWERS[text]
+
+
+def _price(text: str) -> Decimal | None:
+    if not text:
+        return None
+    try:
+        price = Decimal(text.removeprefix("$"))
+    except InvalidOperation:
+        price = Decimal("NaN")
+    if not (price.is_finite() and 0 <= price <= _DEAREST and price == round(price, 9)):
+        raise ValueError("write USD per million tokens, such as 2.50.")
+    return price
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError:
+        raise ValueError("write a day, such as 2026-11-01.") from None

@@ -1,0 +1,256 @@
+"""The readers of the public catalogs, on documents written by hand in their shapes, whole and poisoned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.catalog.listing import ListedModel
+from app.catalog.sources import SOURCES, aihubmix, litellm, modelsdev, openrouter
+from app.catalog.sources.claims import (
+    Claim,
+    Fault,
+    Reading,
+    Refused,
+    Shrunk,
+    check,
+    keep,
+    lab_of_own_provider,
+    lab_of_path,
+    packed,
+    reading_of,
+    unpacked,
+)
+from app.demo import catalogs
+
+
+def encoded(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+def claim_of(reading: Reading, provider: str, model_id: str) -> Claim:
+    return next(claim for claim in reading.claims if (claim.provider, claim.model_id) == (provider, model_id))
+
+
+# ------------------------------------------------------------------ what they read
+
+
+def test_models_dev_tells_facts_and_prices_per_million() -> None:
+    reading = modelsdev.read(encoded(catalogs.MODELSDEV))
+    claim = claim_of(reading, "anthropic", "claude-haiku-4-5")
+    assert (claim.lab, claim.context_length, claim.max_output_tokens) == ("anthropic", 200_000, 64_000)
+    assert (claim.input_per_million, claim.cache_write_per_million) == (Decimal(1), Decimal("1.25"))
+    assert (claim.tools, claim.vision, claim.reasoning, claim.structured_output) == (True, True, True, None)
+    assert (claim.released_on, claim.knowledge_cutoff, claim.open_weights) == ("2025-10-15", "2025-02-28", False)
+    assert reading.entries == 4 and not reading.faults
+
+
+def test_models_dev_takes_the_worlds_prices_before_chinas_and_unknown_limits_as_unknown() -> None:
+    model = {"cost": {"input": 9, "output": 9}, "limit": {"context": 0, "output": 0}, "modalities": {"input": []}}
+    world = {"cost": {"input": 0.6, "output": 2.5}, "limit": {"context": 262_144, "output": 0}}
+    document = {
+        "moonshotai-cn": {"models": {"kimi-k2": model, "kimi-k1": model}},
+        "moonshotai": {"models": {"kimi-k2": world}},
+    }
+    reading = modelsdev.read(encoded(document))
+    assert claim_of(reading, "moonshot", "kimi-k2").input_per_million == Decimal("0.6")
+    only_china = claim_of(reading, "moonshot", "kimi-k1")
+    assert (only_china.input_per_million, only_china.context_length, only_china.vision) == (None, None, None)
+
+
+def test_models_dev_counts_providers_that_do_not_concern_us_but_claims_nothing_of_them() -> None:
+    reading = modelsdev.read(encoded({"some-gateway": {"models": {"gpt-4o": {"name": "GPT"}}}}))
+    assert (reading.claims, reading.entries) == ((), 1)
+
+
+def test_litellm_prices_are_per_token_and_its_routing_prefix_is_no_part_of_the_id() -> None:
+    reading = litellm.read(encoded(catalogs.LITELLM))
+    assert reading.entries == 2  # without the sample
+    claim = claim_of(reading, "groq", "llama-3.3-70b-versatile")
+    assert (claim.input_per_million, claim.output_per_million) == (Decimal("0.59"), Decimal("0.79"))
+    assert (claim.tools, claim.vision, claim.lab) == (True, None, "")
+
+
+@pytest.mark.parametrize(
+    ("key", "origin"),
+    [
+        ("ft:gpt-4o", "openai"),
+        ("1024-x-1024/dall-e-2", "openai"),
+        ("azure/eu/gpt-4o", "azure"),
+        ("bedrock/us-east-1/anthropic.claude-v1", "bedrock"),
+    ],
+)
+def test_litellm_entries_that_only_price_a_variation_claim_nothing(key: str, origin: str) -> None:
+    assert litellm.read(encoded({key: {"litellm_provider": origin, "mode": "chat"}})).claims == ()
+
+
+def test_a_gateway_names_the_lab_in_its_ids_and_never_the_dates() -> None:
+    model = ListedModel(id="anthropic/claude-demo-1", name="Anthropic: Claude Demo 1", context_length=500_000)
+    reading = openrouter.reading(encoded(catalogs.OPENROUTER), [model], [])
+    (claim,) = reading.claims
+    assert (claim.lab, claim.context_length, claim.released_on) == ("anthropic", 500_000, "")
+    assert reading.entries == 2
+
+
+def test_a_wrong_type_in_a_gateways_list_is_a_fault_although_its_reader_passes_over_it() -> None:
+    document = {"data": [{"model_id": "gpt-4o", "context_length": "much"}, {"model_id": "gpt-4o-mini"}]}
+    models = [ListedModel(id="gpt-4o"), ListedModel(id="gpt-4o-mini")]
+    reading = aihubmix.reading(encoded(document), models, [])
+    assert [claim.model_id for claim in reading.claims] == ["gpt-4o-mini"]
+    assert [fault.entry for fault in reading.faults] == ["gpt-4o"]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "lab"),
+    [
+        ("anthropic/claude-9", "anthropic"),
+        ("qwen/qwen9", "alibaba"),
+        ("openrouter/auto", ""),
+        ("~anthropic/claude-latest", ""),
+        ("a-hobbyist/gpt-99", ""),
+        ("gpt-99", ""),
+    ],
+)
+def test_a_path_names_a_lab_only_if_we_know_it(model_id: str, lab: str) -> None:
+    assert lab_of_path(model_id) == lab
+
+
+@pytest.mark.parametrize(
+    ("provider", "model_id", "lab"),
+    [
+        ("openai", "gpt-99", "openai"),
+        ("alibaba", "qwen9-max", "alibaba"),
+        ("alibaba", "deepseek-v9", ""),
+        ("groq", "llama-9-8b", ""),
+        ("together", "meta-llama/Llama-9", ""),
+    ],
+)
+def test_a_lab_speaks_for_itself_at_its_own_provider_only(provider: str, model_id: str, lab: str) -> None:
+    assert lab_of_own_provider(provider, model_id) == lab
+
+
+# ------------------------------------------------------------------ what they refuse
+
+
+@pytest.mark.parametrize("read", [modelsdev.read, litellm.read])
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "empty"),
+        (b"<!doctype html><title>Sorry</title>", "web page"),
+        (b"[]", "not an object"),
+        (b'"text"', "not an object"),
+        (b'{"openai": {"models"', "not valid JSON"),
+        (b"\xff\xfe\x00", "not valid JSON"),
+        (b'{"a":' * 50_000, "not valid JSON"),
+    ],
+)
+def test_what_is_no_catalog_is_refused_with_the_reason(read: Any, body: bytes, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        read(body)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ({"limit": {"context": "lots"}}, "Expected `int"),
+        ({"cost": {"input": "free"}}, "Invalid decimal"),
+        ({"tool_call": "yes"}, "Expected `bool"),
+        ([], "Expected `object`"),
+        ({"cost": {"input": 1_000_000, "output": 1}}, "beyond all bounds"),
+        ({"cost": {"input": 2_500, "output": 1}}, "2,500 USD"),
+        ({"cost": {"input": -1, "output": 1}}, "below zero"),
+        ({"cost": {"input": "NaN", "output": 1}}, ""),
+        ({"limit": {"context": 10**9}}, "100 million"),
+        ({"limit": {"context": 10**400}}, ""),
+    ],
+)
+def test_an_entry_that_cannot_be_true_is_left_out(model: Any, reason: str) -> None:
+    reading = modelsdev.read(encoded({"openai": {"models": {"gpt-99": model}}}))
+    assert reading.claims == ()
+    (fault,) = reading.faults
+    assert "gpt-99" in fault.entry and reason in fault.reason
+
+
+def test_a_provider_without_models_is_a_fault() -> None:
+    assert len(modelsdev.read(encoded({"openai": 1, "anthropic": {"models": {}}})).faults) == 1
+
+
+def test_a_dear_price_of_what_is_no_chat_model_is_believed() -> None:
+    entry = {"litellm_provider": "openai", "mode": "video_generation", "input_cost_per_token": 0.005}
+    assert litellm.read(encoded({"sora-9": entry})).claims[0].input_per_million == Decimal(5_000)
+
+
+def claims(count: int) -> list[Claim]:
+    return [Claim(provider="openai", model_id=f"gpt-{number}") for number in range(count)]
+
+
+def faults(count: int) -> list[Fault]:
+    return [Fault(f"openai/bad-{number}", "no reason") for number in range(count)]
+
+
+def test_up_to_one_wrong_entry_in_a_hundred_is_left_out_and_named() -> None:
+    told = check(reading_of(claims(99), faults(1), 100), 99)
+    assert told == "1 wrong entry was left out: openai/bad-0 (no reason)."
+    with pytest.raises(Refused, match="2 wrong entries among 100"):
+        check(reading_of(claims(98), faults(2), 100), 99)
+
+
+def test_a_catalog_that_lost_more_than_a_fifth_is_refused_unless_an_operator_knows_better() -> None:
+    assert check(reading_of(claims(80), [], 80), 100) == ""
+    with pytest.raises(Shrunk, match="from 100 to 79"):
+        check(reading_of(claims(79), [], 79), 100)
+    assert check(reading_of(claims(79), [], 79), 100, accept_shrunk=True) == ""
+
+
+def test_a_catalog_without_models_is_refused_even_then() -> None:
+    with pytest.raises(Refused, match="no models"):
+        check(reading_of([], [], 0), 0, accept_shrunk=True)
+
+
+# ------------------------------------------------------------------ what is kept
+
+
+def test_claims_survive_being_kept_and_the_order_does_not_count() -> None:
+    found = modelsdev.read(encoded(catalogs.MODELSDEV)).claims
+    again = modelsdev.read(encoded(dict(reversed(catalogs.MODELSDEV.items())))).claims
+    assert unpacked(packed(found)) == found
+    assert packed(found) == packed(again)
+
+
+def test_a_model_that_its_source_dropped_is_kept_for_a_year() -> None:
+    before = [Claim(provider="openai", model_id="gpt-99", lab="openai"), Claim(provider="groq", model_id="llama-9")]
+    (gone,) = keep([], before, "2026-11-21")
+    assert (gone.model_id, gone.vanished_on) == ("gpt-99", "2026-11-21")
+    assert keep([], [gone], "2027-11-20") == (gone,)
+    assert keep([], [gone], "2027-11-22") == ()
+    back = Claim(provider="openai", model_id="gpt-99", lab="openai", context_length=1)
+    assert keep([back], [gone], "2026-12-01") == (back,)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=12,
+)
+KEYS = ["name", "limit", "cost", "modalities", "input_cost_per_token", "max_input_tokens", "tool_call", "release_date"]
+
+
+@given(st.dictionaries(st.sampled_from(["gpt-1", "openai/x", "…"]), st.dictionaries(st.sampled_from(KEYS), JSON)))
+def test_whatever_comes_is_read_or_refused(entries: dict[str, Any]) -> None:
+    with_provider = {key: {**entry, "litellm_provider": "openai"} for key, entry in entries.items()}
+    documents: Iterable[Any] = ({"openai": {"models": entries}}, with_provider, {"data": list(entries.values())})
+    for source in SOURCES.values():
+        for document in documents:
+            try:
+                body = encoded(document)
+                reading = source.read(body) if source.read else source.read_listed(body, [], [])  # type: ignore[misc]
+            except Refused:
+                continue
+            assert unpacked(packed(reading.claims)) == reading.claims

@@ -1,0 +1,153 @@
+"""The catalog in force, as processes share it, and the jobs that keep it fresh."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, func, select, update
+
+from app import config, jobs
+from app.catalog.identity import CanonicalModel
+from app.catalog.listing import ListedModel
+from app.catalog.sources import SOURCES
+from app.demo.simulator import Simulator
+from app.extensions import db
+from app.store import catalog, sources
+from app.store.catalog_tables import CanonicalRow, CatalogRefreshRow, CatalogSourceRow, CatalogVersionRow, DecisionRow
+from app.sync.prepare import prepare
+from app.vault import Opener
+from tests.conftest import both_databases
+from tests.web.working import no_redis, work_off
+
+pytestmark = both_databases
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def decide(kind: str, subject: str, value: dict[str, object]) -> None:
+    db.session.add(DecisionRow(kind=kind, subject=subject, value=value, decided_at=NOW))
+    db.session.commit()
+
+
+def test_another_process_sees_a_new_version_at_its_next_look(app: Flask) -> None:
+    number, before = catalog.index()
+    assert catalog.index()[1] is before
+    db.session.add(CatalogVersionRow(version="another", source="test", model_count=0, loaded_at=NOW))
+    db.session.commit()
+    after_number, after = catalog.index()
+    assert after_number == number + 1 and after is not before
+
+
+def test_only_rows_that_differ_are_written(app: Flask) -> None:
+    before = catalog.models()
+    new = CanonicalModel(id="x/new", lab="x", name="New")
+    changed = CanonicalModel(id="openai/gpt-4o", lab="openai", name="Changed")
+    after = [*(model for model in before.values() if model.id not in ("openai/gpt-4o", "openai/o3")), new, changed]
+    written: list[object] = []
+
+    @event.listens_for(db.engine, "before_cursor_execute")
+    def note(_c: object, _cursor: object, statement: str, parameters: list[object], *_: object) -> None:
+        if statement.startswith(("INSERT INTO canonical", "DELETE FROM canonical")):
+            written.extend(parameters if isinstance(parameters, list) else [parameters])
+
+    catalog.lock()
+    catalog.put_in_force("digest", "test", before, after, NOW)
+    db.session.commit()
+    event.remove(db.engine, "before_cursor_execute", note)
+    assert len(written) == 3
+    assert catalog.models() == {model.id: model for model in after}
+    assert db.session.scalar(select(func.count()).select_from(CanonicalRow)) == len(after)
+
+
+def test_decisions_are_read_and_one_that_makes_no_sense_is_passed_over(app: Flask) -> None:
+    made = {"id": "me/mine", "lab": "me", "name": "Mine", "input_per_million": "1.5"}
+    decide("canonical", "me/mine", made)
+    decide("canonical", "me/other", made)
+    decide("canonical", "me/broken", {"id": "me/broken"})
+    decide("match", "groq/a/b", {"canonical_id": None})
+    decide("field", "me/mine#tools", {"value": True})
+    decide("setting", "whatever", {"value": 1})
+    found = catalog.decisions()
+    assert list(found.models) == ["me/mine"]
+    assert found.matches == {("groq", "a/b"): None}
+    assert found.fields == {("me/mine", "tools"): True}
+
+
+def test_a_setting_makes_no_new_catalog(app: Flask) -> None:
+    before, digest = catalog.version(), catalog.decisions_digest()
+    decide("setting", "whatever", {"value": 1})
+    assert catalog.decisions_digest() == digest
+    decide("match", "groq/a", {"canonical_id": None})
+    assert catalog.decisions_digest() != digest
+    prepare(NOW)
+    assert catalog.version() == before + 1
+
+
+def test_what_another_version_kept_is_not_read_until_it_is_asked_again(app: Flask) -> None:
+    sources.put("litellm", "http://here", [], 0, NOW, etag='"x"')
+    assert sources.known("litellm", "http://here").etag == '"x"'
+    assert sources.known("litellm", "http://there").etag == ""
+    db.session.execute(update(CatalogSourceRow).values(content=b"\xffwhatever"))
+    assert sources.known("litellm", "http://here").etag == ""
+    assert sources.claims("litellm") == ()
+
+
+def test_an_etag_too_long_to_keep_is_forgotten(app: Flask) -> None:
+    sources.put("litellm", "http://here", [], 0, NOW, etag="e" * 201, last_modified="m" * 101)
+    assert sources.known("litellm", "http://here") == sources.Known("", "", 0)
+
+
+# ------------------------------------------------------------------ jobs
+
+
+def outcomes() -> list[tuple[str, str, str]]:
+    rows = db.session.execute(
+        select(CatalogRefreshRow.source, CatalogRefreshRow.trigger, CatalogRefreshRow.outcome).order_by(
+            CatalogRefreshRow.source
+        )
+    )
+    return [tuple(row) for row in rows]  # type: ignore[misc]
+
+
+def test_a_worker_refreshes_what_was_asked_for_once(app: Flask, vault: Opener) -> None:
+    assert jobs.enqueue_refresh("modelsdev", "button") is None
+    assert jobs.enqueue_refresh("modelsdev", "button") is None
+    assert work_off(app, vault) == 1
+    assert outcomes() == [("modelsdev", "button", "updated")]
+    assert [line.source for line in sources.refreshes(10)] == ["modelsdev"]
+
+
+def test_the_schedule_asks_every_source_that_is_due_and_then_none(app: Flask, vault: Opener) -> None:
+    jobs.look_after_catalog()
+    jobs.look_after_catalog()
+    assert work_off(app, vault) == len(SOURCES)
+    assert outcomes() == [(name, "schedule", "updated") for name in sorted(SOURCES)]
+    jobs.look_after_catalog()
+    assert work_off(app, vault) == 0
+
+
+def test_zero_hours_mean_never(app: Flask, vault: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    object.__setattr__(config.current(), "catalog_refresh_hours", 0)
+    jobs.look_after_catalog()
+    assert work_off(app, vault) == 0
+
+
+def test_a_decision_is_put_into_force_by_a_worker(app: Flask, vault: Opener) -> None:
+    decide("match", "groq/mystery", {"canonical_id": "openai/gpt-4o"})
+    assert jobs.enqueue_rebuild() is None
+    work_off(app, vault)
+    assert catalog.index()[1].match("groq", ListedModel(id="mystery")).rule == "decided"
+
+
+def test_a_decision_whose_job_was_lost_is_put_into_force_by_the_schedule(app: Flask) -> None:
+    decide("match", "groq/mystery", {"canonical_id": "openai/gpt-4o"})
+    with no_redis(app):
+        assert "What you decided is saved" in (jobs.enqueue_rebuild() or "")
+        assert "try again later" in (jobs.enqueue_refresh("litellm", "button") or "")
+        jobs.look_after_catalog()
+    assert catalog.index()[1].match("groq", ListedModel(id="mystery")).rule == "decided"
+
+
+def test_a_job_that_was_never_done_is_due(app: Flask, simulator: Simulator) -> None:
+    assert sources.due(NOW, timedelta(hours=24), timedelta(hours=1)) == list(SOURCES)

@@ -1,0 +1,228 @@
+"""One gate for all workers, with a real Redis: how many ask at once, and what a provider in trouble is spared."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app.sync import errors
+from app.sync.breaker import RULES, Who
+from app.sync.fetch import NotModified
+from app.sync.gate import MOST_AT_ONCE, Gate
+from app.sync.retrying import Deadline, Patience
+from app.sync.shared import Away, RedisStore, place_of
+from tests.conftest import Clock
+
+PLACE = place_of("groq", "https://api.groq.test/v1")
+ALICE, BOB, CAROL = Who(1, 11), Who(2, 21), Who(3, 31)
+MANY = [ALICE, BOB, CAROL, ALICE, BOB]
+
+
+@pytest.fixture
+def connection(embedded_redis: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(embedded_redis) as client:
+        client.flushdb()
+        yield client
+
+
+@pytest.fixture
+def gate(connection: redis.Redis, clock: Clock) -> Gate:
+    return Gate(RedisStore(connection), clock, Patience().sleep)
+
+
+def nowhere() -> redis.Redis:
+    """A Redis that is away."""
+    return redis.Redis(port=1, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0))
+
+
+def soon(seconds: float = 5.0) -> Deadline:
+    return Patience().deadline(seconds)
+
+
+def ask(gate: Gate, who: Who, outcome: BaseException | None = None, place: str = PLACE) -> str:
+    def fetch() -> str:
+        if outcome:
+            raise outcome
+        return "asked"
+
+    try:
+        return gate.ask(place, "Groq", who, soon(), fetch)
+    except (errors.SyncError, NotModified) as error:
+        return getattr(error, "code", "confirmed")
+
+
+def break_down(gate: Gate) -> None:
+    for who in MANY:
+        assert ask(gate, who, errors.Unavailable(status=503)) == "unavailable"
+
+
+def test_a_provider_that_fails_for_many_is_left_alone_and_others_notice_nothing(gate: Gate) -> None:
+    break_down(gate)
+    assert ask(gate, ALICE) == "provider_trouble"
+    assert ask(gate, Who(4, 41)) == "provider_trouble"
+    assert ask(gate, ALICE, place=place_of("groq", "http://a.mirror.test/v1")) == "asked"
+    assert ask(gate, ALICE, place=place_of("openai", "https://api.openai.test/v1")) == "asked"
+
+
+def test_a_success_in_between_keeps_it_open_to_all(gate: Gate) -> None:
+    for who in MANY[:4]:
+        ask(gate, who, errors.TimedOut())
+    assert ask(gate, CAROL, NotModified()) == "confirmed"
+    assert ask(gate, BOB, errors.TimedOut()) == "timed_out"
+    assert ask(gate, ALICE) == "asked"
+
+
+@pytest.mark.parametrize("kind", [errors.KeyRejected, errors.QuotaExhausted, errors.UnreadableAnswer, errors.TooLarge])
+def test_a_bad_key_never_counts(gate: Gate, kind: type[errors.SyncError]) -> None:
+    for who in MANY * 4:
+        ask(gate, who, kind())
+    assert ask(gate, ALICE) == "asked"
+
+
+def test_after_the_rest_one_tries_for_all(gate: Gate, clock: Clock) -> None:
+    break_down(gate)
+    clock.forward(seconds=RULES.rest_s)
+    during: list[str] = []
+
+    def fetch() -> str:
+        during.extend([ask(gate, BOB), ask(gate, CAROL)])
+        return "asked"
+
+    assert gate.ask(PLACE, "Groq", ALICE, soon(), fetch) == "asked"
+    assert during == ["provider_trouble"] * 2
+    assert [ask(gate, who) for who in (ALICE, BOB, CAROL)] == ["asked"] * 3
+
+
+def test_a_trial_that_fails_means_a_longer_rest(gate: Gate, clock: Clock) -> None:
+    break_down(gate)
+    clock.forward(seconds=RULES.rest_s)
+    assert ask(gate, ALICE, errors.Unavailable()) == "unavailable"
+    clock.forward(seconds=RULES.rest_s)
+    assert ask(gate, BOB) == "provider_trouble"
+    clock.forward(seconds=RULES.rest_s)
+    assert ask(gate, BOB) == "asked"
+
+
+def test_a_trial_with_a_bad_key_leaves_it_to_the_next(gate: Gate, clock: Clock) -> None:
+    break_down(gate)
+    clock.forward(seconds=RULES.rest_s)
+    assert ask(gate, ALICE, errors.KeyRejected()) == "key_rejected"
+    assert ask(gate, BOB) == "asked"
+
+
+def test_one_of_many_who_come_at_the_same_moment_tries(gate: Gate, clock: Clock) -> None:
+    break_down(gate)
+    clock.forward(seconds=RULES.rest_s)
+    moment = clock()
+    still = replace(gate, now=lambda: moment)
+    refused = threading.Semaphore(0)
+
+    def fetch() -> str:
+        assert all(refused.acquire(timeout=5) for _ in range(5))  # who tries is at it until all others came
+        return "asked"
+
+    def one(number: int) -> str:
+        try:
+            return still.ask(PLACE, "Groq", Who(number, number), soon(), fetch)
+        except errors.Troubled as error:
+            refused.release()
+            return error.code
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = sorted(pool.map(one, range(6)))
+    assert outcomes == ["asked"] + ["provider_trouble"] * 5
+
+
+# ------------------------------------------------------------------ how many at once
+
+
+def crowd(gate: Gate, count: int, until: Callable[..., None]) -> int:
+    """How many of `count` are in at once, when nobody leaves before it is full."""
+    lock, leave = threading.Lock(), threading.Event()
+    now = most = 0
+
+    def fetch() -> str:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        leave.wait(5)
+        with lock:
+            now -= 1
+        return "asked"
+
+    with ThreadPoolExecutor(count) as pool:
+        waiting = [pool.submit(gate.ask, PLACE, "Groq", Who(n, n), soon(10), fetch) for n in range(count)]
+        until(lambda: now == min(count, MOST_AT_ONCE))
+        leave.set()
+        assert {one.result() for one in waiting} == {"asked"}
+    return most
+
+
+def test_no_more_than_eight_ask_at_once_whoever_they_are(
+    gate: Gate, until: Callable[..., None], connection: redis.Redis
+) -> None:
+    assert crowd(gate, 12, until) == MOST_AT_ONCE
+    assert connection.keys("modelsync:asking:*") == []
+
+
+def test_without_redis_each_process_bounds_itself(clock: Clock, until: Callable[..., None]) -> None:
+    for gate in (Gate(None, clock, Patience().sleep), Gate(RedisStore(nowhere()), clock, Patience().sleep)):
+        assert crowd(gate, 10, until) == MOST_AT_ONCE
+
+
+def test_without_redis_the_breaker_stays_closed(clock: Clock) -> None:
+    gate = Gate(RedisStore(nowhere()), clock, Patience().sleep)
+    break_down(gate)
+    assert ask(gate, ALICE) == "asked"
+
+
+def test_a_redis_that_goes_away_meanwhile_does_no_harm(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gate.shared
+
+    def fetch() -> str:
+        monkeypatch.setattr(gate.shared, "leave", away)
+        monkeypatch.setattr(gate.shared, "change", away)
+        return "asked"
+
+    def away(*_: Any, **__: Any) -> None:
+        raise Away
+
+    assert gate.ask(PLACE, "Groq", ALICE, soon(), fetch) == "asked"
+
+
+def test_who_finds_no_place_in_time_is_told_so_and_nobody_blames_the_provider(gate: Gate) -> None:
+    assert gate.shared
+    for number in range(MOST_AT_ONCE):
+        gate.shared.enter(PLACE, f"holder-{number}", MOST_AT_ONCE, 60)
+    with pytest.raises(errors.Crowded) as crowded:
+        gate.ask(PLACE, "Groq", ALICE, soon(0.2), lambda: "asked")
+    assert crowded.value.passing and not crowded.value.tells_of_provider
+
+
+def test_a_worker_that_died_holds_its_place_for_a_while_only(gate: Gate) -> None:
+    assert gate.shared
+    for number in range(MOST_AT_ONCE):
+        gate.shared.enter(PLACE, f"dead-{number}", MOST_AT_ONCE, 0.1)
+    assert ask(gate, ALICE) == "asked"
+
+
+def test_neither_addresses_nor_keys_are_in_redis(gate: Gate, connection: redis.Redis) -> None:
+    break_down(gate)
+
+    def fetch() -> str:
+        told = [(name, connection.dump(name)) for name in connection.scan_iter()]
+        assert told and b"groq.test" not in repr(told).encode()
+        return "asked"
+
+    gate.ask(place_of("openai", "https://user:secret@groq.test"), "OpenAI", ALICE, soon(), fetch)
+    for name in connection.scan_iter():
+        assert b"secret" not in name and connection.pttl(name) > 0
