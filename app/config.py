@@ -62,6 +62,8 @@ class Settings:
     """Public catalog → address, or path of a file, that takes the place of its own."""
     catalog_refresh_hours: int = 24
     """How often the public catalogs are asked; 0: never by themselves."""
+    history_keep_days: int = 730
+    """How long runs and old lists are kept; 0 for ever."""
     demo_url: str = ""
     """Where the simulated providers listen; empty outside demo mode."""
 
@@ -98,6 +100,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         allowed_private_networks=_networks(environ),
         catalog_urls=_catalog_urls(environ),
         catalog_refresh_hours=_whole(environ, "CATALOG_REFRESH_HOURS", 24, 0, 24 * 365),
+        history_keep_days=_whole(environ, "HISTORY_KEEP_DAYS", 730, 0, 100_000),
         demo_url=environ.get("MODELSYNC_DEMO_URL", ""),
     )
     _refuse_weak(settings)

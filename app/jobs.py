@@ -23,7 +23,7 @@ from rq.worker_pool import WorkerPool
 from app import config
 from app.extensions import db
 from app.processes import die_with_parent
-from app.store import catalog, listed, runs, sources
+from app.store import catalog, listed, retention, runs, sources
 from app.sync import refresh
 from app.sync import run as sync_run
 from app.sync.adopt import adopt_proposals
@@ -46,6 +46,7 @@ _SCHEDULER_ALIVE_S = 75  # it goes round at least once a minute
 _JOB_TIMEOUT_S = 600
 _REQUEUE_AFTER = timedelta(seconds=15)
 _HOUSEKEEPING_S = 15
+_PRUNE_S = 6 * 3_600
 _CATALOG_S = 60
 _AFTER_FAILURE = timedelta(hours=1)
 _BATCH = 500
@@ -257,6 +258,16 @@ def look_after_catalog() -> None:
                 enqueue_refresh(source, "schedule")
 
 
+def prune_history() -> None:
+    """Take away history that is older than HISTORY_KEEP_DAYS, in small transactions."""
+    with _app().app_context():
+        if days := config.current().history_keep_days:
+            before = _now() - timedelta(days=days)
+            while not retention.prune(before).is_empty:
+                db.session.commit()
+            db.session.rollback()
+
+
 def housekeeping() -> None:
     """Close runs whose worker died; queue anew those whose job was lost; tidy up what no page shows any more."""
     with _app().app_context():
@@ -332,6 +343,7 @@ def schedule(app: Flask) -> None:
     with app.app_context():
         scheduler = SyncScheduler(connection=worker_connection(app), logging_level="WARNING")
         scheduler.register(housekeeping, queue_name=BULK, interval=_HOUSEKEEPING_S, result_ttl=0, ttl=60)
+        scheduler.register(prune_history, queue_name=BULK, interval=_PRUNE_S, result_ttl=0, ttl=3_600)
         scheduler.register(look_after_catalog, queue_name=BULK, interval=_CATALOG_S, result_ttl=0, ttl=60)
         scheduler.start()
 

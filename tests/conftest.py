@@ -93,10 +93,17 @@ def embedded_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process = subprocess.Popen(supervisor.redis(path).command, stdout=subprocess.DEVNULL)
     url = f"unix://{path}"
     with redis.Redis.from_url(url) as client:
-        _until(lambda: path.exists() and bool(client.ping()))
+        _until(lambda: _answers(client))
     yield url
     process.terminate()
     process.wait(10)
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:  # its socket is not there yet, or nobody listens to it
+        return False
 
 
 def shared_redis(offset: int = 0) -> str:

@@ -15,6 +15,7 @@ from app.api.shapes import models_json
 from app.cli import syncing
 from app.cli.catalog_commands import catalog_group
 from app.cli.doctor import doctor
+from app.cli.history_commands import history_group
 from app.cli.install import NotReady, set_up
 from app.cli.output import print_json, print_table
 from app.cli.override_commands import overrides_group
@@ -37,13 +38,10 @@ vault_group = AppGroup("vault", help="The keys that seal API keys.")
 
 
 def init_app(app: Flask) -> None:
-    for group in (users_group, keys_group, providers_group, sync_group, models_group, overrides_group, vault_group):
-        app.cli.add_command(group)
-    app.cli.add_command(catalog_group)
-    app.cli.add_command(setup_command)
-    app.cli.add_command(doctor)
-    app.cli.add_command(work)
-    app.cli.add_command(schedule)
+    accounts = (users_group, keys_group, vault_group)
+    models_and_more = (providers_group, models_group, catalog_group, overrides_group, sync_group, history_group)
+    for command in (*accounts, *models_and_more, doctor, setup_command, work, schedule):
+        app.cli.add_command(command)
 
 
 def user_of(email: str) -> UserRow:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app.catalog.listing import listing_of
 from app.extensions import db
@@ -171,7 +171,7 @@ def _settle_one(run_id: int, attempt: int, fetched: Fetched, means: Means) -> No
             record.settle(fetched, means.now())
             db.session.commit()
             return
-        except OperationalError:
+        except (OperationalError, IntegrityError):  # or a list that is found again while it is pruned for its age
             db.session.rollback()
             if left == 1:
                 raise

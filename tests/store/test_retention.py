@@ -1,0 +1,119 @@
+"""History is kept for as long as it was said, and what is in force for as long as it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select, update
+
+from app import config, jobs
+from app.demo.simulator import Simulator
+from app.extensions import Row, db
+from app.store import key_models, retention
+from app.store.retention import Pruned
+from app.store.tables import ChangeRow, ComparisonRow, ListingRow, ResultRow, RunRow
+from app.sync.run import Means
+from tests.cli.test_commands import Run
+from tests.cli.test_commands import run as run  # the fixture
+from tests.conftest import Person, both_databases
+from tests.sync.test_run import named, synced
+from tests.web.working import now
+
+LONG_AGO = timedelta(days=800)
+
+
+def number(row: type[Row]) -> int:
+    return db.session.scalar(select(func.count()).select_from(row)) or 0
+
+
+@pytest.fixture
+def past(alice: Person, simulator: Simulator, means: Means) -> None:
+    """Three syncs of one key that gave three lists; the first two are long ago."""
+    alice.add_key("openai")
+    for ids in (("gpt-4o",), ("gpt-4o", "gpt-4.1"), ("gpt-4o", "gpt-4.1", "o3")):
+        simulator.set_models("openai", named(*ids))
+        synced(alice, means)
+    first, second, third = db.session.scalars(select(RunRow.id).order_by(RunRow.id))
+    old = now() - LONG_AGO
+    db.session.execute(update(RunRow).where(RunRow.id.in_((first, second))).values(created_at=old))
+    db.session.execute(update(RunRow).where(RunRow.id == third).values(created_at=now()))
+    db.session.execute(update(ListingRow).values(created_at=old))
+    db.session.execute(update(ComparisonRow).values(created_at=old))
+    db.session.commit()
+
+
+def prune_all() -> Pruned:
+    first = batch = retention.prune(now() - timedelta(days=730))
+    while not batch.is_empty:
+        batch = retention.prune(now() - timedelta(days=730))
+    db.session.commit()
+    return first
+
+
+@both_databases
+def test_what_is_too_old_goes_and_the_list_in_force_stays(past: None, alice: Person) -> None:
+    assert retention.count(now() - timedelta(days=730)).runs == 2
+    prune_all()
+    assert (number(RunRow), number(ResultRow)) == (1, 1)
+    assert number(ListingRow) == 2  # the one in force, and the one that the kept result was compared with
+    assert number(ComparisonRow) == 1 and number(ChangeRow) == 1
+    (key,) = key_models.models_of(alice.id)
+    assert len(key.models) == 3
+    assert prune_all().is_empty
+
+
+@both_databases
+def test_the_latest_run_and_the_list_in_force_are_kept_however_old(past: None, alice: Person) -> None:
+    db.session.execute(update(RunRow).values(created_at=now() - LONG_AGO))
+    db.session.commit()
+    prune_all()
+    assert number(RunRow) == 1
+    (key,) = key_models.models_of(alice.id)
+    assert len(key.models) == 3
+
+
+@both_databases
+def test_a_list_that_was_pruned_is_simply_stored_again(
+    past: None, alice: Person, simulator: Simulator, means: Means
+) -> None:
+    prune_all()
+    simulator.set_models("openai", named("gpt-4o"))
+    (result,) = synced(alice, means).results
+    assert result.outcome == "suspect"  # from three to one: kept aside as ever
+    assert number(ListingRow) == 3
+
+
+def test_the_command_says_what_would_go_and_then_takes_it(run: Run, past: None) -> None:
+    told = run("history", "prune", "--dry-run").output
+    assert told.startswith("Would take away what is older than") and "2 runs" in told
+    assert number(RunRow) == 3
+    assert "2 runs" in run("history", "prune").output
+    assert "0 runs, 0 sets of changes, 0 lists, 0 catalog refreshes" in run("history", "prune").output
+    assert number(RunRow) == 1
+
+
+def test_zero_days_keep_everything(app: Flask, run: Run, past: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "current", lambda: _Forever(app))
+    refused = run("history", "prune")
+    assert refused.exit_code == 1 and "HISTORY_KEEP_DAYS is 0" in refused.output
+    jobs.prune_history()
+    assert number(RunRow) == 3
+
+
+class _Forever:
+    """The settings, but for the days."""
+
+    history_keep_days = 0
+
+    def __init__(self, app: Flask) -> None:
+        self._settings = app.config["SETTINGS"]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._settings, name)
+
+
+def test_the_job_prunes_by_the_setting(past: None) -> None:
+    jobs.prune_history()
+    assert number(RunRow) == 1
