@@ -27,8 +27,9 @@ from app.store import catalog, listed, retention, runs, sources
 from app.sync import refresh
 from app.sync import run as sync_run
 from app.sync.adopt import adopt_proposals
-from app.sync.fetch import new_client
+from app.sync.fetch import new_client, process_client
 from app.sync.rebuild import rebuild
+from app.sync.shared import RedisStore
 from app.vault import Opener
 
 log = logging.getLogger(__name__)
@@ -380,14 +381,14 @@ def means(vault: Opener | None = None, tell_also: sync_run.Tell | None = None) -
     # What the operator set in the environment goes before what an admin set in the database.
     base_urls = catalog.admin_base_urls() | dict(settings.base_urls)
     db.session.rollback()
-    with new_client() as client, new_client(guarded=settings.allowed_private_networks) as guarded:
-        yield sync_run.Means(
-            vault=vault or bound or config.open_vault(),
-            client=client,
-            guarded=guarded,
-            base_urls=base_urls,
-            tell=tell_also or tell,
-        )
+    yield sync_run.Means(
+        vault=vault or bound or config.open_vault(),
+        client=process_client(),
+        guarded=process_client(settings.allowed_private_networks),
+        base_urls=base_urls,
+        tell=tell_also or tell,
+        shared=RedisStore(_connection()),
+    )
 
 
 def _now() -> datetime:

@@ -34,6 +34,7 @@ from app.extensions import db
 from app.store import credentials, users
 from app.store.tables import CredentialRow, UserRow
 from app.sync.fetch import new_client
+from app.sync.retrying import Patience
 from app.sync.run import Means
 from app.vault import Opener, Sealer, SecretKey, new_private_key
 
@@ -287,9 +288,10 @@ def clock() -> Clock:
 
 @pytest.fixture
 def means(vault: Opener, simulator: Simulator, clock: Clock) -> Iterator[Means]:
-    """What a run works with: the simulator, a clock to move, 10 s in all."""
+    """What a run works with: the simulator, a clock to move, 10 s in all and one try."""
     with new_client() as client:
-        yield Means(vault=vault, client=client, base_urls=simulator.base_urls, now=clock, in_all_s=10.0)
+        once = Patience(tries=1)
+        yield Means(vault, client, simulator.base_urls, now=clock, in_all_s=10.0, patience=once)
 
 
 # ------------------------------------------------------------------ the cast

@@ -18,6 +18,7 @@ from app.providers import PROVIDERS
 from app.store import credentials, runs, users
 from app.store.tables import UserRow
 from app.sync.fetch import new_client
+from app.sync.retrying import Patience
 from app.sync.run import Means, perform
 from app.vault import Opener, Sealer, SecretKey
 
@@ -105,7 +106,7 @@ def seed(vault: Opener, sealer: Sealer, now: datetime | None = None) -> bool:
     start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=TODAY)
     people = _accounts(start, sealer)
     with Simulator() as simulator, new_client() as client:
-        means = Means(vault, client, simulator.base_urls)
+        means = Means(vault, client, simulator.base_urls, patience=Patience(tries=1))
         for step in HISTORY:
             _perform(step, people[step.email], start, simulator, means)
     for email, day in SEEN_UNTIL_DAY.items():

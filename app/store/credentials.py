@@ -53,7 +53,7 @@ def replace(row: CredentialRow, slug: str, key: SecretKey | None, sealer: Sealer
     row.suspect_listing_id, row.suspect_accepted = None, False
     row.check_asked_at = now
     row.outcome = row.error_code = row.error_message = row.error_action = None
-    row.checked_at = None
+    row.checked_at = row.put_off_until = row.validators = None
     _seal(row, slug, key, sealer)
 
 

@@ -53,6 +53,8 @@ class KeyLine:
     listed_at: datetime | None
     base_url: str | None
     can_accept: bool
+    put_off_until: datetime | None
+    """The provider asked to wait until then; None, or in the past, where it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ def keys(user_id: int, now: datetime, credential_id: int | None = None) -> list[
             CredentialRow.listed_at,
             CredentialRow.base_url,
             CredentialRow.suspect_listing_id.is_not(None) & (CredentialRow.outcome == "suspect"),
+            CredentialRow.put_off_until,
         )
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
         .where(CredentialRow.user_id == user_id)

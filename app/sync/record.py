@@ -13,13 +13,13 @@ from app.catalog.changes import Change, compare, renames
 from app.catalog.identity import CatalogIndex
 from app.catalog.listing import ListedModel, Listing, listing_of
 from app.extensions import db
-from app.store import catalog, credentials, listed, listings, models, overrides, runs
+from app.store import asked, catalog, credentials, listed, listings, models, overrides, runs
 from app.store.runs import Part
 from app.store.tables import ComparisonRow, CredentialRow, ListingRow
 from app.sync import errors
 from app.sync.asking import Fetched
 from app.sync.decide import Verdict, judge
-from app.sync.fetch import Answer
+from app.sync.fetch import Answer, NotModified
 
 _SKIPPED_KEPT = 50
 _NOTED_EVERY = timedelta(minutes=1)
@@ -31,14 +31,54 @@ def settle(fetched: Fetched, now: datetime) -> None:
     credential = credentials.lock(part.credential_id, part.user_id, part.provider_id, part.key_number)
     if credential is None:
         return  # removed or replaced meanwhile: closing the run says so
+    state: dict[str, Any] | None
     if isinstance(answer, Answer):
         result, state = _recorded(credential, part, answer, now)
+        state |= _remembered(fetched, result["outcome"], state.get("listing_id"))
+    elif isinstance(answer, NotModified):
+        result, state = _confirmed(credential, fetched, now)
     else:
-        result = state = {"outcome": "failed", **failure_of(answer, has_list=credential.listing_id is not None)}
+        result, state = _not_read(credential, answer)
     if runs.settle(part.result_id, now, result):
-        credentials.settle(part.credential_id, part.key_number, now, state)
-        if result["outcome"] not in ("failed", "suspect"):
+        if state is not None:
+            credentials.settle(part.credential_id, part.key_number, now, state)
+        if result["outcome"] not in ("failed", "suspect", "skipped"):
             catalog.touch_synced(part.provider_id, now, now - _NOTED_EVERY)
+
+
+def _not_read(credential: CredentialRow, error: Exception) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What to say of a failure; nothing on the credential where its provider was only spared."""
+    outcome = error.outcome if isinstance(error, errors.SyncError) else "failed"
+    result = {"outcome": outcome, **failure_of(error, has_list=credential.listing_id is not None)}
+    if outcome == "skipped":
+        return result, None
+    return result, result | {"put_off_until": error.put_off_until if isinstance(error, errors.SyncError) else None}
+
+
+def _remembered(fetched: Fetched, outcome: str, listing_id: int | None) -> dict[str, Any]:
+    """By what to ask next time whether the list changed: of a good answer only, since it is what gets confirmed."""
+    memo = fetched.memo if outcome in ("complete", "unchanged") else None
+    validators = asked.stored(memo, fetched.part.key_number, listing_id) if memo and listing_id else None
+    return {"put_off_until": None, "validators": validators}
+
+
+def _confirmed(credential: CredentialRow, fetched: Fetched, now: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The provider says that its list is as it was. Nothing is read, compared or matched again."""
+    if credential.listing_id is None:
+        raise LookupError(f"credential {credential.id}: a list was confirmed that is not there")
+    row = db.session.get_one(ListingRow, credential.listing_id)
+    skipped = fetched.memo["skipped"] if fetched.memo else 0
+    result = {
+        "outcome": "unchanged",
+        "before_listing_id": row.id,
+        "listing_id": row.id,
+        "fetched": row.model_count + skipped,
+        "chat": row.chat_count,
+        "skipped": skipped,
+        "uncatalogued": listed.uncatalogued(row.id) or 0,
+    }
+    state = no_failure() | {"outcome": "unchanged", "listed_at": now, "put_off_until": None}
+    return result, state | {"suspect_listing_id": None, "suspect_accepted": False}
 
 
 def _recorded(

@@ -11,7 +11,7 @@ import logging
 import queue
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -19,12 +19,13 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app.catalog.listing import listing_of
 from app.extensions import db
-from app.store import catalog, credentials, listings, runs
+from app.store import asked, catalog, credentials, listings, runs
+from app.store.asked import Asked
 from app.store.runs import Part
 from app.sync import errors, record
 from app.sync.asking import Fetched, Means, Tell, ask_all, ask_each, deadline_for, part_of, utc_now
 from app.sync.decide import judge
-from app.sync.fetch import Answer
+from app.sync.fetch import Answer, NotModified
 
 __all__ = ["LEASE", "Means", "Tell", "check", "perform", "preview", "utc_now"]
 
@@ -44,12 +45,13 @@ def perform(run_id: int, means: Means) -> bool:
     """
     attempt = runs.claim(run_id, means.now(), LEASE)
     waiting = runs.parts(run_id) if attempt else []
+    before = asked.before(waiting, means.now())
     db.session.commit()
     if attempt is None:
         return False
     means.tell(run_id)
     try:
-        unknown = _settle_all(run_id, attempt, waiting, means)
+        unknown = _settle_all(run_id, attempt, waiting, before, means)
         _hold(run_id, attempt, means)
         runs.close(run_id, means.now())
         db.session.commit()
@@ -137,10 +139,12 @@ def _previewed(fetched: Fetched, means: Means) -> dict[str, Any]:
     }
 
 
-def _settle_all(run_id: int, attempt: int, parts: Sequence[Part], means: Means) -> Exception | None:
+def _settle_all(
+    run_id: int, attempt: int, parts: Sequence[Part], before: Mapping[int, Asked], means: Means
+) -> Exception | None:
     """Fetch everything at once; settle each part as it arrives, and renew the lease meanwhile."""
     arrived: queue.SimpleQueue[Fetched] = queue.SimpleQueue()
-    ask_all(parts, means, arrived)
+    ask_all(parts, means, arrived, before)
     open_parts = {part.result_id: part for part in parts}
     deadline = deadline_for(parts, means)
     unknown: Exception | None = None
@@ -155,7 +159,7 @@ def _settle_all(run_id: int, attempt: int, parts: Sequence[Part], means: Means) 
             fetched = Fetched(next(iter(open_parts.values())), errors.TimedOut())
         if open_parts.pop(fetched.part.result_id, None) is None:
             continue  # it was given up and came in after all
-        if not isinstance(fetched.answer, Answer | errors.SyncError):
+        if not isinstance(fetched.answer, Answer | NotModified | errors.SyncError):
             unknown = fetched.answer
             log.error("run %s: %s failed in an unknown way", run_id, fetched.part.slug, exc_info=fetched.answer)
         _settle_one(run_id, attempt, fetched, means)

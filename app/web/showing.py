@@ -93,6 +93,8 @@ def key_state(key: KeyLine) -> Said:
         return Said("disabled", "muted")
     if key.is_checking:
         return Said("checking …", "busy")
+    if key.put_off_until and key.put_off_until > now():
+        return Said(f"asked to wait until {key.put_off_until:%H:%M} UTC", "warn")
     if key.outcome in ("complete", "unchanged", "partial"):
         extra = " (list only partly read)" if key.outcome == "partial" else ""
         return Said(f"valid: {wording.plural(key.chat_count or 0, 'chat model')}{extra}", _TONES[key.outcome])

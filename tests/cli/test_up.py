@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,18 @@ def test_it_starts_everything_and_stops_every_process(tmp_path: Path, number: si
         assert live.url in live.told and "Ctrl-C" in live.told
 
 
-def test_what_it_makes_is_its_owners_alone(tmp_path: Path) -> None:
-    instance = tmp_path / "instance"
-    with up(instance):
-        assert stat.S_IMODE(instance.stat().st_mode) == 0o700
-        for path in instance.rglob("*"):
-            if path.is_file():
-                assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """One installation for the tests that leave it as they found it: each start costs seconds."""
+    with up(tmp_path_factory.mktemp("running") / "instance") as live:
+        yield live
+
+
+def test_what_it_makes_is_its_owners_alone(running: Live) -> None:
+    assert stat.S_IMODE(running.instance.stat().st_mode) == 0o700
+    for path in running.instance.rglob("*"):
+        if path.is_file():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
 def test_the_web_process_cannot_open_a_key_and_the_worker_holds_no_session_secret(tmp_path: Path) -> None:
@@ -66,11 +71,10 @@ def test_the_web_process_cannot_open_a_key_and_the_worker_holds_no_session_secre
                 assert private not in held and "s" * 40 not in held
 
 
-def test_a_process_that_dies_is_started_again(tmp_path: Path, until: Until) -> None:
-    with up(tmp_path) as live:
-        (web,) = [pid for pid, command in live.children().items() if " schedule" in command]
-        os.kill(web, signal.SIGKILL)
-        until(lambda: any(" schedule" in command and pid != web for pid, command in live.children().items()))
+def test_a_process_that_dies_is_started_again(running: Live, until: Until) -> None:
+    (killed,) = [pid for pid, command in running.children().items() if " schedule" in command]
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: any(" schedule" in command and pid != killed for pid, command in running.children().items()))
 
 
 def refused(instance: Path, *options: str, **changes: str) -> str:
@@ -92,9 +96,8 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
     assert str(port) in said and "--port" in said
 
 
-def test_a_second_one_on_the_same_instance_is_one_sentence(tmp_path: Path) -> None:
-    with up(tmp_path):
-        assert "already" in refused(tmp_path, "--port", str(free_port()))
+def test_a_second_one_on_the_same_instance_is_one_sentence(running: Live) -> None:
+    assert "already" in refused(running.instance, "--port", str(free_port()))
 
 
 def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
@@ -140,23 +143,23 @@ def test_the_environment_of_a_test_has_no_secret() -> None:
     assert not {"SECRET_KEY", "VAULT_PRIVATE_KEYS"} & environment(Path("/nowhere")).keys()
 
 
-def test_commands_work_beside_a_running_installation(tmp_path: Path, until: Until) -> None:
-    with up(tmp_path) as live:
-        assert isinstance(live, Live)
-        added = flask("users", "add", "alice@example.com", instance=tmp_path, stdin="correct horse battery\n")
-        assert added.returncode == 0, added.stderr
-        assert "as an admin" in added.stdout
-        until(lambda: flask("doctor", instance=tmp_path).returncode == 0)
+def test_commands_work_beside_a_running_installation(running: Live, until: Until) -> None:
+    instance = running.instance
+    added = flask("users", "add", "alice@example.com", instance=instance, stdin="correct horse battery\n")
+    assert added.returncode == 0, added.stderr
+    assert "as an admin" in added.stdout
+    until(lambda: flask("doctor", instance=instance).returncode == 0)
 
 
 def test_killed_parents_leave_no_orphans(tmp_path: Path, until: Until) -> None:
     with up(tmp_path) as live:
-        until(lambda: sum(" work " in command for command in live.children().values()) == 3)
+        until(lambda: sum(" work " in command for command in live.children().values()) >= 3)
         seen = dict(live.children())
-        (pool,) = (pid for pid in seen if " work " in seen[pid] and any(seen.get(c) for c in descendants(pid)))
+        # A worker at a job has a child too, but only the pool has the workers.
+        pool = max((pid for pid in seen if " work " in seen[pid]), key=lambda pid: len(descendants(pid)))
         os.kill(pool, signal.SIGKILL)
         until(lambda: not any(is_alive(pid) for pid in seen if " work " in seen[pid]))
-        until(lambda: sum(" work " in command for command in live.children().values()) == 3)
+        until(lambda: sum(" work " in command for command in live.children().values()) >= 3)
         seen |= live.children()
         live.stop()
         assert not any(map(is_alive, seen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 from typing import Any
@@ -11,11 +12,14 @@ import pytest
 from app.demo.simulator import Simulator
 from app.providers import openai
 from app.sync import errors
-from app.sync.fetch import fetch, new_client
+from app.sync.fetch import fetch as patient_fetch
+from app.sync.fetch import new_client
 from app.sync.guard import is_allowed
+from app.sync.retrying import Patience
 from app.vault import SecretKey
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+fetch = functools.partial(patient_fetch, patience=Patience(tries=1))
 KEY = SecretKey("sk-good-key-of-a-test-1234")
 
 

@@ -1,0 +1,198 @@
+"""What a run does with what a provider said the time before: to wait, or that nothing changed. On both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import redis
+from sqlalchemy import select
+
+from app.demo.simulator import Simulator
+from app.extensions import db
+from app.store import credentials
+from app.store.asked import TRUSTED_FOR
+from app.store.tables import CredentialRow
+from app.sync import run as sync
+from app.sync.breaker import RULES
+from app.sync.retrying import Patience
+from app.sync.run import Means
+from app.sync.shared import RedisStore
+from app.vault import Sealer, SecretKey
+from tests.conftest import Clock, Person, both_databases
+from tests.sync.test_run import only, snapshot, synced
+
+pytestmark = both_databases
+
+
+def state(key: CredentialRow) -> CredentialRow:
+    db.session.rollback()
+    row = db.session.scalar(
+        select(CredentialRow).where(CredentialRow.id == key.id).execution_options(populate_existing=True)
+    )
+    assert row
+    return row
+
+
+# ------------------------------------------------------------------ put off
+
+
+def test_a_key_is_put_off_until_the_time_its_provider_names(
+    alice: Person, means: Means, simulator: Simulator, clock: Clock
+) -> None:
+    key = alice.add_key("groq")
+    synced(alice, means)
+    simulator.set_fault("groq", "rate_limited", seconds=1_200)
+    result = only(synced(alice, means))
+    assert (result.outcome, result.error_code) == ("failed", "rate_limited")
+    assert result.error_message == "Groq asks to wait until 12:20 UTC (HTTP 429)."
+    assert result.error_action.startswith("Your last list is kept.")
+    until = state(key).put_off_until
+    assert until and until - clock() == pytest.approx(timedelta(seconds=1_200), abs=timedelta(seconds=1))
+
+    simulator.clear_fault()
+    simulator.forget_requests()
+    before = state(key).checked_at
+    spared = only(synced(alice, means))
+    assert (spared.outcome, spared.error_code) == ("skipped", "put_off")
+    assert spared.error_message == "Groq asked to wait until 12:20 UTC, so it was not asked."
+    assert simulator.requests() == []
+    row = state(key)
+    assert (row.outcome, row.checked_at) == ("failed", before)
+
+    clock.forward(seconds=1_200)
+    assert only(synced(alice, means)).outcome == "unchanged"
+    assert state(key).put_off_until is None
+
+
+def test_a_wait_beyond_midnight_is_told_with_its_day(alice: Person, means: Means, simulator: Simulator) -> None:
+    alice.add_key("groq")
+    simulator.set_fault("groq", "rate_limited", seconds=80_000)
+    assert only(synced(alice, means)).error_message == "Groq asks to wait until 2 November 10:13 UTC (HTTP 429)."
+
+
+def test_a_short_wait_is_waited_for_within_the_run(alice: Person, means: Means, simulator: Simulator) -> None:
+    alice.add_key("groq")
+    simulator.set_fault("groq", "rate_limited", seconds=5, times=1)
+    slept: list[float] = []
+    assert only(synced(alice, replace(means, patience=Patience(sleep=slept.append)))).outcome == "complete"
+    assert len(slept) == 1 and slept[0] >= 5
+
+
+def test_another_key_does_not_wait_for_the_one_before(
+    alice: Person, means: Means, simulator: Simulator, sealer: Sealer
+) -> None:
+    key = alice.add_key("groq")
+    simulator.set_fault("groq", "rate_limited", seconds=1_200)
+    synced(alice, means)
+    simulator.clear_fault()
+    credentials.replace(state(key), "groq", SecretKey("sk-another-good-key-of-alice"), sealer, means.now())
+    db.session.commit()
+    assert only(synced(alice, means)).outcome == "complete"
+
+
+# ------------------------------------------------------------------ conditional
+
+
+def test_a_list_that_its_provider_confirms_is_unchanged_without_being_read(
+    alice: Person, means: Means, simulator: Simulator
+) -> None:
+    key = alice.add_key("openai")
+    simulator.set_fault("openai", "conditional")
+    first = only(synced(alice, means))
+    before, listed_at = snapshot(), state(key).listed_at
+    again = only(synced(alice, means))
+    assert "if-none-match" in simulator.requests("openai")[-1].headers
+    assert (again.outcome, again.fetched, again.chat) == ("unchanged", first.fetched, first.chat)
+    assert (again.new, again.changed, again.unlisted, again.uncatalogued) == (0, 0, 0, first.uncatalogued)
+    assert snapshot() == before
+    assert state(key).listed_at > listed_at
+    simulator.add_new("openai", 1)
+    changed = only(synced(alice, means))
+    assert (changed.outcome, changed.new) == ("complete", 1)
+    assert only(synced(alice, means)).outcome == "unchanged"
+
+
+def test_another_key_or_another_address_is_asked_for_the_whole_list(
+    alice: Person, bob: Person, means: Means, simulator: Simulator, sealer: Sealer
+) -> None:
+    key = alice.add_key("openai")
+    simulator.set_fault("openai", "conditional")
+    synced(alice, means)
+    credentials.replace(state(key), "openai", SecretKey("sk-another-good-key-of-alice"), sealer, means.now())
+    db.session.commit()
+    assert only(synced(alice, means)).outcome == "unchanged"
+    bob.add_key("openai")
+    synced(bob, means)
+    moved = replace(means, base_urls={**means.base_urls, "openai": means.base_urls["openai"] + "/"})
+    synced(alice, moved)
+    assert all("if-none-match" not in seen.headers for seen in simulator.requests("openai"))
+
+
+def test_a_list_is_read_anew_after_a_week(alice: Person, means: Means, simulator: Simulator, clock: Clock) -> None:
+    alice.add_key("openai")
+    simulator.set_fault("openai", "conditional")
+    synced(alice, means)
+    clock.forward(seconds=TRUSTED_FOR.total_seconds())
+    synced(alice, means)
+    assert "if-none-match" not in simulator.requests("openai")[-1].headers
+
+
+def test_an_answer_kept_aside_is_never_confirmed(alice: Person, means: Means, simulator: Simulator) -> None:
+    key = alice.add_key("openai")
+    simulator.set_fault("openai", "conditional")
+    whole = simulator.models("openai")
+    synced(alice, means)
+    simulator.set_models("openai", whole[:2])
+    assert [only(synced(alice, means)).outcome for _ in range(2)] == ["suspect", "suspect"]
+    assert state(key).validators is None
+    simulator.set_models("openai", whole)
+    assert only(synced(alice, means)).outcome == "unchanged"
+
+
+# ------------------------------------------------------------------ breaker and single flight
+
+
+def test_a_provider_in_trouble_costs_only_its_own_users_nothing(
+    alice: Person, bob: Person, means: Means, simulator: Simulator, clock: Clock, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as connection:
+        shared = replace(means, shared=RedisStore(connection))
+        for number in range(2):
+            alice.add_key("groq", f"sk-good-key-of-alice-{number}", label=str(number))
+        bob.add_key("groq")
+        bob.add_key("openai")
+        synced(alice, shared)
+        synced(bob, shared)
+        simulator.set_fault("groq", "unavailable_503")
+        synced(alice, shared)
+        synced(bob, shared)
+        synced(alice, shared)
+        simulator.clear_fault()
+        simulator.forget_requests()
+        groq, openai = sorted(synced(bob, shared).results, key=lambda result: result.provider)
+        assert (groq.outcome, groq.error_code, openai.outcome) == ("failed", "provider_trouble", "unchanged")
+        assert groq.error_message == "Groq is having trouble since 12:00 UTC; trying again at 12:05 UTC."
+        assert groq.error_action.startswith("Your last list is kept.")
+        assert simulator.requests("groq") == []
+        clock.forward(seconds=RULES.rest_s)
+        assert {result.outcome for result in synced(bob, shared).results} == {"unchanged"}
+
+
+def test_a_key_that_is_there_twice_is_asked_with_once(alice: Person, means: Means, simulator: Simulator) -> None:
+    for label in ("home", "work"):
+        alice.add_key("openai", label=label)
+    simulator.set_latency("openai", 0.3)
+    assert [result.outcome for result in synced(alice, means).results] == ["complete", "complete"]
+    assert len(simulator.requests("openai")) == 1
+
+
+def test_a_check_of_a_new_key_is_put_off_in_words_only(alice: Person, means: Means, simulator: Simulator) -> None:
+    key = alice.add_key("groq")
+    row = state(key)
+    row.check_asked_at = means.now()
+    db.session.commit()
+    simulator.set_fault("groq", "rate_limited", seconds=1_200)
+    sync.check(key.id, means)
+    assert state(key).error_message == "Groq asks to wait until 12:20 UTC (HTTP 429)."
