@@ -23,7 +23,7 @@ from rq.worker_pool import WorkerPool
 from app import config
 from app.extensions import db
 from app.processes import die_with_parent
-from app.store import catalog, listed, retention, runs, sources
+from app.store import catalog, listed, models, overrides, retention, runs, sources
 from app.sync import refresh
 from app.sync import run as sync_run
 from app.sync.adopt import adopt_proposals
@@ -275,7 +275,9 @@ def housekeeping() -> None:
         lost = runs.close_lost(_now())
         waiting = runs.waiting(_now() - _REQUEUE_AFTER)
         db.session.commit()
-        listed.drop_unused()
+        if providers := listed.drop_unused():
+            models.deactivate_unlisted(providers, _now())
+            overrides.remove_unserved()
         db.session.commit()
         for run_id in lost:
             tell(run_id)

@@ -58,15 +58,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine reaches a test."""
     for name in list(os.environ):
-        if name.endswith(("_API_KEY", "_BASE_URL")) or name.startswith("CATALOG_") or name in (
-            "APP_ENV",
-            "CRON_SECRET",
-            "DATABASE_URL",
-            "MODELSYNC_INSTANCE",
-            "MODELSYNC_ROLE",
-            "REDIS_URL",
-            "SECRET_KEY",
-            "SIGNUP",
+        if (
+            name.endswith(("_API_KEY", "_BASE_URL"))
+            or name.startswith("CATALOG_")
+            or name
+            in (
+                "APP_ENV",
+                "CRON_SECRET",
+                "DATABASE_URL",
+                "MODELSYNC_INSTANCE",
+                "MODELSYNC_ROLE",
+                "REDIS_URL",
+                "SECRET_KEY",
+                "SIGNUP",
+            )
         ):
             monkeypatch.delenv(name)
 

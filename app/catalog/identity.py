@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from app.catalog import tokens
-from app.catalog.listing import Kind, ListedModel
+from app.catalog.listing import Kind, ListedModel, PriceTier
 from app.catalog.tokens import Name, Reading, identity_key
 from app.catalog.vocabulary import LABS, SERVING, SPEEDS, TAGS
 
@@ -48,6 +48,8 @@ class CanonicalModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     output_per_million: Decimal | None = None
     cache_read_per_million: Decimal | None = None
     cache_write_per_million: Decimal | None = None
+    price_tiers: tuple[PriceTier, ...] = ()
+    """Other list prices for long input, beside the two main ones they belong to; the lowest bound first."""
     released_on: str = ""
     knowledge_cutoff: str = ""
     deprecated_on: str = ""

@@ -33,6 +33,22 @@ Kind = Literal[
 ]
 
 
+class PriceTier(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a request costs whose input is longer than `above_tokens`: all of it, not only what lies above."""
+
+    above_tokens: int
+    input_per_million: Decimal | None = None
+    """USD per million tokens, as all four prices; empty means not said."""
+    output_per_million: Decimal | None = None
+    cache_read_per_million: Decimal | None = None
+    cache_write_per_million: Decimal | None = None
+
+    def __str__(self) -> str:
+        prices = ((name.removesuffix("_per_million"), getattr(self, name)) for name in PRICES)
+        told = ", ".join(f"{name.replace('_', ' ')} ${price:f}" for name, price in prices if price is not None)
+        return f"above {self.above_tokens:,} input tokens: {told or 'unknown'}"
+
+
 class ListedModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One model of one answer, in our words. Empty fields mean "the provider does not say", never "no"."""
 

@@ -13,8 +13,8 @@ Pure, and independent of the order of everything it is given. Field by field, th
 
 So a reseller's smaller context never takes the place of the lab's, and a model that vanishes from a source keeps its
 facts. Prices are the lab's list prices: they come from 2, 4 and 7, all of one model from one place, and never from a
-reseller. A plain "no" counts only from the lab, the seed, or a gateway known to be well kept. A model keeps the name
-that the seed gives it.
+reseller; those for long input go with the two main ones. A plain "no" counts only from the lab, the seed, or a gateway
+known to be well kept. A model keeps the name that the seed gives it.
 
 An id means what `CatalogIndex` says. One that nobody knows becomes a model of its own only if its source names the
 lab. A live source's facts bear its letter, so that their date is always that of its last good answer.
@@ -56,7 +56,8 @@ FACTS = (
     "open_weights",
 )
 """What claims are believed about, besides prices."""
-TRACKED = (*FACTS, *PRICES, "kind", "deprecated_on", "successor")
+_PRICED = (*PRICES, "price_tiers")
+TRACKED = (*FACTS, *_PRICED, "kind", "deprecated_on", "successor")
 """What has a source."""
 _UNKNOWN = (None, "", ())
 _OWN, _HOST, _GATEWAY, _VANISHED = range(4)
@@ -305,10 +306,10 @@ def _is_same(before: Any, value: Any) -> bool:
 
 
 def _prices(model: CanonicalModel, ordered: Iterable[_Heard]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The lab's list price, all of it from one place; a cache price also from whoever names the same two main ones."""
-    facts: dict[str, Any] = {field: getattr(model, field) for field in PRICES}
-    sources = {field: _letter(model, field) for field in PRICES}
-    by_person = any(facts[field] is not None and sources[field] == PERSON for field in PRICES)
+    """The lab's list price, all of it from one place; the others also from whoever names the same two main ones."""
+    facts: dict[str, Any] = {field: getattr(model, field) for field in _PRICED}
+    sources = {field: _letter(model, field) for field in _PRICED}
+    by_person = any(facts[field] not in _UNKNOWN and sources[field] == PERSON for field in _PRICED)
     if by_person or model.kind in ("image", "video"):
         return facts, sources
     known = facts["input_per_million"] is not None
@@ -317,13 +318,14 @@ def _prices(model: CanonicalModel, ordered: Iterable[_Heard]) -> tuple[dict[str,
         return facts, sources
     pair = _pair(own[0].claim)
     if pair != (facts["input_per_million"], facts["output_per_million"]):
-        facts = dict.fromkeys(PRICES)
+        facts = {**dict.fromkeys(PRICES), "price_tiers": ()}
+    own = [one for one in own if _pair(one.claim) == pair]
+    if any(one.source.seed_letter == sources["price_tiers"] for one in own):
+        facts["price_tiers"] = ()  # who named them knows better by now: prices for long input do end
     for one in reversed(own):
-        if _pair(one.claim) == pair:
-            said = {field: price for field in PRICES if (price := getattr(one.claim, field)) is not None}
-            said = {field: price for field, price in said.items() if price or field in PRICES[:2]}
-            facts |= said
-            sources |= dict.fromkeys(said, one.source.name)
+        said = {field: price for field in _PRICED if (price := getattr(one.claim, field)) or field in PRICES[:2]}
+        facts |= said
+        sources |= dict.fromkeys(said, one.source.name)
     return facts, sources
 
 
@@ -335,8 +337,8 @@ def _states_list_price(one: _Heard, lab: str, known: bool) -> bool:
     return is_own and None not in pair and any(pair) and (one.tier == _OWN or not known)
 
 
-def _pair(claim: Claim) -> tuple[Any, Any]:
-    return claim.input_per_million, claim.output_per_million
+def _pair(priced: Claim | CanonicalModel) -> tuple[Any, Any]:
+    return priced.input_per_million, priced.output_per_million
 
 
 # ------------------------------------------------------------------ people
@@ -353,7 +355,8 @@ def _made_by_a_person(made: CanonicalModel, seeded: CanonicalModel | None) -> Ca
     }
     aliases = tuple(sorted({*seeded.aliases, *made.aliases}))
     sources = {field: PERSON if field in said else _letter(seeded, field) for field in TRACKED}
-    return _with_sources(msgspec.structs.replace(seeded, served=served, aliases=aliases, **said), sources)
+    model = msgspec.structs.replace(seeded, served=served, aliases=aliases, **said)
+    return _with_sources(_priced_by_a_person(model, seeded, said), sources)
 
 
 def _settled(model: CanonicalModel, fields: Mapping[str, Any]) -> CanonicalModel:
@@ -364,7 +367,13 @@ def _settled(model: CanonicalModel, fields: Mapping[str, Any]) -> CanonicalModel
         if with_it is not None:
             facts |= with_it
     sources = {field: PERSON if field in facts else _letter(model, field) for field in TRACKED}
-    return _with_sources(msgspec.structs.replace(model, **facts), sources)
+    return _with_sources(_priced_by_a_person(msgspec.structs.replace(model, **facts), model, facts), sources)
+
+
+def _priced_by_a_person(model: CanonicalModel, before: CanonicalModel, said: Collection[str]) -> CanonicalModel:
+    """Prices for long input go with the two main ones, unless the person named them too."""
+    is_other = "price_tiers" not in said and _pair(model) != _pair(before)
+    return msgspec.structs.replace(model, price_tiers=()) if is_other else model
 
 
 def _converted(field: str, value: Any) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ _FEWEST_PROVIDERS = 2
 _AGREEING = (*LIMITS, *CAPABILITIES)
 _MODALITIES = ("input_modalities", "output_modalities")
 _CANONICAL_ID = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._:@+-]*")
-LONGEST_ID = 300
+LONGEST_ID, LONGEST_LAB = 300, 100
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -86,6 +86,8 @@ def id_complaint(canonical_id: str) -> str | None:
     """Why this cannot be the id of a canonical model, as a sentence; None if it can."""
     if len(canonical_id) > LONGEST_ID:
         return f"An id has at most {LONGEST_ID} characters."
+    if len(canonical_id.partition("/")[0]) > LONGEST_LAB:
+        return f"The lab, before the slash, has at most {LONGEST_LAB} characters."
     if not _CANONICAL_ID.fullmatch(canonical_id):
         return "Write the id as lab/model in lower case, such as meta/llama-3.1-8b-instruct."
     return None

@@ -198,7 +198,7 @@ def _model_json(model: CanonicalModel, facts: Sequence[SourcedFact]) -> dict[str
 
 def _plain(value: Any) -> Any:
     """As JSON has it; prices digit by digit, as texts."""
-    return str(value) if isinstance(value, Decimal) else list(value) if isinstance(value, tuple) else value
+    return msgspec.to_builtins(value, builtin_types=())
 
 
 # ------------------------------------------------------------------ match

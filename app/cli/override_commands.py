@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,8 +26,9 @@ from app.catalog.overrides import (
 from app.cli.output import print_table
 from app.cli.ready import sentences
 from app.extensions import db
-from app.store import catalog, credentials, listed, overrides
+from app.store import catalog, credentials, overrides
 from app.store.audit import COMMAND_LINE
+from app.sync.rebuild import rebuild
 from app.sync.run import utc_now
 
 overrides_group = AppGroup("overrides", help="What providers and people say otherwise about a model.")
@@ -132,7 +133,7 @@ def overrides_set(
     if not reason.strip():
         raise click.ClickException("Give a --reason, for whoever reads it later.")
     stored = overrides.amend(provider, model, priority, facts, reason.strip(), COMMAND_LINE, utc_now())
-    _show_again({provider})
+    rebuild(utc_now())  # the pages follow
     db.session.commit()
     click.echo(f"{_subject(stored)}: {_clauses(stored)}.")
 
@@ -151,7 +152,7 @@ def overrides_remove(provider: str, model: str, priority: int) -> None:
             f"There is no override of {model} at {provider} with priority {priority}: "
             f"see `flask overrides list --provider {provider} --manual`."
         )
-    _show_again({provider})
+    rebuild(utc_now())  # the pages follow
     db.session.commit()
     click.echo(f"Removed {_subject(removed)}.")
 
@@ -174,7 +175,7 @@ def overrides_import(file: str) -> None:
         raise click.ClickException(f"{name} is not UTF-8 text.") from None
     done = overrides.import_all(entries, COMMAND_LINE, utc_now())
     if done.added or done.changed:
-        _show_again({entry.override.provider_id for entry in entries if entry.override.is_manual})
+        rebuild(utc_now())
     db.session.commit()
     click.echo(f"{done.added} added, {done.changed} changed, {done.unchanged} as they were.")
     if done.passed_over:
@@ -201,13 +202,6 @@ def _canonical_id(provider: str, said: str) -> str:
     """What `said` means; itself where the catalog has no such model (any more)."""
     _, index = catalog.index()
     return canonical_id_of(index, provider, said) or said
-
-
-def _show_again(slugs: Collection[str]) -> None:
-    """Make the page of models show it."""
-    _, index = catalog.index()
-    rows = credentials.providers()
-    listed.show_again(index, {rows[slug].id for slug in slugs})
 
 
 def _row(override: Override) -> dict[str, Any]:

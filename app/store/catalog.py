@@ -152,7 +152,8 @@ def _canonical(model_id: str, value: Mapping[str, Any]) -> CanonicalModel | None
         model = msgspec.convert(value, CanonicalModel)
     except msgspec.ValidationError:
         return None
-    return model if model.id == model_id else None
+    fits = model.id == model_id and len(model.id) <= 300 and len(model.lab) <= 100  # as its columns are
+    return model if fits else None
 
 
 # ------------------------------------------------------------------ who says so

@@ -73,16 +73,18 @@ def uncatalogued(listing_id: int) -> int | None:
     return db.session.scalar(select(unknown).where(ListingRow.id == listing_id, ListingRow.is_shown))
 
 
-def drop_unused() -> int:
-    """Remove the rows of listings that no key has in force any more. Returns how many listings they were of."""
+def drop_unused() -> set[int]:
+    """Remove the rows of listings that no key has in force any more. Returns the providers they were of."""
     shown = select(ListingRow.id).where(ListingRow.is_shown, ~_in_force()).order_by(ListingRow.id)
     candidates = list(db.session.scalars(shown.with_for_update(key_share=True)))
     # Asked again under the lock: a worker may just have put one of them in force.
-    unused = list(db.session.scalars(select(ListingRow.id).where(ListingRow.id.in_(candidates), ~_in_force())))
+    query = select(ListingRow.id, ListingRow.provider_id).where(ListingRow.id.in_(candidates), ~_in_force())
+    found = db.session.execute(query).all()
+    unused = [listing_id for listing_id, _ in found]
     if unused:
         db.session.execute(delete(ListedModelRow).where(ListedModelRow.listing_id.in_(unused)))
         db.session.execute(update(ListingRow).where(ListingRow.id.in_(unused)).values(is_shown=False))
-    return len(unused)
+    return {provider_id for _, provider_id in found}
 
 
 def _in_force() -> Any:

@@ -55,13 +55,12 @@ def load_many(listing_ids: Iterable[int]) -> dict[int, Listing]:
 
 
 def current_of_provider(provider_id: int, *, but: int) -> list[int]:
-    """Ids of the listings in force for any key of this provider, except credential `but`."""
+    """Ids of the listings in force for any key of this provider, disabled ones too, except credential `but`."""
     query = (
         select(CredentialRow.listing_id)
         .where(
             CredentialRow.provider_id == provider_id,
             CredentialRow.id != but,
-            CredentialRow.is_active,
             CredentialRow.listing_id.is_not(None),
         )
         .distinct()
@@ -70,10 +69,8 @@ def current_of_provider(provider_id: int, *, but: int) -> list[int]:
 
 
 def in_force_elsewhere(listing_id: int, *, but: int) -> bool:
-    """Whether another active key has this very listing: then all that follows from its content is written."""
-    others = select(CredentialRow.id).where(
-        CredentialRow.listing_id == listing_id, CredentialRow.id != but, CredentialRow.is_active
-    )
+    """Whether another key has this very listing: then all that follows from its content is written."""
+    others = select(CredentialRow.id).where(CredentialRow.listing_id == listing_id, CredentialRow.id != but)
     return db.session.scalar(select(others.exists())) or False
 
 

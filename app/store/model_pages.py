@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from app.catalog.listing import CAPABILITIES
 from app.extensions import db
-from app.store.tables import ChangeRow, CredentialRow, ListedModelRow, ProviderRow, ResultRow, UserRow
+from app.store.tables import ChangeRow, CredentialRow, ListedModelRow, ModelRow, ProviderRow, ResultRow, UserRow
 
 PAGE_SIZE = 50
 NEW_FOR = timedelta(days=30)
@@ -168,12 +167,11 @@ def gone(user_id: int, provider: str = "") -> list[GoneLine]:
         ListedModelRow.provider_model_id == ChangeRow.provider_model_id,
     )
     canonical_id = (
-        select(ListedModelRow.canonical_id)  # of whoever still lists it under this id
+        select(ModelRow.canonical_id)  # of the shared rows: what is private to somebody is not among them
         .where(
-            ListedModelRow.provider_id == ResultRow.provider_id,
-            ListedModelRow.provider_model_id == ChangeRow.provider_model_id,
+            ModelRow.provider_id == ResultRow.provider_id,
+            ModelRow.provider_model_id == ChangeRow.provider_model_id,
         )
-        .limit(1)
         .scalar_subquery()
     )
     query = (
@@ -323,8 +321,10 @@ def _decoded(cursor: str | None, wanted: Sort) -> Cursor | None:
         sort, value, model_id, listing_id = read
         if sort in ("price", "-price") and value is not None:
             value = Decimal(value)
+        model_id.encode()  # a lone surrogate is no text for a database
+        str(value).encode()
         fits = sort == wanted and isinstance(model_id, str) and _is_id(listing_id) and _fits(sort, value)
-    except (ValueError, TypeError, ArithmeticError, binascii.Error, RecursionError):
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
     return (value, model_id, listing_id) if fits else None
 
@@ -379,9 +379,13 @@ def _holders(keys: Sequence[KeyOf], ids: set[str]) -> dict[tuple[str, str], set[
 
 def _line(row: ListedModelRow, slug: str, keys: Sequence[KeyOf], held_by: set[int], is_new: bool) -> ModelLine:
     listings = held_by | {row.listing_id}
+    # Two servers of one kind may call two models alike: only keys of this very place have this one.
+    places = {key.base_url for key in keys if key.listing_id == row.listing_id}
     return ModelLine(
         provider=slug,
-        keys=tuple(key for key in keys if key.provider == slug and key.listing_id in listings),
+        keys=tuple(
+            key for key in keys if key.provider == slug and key.listing_id in listings and key.base_url in places
+        ),
         provider_model_id=row.provider_model_id,
         name=row.name,
         kind=row.kind,

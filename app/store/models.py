@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 
 from app.catalog.identity import Match
 from app.catalog.listing import ListedModel
 from app.extensions import db
 from app.store.dialect import insert
-from app.store.tables import ModelRow, ProviderRow
+from app.store.tables import ListedModelRow, ModelRow, ProviderRow
 
 Matched = tuple[ListedModel, Match]
 
@@ -68,6 +68,21 @@ def deactivate(provider_id: int, model_ids: Iterable[str], now: datetime) -> Non
                 ModelRow.provider_model_id.in_(batch),
                 ModelRow.is_active,
             )
+            .values(is_active=False, last_seen_at=now, updated_at=now)
+        )
+
+
+def deactivate_unlisted(provider_ids: Iterable[int], now: datetime) -> None:
+    """Mark models of these providers that no listing in force has any more: their keys were deleted."""
+    there = exists().where(
+        ListedModelRow.provider_id == ModelRow.provider_id,
+        ListedModelRow.provider_model_id == ModelRow.provider_model_id,
+    )
+    for provider_id in sorted(provider_ids):
+        hold(provider_id)
+        db.session.execute(
+            update(ModelRow)
+            .where(ModelRow.provider_id == provider_id, ModelRow.is_active, ~there)
             .values(is_active=False, last_seen_at=now, updated_at=now)
         )
 

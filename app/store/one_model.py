@@ -58,6 +58,7 @@ def canonical(canonical_id: str) -> CanonicalModel | None:
 def offers(canonical: CanonicalModel, user_id: int) -> list[Offer]:
     """Who serves it, the person's own keys first: theirs as listed for them, the others' as last seen by anyone."""
     mine = _mine(canonical.id, user_id)
+    mine_by_id = {(offer.provider, offer.provider_model_id) for offer in mine}
     query = (
         select(ModelRow, ProviderRow.slug)
         .join(ProviderRow, ProviderRow.id == ModelRow.provider_id)
@@ -68,9 +69,9 @@ def offers(canonical: CanonicalModel, user_id: int) -> list[Offer]:
     others = [
         _other(row, slug, canonical, manual.get(slug))
         for row, slug in db.session.execute(query)
-        if (slug, row.provider_model_id) not in mine
+        if (slug, row.provider_model_id) not in mine_by_id
     ]
-    return [*mine.values(), *others]
+    return [*mine, *others]
 
 
 def happenings(canonical_id: str, user_id: int) -> list[Happening]:
@@ -100,17 +101,17 @@ def happenings(canonical_id: str, user_id: int) -> list[Happening]:
     ]
 
 
-def _mine(canonical_id: str, user_id: int) -> dict[tuple[str, str], Offer]:
-    """(provider, model id) → the offer to the person's own active keys; of several keys the last synced speaks."""
+def _mine(canonical_id: str, user_id: int) -> list[Offer]:
+    """The offers to the person's own active keys; of several keys of one place the last synced speaks."""
     query = (
-        select(ListedModelRow, ProviderRow.slug)
+        select(ListedModelRow, ProviderRow.slug, CredentialRow.base_url)
         .join(CredentialRow, CredentialRow.listing_id == ListedModelRow.listing_id)
         .join(ProviderRow, ProviderRow.id == ListedModelRow.provider_id)
         .where(CredentialRow.user_id == user_id, CredentialRow.is_active, ListedModelRow.canonical_id == canonical_id)
         .order_by(CredentialRow.listed_at.desc(), ListedModelRow.provider_model_id)
     )
-    found: dict[tuple[str, str], Offer] = {}
-    for row, slug in db.session.execute(query):
+    found: dict[tuple[str, str | None, str], Offer] = {}
+    for row, slug, base_url in db.session.execute(query):
         offer = Offer(
             provider=slug,
             provider_model_id=row.provider_model_id,
@@ -124,8 +125,8 @@ def _mine(canonical_id: str, user_id: int) -> dict[tuple[str, str], Offer]:
             retires_on=row.retires_on,
             is_mine=True,
         )
-        found.setdefault((slug, row.provider_model_id), offer)
-    return found
+        found.setdefault((slug, base_url, row.provider_model_id), offer)
+    return list(found.values())
 
 
 def _other(row: ModelRow, slug: str, canonical: CanonicalModel, manual: Override | None) -> Offer:

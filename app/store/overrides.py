@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -137,6 +138,18 @@ def manual() -> dict[tuple[str, str], Override]:
     for override in _read(_query().where(OverrideRow.priority >= MANUAL_PRIORITY)):
         found.setdefault((override.provider_id, override.model_id), []).append(override)
     return {key: layered(overrides) for key, overrides in found.items()}
+
+
+def manual_digest() -> bytes:
+    """Changes whenever what people decided does: pages show it, so they are to be made anew."""
+    query = (
+        select(OverrideRow.provider_id, OverrideRow.canonical_id, OverrideRow.priority, OverrideRow.pricing)
+        .add_columns(OverrideRow.limits, OverrideRow.capabilities)
+        .where(OverrideRow.priority >= MANUAL_PRIORITY)
+        .order_by(OverrideRow.provider_id, OverrideRow.canonical_id, OverrideRow.priority)
+    )
+    rows = [list(row) for row in db.session.execute(query)]
+    return hashlib.sha256(msgspec.json.encode(rows, order="deterministic")).digest()
 
 
 def of(canonical_id: str) -> list[Override]:

@@ -5,6 +5,7 @@ What was decided a moment ago counts at once, before the catalog in force and th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_
 from sqlalchemy.orm import aliased, defer
 
-from app.catalog.identity import Candidate, CanonicalModel, CatalogIndex
+from app.catalog.identity import Candidate, CanonicalModel, CatalogIndex, identity_key
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel
 from app.catalog.overrides import LIMITS, MANUAL_PRIORITY, Conflict, Override, from_json, layered
 from app.catalog.overrides import conflicts as conflicts_of
@@ -114,11 +115,22 @@ def suggest_ids(typed: str) -> list[str]:
 
 def proposals(decided: Decisions) -> tuple[list[Proposal], int]:
     """What providers give evidence for and nobody dismissed, and how many models are unknown; one query."""
-    query = _unknown(select(ModelRow, ProviderRow.slug, _seen_whole()), False, _pending(decided))
-    found = db.session.execute(_plain(query)).all()
-    sightings = [Sighting(slug, listed_of(row)) for row, slug, seen_whole in found if seen_whole]
+    # Rows, not ORM objects: there may be tens of thousands that one provider alone has.
+    columns = [column for column in ModelRow.__table__.columns if column.name != "description"]
+    query = _unknown(select(*columns, ProviderRow.slug, _seen_whole().label("seen_whole")), False, _pending(decided))
+    unknown = db.session.execute(query).all()
+    sightings = [Sighting(row.slug, listed_of(row)) for row in _of_several(unknown) if row.seen_whole]
     proposed = propose(sightings, decided.canonicals)
-    return [one for one in proposed if name_of_dismissed(one.model.id) not in decided.settings], len(found)
+    return [one for one in proposed if name_of_dismissed(one.model.id) not in decided.settings], len(unknown)
+
+
+def _of_several(unknown: Sequence[Any]) -> list[Any]:
+    """Those whose id means what an id of another provider means."""
+    by_identity: dict[str, list[Any]] = defaultdict(list)
+    for row in unknown:
+        by_identity[identity_key(row.provider_model_id)].append(row)
+    several = (rows for key, rows in by_identity.items() if key and len({row.provider_id for row in rows}) > 1)
+    return [row for rows in several for row in rows]
 
 
 _DECISION = aliased(DecisionRow)

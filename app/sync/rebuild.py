@@ -19,7 +19,7 @@ from app.catalog.merging import Told, merge
 from app.catalog.sources import SOURCES
 from app.store import catalog, credentials, listed, listings, models, overrides, sources
 
-_RULES = ("identity.py", "merging.py", "tokens.py", "vocabulary.py")
+_RULES = ("identity.py", "merging.py", "overrides.py", "tokens.py", "vocabulary.py")
 
 
 def rebuild(now: datetime, source: str = "decisions") -> list[Difference]:
@@ -45,9 +45,13 @@ def rebuild(now: datetime, source: str = "decisions") -> list[Difference]:
 def rematch(now: datetime) -> None:
     """Ask the catalog in force again about every model of every listing in force, and renew all that follows."""
     _, index = catalog.index()
-    for slug, provider in sorted(credentials.providers().items()):
+    providers = sorted(credentials.providers().items(), key=lambda item: item[1].id)
+    for _, provider in providers:
+        # All before the first list is read: whoever writes one now ends before, and is seen, or begins after, and
+        # then sees the catalog of this transaction.
+        models.hold(provider.id)
+    for slug, provider in providers:
         if matched := _matched(slug, provider.id, index):
-            models.hold(provider.id)
             models.write(provider.id, matched, now)
             overrides.write_auto(provider.id, slug, matched, index, now)
     overrides.remove_unserved()
@@ -79,7 +83,7 @@ class _Inputs:
 def _inputs() -> _Inputs:
     found = sorted(sources.hashes().items())
     told = [(name, at.date().isoformat() >= _seed_date(SOURCES[name].seed_letter)) for name, (_, at) in found]
-    parts = [_rules(), seed.load().version.encode(), catalog.decisions_digest()]
+    parts = [_rules(), seed.load().version.encode(), catalog.decisions_digest(), overrides.manual_digest()]
     parts += [
         f"{name} {content_hash.hex()} {is_fresh}".encode()
         for (name, (content_hash, _)), (_, is_fresh) in zip(found, told, strict=True)

@@ -111,7 +111,7 @@ def _recorded(
             in_force_row = listings.put(part.provider_id, verdict.in_force, now)
         comparison = _compared(credential, before_row, before, in_force_row, verdict, index, catalog_version, now)
         result |= _changes_of(comparison)
-        _put_in_force(part, credential, before, in_force_row, verdict.in_force, answer, index, now)
+        _put_in_force(part, credential, before, in_force_row, verdict.in_force, answer, now)
     state |= {
         "listing_id": in_force_row.id,
         "listed_at": now,
@@ -222,10 +222,10 @@ def _put_in_force(
     in_force_row: ListingRow,
     in_force: Listing,
     answer: Answer,
-    index: CatalogIndex,
     now: datetime,
 ) -> None:
     models.hold(part.provider_id)
+    _, index = catalog.index()  # only now: another catalog may have come into force while this one waited
     if not listings.in_force_elsewhere(in_force_row.id, but=credential.id):
         described = {model.id: model for model in answer.models}
         matched = [(described.get(model.id, model), index.match(part.slug, model)) for model in in_force.models]

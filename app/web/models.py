@@ -67,7 +67,7 @@ def one(canonical_id: str) -> str:
         "models/_offers.html" if request.htmx else "models/one.html",
         model=canonical,
         facts=showing_facts.lines(catalog.sourced_facts(canonical)),
-        lines=sorted(lines, key=_cheapest_first),
+        lines=sorted(lines, key=_by_price if usage.is_empty else _cheapest_first),
         usage=usage,
         complaints=complaints,
         given=request.args,
@@ -91,10 +91,13 @@ def _prices(offer: one_model.Offer) -> Prices:
     return Prices(offer.input_per_million, offer.output_per_million, offer.cache_read_per_million)
 
 
+def _by_price(line: tuple[one_model.Offer, Decimal | None]) -> tuple[bool, Decimal, bool, str, str]:
+    return _cheapest_first((line[0], line[0].input_per_million))
+
+
 def _cheapest_first(line: tuple[one_model.Offer, Decimal | None]) -> tuple[bool, Decimal, bool, str, str]:
-    offer, cost = line
-    price = cost if cost is not None else offer.input_per_million
-    return (price is None, price or Decimal(0), not offer.is_mine, offer.provider, offer.provider_model_id)
+    offer, amount = line
+    return (amount is None, amount or Decimal(0), not offer.is_mine, offer.provider, offer.provider_model_id)
 
 
 def filter_of(args: MultiDict[str, str]) -> Asked:

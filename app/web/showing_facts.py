@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from app.catalog import wording
+from app.catalog.listing import PRICES, PriceTier
 from app.store.catalog import SourcedFact
 
 
@@ -34,6 +35,7 @@ _TITLES = {
     "output_per_million": "Output price of the lab",
     "cache_read_per_million": "Cache read price of the lab",
     "cache_write_per_million": "Cache write price of the lab",
+    "price_tiers": "Above {} input tokens",
     "released_on": "Released",
     "knowledge_cutoff": "Knowledge until",
     "deprecated_on": "Deprecated",
@@ -47,17 +49,31 @@ def lines(facts: Iterable[SourcedFact]) -> list[FactLine]:
     """What is known of a model, in the order above."""
     known = {fact.field: fact for fact in facts}
     return [
-        FactLine(title, _shown(name, known[name].value), _source(known[name]))
-        for name, title in _TITLES.items()
+        FactLine(title, value, _source(known[name]))
+        for name in _TITLES
         if name in known
+        for title, value in _told(name, known[name].value)
     ]
+
+
+def _told(name: str, value: Any) -> list[tuple[str, str]]:
+    """Title and value; of prices for long input one pair for each length."""
+    if name == "price_tiers":
+        return [(_TITLES[name].format(wording.number(tier.above_tokens)), _prices(tier)) for tier in value]
+    return [(_TITLES[name], _shown(value))]
+
+
+def _prices(tier: PriceTier) -> str:
+    prices = ((name.removesuffix("_per_million").replace("_", " "), getattr(tier, name)) for name in PRICES)
+    told = ", ".join(f"{wording.money(price)} {name}" for name, price in prices if price is not None)
+    return f"{told} per million tokens"
 
 
 def _source(fact: SourcedFact) -> str:
     return f"{fact.source}, {fact.date}" if fact.date else fact.source
 
 
-def _shown(name: str, value: Any) -> str:
+def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Decimal):

@@ -6,12 +6,14 @@ import random
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.catalog.differences import differences
 from app.catalog.identity import CanonicalModel
+from app.catalog.listing import PriceTier
 from app.catalog.merging import Decisions, Told, merge, sources_of
 from app.catalog.sources.claims import Claim
 
@@ -105,6 +107,46 @@ def test_a_cache_price_of_the_same_list_price_is_kept() -> None:
     assert model.cache_read_per_million == 1
     assert sources_of(model)["input_per_million"] == "modelsdev"
     assert sources_of(model)["cache_read_per_million"] == "m"
+
+
+LONG, LONGER = (PriceTier(200_000, Decimal(20), Decimal(45)),), (PriceTier(272_000, Decimal(20), Decimal(45)),)
+TIERED = msgspec.structs.replace(GPT, price_tiers=LONG, field_sources={"tools": "l", "price_tiers": "l"})
+SAME_PRICE = {"input_per_million": Decimal(10), "output_per_million": Decimal(30)}
+LOWER_PRICE = {"input_per_million": Decimal(5), "output_per_million": Decimal(15)}
+
+
+def tiered(*told: Told, decisions: Decisions | None = None) -> tuple[tuple[PriceTier, ...], str | None]:
+    (model,) = merge([TIERED], told, decisions or Decisions())
+    return model.price_tiers, sources_of(model).get("price_tiers")
+
+
+def test_prices_for_long_input_come_with_the_main_prices_they_belong_to() -> None:
+    assert gpt(models_dev(own(price_tiers=LONGER))).price_tiers == ()
+    assert tiered(models_dev(own(**SAME_PRICE, price_tiers=LONGER))) == (LONGER, "modelsdev")
+    assert tiered(models_dev(own(**LOWER_PRICE))) == ((), None)
+    assert tiered(models_dev(own(**LOWER_PRICE)), lite_llm(own(**SAME_PRICE, price_tiers=LONG))) == ((), None)
+    assert tiered(models_dev(own(**SAME_PRICE)), lite_llm(own(**SAME_PRICE, price_tiers=LONGER))) == (LONGER, "litellm")
+
+
+def test_a_reseller_names_no_price_for_long_input() -> None:
+    at_azure = Claim(provider="azure", model_id="gpt-9", **SAME_PRICE, price_tiers=LONGER)
+    assert tiered(models_dev(at_azure)) == (LONG, "l")
+
+
+def test_prices_for_long_input_end_when_their_own_source_has_them_no_more() -> None:
+    assert tiered(models_dev(own(**SAME_PRICE))) == (LONG, "l")
+    assert tiered(lite_llm(own(**SAME_PRICE))) == ((), None)
+    assert tiered(Told("litellm", (own(**SAME_PRICE),), is_fresh=False)) == (LONG, "l")
+
+
+def test_prices_for_long_input_go_when_a_person_names_another_price_and_stay_when_they_name_them() -> None:
+    other = {("openai/gpt-9", "input_per_million"): "8"}
+    both = {**other, ("openai/gpt-9", "price_tiers"): [{"above_tokens": 272_000, "input_per_million": "20"}]}
+    made = msgspec.structs.replace(GPT, input_per_million=Decimal(8), field_sources={})
+    assert tiered(decisions=Decisions(fields=other)) == ((), None)
+    assert tiered(decisions=Decisions(fields=both)) == ((PriceTier(272_000, Decimal(20)),), "person")
+    assert tiered(decisions=Decisions(models={GPT.id: made})) == ((), None)
+    assert tiered(decisions=Decisions(fields={("openai/gpt-9", "tools"): False})) == (LONG, "l")
 
 
 def test_a_free_or_half_a_price_is_no_list_price() -> None:
@@ -226,6 +268,7 @@ CLAIMS = st.builds(
     tools=st.sampled_from([None, True, False]),
     input_per_million=st.sampled_from([None, Decimal(1), Decimal(2)]),
     output_per_million=st.sampled_from([None, Decimal(3)]),
+    price_tiers=st.sampled_from([(), (PriceTier(200_000, Decimal(4)),), (PriceTier(272_000, Decimal(4)),)]),
     vanished_on=st.sampled_from(["", "2026-10-01"]),
 )
 
@@ -266,3 +309,5 @@ def test_differences_are_facts_and_not_who_says_them() -> None:
     ]
     assert differences(after, before)[1] == ("removed", "openai/gpt-zebra", [])
     assert differences(before, merged(models_dev(own(context_length=100_000)))) == []
+    dearer = merged(models_dev(own(**SAME_PRICE, price_tiers=LONG)))
+    assert differences(before, dearer) == [("changed", "openai/gpt-9", [("price_tiers", (), LONG)])]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.catalog.listing import ListedModel
+from app.catalog.listing import ListedModel, PriceTier
 from app.catalog.sources import SOURCES, aihubmix, litellm, modelsdev, openrouter
 from app.catalog.sources.claims import (
     Claim,
@@ -75,6 +75,79 @@ def test_litellm_prices_are_per_token_and_its_routing_prefix_is_no_part_of_the_i
     claim = claim_of(reading, "groq", "llama-3.3-70b-versatile")
     assert (claim.input_per_million, claim.output_per_million) == (Decimal("0.59"), Decimal("0.79"))
     assert (claim.tools, claim.vision, claim.lab) == (True, None, "")
+
+
+def priced(cost: Any) -> tuple[PriceTier, ...]:
+    reading = modelsdev.read(encoded({"openai": {"models": {"gpt-99": {"cost": cost}}}}))
+    return claim_of(reading, "openai", "gpt-99").price_tiers
+
+
+def context(size: Any, **prices: Any) -> dict[str, Any]:
+    return {**prices, "tier": {"type": "context", "size": size}}
+
+
+DEAR = {"input": 10, "output": 45.5}
+
+
+def test_models_dev_prices_long_input_in_tiers_of_any_length() -> None:
+    cost = {"input": 5, "output": 30, "tiers": [context(512_000, **DEAR), context(272_000, input=6, cache_read=0.5)]}
+    assert priced(cost) == (
+        PriceTier(272_000, Decimal(6), None, Decimal("0.5")),
+        PriceTier(512_000, Decimal(10), Decimal("45.5")),
+    )
+
+
+def test_models_devs_old_price_above_200k_counts_only_where_there_are_no_tiers() -> None:
+    assert priced({"context_over_200k": DEAR}) == (PriceTier(200_000, Decimal(10), Decimal("45.5")),)
+    assert [tier.above_tokens for tier in priced({"tiers": [context(272_000, **DEAR)], "context_over_200k": DEAR})] == [
+        272_000
+    ]
+    assert priced({"tiers": [], "context_over_200k": DEAR}) == ()
+
+
+@pytest.mark.parametrize(
+    "tier",
+    [{**DEAR, "tier": {"type": "requests", "size": 9}}, {**DEAR, "tier": {}}, DEAR, context(9), context(9, input=0)],
+    ids=["another kind", "no bound", "no tier", "no price", "free"],
+)
+def test_a_tier_that_says_nothing_of_long_input_is_passed_over(tier: Any) -> None:
+    assert priced({"tiers": [tier, context(100, input=1)]}) == (PriceTier(100, Decimal(1)),)
+
+
+def test_litellm_prices_long_input_by_the_names_of_its_fields() -> None:
+    entry = {
+        "litellm_provider": "gemini",
+        "input_cost_per_token_above_200k_tokens": 2.5e-06,
+        "output_cost_per_token_above_200k_tokens": 1.5e-05,
+        "cache_read_input_token_cost_above_200k_tokens": 2.5e-07,
+        "cache_creation_input_token_cost_above_200k_tokens": None,
+        "input_cost_per_token_above_128k_tokens": 2e-06,
+        "input_cost_per_token_above_200k_tokens_priority": 4.5e-06,
+        "cache_creation_input_token_cost_above_1hr_above_200k_tokens": 1e-05,
+    }
+    claim = claim_of(litellm.read(encoded({"gemini/gemini-9": entry})), "google", "gemini-9")
+    assert claim.price_tiers == (
+        PriceTier(128_000, Decimal(2)),
+        PriceTier(200_000, Decimal("2.5"), Decimal(15), Decimal("0.25")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"input_cost_per_token_above_200k_tokens": "dear"}, "Invalid decimal"),
+        ({"input_cost_per_token_above_200k_tokens": []}, "Expected `decimal"),
+        ({"input_cost_per_token_above_200k_tokens": -1e-06}, "below zero"),
+        ({"input_cost_per_token_above_200k_tokens": 6}, "beyond all bounds"),
+        ({"input_cost_per_token_above_200000k_tokens": 1e-06}, "no such length"),
+        ({f"input_cost_per_token_above_{number}k_tokens": 1e-06 for number in range(1, 12)}, "more than 10"),
+    ],
+)
+def test_a_price_for_long_input_that_cannot_be_true_makes_a_fault_of_its_entry(fields: Any, reason: str) -> None:
+    reading = litellm.read(encoded({"gpt-99": {"litellm_provider": "openai", "mode": "chat", **fields}}))
+    assert reading.claims == ()
+    (fault,) = reading.faults
+    assert "gpt-99" in fault.entry and reason in fault.reason
 
 
 @pytest.mark.parametrize(
@@ -167,6 +240,12 @@ def test_what_is_no_catalog_is_refused_with_the_reason(read: Any, body: bytes, r
         ({"cost": {"input": 2_500, "output": 1}}, "2,500 USD"),
         ({"cost": {"input": -1, "output": 1}}, "below zero"),
         ({"cost": {"input": "NaN", "output": 1}}, ""),
+        ({"cost": {"tiers": {}}}, "Expected `array"),
+        ({"cost": {"tiers": [context("long")]}}, "Expected `int"),
+        ({"cost": {"tiers": [context(0, **DEAR)]}}, "no such length"),
+        ({"cost": {"tiers": [context(9, **DEAR), context(9, **DEAR)]}}, "two prices"),
+        ({"cost": {"tiers": [context(9, input=2_500)]}}, "2,500 USD"),
+        ({"cost": {"context_over_200k": {"input": "NaN"}}}, "beyond all bounds"),
         ({"limit": {"context": 10**9}}, "100 million"),
         ({"limit": {"context": 10**400}}, ""),
     ],
@@ -239,7 +318,17 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=12,
 )
-KEYS = ["name", "limit", "cost", "modalities", "input_cost_per_token", "max_input_tokens", "tool_call", "release_date"]
+KEYS = [
+    "input_cost_per_token_above_200k_tokens",
+    "name",
+    "limit",
+    "cost",
+    "modalities",
+    "input_cost_per_token",
+    "max_input_tokens",
+    "tool_call",
+    "release_date",
+]
 
 
 @given(st.dictionaries(st.sampled_from(["gpt-1", "openai/x", "…"]), st.dictionaries(st.sampled_from(KEYS), JSON)))

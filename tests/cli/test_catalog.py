@@ -130,3 +130,8 @@ def test_what_is_missing_is_asked_for(run: Run) -> None:
     assert "Name a provider and its ids" in said(run("catalog", "match"), 2)
     assert "Name at least one id of openai." in said(run("catalog", "match", "openai"), 2)
     assert "is not one of" in said(run("catalog", "refresh", "somewhere"), 2)
+
+
+def test_a_model_with_price_tiers_is_shown_as_json(run: Run) -> None:
+    (line,) = run("catalog", "show", "openai/gpt-5.5", "--json").output.splitlines()
+    assert '"above_tokens": 272000' in line

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from flask import Flask
 
+from app.catalog.listing import PriceTier
 from app.catalog.overrides import of_facts
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
@@ -14,6 +15,7 @@ from app.extensions import db
 from app.store import catalog, credentials, listed, overrides
 from app.store.audit import Actor
 from app.sync.run import Means
+from app.web import showing_facts
 from app.web.models import tokens_of
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
@@ -81,6 +83,27 @@ def test_one_model_says_who_serves_it_what_it_costs_and_where_its_facts_come_fro
     assert "<html" not in costs and costs.count("$35.00") == 2 and "free" in costs
     assert costs.index("free") < costs.index("$35.00")  # the cheapest first
     assert "Write the input tokens as a number" in page(reader, "/models/openai/gpt-4o?input=many")
+
+
+@both_databases
+def test_one_model_says_what_long_input_costs_and_who_says_so(reader: Person) -> None:
+    shown = page(reader, "/models/google/gemini-2.5-pro")
+    row = shown[shown.index("Above 200\u202f000 input tokens") :].partition("</tr>")[0]
+    assert "$2.50 input, $15.00 output, $0.25 cache read per million tokens" in row
+    assert "LiteLLM, 20" in row
+
+
+def test_prices_for_long_input_are_one_line_for_each_length() -> None:
+    tiers = (PriceTier(32_000, Decimal(6), Decimal("22.5")), PriceTier(200_000, None, Decimal(0)))
+    (fact,) = [catalog.SourcedFact("price_tiers", tiers, "LiteLLM", "2026-11-20")]
+    assert [(line.title, line.value, line.source) for line in showing_facts.lines([fact])] == [
+        (
+            "Above 32\u202f000 input tokens",
+            "$6.00 input, $22.50 output per million tokens",
+            "LiteLLM, 2026-11-20",
+        ),
+        ("Above 200\u202f000 input tokens", "free output per million tokens", "LiteLLM, 2026-11-20"),
+    ]
 
 
 def test_one_model_shows_what_my_syncs_told_of_it(reader: Person, simulator: Simulator, means: Means) -> None:

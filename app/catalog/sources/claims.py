@@ -10,10 +10,10 @@ from operator import attrgetter
 import msgspec
 
 from app.catalog.kind import kind_of
-from app.catalog.listing import PRICES, Kind
+from app.catalog.listing import PRICES, Kind, PriceTier
 from app.catalog.seed.rules import FIRST_PARTY, KNOWN_LABS, LAB_OF_PREFIX, LAB_OF_SLUG, NOT_MODELS, ROUTER_LABS
 
-FORMAT = 1
+FORMAT = 2
 """Of kept claims: raise it when a reader learns to read more, so that every source is asked for the whole again."""
 LONGEST_ID = 300
 _LONGEST_NAME = 200
@@ -22,6 +22,7 @@ _DEAREST_CHAT = Decimal(2_000)
 million times too high or too low."""
 _DEAREST = Decimal(100_000)
 _LONGEST_CONTEXT = 100_000_000
+_MOST_TIERS = 10
 _WRONG_AT_MOST = 0.01
 _SHRINKS_TO = 0.8
 _NAMED = 3
@@ -57,6 +58,8 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     output_per_million: Decimal | None = None
     cache_read_per_million: Decimal | None = None
     cache_write_per_million: Decimal | None = None
+    price_tiers: tuple[PriceTier, ...] = ()
+    """The lowest bound first, as `tiers` sorts them."""
     released_on: str = ""
     knowledge_cutoff: str = ""
     retires_on: str = ""
@@ -132,11 +135,20 @@ def _complaint(claim: Claim) -> str:
         return "its id is empty, too long or unprintable"
     if max(claim.context_length or 0, claim.max_output_tokens or 0) > _LONGEST_CONTEXT:
         return "a context of more than 100 million tokens"
-    for field in PRICES:
-        price = getattr(claim, field)
-        if price is not None and (found := _complaint_of_price(claim, price)):
-            return found
-    return ""
+    if found := _complaint_of_tiers(claim.price_tiers):
+        return found
+    prices = (getattr(priced, field) for priced in (claim, *claim.price_tiers) for field in PRICES)
+    complaints = (_complaint_of_price(claim, price) for price in prices if price is not None)
+    return next(filter(None, complaints), "")
+
+
+def _complaint_of_tiers(price_tiers: Sequence[PriceTier]) -> str:
+    bounds = [tier.above_tokens for tier in price_tiers]
+    if len(bounds) > _MOST_TIERS:
+        return f"more than {_MOST_TIERS} price tiers"
+    if any(not 0 < bound <= _LONGEST_CONTEXT for bound in bounds):
+        return "a price tier that begins at no such length of input"
+    return "two prices for the same length of input" if len(set(bounds)) < len(bounds) else ""
 
 
 def _complaint_of_price(claim: Claim, price: Decimal) -> str:
@@ -166,6 +178,12 @@ def plain(price: Decimal | None) -> Decimal | None:
         return price
     amount = price.quantize(_PLACES).normalize()
     return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount
+
+
+def tiers(found: Iterable[PriceTier]) -> tuple[PriceTier, ...]:
+    """Sorted by their bounds, without those that name no price above zero."""
+    priced = (tier for tier in found if tier.input_per_million or tier.output_per_million)
+    return tuple(sorted(priced, key=attrgetter("above_tokens")))
 
 
 def positive(value: int | None) -> int | None:

@@ -6,18 +6,22 @@
         "supports_function_calling": true, "supports_vision": true, "deprecation_date": "2026-10-01"},
      "groq/llama-3.1-8b-instant": {"litellm_provider": "groq", …}, …}
 
-Prices are USD per token. A flag that is left out says nothing. `deprecation_date` is the day after which the
-provider refuses the model. Read in the version of November 2026 (4,553 entries).
+Prices are USD per token; `input_cost_per_token_above_200k_tokens` and its like hold for input of more than 200 000
+tokens. Those that go on after it (`…_tokens_priority`, `…_tokens_batches`) are of other ways of serving, those of
+`tiered_pricing` come without a main price: both are left aside. A flag that is left out says nothing.
+`deprecation_date` is the day after which the provider refuses the model. Read in the version of November 2026 (4,553
+entries).
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from decimal import Decimal
 
 import msgspec
 
-from app.catalog.listing import Kind
+from app.catalog.listing import Kind, PriceTier
 from app.catalog.seed.rules import FIRST_PARTY, LITELLM_MODES, LITELLM_PROVIDERS, OUR_PROVIDERS
 from app.catalog.sources.claims import (
     Claim,
@@ -29,12 +33,20 @@ from app.catalog.sources.claims import (
     per_million,
     positive,
     reading_of,
+    tiers,
     words,
 )
 
 _OF_LABS = frozenset().union(*FIRST_PARTY.values())
 _REGIONAL = re.compile(r"(eu|us|us-gov|apac|global|global-standard)/")
 _OF_A_SIZE = re.compile(r"\d-x-\d")
+_COSTS = {
+    "input_cost_per_token": "input_per_million",
+    "output_cost_per_token": "output_per_million",
+    "cache_read_input_token_cost": "cache_read_per_million",
+    "cache_creation_input_token_cost": "cache_write_per_million",
+}
+_OF_A_TIER = re.compile(rf"({'|'.join(_COSTS)})_above_([0-9]{{1,6}})k_tokens")
 _KINDS: dict[str, Kind] = {mode: msgspec.convert(kind, Kind) for mode, kind in LITELLM_MODES.items()}
 
 
@@ -66,13 +78,14 @@ def read(body: bytes) -> Reading:
     for key in sorted(found):
         try:
             entry = msgspec.json.decode(found[key], type=_Entry)
+            price_tiers = _tiers(found[key])
         except msgspec.DecodeError as error:
             faults.append(mistyped(key, error))
             continue
         origin = entry.litellm_provider or ""
         slug = LITELLM_PROVIDERS.get(origin, origin)
         if (slug in OUR_PROVIDERS or slug in _OF_LABS) and (model_id := _own_id(key, origin, slug)):
-            claims.append(_claim(slug, model_id, entry))
+            claims.append(_claim(slug, model_id, entry, price_tiers))
     return reading_of(claims, faults, len(found))
 
 
@@ -89,7 +102,19 @@ def _own_id(key: str, origin: str, slug: str) -> str:
     return "" if is_variation else key
 
 
-def _claim(slug: str, model_id: str, entry: _Entry) -> Claim:
+def _tiers(raw: msgspec.Raw) -> tuple[PriceTier, ...]:
+    """The tiers that an entry's names tell. Raises msgspec.DecodeError where a price is none."""
+    if b"k_tokens" not in bytes(raw):
+        return ()
+    prices: dict[int, dict[str, Decimal | None]] = defaultdict(dict)
+    for name, value in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).items():
+        if found := _OF_A_TIER.fullmatch(name):
+            price = msgspec.json.decode(value, type=Decimal | None)
+            prices[int(found[2]) * 1_000][_COSTS[found[1]]] = per_million(price)
+    return tiers(PriceTier(above, **prices[above]) for above in prices)
+
+
+def _claim(slug: str, model_id: str, entry: _Entry, price_tiers: tuple[PriceTier, ...]) -> Claim:
     return Claim(
         provider=slug,
         model_id=model_id,
@@ -107,5 +132,6 @@ def _claim(slug: str, model_id: str, entry: _Entry) -> Claim:
         output_per_million=per_million(entry.output_cost_per_token),
         cache_read_per_million=per_million(entry.cache_read_input_token_cost),
         cache_write_per_million=per_million(entry.cache_creation_input_token_cost),
+        price_tiers=price_tiers,
         retires_on=day(entry.deprecation_date),
     )

@@ -9,7 +9,14 @@
 
 Prices are USD per million tokens, but for the providers of China's market, who have others than the world's. A limit
 of 0 means unknown. `status` comes without a date and so says nothing about `deprecated_on`.
-Schema: packages/core/src/schema.ts in its repository (read in the version of August 2026).
+
+`cost.tiers` (since 11 May 2026, its pull request 1755) hold for input longer than `size`, such as GPT-5.5's
+`{"input": 10, "output": 45, "cache_read": 1, "tier": {"type": "context", "size": 272000}}`; those of another type, or
+bounded in other words, are none of ours. `cost.context_over_200k` is older. It comes along for old clients, with the
+price of a tier that begins at 200 000 tokens or later: more than half began later (its pull request 5277, 22 August
+2026). So it counts only where there are no `tiers`, as in documents from before May 2026.
+Schema: packages/core/src/schema.ts in its repository (read in the version of August 2026; the tiers as its pull
+requests and their readers tell of them on 22 August 2026).
 """
 
 from __future__ import annotations
@@ -19,6 +26,7 @@ from decimal import Decimal
 
 import msgspec
 
+from app.catalog.listing import PriceTier
 from app.catalog.seed.rules import CHINA_PRICED, FIRST_PARTY, MODELSDEV_PROVIDERS, OUR_PROVIDERS
 from app.catalog.sources.claims import (
     Claim,
@@ -32,10 +40,12 @@ from app.catalog.sources.claims import (
     plain,
     positive,
     reading_of,
+    tiers,
     words,
 )
 
 _OF_LABS = frozenset().union(*FIRST_PARTY.values())
+_BY_CONTEXT = "context"
 
 
 class _Modalities(msgspec.Struct):
@@ -48,14 +58,28 @@ class _Limit(msgspec.Struct):
     output: int | None = None
 
 
-class _Cost(msgspec.Struct):
+class _Prices(msgspec.Struct):
     input: Decimal | None = None
     output: Decimal | None = None
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
 
 
-_EMPTY_MODALITIES, _EMPTY_LIMIT, _EMPTY_COST = _Modalities(), _Limit(), _Cost()
+class _Bound(msgspec.Struct):
+    type: str = _BY_CONTEXT
+    size: int | None = None
+
+
+class _Tier(_Prices):
+    tier: _Bound | None = None
+
+
+class _Cost(_Prices):
+    tiers: list[_Tier] | None = None
+    context_over_200k: _Prices | None = None
+
+
+_EMPTY_MODALITIES, _EMPTY_LIMIT, _EMPTY_COST, _NO_BOUND = _Modalities(), _Limit(), _Cost(), _Bound()
 
 
 class _Model(msgspec.Struct):
@@ -131,7 +155,25 @@ def _claim(origin: str, slug: str, model_id: str, model: _Model) -> Claim:
         output_per_million=plain(cost.output),
         cache_read_per_million=plain(cost.cache_read),
         cache_write_per_million=plain(cost.cache_write),
+        price_tiers=tiers(_tiers(cost)),
         released_on=day(model.release_date),
         knowledge_cutoff=day(model.knowledge),
         open_weights=model.open_weights,
+    )
+
+
+def _tiers(cost: _Cost) -> Iterator[PriceTier]:
+    if cost.tiers is None:
+        if cost.context_over_200k is not None:
+            yield _tier(200_000, cost.context_over_200k)
+        return
+    for one in cost.tiers:
+        bound = one.tier or _NO_BOUND
+        if bound.type == _BY_CONTEXT and bound.size is not None:
+            yield _tier(bound.size, one)
+
+
+def _tier(above_tokens: int, prices: _Prices) -> PriceTier:
+    return PriceTier(
+        above_tokens, plain(prices.input), plain(prices.output), plain(prices.cache_read), plain(prices.cache_write)
     )
