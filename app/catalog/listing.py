@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 from operator import attrgetter
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -47,6 +47,9 @@ class PriceTier(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         prices = ((name.removesuffix("_per_million"), getattr(self, name)) for name in PRICES)
         told = ", ".join(f"{name.replace('_', ' ')} ${price:f}" for name, price in prices if price is not None)
         return f"above {self.above_tokens:,} input tokens: {told or 'unknown'}"
+
+
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 class ListedModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):

@@ -13,7 +13,7 @@ from htmx_flask import request
 from werkzeug.datastructures import MultiDict
 
 from app.catalog.costs import Prices, Usage, monthly_cost
-from app.catalog.listing import CAPABILITIES
+from app.catalog.listing import CAPABILITIES, KINDS
 from app.providers import PROVIDERS
 from app.store import catalog, model_pages, one_model
 from app.store.model_pages import SORTS, ModelFilter, Sort
@@ -49,6 +49,7 @@ def index() -> str:
         given=request.args,
         gone=model_pages.gone(current_user.id, asked.wanted.provider) if gone_too else None,
         capabilities=CAPABILITIES,
+        kinds=KINDS,
         query=_query(asked.wanted, gone_too),
     )
 
@@ -113,13 +114,21 @@ def filter_of(args: MultiDict[str, str]) -> Asked:
         search=args.get("q", "").strip()[:_LONGEST_SEARCH],
         provider=provider if provider in PROVIDERS else "",
         capabilities=frozenset(args.getlist("capability")) & frozenset(CAPABILITIES),
-        kind="" if args.get("all") == "yes" else "chat",
+        kind=_kind(args),
         most_input_price=price,
         least_context=context,
         only_new=args.get("new") == "yes",
         sort=cast(Sort, sort) if sort in SORTS else "name",
     )
     return Asked(wanted, complaints)
+
+
+def _kind(args: MultiDict[str, str]) -> str:
+    """Chat models unless something else is asked for; empty for every kind."""
+    if args.get("all") == "yes":
+        return ""
+    kind = args.get("kind", "")
+    return kind if kind in KINDS else "chat"
 
 
 def tokens_of(text: str) -> int | None:
@@ -149,6 +158,7 @@ def _query(wanted: ModelFilter, gone_too: bool) -> dict[str, str | list[str]]:
         "provider": wanted.provider,
         "capability": sorted(wanted.capabilities),
         "all": "" if wanted.kind else "yes",
+        "kind": "" if wanted.kind in ("", "chat") else wanted.kind,
         "max_price": "" if wanted.most_input_price is None else str(wanted.most_input_price),
         "min_context": "" if wanted.least_context is None else str(wanted.least_context),
         "new": "yes" if wanted.only_new else "",

@@ -59,6 +59,9 @@ def test_what_was_filtered_out_comes_with_its_reason(reader: Person) -> None:
     assert "text-embedding-3-small" not in page(reader, "/models")
     shown = page(reader, "/models?all=yes")
     assert "text-embedding-3-small" in shown and "“embedding” in its id" in shown
+    of_a_kind = page(reader, "/models?kind=embedding")
+    assert "1 model<" in of_a_kind and "text-embedding-3-small" in of_a_kind
+    assert "text-embedding-3-small" not in page(reader, "/models?kind=nonsense")
 
 
 def test_a_filter_that_cannot_be_read_is_told_kept_and_does_not_filter(reader: Person) -> None:
