@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -45,6 +46,11 @@ _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _EVERYTHING = os.environ.get("MODELSYNC_TEST_EVERYTHING") == "1"
 _PRIVATE = new_private_key()
 _CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)  # quick to verify as well
+
+
+# On a laptop a hypothesis is tried less often than in CI, which has the time.
+hypothesis.settings.register_profile("quick", max_examples=25)
+hypothesis.settings.load_profile("default" if _EVERYTHING else "quick")
 
 
 def pytest_configure(config: pytest.Config) -> None:
