@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-import logging
-
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import config
-from app.api import models_sync
+from app import config, logs
+from app.api import admin_sync as model_sync
+from app.api import elsewhere, metrics, models_sync, openapi, problems, stats, v1
 from app.cli import commands
 from app.extensions import csrf, db, htmx, limiter, login_manager, migrate
 from app.store import connection
-from app.web import accounts, admin, catalog, changes, doors, health, history, keys, models, pages, sync
+from app.web import (
+    accounts,
+    admin,
+    admin_providers,
+    admin_sync,
+    admin_users,
+    admin_workers,
+    catalog,
+    changes,
+    compressing,
+    coverage,
+    design,
+    doors,
+    feeds,
+    health,
+    history,
+    hosts,
+    keys,
+    models,
+    oidc,
+    pages,
+    password_reset,
+    pasted_keys,
+    reports,
+    second_factor,
+    static_files,
+    sync,
+    tokens,
+    tracing,
+)
+from app.web import settings as account_settings
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -31,8 +60,10 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         x_proto=settings.trusted_proxies,
         x_host=settings.trusted_proxies,
     )
-    logging.getLogger("app").setLevel(settings.log_level)
+    logs.set_up(settings.log_format, settings.log_level, config.secrets_of(settings))
 
+    tracing.init_app(app)
+    hosts.init_app(app)
     db.init_app(app)
     with app.app_context():
         connection.tune(db.engine)
@@ -42,6 +73,10 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     limiter.init_app(app)
     login_manager.init_app(app)
     doors.init_app(app, login_manager)
+    second_factor.init_app(app)
+    problems.init_app(app)
+    static_files.init_app(app)
+    compressing.init_app(app)
 
     for module in (accounts, admin, catalog, changes, health, history, keys, models, pages, sync, models_sync):
         app.register_blueprint(module.blueprint)
@@ -49,5 +84,13 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         from app.demo import panel  # not part of a real installation
 
         app.register_blueprint(panel.blueprint)
+    if settings.demo_url or app.debug:
+        app.register_blueprint(design.blueprint)
+    for module in (admin_providers, admin_sync, admin_users, admin_workers, model_sync):
+        app.register_blueprint(module.blueprint)
+    for module in (oidc, password_reset, pasted_keys, second_factor):
+        app.register_blueprint(module.blueprint)
+    for module in (account_settings, feeds, tokens, v1, elsewhere, openapi, stats, metrics, coverage, reports):
+        app.register_blueprint(module.blueprint)
     commands.init_app(app)
     return app

@@ -6,31 +6,40 @@ where `flask up` puts the ones it makes. There is no default secret.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import json
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, cast, get_args
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import Any, Literal, cast, get_args
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+import redis
 from flask import current_app
 
+from app import access
 from app.providers import PROVIDERS
-from app.vault import Opener, Sealer, VaultError, new_private_key
+from app.vault import Opener, Sealer, SecretKey, VaultError, new_private_key
 
 ROOT = Path(__file__).resolve().parent.parent
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SHORTEST_SECRET = 32
+_HOST = re.compile(r"\.?[a-z0-9_](?:[a-z0-9_.\-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 _DEMO_PLACES = "demo_places.json"
 _LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes for a socket's path
+_SECRET_ENDINGS = ("_API_KEY", "_SECRET", "_TOKEN", "_PASSWORD", "_KEYS", "_KEY")
+_LONG_PASSWORD = 12
+_KEPT_OPEN = 5  # connections a process keeps for the next request; what it opens beyond them it closes again
 
 Signup = Literal["open", "invite", "closed"]
+Required = Literal["off", "admins", "everyone"]
 
 
 class ConfigError(Exception):
@@ -48,6 +57,8 @@ class Settings:
     secret_key: str = ""
     vault_public_key: str = ""
     cron_secret: str = ""
+    admin_api_key: str = ""
+    """Opens the admin's endpoints to programs; empty: only admins themselves pass."""
     signup: Signup = "open"
     base_urls: Mapping[str, str] = field(default_factory=dict)
     """Provider slug → base URL that takes the place of the provider's own."""
@@ -55,15 +66,35 @@ class Settings:
     secure_cookies: bool = False
     max_streams: int = 200
     """Event streams one web process holds; beyond it the page polls."""
+    database_pool_size: int = 15
+    """Connections to the database that one process opens at most."""
     log_level: str = "INFO"
+    log_format: Literal["human", "json"] = "human"
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that the web answers to, besides this machine's own; `.example.com` stands for all below it."""
     allowed_private_networks: tuple[Network, ...] = ()
     """Private networks that users' own addresses may lead into, such as a LAN with an Ollama server."""
     catalog_urls: Mapping[str, str] = field(default_factory=dict)
     """Public catalog → address, or path of a file, that takes the place of its own."""
     catalog_refresh_hours: int = 24
     """How often the public catalogs are asked; 0: never by themselves."""
+    sync_interval_hours: int = 6
+    """How often the server's own keys are synced; 0: never by themselves."""
+    sync_on_startup: bool = False
+    """Whether the scheduler has them synced as it starts."""
+    metrics: bool = False
+    """Whether `/metrics` is there."""
+    metrics_token: str = ""
+    """What a scraper must send as its bearer; empty: nothing."""
     history_keep_days: int = 730
     """How long runs and old lists are kept; 0 for ever."""
+    require_second_factor: Required = "off"
+    """Who has to have a second factor; nobody, unless set."""
+    public_url: str = ""
+    """This server's address as browsers have it, without a slash at the end; links in letters begin so."""
+    mail_from: str = ""
+    """The sender of letters; empty: none are sent. Only workers know how, see `mail_server`."""
+    oidc: access.OpenId | None = None
     demo_url: str = ""
     """Where the simulated providers listen; empty outside demo mode."""
 
@@ -91,17 +122,27 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         secret_key=_kept_secret(environ, "SECRET_KEY", instance, production) if signs else "",
         vault_public_key=_kept_secret(environ, "VAULT_PUBLIC_KEY", instance, production),
         cron_secret=secret(environ, "CRON_SECRET") if signs else "",
+        admin_api_key=secret(environ, "ADMIN_API_KEY") if signs else "",
         signup=_signup(environ),
         base_urls=_base_urls(environ),
         trusted_proxies=_whole(environ, "TRUSTED_PROXIES", 0, 0, 10),
         secure_cookies=_flag(environ, "SECURE_COOKIES", production),
         max_streams=_whole(environ, "MAX_STREAMS", 200, 0, 100_000),
+        database_pool_size=_whole(environ, "DATABASE_POOL_SIZE", 15, 1, 1_000),
         log_level=_choice(environ, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+        log_format=_log_format(environ, production),
+        allowed_hosts=_hosts(environ),
         allowed_private_networks=_networks(environ),
         catalog_urls=_catalog_urls(environ),
         catalog_refresh_hours=_whole(environ, "CATALOG_REFRESH_HOURS", 24, 0, 24 * 365),
+        sync_interval_hours=_whole(environ, "MODEL_SYNC_INTERVAL_HOURS", 6, 0, 24 * 365),
+        sync_on_startup=_flag(environ, "SYNC_MODELS_ON_STARTUP", False),
+        metrics=_flag(environ, "METRICS", False),
+        metrics_token=secret(environ, "METRICS_TOKEN") if signs else "",
         history_keep_days=_whole(environ, "HISTORY_KEEP_DAYS", 730, 0, 100_000),
+        require_second_factor=_required(environ),
         demo_url=environ.get("MODELSYNC_DEMO_URL", ""),
+        **_access(environ, signs, _flag(environ, "SECURE_COOKIES", production)),
     )
     _refuse_weak(settings)
     return settings
@@ -123,6 +164,23 @@ def open_vault(environ: Mapping[str, str] = os.environ) -> Opener:
         raise ConfigError(str(error)) from None
 
 
+def server_keys(environ: Mapping[str, str] = os.environ) -> dict[str, SecretKey]:
+    """Provider → the server's own API key, `<SLUG>_API_KEY`: for workers and the command line, never for the web."""
+    named = {slug: secret(environ, f"{provider.variable}_API_KEY") for slug, provider in PROVIDERS.items()}
+    return {slug: SecretKey(value) for slug, value in named.items() if value}
+
+
+def mail_server(environ: Mapping[str, str] = os.environ) -> access.MailServer:
+    """Where workers hand letters in. Raises ConfigError if SMTP_URL is missing or malformed."""
+    url = secret(environ, "SMTP_URL")
+    if not url:
+        raise ConfigError("MAIL_FROM is set, but SMTP_URL is not: set it or SMTP_URL_FILE where workers run.")
+    try:
+        return access.mail_server(url)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def sealer(settings: Settings) -> Sealer:
     """What the web process seals with. Raises ConfigError if VAULT_PUBLIC_KEY is missing or malformed."""
     if not settings.vault_public_key:
@@ -138,6 +196,29 @@ def require_web_secrets(settings: Settings) -> None:
     if not settings.secret_key:
         raise ConfigError(_missing("SECRET_KEY"))
     sealer(settings)
+    if settings.production and not settings.allowed_hosts:
+        raise ConfigError("ALLOWED_HOSTS is not set: name the hosts that people reach this server by.")
+
+
+def secrets_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """All secrets that this process was given, for its logs to hide; none of another role's is read for it."""
+    given = [settings.secret_key, settings.cron_secret, settings.admin_api_key, settings.metrics_token]
+    for name in environ:
+        bare = name.removesuffix("_FILE")
+        if bare.endswith(_SECRET_ENDINGS) and bare != "VAULT_PUBLIC_KEY":
+            with contextlib.suppress(ConfigError):  # somebody else's file, perhaps
+                given.append(secret(environ, bare))
+    if environ.get("MODELSYNC_ROLE") == "worker":
+        given.append(_kept_secret(environ, "VAULT_PRIVATE_KEYS", settings.instance, settings.production))
+    mail = ""
+    with contextlib.suppress(ConfigError):
+        mail = secret(environ, "SMTP_URL")
+    for url in (settings.database_url, settings.redis_url, mail):
+        parts = _parts(url)
+        # A shorter password may be a plain word, which then could not be read anywhere in the log.
+        if parts and len(parts.password or "") >= _LONG_PASSWORD:
+            given += [parts.password or "", unquote(parts.password or "")]
+    return [value for value in given if value]
 
 
 def make_secrets(environ: Mapping[str, str], instance: Path) -> list[str]:
@@ -221,7 +302,13 @@ def _keep(instance: Path, name: str, value: str) -> None:
 
 
 def _refuse_weak(settings: Settings) -> None:
-    for name, value in (("SECRET_KEY", settings.secret_key), ("CRON_SECRET", settings.cron_secret)):
+    given = {
+        "SECRET_KEY": settings.secret_key,
+        "CRON_SECRET": settings.cron_secret,
+        "ADMIN_API_KEY": settings.admin_api_key,
+        "METRICS_TOKEN": settings.metrics_token,
+    }
+    for name, value in given.items():
         if value and len(value) < SHORTEST_SECRET:
             raise ConfigError(
                 f"{name} is too short: give it at least {SHORTEST_SECRET} random characters, "
@@ -248,9 +335,30 @@ def _database_url(url: str) -> str:
 
 
 def _redis_url(url: str) -> str:
+    """The address as it was given, with its query: all who connect to Redis read it themselves.
+
+    What is wrong is named, but nothing of the address: it may hold a password.
+    """
     parts = _parts(url)
-    if parts is None or parts.scheme not in ("redis", "rediss", "unix"):
+    if parts is None:
+        raise ConfigError(
+            "REDIS_URL cannot be read: it is like rediss://:password@host:6379/0, "
+            "and in the password %, /, #, ?, @ and : are written as %25, %2F, %23, %3F, %40 and %3A."
+        )
+    if parts.scheme not in ("redis", "rediss", "unix"):
         raise ConfigError("REDIS_URL must begin with redis://, rediss:// or unix://.")
+    if parts.scheme != "unix" and not (parts.path.strip("/").isascii() and f"0{parts.path.strip('/')}".isdigit()):
+        raise ConfigError("REDIS_URL must end with the number of a database, such as /0, or with none.")
+    for name, (path, *_) in parse_qs(parts.query).items():
+        if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") and not os.access(path, os.R_OK):
+            raise ConfigError(f"REDIS_URL names a file as {name} that cannot be read: {path}.")
+    try:
+        redis.ConnectionPool.from_url(url).make_connection()  # reads all options, connects to nobody
+    except (TypeError, ValueError, redis.RedisError):
+        raise ConfigError(
+            "REDIS_URL has an option after its ? that cannot be: for TLS begin with rediss:// "
+            "and name the authority's certificate by ?ssl_ca_certs=/path."
+        ) from None
     return url
 
 
@@ -274,7 +382,7 @@ def _embedded_url(instance: Path) -> str:
 
 
 def _limits_url(redis_url: str) -> str:
-    return redis_url.replace("unix://", "redis+unix://", 1)
+    return f"redis+{redis_url}" if redis_url.startswith("unix://") else redis_url
 
 
 def _base_urls(environ: Mapping[str, str]) -> dict[str, str]:
@@ -326,6 +434,39 @@ def _networks(environ: Mapping[str, str]) -> tuple[Network, ...]:
         ) from None
 
 
+def _log_format(environ: Mapping[str, str], production: bool) -> Literal["human", "json"]:
+    default = "json" if production else "human"
+    return cast("Literal['human', 'json']", _choice(environ, "LOG_FORMAT", ("human", "json"), default))
+
+
+def _hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
+    given = environ.get("ALLOWED_HOSTS", "")
+    hosts = tuple(part.strip().lower() for part in given.split(",") if part.strip())
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise ConfigError(
+            f"ALLOWED_HOSTS is {given!r}: use names with commas between, without scheme or port, such as "
+            "modelsync.example.com; .example.com stands for all names below it."
+        )
+    return hosts
+
+
+def _access(environ: Mapping[str, str], signs: bool, is_secure: bool) -> dict[str, Any]:
+    """What of `Settings` says who may come in. Only the web is told the client secret of OpenID Connect."""
+    try:
+        public_url = access.public_url(environ, is_secure)
+        return {
+            "public_url": public_url,
+            "mail_from": access.mail_from(environ, public_url),
+            "oidc": access.openid(environ, secret, public_url, _signup(environ) == "open") if signs else None,
+        }
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _required(environ: Mapping[str, str]) -> Required:
+    return cast("Required", _choice(environ, "REQUIRE_SECOND_FACTOR", get_args(Required), "off"))
+
+
 def _signup(environ: Mapping[str, str]) -> Signup:
     return cast("Signup", _choice(environ, "SIGNUP", get_args(Signup), "open"))
 
@@ -358,13 +499,20 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "SECRET_KEY": settings.secret_key or None,
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
         # Parameters may hold what a person typed: an error's text, and so the log, goes without them.
-        "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True, "pool_pre_ping": True},
+        "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True, "pool_pre_ping": True, **_pool(settings)},
         "SESSION_COOKIE_NAME": "__Host-session" if settings.secure_cookies else "session",
+        "SESSION_COOKIE_PATH": "/",
         "SESSION_COOKIE_SECURE": settings.secure_cookies,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
+        # Nothing sets it; if anything ever does, it is no weaker than the session's.
+        "REMEMBER_COOKIE_NAME": "__Host-remember" if settings.secure_cookies else "remember",
+        "REMEMBER_COOKIE_SECURE": settings.secure_cookies,
+        "REMEMBER_COOKIE_HTTPONLY": True,
+        "REMEMBER_COOKIE_SAMESITE": "Lax",
         "REMEMBER_COOKIE_DURATION": timedelta(days=0),
         "PERMANENT_SESSION_LIFETIME": timedelta(days=30),
+        "SESSION_REFRESH_EACH_REQUEST": False,  # but as its use is noted: see `web.doors`
         "MAX_CONTENT_LENGTH": 1024 * 1024,
         "MAX_FORM_MEMORY_SIZE": 256 * 1024,
         "WTF_CSRF_TIME_LIMIT": None,
@@ -374,6 +522,12 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "RATELIMIT_KEY_PREFIX": "modelsync",
         "SEND_FILE_MAX_AGE_DEFAULT": timedelta(hours=1),
     }
+
+
+def _pool(settings: Settings) -> dict[str, object]:
+    """Connections are held for moments, so few serve many; whoever gets none soon is told so (see `web.doors`)."""
+    kept = min(settings.database_pool_size, _KEPT_OPEN)
+    return {"pool_size": kept, "max_overflow": settings.database_pool_size - kept, "pool_timeout": 10}
 
 
 def current() -> Settings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_login import LoginManager, current_user
@@ -27,9 +29,27 @@ class Row(DeclarativeBase):
     )
 
 
+_HOUSEHOLD = 64
+"""Bits of an IPv6 address that a network is given; whoever has it chooses the others as they like."""
+
+
+def network() -> str:
+    """Where a request comes from, for limits: its IPv4 address, or the /64 network of its IPv6 address."""
+    address = get_remote_address()
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            return str(ipaddress.ip_network((found, _HOUSEHOLD), strict=False))
+        found = found.ipv4_mapped
+    return str(found)
+
+
 def _who() -> str:
-    """Whose limit a request counts against: an account's, else an address's."""
-    return f"user:{current_user.id}" if current_user and current_user.is_authenticated else get_remote_address()
+    """Whose limit a request counts against: an account's, else a network's."""
+    return f"user:{current_user.id}" if current_user and current_user.is_authenticated else network()
 
 
 db = SQLAlchemy(model_class=Row, session_options={"expire_on_commit": False})

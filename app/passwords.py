@@ -19,12 +19,16 @@ def hash_password(password: str) -> str:
 
 
 def is_right(password_hash: str | None, password: str) -> bool:
-    """Whether `password` fits; None stands for an account that does not exist and never fits."""
+    """Whether `password` fits; None stands for an account that does not exist and never fits.
+
+    What is no hash stands for an account without a password: it never fits either, and takes as long.
+    """
+    real = password_hash if password_hash and password_hash.startswith("$") else None
     try:
-        _hasher.verify(password_hash or _NOBODY, password)
+        _hasher.verify(real or _NOBODY, password)
     except (VerificationError, InvalidHashError):
         return False
-    return password_hash is not None
+    return real is not None
 
 
 def complaint(password: str) -> str | None:

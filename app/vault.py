@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import hmac
 import re
 from dataclasses import dataclass
 
@@ -93,6 +95,8 @@ class Sealer:
             )
         except ValueError:
             raise VaultError(_malformed("VAULT_PUBLIC_KEY")) from None
+        self.fingerprint = hashlib.sha256(raw).digest()
+        """32 bytes that tell this public key from every other, whatever version it was given."""
 
     def seal(self, key: SecretKey, owner: Owner) -> bytes:
         """About 1.2 kB plus the key's own length."""
@@ -105,6 +109,7 @@ class Opener:
     def __init__(self, written: str) -> None:
         """Raises VaultError if `written` is no list of private vault keys."""
         self._keys: dict[int, MLKEM768X25519PrivateKey] = {}
+        self._digest_keys: dict[int, bytes] = {}
         self.public = ""
         for part in filter(None, (part.strip() for part in written.split(","))):
             version, raw = _parse(part, "VAULT_PRIVATE_KEYS")
@@ -113,10 +118,16 @@ class Opener:
             kem = MLKEM768PrivateKey.from_seed_bytes(raw[:_MLKEM_SEED])
             exchange = X25519PrivateKey.from_private_bytes(raw[_MLKEM_SEED:])
             self._keys[version] = MLKEM768X25519PrivateKey(kem, exchange)
+            self._digest_keys[version] = hmac.digest(raw, b"modelsync digests", "sha256")
             if version == max(self._keys):
                 self.public = _written_public(version, kem, exchange)
         if not self._keys:
             raise VaultError("VAULT_PRIVATE_KEYS is empty: set it to the vault's private key.")
+
+    @property
+    def versions(self) -> list[int]:
+        """Of the private keys at hand, the oldest first."""
+        return sorted(self._keys)
 
     def open(self, sealed: bytes, version: int, owner: Owner) -> SecretKey:
         """Raises CannotOpen, which says nothing about why: a wrong key and a moved row look the same."""
@@ -126,6 +137,13 @@ class Opener:
             return SecretKey(_SUITE.decrypt(sealed, self._keys[version], info=owner.info(version)).decode())
         except (InvalidTag, ValueError):
             raise CannotOpen("the sealed key does not open") from None
+
+    def digest(self, key: SecretKey) -> bytes:
+        """32 bytes that tell this API key from every other, and tell nothing to whoever lacks the private vault key.
+
+        Of the oldest private key at hand: they change when that one is taken away.
+        """
+        return hmac.digest(self._digest_keys[min(self._digest_keys)], key.reveal().encode(), "sha256")
 
     def reseal(self, sealed: bytes, version: int, owner: Owner, sealer: Sealer) -> bytes:
         """The same API key sealed to the sealer's version. Raises CannotOpen."""

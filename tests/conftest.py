@@ -66,11 +66,16 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if (
             name.endswith(("_API_KEY", "_BASE_URL"))
-            or name.startswith("CATALOG_")
+            or name.startswith(("CATALOG_", "OIDC_", "SMTP_URL"))
             or name
             in (
                 "APP_ENV",
                 "CRON_SECRET",
+                "METRICS",
+                "METRICS_TOKEN",
+                "MAIL_FROM",
+                "PUBLIC_URL",
+                "REQUIRE_SECOND_FACTOR",
                 "DATABASE_URL",
                 "MODELSYNC_INSTANCE",
                 "MODELSYNC_ROLE",

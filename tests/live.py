@@ -101,7 +101,7 @@ def up(instance: Path, *options: str, **changes: str) -> Iterator[Live]:
 
 
 def _wait(live: Live) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 100  # a demo runs weeks of syncs first
     while not _is_healthy(live.url):
         if live.process.poll() is not None or time.monotonic() > deadline:
             live.process.kill()

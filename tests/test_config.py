@@ -60,6 +60,9 @@ def test_an_empty_environment_has_working_defaults(tmp_path: Path) -> None:
         ("MODELSYNC_DEMO_URL", "http://127.0.0.1:9", "demo_url", "http://127.0.0.1:9"),
         ("SECRET_KEY", LONG, "secret_key", LONG),
         ("CRON_SECRET", f" {LONG}\n", "cron_secret", LONG),
+        ("METRICS", "true", "metrics", True),
+        ("METRICS_TOKEN", LONG, "metrics_token", LONG),
+        ("ADMIN_API_KEY", LONG, "admin_api_key", LONG),
         ("VAULT_PUBLIC_KEY", PUBLIC, "vault_public_key", PUBLIC),
         ("DATABASE_URL", "postgres://u:p@h/n", "database_url", "postgresql+psycopg://u:p@h/n"),
         ("DATABASE_URL", "postgresql://h/n", "database_url", "postgresql+psycopg://h/n"),
@@ -95,10 +98,14 @@ def test_a_good_value_is_taken(tmp_path: Path, name: str, value: str, field: str
         ("TRUSTED_PROXIES", "²"),
         ("TRUSTED_PROXIES", "9" * 5_000),
         ("MAX_STREAMS", "1.5"),
+        ("DATABASE_POOL_SIZE", "0"),
         ("LOG_LEVEL", "loud"),
         ("SECURE_COOKIES", "maybe"),
         ("SECRET_KEY", "x" * 31),
         ("CRON_SECRET", "x" * 31),
+        ("METRICS", "perhaps"),
+        ("METRICS_TOKEN", "x" * 31),
+        ("ADMIN_API_KEY", "x" * 31),
         ("VAULT_PUBLIC_KEY", "1:nonsense"),
         ("VAULT_PUBLIC_KEY", PRIVATE),
         ("DATABASE_URL", "modelsync.sqlite"),
@@ -166,6 +173,8 @@ def test_base_urls_take_the_place_of_the_providers_own(tmp_path: Path) -> None:
     [
         ("SECRET_KEY", "secret_key", LONG),
         ("CRON_SECRET", "cron_secret", LONG),
+        ("METRICS_TOKEN", "metrics_token", LONG),
+        ("ADMIN_API_KEY", "admin_api_key", LONG),
         ("VAULT_PUBLIC_KEY", "vault_public_key", PUBLIC),
         ("DATABASE_URL", "database_url", "sqlite:////srv/x.sqlite"),
         ("REDIS_URL", "redis_url", "redis://h:6379/0"),
@@ -212,14 +221,17 @@ def test_production_takes_nothing_from_the_instance_folder(tmp_path: Path) -> No
 
 
 def test_a_web_process_with_both_secrets_is_ready(tmp_path: Path) -> None:
-    require_web_secrets(loaded(tmp_path, APP_ENV="production", SECRET_KEY=LONG, VAULT_PUBLIC_KEY=PUBLIC))
+    given = {"SECRET_KEY": LONG, "VAULT_PUBLIC_KEY": PUBLIC, "ALLOWED_HOSTS": "modelsync.example.com"}
+    require_web_secrets(loaded(tmp_path, APP_ENV="production", **given))
 
 
 @pytest.mark.parametrize("role", ["worker", "scheduler"])
 def test_workers_and_the_scheduler_hold_no_secret_of_the_web(tmp_path: Path, role: str) -> None:
     make_secrets({}, tmp_path)
-    settings = loaded(tmp_path, MODELSYNC_ROLE=role, CRON_SECRET=LONG)
-    assert (settings.secret_key, settings.cron_secret) == ("", "")
+    of_the_web = {"CRON_SECRET": LONG, "ADMIN_API_KEY": LONG, "METRICS_TOKEN": LONG}
+    settings = loaded(tmp_path, MODELSYNC_ROLE=role, **of_the_web)
+    held = (settings.secret_key, settings.cron_secret, settings.admin_api_key, settings.metrics_token)
+    assert held == ("", "", "", "")
 
 
 @pytest.mark.parametrize("role", ["web", "worker", "scheduler"])
@@ -319,3 +331,48 @@ def test_cookies_are_never_readable_by_scripts(tmp_path: Path) -> None:
     flask = config.flask_config(loaded(tmp_path, SECURE_COOKIES="true"))
     assert (flask["SESSION_COOKIE_HTTPONLY"], flask["SESSION_COOKIE_SAMESITE"]) == (True, "Lax")
     assert (flask["SESSION_COOKIE_NAME"], flask["SESSION_COOKIE_SECURE"]) == ("__Host-session", True)
+
+
+# ------------------------------------------------------------------ where Redis is
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("rediss://:pa#ss-1d2e@h:6379/0", "%23"),
+        ("rediss://:pa/ss-1d2e@h:6379/0", "%2F"),
+        ("redis://:pass-1d2e@h:6379/first", "number of a database"),
+        ("redis://:pass-1d2e@h/²", "number of a database"),
+        ("rediss://:pass-1d2e@h?ssl_ca_certs=/nowhere/ca.crt", "/nowhere/ca.crt"),
+        ("rediss://:pass-1d2e@h?ssl_keyfile=/nowhere/key.pem", "ssl_keyfile"),
+        ("rediss://:pass-1d2e@h?ssl_cert_reqs=perhaps", "option"),
+        ("rediss://:pass-1d2e@h?socket_timeout=soon", "option"),
+        ("rediss://:pass-1d2e@h?unheard_of=1", "option"),
+        ("redis://:pass-1d2e@h?ssl_cert_reqs=none", "rediss://"),
+    ],
+)
+def test_a_wrong_address_of_redis_is_told_without_its_password(tmp_path: Path, url: str, says: str) -> None:
+    said = refused(tmp_path, REDIS_URL=url)
+    assert said.startswith("REDIS_URL") and says in said
+    assert "1d2e" not in said
+
+
+def test_the_options_of_redis_are_kept_for_all_who_connect(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("a certificate")
+    url = f"rediss://user:p%40ss@h:6380/2?ssl_ca_certs={tmp_path}/ca.crt&ssl_check_hostname=false"
+    settings = loaded(tmp_path, REDIS_URL=url)
+    assert settings.redis_url == url
+    assert config.flask_config(settings)["RATELIMIT_STORAGE_URI"] == url
+    assert "p%40ss" not in repr(settings)
+
+
+def test_a_socket_of_redis_is_written_otherwise_for_the_limits(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, REDIS_URL="unix:///run/redis.sock?db=3")
+    assert config.flask_config(settings)["RATELIMIT_STORAGE_URI"] == "redis+unix:///run/redis.sock?db=3"
+
+
+@pytest.mark.parametrize(("most", "kept", "beyond"), [("1", 1, 0), ("5", 5, 0), ("", 5, 10), ("40", 5, 35)])
+def test_a_process_opens_no_more_connections_than_it_may(tmp_path: Path, most: str, kept: int, beyond: int) -> None:
+    options = config.flask_config(loaded(tmp_path, DATABASE_POOL_SIZE=most))["SQLALCHEMY_ENGINE_OPTIONS"]
+    assert isinstance(options, dict)
+    assert (options["pool_size"], options["max_overflow"]) == (kept, beyond)

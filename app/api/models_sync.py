@@ -9,7 +9,8 @@ from flask import Blueprint, abort, request, url_for
 from flask_login import current_user, login_required
 
 from app import config, jobs
-from app.api.shapes import result_json
+from app.api.operations import describe
+from app.api.shapes import QueuedSyncs, StartedSync, SyncState, result_json
 from app.extensions import csrf, limiter
 from app.store import credentials, pages, runs
 from app.web import showing
@@ -18,6 +19,7 @@ blueprint = Blueprint("models_sync", __name__, url_prefix="/api/models/sync")
 
 
 @blueprint.get("")
+@describe({200: SyncState}, tag="Sync, as before", security=("session",), errors=(401, 503))
 @login_required
 def last_sync() -> dict[str, Any]:
     """The last finished sync of the signed-in user, and whether a new one is recommended."""
@@ -37,6 +39,7 @@ def last_sync() -> dict[str, Any]:
 
 
 @blueprint.post("")
+@describe({202: StartedSync}, tag="Sync, as before", security=("session",), errors=(400, 401, 409, 429, 503, 507))
 @login_required
 @limiter.limit("60 per minute")
 def start() -> Any:
@@ -49,6 +52,7 @@ def start() -> Any:
 
 
 @blueprint.route("/cron", methods=["GET", "POST"])
+@describe({200: QueuedSyncs}, tag="Sync, as before", security=("cron",), errors=(401, 404, 429, 503))
 @csrf.exempt
 @limiter.limit("30 per minute")
 def cron() -> Any:

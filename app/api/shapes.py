@@ -5,14 +5,63 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from app.catalog.identity import CatalogIndex
 from app.catalog.listing import ListedModel
 from app.store.key_models import KeyModels
 from app.store.pages import ResultLine
+from app.store.tables import OUTCOMES
 
 _COUNTS = ("fetched", "chat", "new", "changed", "unlisted", "uncatalogued", "skipped")
+
+
+class SyncError(msgspec.Struct):
+    code: str
+    message: str | None
+
+
+class SyncResult(msgspec.Struct):
+    """One key's part in a sync, as `result_json` makes it."""
+
+    provider: str
+    label: str
+    outcome: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(OUTCOMES)})] | None
+    fetched: int
+    chat: int
+    new: int
+    changed: int
+    unlisted: int
+    uncatalogued: int
+    skipped: int
+    duration_s: float | None
+    error: SyncError | None
+
+
+class FinishedSync(msgspec.Struct):
+    id: int
+    synced_at: str
+    total_new_models: int
+    sync_results: list[SyncResult]
+
+
+class SyncState(msgspec.Struct, rename="camel"):
+    last_sync: FinishedSync | None
+    needs_sync: bool
+
+
+class StartedSync(msgspec.Struct):
+    run_id: int
+    id: int
+    started: bool
+    notice: str | None
+
+
+class QueuedSyncs(msgspec.Struct):
+    queued: Annotated[int, msgspec.Meta(description="How many users have an active key.")]
+    notice: str | None
 
 
 def result_json(result: ResultLine) -> dict[str, Any]:

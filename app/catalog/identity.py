@@ -19,6 +19,8 @@ from app.catalog.vocabulary import LABS, SERVING, SPEEDS, TAGS
 
 __all__ = ["UNKNOWN", "Candidate", "CanonicalModel", "CatalogIndex", "Match", "identity_key"]
 
+_MOST_MATCHED = 20_000
+"""Answers that an index keeps at hand."""
 Confidence = Literal["high", "medium", "none"]
 
 
@@ -90,7 +92,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class CatalogIndex:
-    """The catalog, ready to be asked. Built once per catalog version and shared; it does not change.
+    """The catalog, ready to be asked. Built once per catalog version and shared; what it says does not change.
 
     What it says does not depend on the order of the models: a name that two of them claim says nothing.
     `decided` are a person's decisions, (provider, id) → canonical id, or None for "leave it unknown".
@@ -101,6 +103,7 @@ class CatalogIndex:
     ) -> None:
         self.models: dict[str, CanonicalModel] = {model.id: model for model in models}
         self._decided = decided or {}
+        self._matched: dict[tuple[str, str, str, str], Match] = {}
         self._served: dict[tuple[str, str], str | None] = {}
         self._plain: dict[str, str | None] = {}
         self._names = _Names(self.models.values())
@@ -126,6 +129,15 @@ class CatalogIndex:
         In order: a person's decision, the exact (provider, id), an alias, the provider's own link, the rules over
         tokens. The first stage with an answer gives it; an id that fits two canonical models is unknown.
         """
+        # A sync asks of each model several times: for its count, its changes, its row and its line.
+        asked = provider, model.id, model.canonical_slug, model.hugging_face_id
+        if (known := self._matched.get(asked)) is None:
+            if len(self._matched) >= _MOST_MATCHED:
+                self._matched.clear()
+            known = self._matched[asked] = self._match(provider, model)
+        return known
+
+    def _match(self, provider: str, model: ListedModel) -> Match:
         decision = self._decided.get((provider, model.id), "")
         if decision is None:
             return UNKNOWN

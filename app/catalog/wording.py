@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 
 from app.catalog.changes import Change, Fact, FieldChange
 
@@ -27,6 +28,26 @@ _TITLES = {
     "deprecated_at": "deprecation date",
     "retires_at": "end of service",
 }
+_TELLING = (
+    "output_per_million",
+    "input_per_million",
+    "retires_at",
+    "deprecated_at",
+    "context_length",
+    "cache_read_per_million",
+    "cache_write_per_million",
+    "max_output_tokens",
+    "kind",
+    "modality",
+    "tools",
+    "vision",
+    "reasoning",
+    "structured_output",
+    "streaming",
+    "name",
+)
+"""Facts by how much they matter to a person: the first that moved makes the headline."""
+_DATED = {"retires_at": "ends on", "deprecated_at": "is deprecated as of"}
 
 
 def sentence(change: Change) -> str:
@@ -49,6 +70,116 @@ def field_sentence(change: FieldChange) -> str:
         # 128000 and 131072 are both called 128k: where the short words agree, the exact ones tell.
         before, after = _exact(change.before), _exact(change.after)
     return f"{title} {before} → {after}{_percent(change)}"
+
+
+def headline(provider: str, changes: Sequence[Change], uncatalogued: Sequence[Change] = (), more: int = 0) -> str:
+    """ "Groq added 2 chat models; gpt-4o's output price fell 20 %": what a provider did, as one sentence.
+
+    provider: its title. uncatalogued: what a first list had that the catalog does not know; more: how many changes
+    are counted only.
+    """
+    kinds: dict[str, list[Change]] = {kind: [] for kind in ("new", "relisted", "unlisted", "changed")}
+    for change in changes:
+        kinds[change.kind].append(change)
+    deeds = []
+    if kinds["new"]:
+        deeds.append(f"added {_named(kinds['new'])}")
+    if kinds["relisted"]:
+        deeds.append(f"lists {_named(kinds['relisted'])} again")
+    if kinds["unlisted"]:
+        deeds.append(f"no longer lists {_named(kinds['unlisted'])}")
+    if uncatalogued:
+        deeds.append(f"lists {_named(uncatalogued)} that the catalog does not know")
+    clauses = [f"{provider} {_joined(deeds)}"] if deeds else []
+    if kinds["changed"]:
+        clauses.append(_changed(kinds["changed"]) if deeds else f"{provider}: {_changed(kinds['changed'])}")
+    if more:
+        clauses.append(f"and {plural(more, 'more change')}")
+    return "; ".join(clauses)
+
+
+def _named(changes: Sequence[Change]) -> str:
+    return changes[0].model_id if len(changes) == 1 else plural(len(changes), "chat model")
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _changed(changes: Sequence[Change]) -> str:
+    """ "gpt-4o's output price fell 20 %" of one model; of several what they share, or how many they are."""
+    if len(changes) == 1:
+        return _deed(changes[0])
+    directions = {_direction(change) for change in changes}
+    if directions in ({"fell"}, {"rose"}):
+        return f"prices of {plural(len(changes), 'model')} {directions.pop()}"
+    return f"{plural(len(changes), 'model')} changed"
+
+
+def _deed(change: Change) -> str:
+    """What happened to one model, by the fact that matters most: its name, then prices, then the rest."""
+    facts = {field.field: field for field in change.fields}
+    if "id" in facts:
+        return f"{facts['id'].before} is now called {change.model_id}"
+    if (direction := _direction(change)) and len(change.fields) > 1:
+        percents = {_percent_of(field) for field in change.fields}
+        by = f" {number(percents.pop())}{THIN}%" if len(percents) == 1 and 0 not in percents else ""
+        return f"{change.model_id}'s prices {direction}{by}"
+    first = next((facts[name] for name in _TELLING if name in facts), None)
+    if first is None:
+        return f"{change.model_id} changed"
+    more = f", and {plural(len(facts) - 1, 'more fact')} changed" if len(facts) > 1 else ""
+    if first.field in _DATED and first.after:
+        return f"{change.model_id} {_DATED[first.field]} {_value(first.field, first.after)}{more}"
+    if isinstance(first.before, bool) and isinstance(first.after, bool):
+        return f"{change.model_id} {'gained' if first.after else 'lost'} {_TITLES[first.field]}{more}"
+    return f"{change.model_id}'s {_moved(first)}{more}"
+
+
+def _moved(field: FieldChange) -> str:
+    title = _TITLES[field.field]
+    before, after = _amount(field.before), _amount(field.after)
+    if before is None or after is None or before == after:
+        return field_sentence(field)
+    if not field.field.endswith("_per_million"):
+        return f"{title} {'grew' if after > before else 'shrank'} from {_between(field)}"
+    if not before or not after:
+        return f"{title} went from {_between(field)}"
+    percent = _percent_of(field)
+    by = f"{number(percent)}{THIN}%" if percent else f"from {_between(field)}"
+    return f"{title} {'rose' if after > before else 'fell'} {by}"
+
+
+def _between(field: FieldChange) -> str:
+    before, after = _value(field.field, field.before), _value(field.field, field.after)
+    return f"{_exact(field.before)} to {_exact(field.after)}" if before == after else f"{before} to {after}"
+
+
+def _percent_of(field: FieldChange) -> int:
+    """By how many percent a number moved, up or down; nothing where there is no measure for it."""
+    before, after = _amount(field.before), _amount(field.after)
+    return round(abs(after - before) / before * 100) if before and after else 0
+
+
+def _direction(change: Change) -> str:
+    """ "fell" or "rose" where nothing but prices moved, and all in one direction; else empty."""
+    moves = set()
+    for field in change.fields:
+        before, after = _amount(field.before), _amount(field.after)
+        if not field.field.endswith("_per_million") or before is None or after is None:
+            return ""
+        moves.add("rose" if after > before else "fell")
+    return moves.pop() if len(moves) == 1 else ""
+
+
+def _amount(value: Fact) -> Decimal | None:
+    """A fact as a number, None if it is none."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        return None
 
 
 def tokens(count: int | None) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from datetime import datetime
+import time
+from datetime import datetime, timedelta
 
 import click
+import redis
 from email_validator import EmailNotValidError, validate_email
 from flask import Flask, current_app, url_for
 from flask.cli import AppGroup, with_appcontext
@@ -13,20 +16,26 @@ from flask.cli import AppGroup, with_appcontext
 from app import config, jobs, passwords
 from app.api.shapes import models_json
 from app.cli import syncing
+from app.cli.backup_commands import backup_group
+from app.cli.batch_commands import COMMANDS as BATCH_COMMANDS
 from app.cli.catalog_commands import catalog_group
-from app.cli.doctor import doctor
+from app.cli.doctor import doctor, lasting_trouble
 from app.cli.history_commands import history_group
 from app.cli.install import NotReady, set_up
 from app.cli.output import print_json, print_table
 from app.cli.override_commands import overrides_group
 from app.cli.provider_commands import providers_group
 from app.cli.ready import sentences
+from app.cli.token_commands import tokens_group
+from app.cli.user_commands import COMMANDS as USER_COMMANDS
+from app.cli.vault_commands import rotate_keys, vault_group, warn_of_shut_keys
 from app.extensions import db
 from app.providers import PROVIDERS, addresses
-from app.store import catalog, credentials, key_models, models, pages, users
-from app.store.tables import UserRow
+from app.store import catalog, credentials, due, key_models, models, pages, runs, user_actions, users
+from app.store.audit import COMMAND_LINE
+from app.store.tables import CredentialRow, UserRow
 from app.sync.run import utc_now
-from app.vault import Opener, SecretKey, new_private_key
+from app.vault import SecretKey
 from app.web import showing
 from app.web.keys import key_complaint, label_complaint
 
@@ -34,12 +43,16 @@ users_group = AppGroup("users", help="Accounts.")
 keys_group = AppGroup("keys", help="API keys. They are read from standard input and never shown.")
 sync_group = AppGroup("sync", help="Syncs.")
 models_group = AppGroup("models", help="What a user's keys can use.")
-vault_group = AppGroup("vault", help="The keys that seal API keys.")
 
 
 def init_app(app: Flask) -> None:
-    accounts = (users_group, keys_group, vault_group)
+    accounts = (users_group, keys_group, tokens_group, vault_group, backup_group)
     models_and_more = (providers_group, models_group, catalog_group, overrides_group, sync_group, history_group)
+    for command in USER_COMMANDS:
+        users_group.add_command(command)
+    keys_group.add_command(rotate_keys)
+    for command in BATCH_COMMANDS:
+        sync_group.add_command(command)
     for command in (*accounts, *models_and_more, doctor, setup_command, work, schedule):
         app.cli.add_command(command)
 
@@ -108,7 +121,10 @@ def users_delete(email: str, yes: bool) -> None:
     user = user_of(email)
     if not yes:
         click.confirm(f"Delete {user.email} with all keys and history?", abort=True)
-    users.remove(user)
+    try:
+        user_actions.remove(user, COMMAND_LINE, utc_now())
+    except user_actions.UserActionError as error:
+        raise click.ClickException(str(error)) from None
     db.session.commit()
     click.echo(f"Deleted {email}.")
 
@@ -150,7 +166,10 @@ def keys_add(email: str, provider: str, label: str, region: str, url: str) -> No
     except addresses.BadAddress as bad:
         raise click.ClickException(str(bad)) from None
     row = credentials.providers()[provider]
-    added = credentials.add(user.id, row, label, key, config.sealer(config.current()), utc_now(), base_url)
+    try:
+        added = credentials.add(user.id, row, label, key, config.sealer(config.current()), utc_now(), base_url)
+    except credentials.TooManyKeys as too_many:
+        raise click.ClickException(str(too_many)) from None
     if added is None:
         raise click.ClickException(f"{email} has a {provider} key labelled “{label}” already: choose another --label.")
     added.check_asked_at = None  # the next sync checks it
@@ -185,12 +204,42 @@ def keys_list(email: str, as_json: bool) -> None:
 @sentences
 def keys_remove(email: str, key_id: int) -> None:
     """Remove a key, by the number that `flask keys list` shows."""
+    credentials.remove(_key_of(email, key_id))
+    db.session.commit()
+    click.echo(f"Removed key {key_id}.")
+
+
+@keys_group.command("accept")
+@click.argument("email")
+@click.argument("key_id", type=int)
+@sentences
+def keys_accept(email: str, key_id: int) -> None:
+    """Take the answer that was kept aside as suspect, at the next sync if it comes again."""
+    row = _key_of(email, key_id)
+    if not credentials.accept_suspect(row):
+        raise click.ClickException(f"No answer of key {key_id} is kept aside.")
+    db.session.commit()
+    click.echo(f"Accepted: `flask sync run {email}` takes the list if the provider still gives it.")
+
+
+@keys_group.command("keep")
+@click.argument("email")
+@click.argument("key_id", type=int)
+@sentences
+def keys_keep(email: str, key_id: int) -> None:
+    """Keep the last good list and forget the answer that was kept aside."""
+    row = _key_of(email, key_id)
+    if not credentials.keep_list(row):
+        raise click.ClickException(f"No answer of key {key_id} is kept aside.")
+    db.session.commit()
+    click.echo("Kept: the list of before stays in force.")
+
+
+def _key_of(email: str, key_id: int) -> CredentialRow:
     found = credentials.of_user(user_of(email).id, key_id)
     if found is None:
         raise click.ClickException(f"{email} has no key number {key_id}: see `flask keys list {email}`.")
-    credentials.remove(found[0])
-    db.session.commit()
-    click.echo(f"Removed key {key_id}.")
+    return found[0]
 
 
 # ------------------------------------------------------------------ sync and models
@@ -213,6 +262,41 @@ def sync_run(email: str, provider: str | None, dry_run: bool, as_json: bool) -> 
     else:
         syncing.show(report)
     sys.exit(1 if any(result["outcome"] in ("failed", "skipped") for result in report["results"]) else 0)
+
+
+@sync_group.command("cancel")
+@click.argument("email")
+@sentences
+def sync_cancel(email: str) -> None:
+    """End a user's live sync: what it settled stays, the rest keeps its last list."""
+    run = runs.live(user_of(email).id)
+    if run is None or not jobs.cancel(run.id):
+        raise click.ClickException(f"No sync of {email} is under way.")
+    click.echo(f"Cancelled run {run.id}.")
+
+
+@sync_group.command("due")
+@click.option("--within", "hours", default=24.0, show_default=True, type=click.FloatRange(0, 24 * 366), help="Hours.")
+@click.option("--user", "email", help="Only this user's keys.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="One object a line.")
+@sentences
+def sync_due(hours: float, email: str | None, limit: int, as_json: bool) -> None:
+    """Show what the schedule syncs next by itself, the longest overdue first."""
+    found = due.coming(utc_now() + timedelta(hours=hours), limit, user_of(email).id if email else None)
+    rows = [
+        {
+            "due_at": showing.iso(one.due_at),
+            "user": one.email,
+            "provider": one.provider,
+            "label": one.label,
+            "key": one.credential_id,
+        }
+        for one in found
+    ]
+    print_json(rows) if as_json else print_table(rows)
+    if not rows and not as_json:
+        click.echo("Nothing is due in this time.")
 
 
 @models_group.command("list")
@@ -241,15 +325,6 @@ def models_list(email: str, provider: str | None, everything: bool, as_json: boo
 # ------------------------------------------------------------------ operation
 
 
-@vault_group.command("new")
-@click.option("--version", default=1, type=click.IntRange(1, 10**6), help="Number of the new vault key.")
-def vault_new(version: int) -> None:
-    """Print a fresh pair of vault keys, for VAULT_PRIVATE_KEYS (workers) and VAULT_PUBLIC_KEY (web)."""
-    private = new_private_key(version)
-    click.echo(f"VAULT_PRIVATE_KEYS={private}")
-    click.echo(f"VAULT_PUBLIC_KEY={Opener(private).public}")
-
-
 @click.command("setup")
 @with_appcontext
 def setup_command() -> None:
@@ -270,6 +345,8 @@ def work(workers: int) -> None:
         vault = config.open_vault()
     except config.ConfigError as error:
         raise click.ClickException(str(error)) from None
+    warn_of_shut_keys(vault)
+    _wait_for_redis()
     jobs.work(current_app._get_current_object(), vault, workers)  # type: ignore[attr-defined]
 
 
@@ -277,7 +354,25 @@ def work(workers: int) -> None:
 @with_appcontext
 def schedule() -> None:
     """Run the scheduler in the foreground: one for an installation."""
+    _wait_for_redis()
     jobs.schedule(current_app._get_current_object())  # type: ignore[attr-defined]
+
+
+def _wait_for_redis() -> None:
+    """A Redis that is away will come back; one that does not let us in will not."""
+    told = False
+    with contextlib.closing(jobs.worker_connection(current_app._get_current_object())) as connection:  # type: ignore[attr-defined]
+        while True:
+            try:
+                connection.ping()
+                return
+            except redis.RedisError as error:
+                if trouble := lasting_trouble(error):
+                    raise click.ClickException(f"Redis cannot be used: {' '.join(trouble)}") from None
+            if not told:
+                click.echo("Redis cannot be reached: waiting for it.", err=True)
+            told = True
+            time.sleep(0.5)
 
 
 def _new_password() -> str:

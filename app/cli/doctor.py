@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import click
 import redis
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask.cli import with_appcontext
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from app import config, jobs
+from app import config
 from app.catalog import wording
+from app.cli import backup
 from app.cli.output import print_json
 from app.extensions import db
-from app.store import catalog, checks
+from app.jobs import watch
+from app.store import catalog, checks, rotation
+from app.store.trouble import trouble_of
+from app.sync import rotate
 from app.vault import CannotOpen, Opener, Owner
 
 _SKEW = timedelta(seconds=5)
 _WAITING = timedelta(minutes=10)
 _LEAST_FREE = 200 * 1024 * 1024
+_BACKUP_DAYS = 7
+_CROWDED = 0.8  # of the connections a PostgreSQL allows
 _MARKS = {"good": ("✓", "green"), "warn": ("!", "yellow"), "bad": ("✗", "red")}
 
 
@@ -85,9 +93,40 @@ def _database() -> Iterator[Finding]:
         yield Finding("database", "bad", f"{version}, at revision {revision} instead of {head}.", "Run `flask setup`.")
         return
     yield Finding("database", "good", f"{version}, up to date")
+    yield from _writing()
+    yield from _connections()
     yield from _catalog()
     yield from _runs()
     yield from _keys()
+
+
+def _writing() -> Iterator[Finding]:
+    """A database may be read and yet not be written."""
+    try:
+        checks.try_to_write()
+    except DBAPIError as error:
+        db.session.rollback()
+        says, remedy = {
+            "full": ("its disk is full.", "Make room: nothing new can be saved until then."),
+            "read_only": (
+                "it is read-only.",
+                "Point DATABASE_URL at the primary server, or correct the file's rights.",
+            ),
+            "busy": ("somebody holds a lock on it.", "Ask again; if it stays so, stop whoever else has it open."),
+        }.get(trouble_of(error) or "", ("it cannot be written.", "See its own log."))
+        yield Finding("database", "bad", says, remedy)
+
+
+def _connections() -> Iterator[Finding]:
+    if (found := checks.connections()) is None:
+        return
+    used, most = found
+    says = f"{used} of {most} in use"
+    if used > most * _CROWDED:
+        remedy = "Lower DATABASE_POOL_SIZE or the number of processes, or raise max_connections."
+        yield Finding("connections", "warn", f"{says}.", remedy)
+    else:
+        yield Finding("connections", "good", says)
 
 
 def _catalog() -> Iterator[Finding]:
@@ -113,6 +152,8 @@ def _keys() -> Iterator[Finding]:
         # The web's machines are right to lack it.
         yield Finding("API keys", "warn", f"they cannot be tried here: {error}")
         return
+    yield from _pair(vault)
+    yield from _vault(vault)
     opens = {key.credential_id: _opens(vault, key) for key in checks.sealed_keys()}
     total, shut = len(opens), [credential_id for credential_id, does in opens.items() if not does]
     if shut:
@@ -128,6 +169,50 @@ def _keys() -> Iterator[Finding]:
         yield Finding("API keys", "good", f"{wording.plural(total, 'key')}, all open")
 
 
+def _pair(vault: Opener) -> Iterator[Finding]:
+    """What the web seals with must be the newest of what the workers open with."""
+    sealed_with = config.current().vault_public_key
+    if sealed_with and sealed_with.strip().partition(":")[2] != vault.public.partition(":")[2]:
+        yield Finding(
+            "API keys",
+            "bad",
+            "VAULT_PUBLIC_KEY does not belong to VAULT_PRIVATE_KEYS: what is saved now cannot be opened.",
+            "Set the pair that `flask vault new` printed, the same on all machines.",
+        )
+
+
+def _vault(vault: Opener) -> Iterator[Finding]:
+    """Are the private keys the right ones, and is anything still sealed by an older one?"""
+    wrong = [answer.version for answer in rotation.known_answers() if not rotate.answer_opens(vault, answer)]
+    if wrong:
+        yield Finding(
+            "vault",
+            "bad",
+            f"what was sealed at set-up by version {', '.join(map(str, wrong))} does not open with VAULT_PRIVATE_KEYS.",
+            "Put the private key of that version back. If it is lost: owners of keys that do not open are asked to "
+            "enter them again, and once all open, the next start of the workers forgets the lost vault key.",
+        )
+    newest, counts = max(vault.versions), rotation.counts()
+    old = sum(count for version, count in counts.items() if version < newest)
+    if old:
+        says = f"{wording.plural(old, 'API key')} sealed by an older vault key than version {newest}."
+        yield Finding("vault", "warn", says, "Reseal with `flask keys rotate`; everything may run meanwhile.")
+    elif not wrong:
+        yield Finding("vault", "good", f"version {newest} seals all, and opens what was sealed at set-up")
+
+
+def _backup() -> Iterator[Finding]:
+    if (found := backup.last()) is None:
+        return  # backups may be made by other means
+    made_at, file = found
+    days = (_now() - made_at) // timedelta(days=1)
+    says = f"the last one was made {f'{days} days ago' if days > 1 else 'within two days'}: {file}"
+    if days > _BACKUP_DAYS:
+        yield Finding("backup", "warn", f"{says}.", "Make one with `flask backup create`.")
+    else:
+        yield Finding("backup", "good", says)
+
+
 def _opens(vault: Opener, key: checks.SealedKey) -> bool:
     try:
         vault.open(key.sealed, key.version, Owner(key.user_id, key.credential_id, key.provider))
@@ -138,11 +223,9 @@ def _opens(vault: Opener, key: checks.SealedKey) -> bool:
 
 def _queue() -> Iterator[Finding]:
     try:
-        seen = jobs.inspect()
-    except redis.RedisError:
-        embedded = config.current().embedded_redis is not None
-        remedy = "Start Modelsync with `flask up`." if embedded else "Start it, or correct REDIS_URL."
-        yield Finding("queue", "bad", "Redis cannot be reached.", remedy)
+        seen = watch.inspect()
+    except redis.RedisError as error:
+        yield Finding("queue", "bad", *(lasting_trouble(error) or _unreachable()))
         return
     yield Finding("queue", "good", f"Redis {seen.version}, {wording.plural(seen.queued, 'job')} waiting")
     if seen.evicts:
@@ -158,6 +241,41 @@ def _queue() -> Iterator[Finding]:
     else:
         yield Finding("scheduler", "bad", "none is running.", "Start `flask schedule` (or `flask up`).")
     yield from _clock("Redis", seen.now)
+
+
+def lasting_trouble(error: redis.RedisError) -> tuple[str, str] | None:
+    """What is wrong and what to do, where waiting for Redis will not help.
+
+    Never the error's own text alone: it may name the user of REDIS_URL.
+    """
+    if isinstance(error, redis.AuthenticationError):
+        return "it refuses the password of REDIS_URL.", "Correct it there (or user and password, if it has users)."
+    if isinstance(error, redis.ResponseError):
+        return (
+            "it answers, but not to what Modelsync needs.",
+            "See that the user of REDIS_URL may use all commands, and that its database exists.",
+        )
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        why = cause.verify_message.strip().rstrip(".")
+        return (
+            f"its certificate is not trusted ({why}).",
+            "Name the authority that signed it by ?ssl_ca_certs=/path in REDIS_URL, and Redis by the name in it.",
+        )
+    if isinstance(cause, ssl.SSLError):
+        return (
+            f"no TLS connection can be made ({cause.reason}).",
+            "Use rediss:// at a port that speaks TLS only, and a certificate in ssl_ca_certs that can be read.",
+        )
+    return None
+
+
+def _unreachable() -> tuple[str, str]:
+    embedded = config.current().embedded_redis is not None
+    remedy = "Start Modelsync with `flask up`." if embedded else "Start it, or correct REDIS_URL (rediss:// for TLS)."
+    return "Redis cannot be reached.", remedy
 
 
 def _clocks() -> Iterator[Finding]:
@@ -183,19 +301,25 @@ def _clock(whose: str, moment: datetime) -> Iterator[Finding]:
 
 
 def _disk() -> Iterator[Finding]:
-    folder = config.current().instance
+    folders = {config.current().instance}
+    if file := checks.database_file():
+        folders.add(file.parent)
+    for folder in sorted(folders):
+        yield _room(folder)
+
+
+def _room(folder: Path) -> Finding:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     says = f"{free / 1024**3:.1f} GB free at {folder}"
     if free < _LEAST_FREE:
-        yield Finding("disk", "bad", f"{says}.", "Make room: a full disk stops every sync.")
-    else:
-        yield Finding("disk", "good", says)
+        return Finding("disk", "bad", f"{says}.", "Make room: a full disk stops every sync.")
+    return Finding("disk", "good", says)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_configuration, _database, _queue, _clocks, _disk)
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_configuration, _database, _queue, _clocks, _disk, _backup)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import config
 from app.extensions import db
+from app.store import rotation
 from app.sync.prepare import prepare
 from app.sync.run import utc_now
 
@@ -48,6 +49,9 @@ def set_up(app: Flask) -> None:
             with _one_at_a_time(settings):
                 _migrate(app, settings)
                 prepare(utc_now())
+                if settings.vault_public_key:
+                    rotation.keep_known_answer(config.sealer(settings), utc_now())
+                    db.session.commit()
         except OperationalError as error:
             raise NotReady(_unreachable(settings, error)) from None
         finally:

@@ -20,13 +20,15 @@ from app.cli.output import print_json, print_table
 from app.cli.ready import sentences
 from app.extensions import db
 from app.providers import PROVIDERS, answers
-from app.providers.addresses import BadAddress, checked
+from app.providers.addresses import BadAddress, for_all
 from app.providers.contract import Endpoint, Page, Provider
 from app.providers.drift import drift, scrub
 from app.store import catalog, credentials
+from app.store.audit import COMMAND_LINE
 from app.sync import errors
 from app.sync.fetch import read_raw
 from app.sync.prepare import prepare
+from app.sync.reschedule import reschedule
 from app.sync.run import utc_now
 from app.sync.tokens import signing_key
 from app.vault import SecretKey
@@ -69,13 +71,21 @@ def providers_set(slug: str, enable: bool | None, update_frequency: str | None, 
     """Set what is yours to decide about a provider; it survives updates of the provider files."""
     address = None if base_url in (None, "default") else _checked(PROVIDERS[slug], base_url)
     row = credentials.providers()[slug]
-    if enable is not None:
-        row.is_active = enable
-    if update_frequency:
-        row.admin_update_frequency = None if update_frequency == "default" else update_frequency
-    if base_url is not None:
-        row.admin_base_url = address
+    frequency, frequency_before = (
+        None if update_frequency == "default" else update_frequency,
+        row.admin_update_frequency,
+    )
+    catalog.set_provider(
+        row,
+        is_active=row.is_active if enable is None else enable,
+        frequency=frequency if update_frequency else row.admin_update_frequency,
+        base_url=row.admin_base_url if base_url is None else address,
+        actor=COMMAND_LINE,
+        now=utc_now(),
+    )
     db.session.commit()
+    if row.admin_update_frequency != frequency_before:
+        reschedule(row, utc_now())
     print_json([_line(PROVIDERS[slug], row)])
 
 
@@ -146,7 +156,7 @@ def providers_drift(before: Any, after: Any) -> None:
 
 def _checked(provider: Provider, base_url: str) -> str:
     try:
-        return checked(base_url.strip(), provider.base_url)
+        return for_all(base_url.strip(), provider.base_url)
     except BadAddress as bad:
         raise click.ClickException(str(bad)) from None
 
@@ -154,11 +164,14 @@ def _checked(provider: Provider, base_url: str) -> str:
 def _asked(provider: Provider, key: str) -> list[bytes]:
     try:
         with jobs.means() as means:
-            base_url = means.base_urls.get(provider.slug) or ("" if _is_example(provider) else provider.base_url)
+            admins = None if provider.slug in means.base_urls else means.admin_base_urls.get(provider.slug)
+            client = means.guarded if admins and means.guarded else means.client
+            own = "" if _is_example(provider) else provider.base_url
+            base_url = means.base_urls.get(provider.slug) or admins or own
             if not base_url:
                 raise click.ClickException(f"Set {provider.variable}_BASE_URL to the address of your server first.")
             signing = signing_key(provider, SecretKey(key) if key else None, means.client, means.base_urls)
-            return read_raw(provider, signing, means.client, base_url)
+            return read_raw(provider, signing, client, base_url)
     except errors.SyncError as error:
         raise click.ClickException(str(error)) from None
 

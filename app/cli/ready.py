@@ -8,10 +8,24 @@ from typing import Any
 
 import click
 from flask import current_app
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import config
 from app.cli.install import NotReady, ready
+from app.extensions import db
+from app.store.trouble import Trouble, trouble_of
 from app.vault import VaultError
+
+_TROUBLES: dict[Trouble, str] = {
+    "full": "The disk of the database is full: make room, then do it again.",
+    "busy": "The database is busy, somebody else is writing to it: do it again in a moment.",
+    "read_only": "The database is read-only: nothing can be saved.",
+    "crowded": "The database has no free connection: do it again in a moment.",
+    "starting": "The database is being started or stopped: do it again in a moment.",
+    "damaged": "The database is damaged: restore it from a backup (`flask backup restore`).",
+    "away": "The database cannot be reached: look at it and at DATABASE_URL, then do it again.",
+}
 
 
 def sentences(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,5 +38,10 @@ def sentences(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except (config.ConfigError, NotReady, VaultError) as error:
             raise click.ClickException(str(error)) from None
+        except (DBAPIError, PoolTimeout) as error:
+            if (trouble := trouble_of(error)) is None:
+                raise
+            db.session.rollback()
+            raise click.ClickException(_TROUBLES[trouble]) from None
 
     return told

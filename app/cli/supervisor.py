@@ -21,13 +21,24 @@ from typing import IO
 
 from app import config
 from app.processes import die_with_parent
+from app.providers import PROVIDERS
 
-_READY_S = 30.0
+_READY_S = 120.0  # a small or busy machine takes its time; a process that ends is noticed at once
 _GRACE_S = 8.0
 _SETTLED_S = 30.0
 _MOST_RESTARTS = 5
 _LARGEST_LOG = 5_000_000
-_SECRETS = ("SECRET_KEY", "CRON_SECRET", "VAULT_PRIVATE_KEYS", "VAULT_PUBLIC_KEY")
+_SECRETS = (
+    "SECRET_KEY",
+    "CRON_SECRET",
+    "METRICS_TOKEN",
+    "OIDC_CLIENT_SECRET",
+    "SMTP_URL",
+    "VAULT_PRIVATE_KEYS",
+    "VAULT_PUBLIC_KEY",
+)
+_OF_THE_WEB = ("SECRET_KEY", "CRON_SECRET", "ADMIN_API_KEY", "METRICS_TOKEN", "OIDC_CLIENT_SECRET", "VAULT_PUBLIC_KEY")
+_OF_WORKERS = ("SMTP_URL", "VAULT_PRIVATE_KEYS")
 
 Place = Path | tuple[str, int]
 
@@ -131,9 +142,12 @@ class Supervisor:
         kept = {
             name: value
             for name, value in self.environ.items()
-            if not _is_secret(name) or name.removesuffix("_FILE") in process.secrets
+            if not _is_secret(name)
+            or name.removesuffix("_FILE") in process.secrets
+            or (process.role == "worker" and _is_provider_key(name))
         }
-        return kept | ({"MODELSYNC_ROLE": process.role} if process.role else {})
+        # A .env was read by us: whoever reads it again has all the secrets in it.
+        return kept | {"FLASK_SKIP_DOTENV": "1"} | ({"MODELSYNC_ROLE": process.role} if process.role else {})
 
     def _log(self, process: Process) -> contextlib.AbstractContextManager[IO[bytes] | None]:
         if self.logs is None:
@@ -185,15 +199,15 @@ def redis(path: Path) -> Process:
 
 
 def web(host: str, port: int, workers: int) -> Process:
-    """gunicorn with gevent: a watched sync holds an event stream, which must not cost a thread."""
+    """gunicorn; `app/serving.py` says how."""
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    command = [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", bind, "--workers", str(workers)]
-    command += ["--worker-class", "gevent", "--graceful-timeout", "3", "--timeout", "60", "--log-level", "warning"]
-    return Process("web", command, "web", ("SECRET_KEY", "CRON_SECRET", "VAULT_PUBLIC_KEY"))
+    command = [sys.executable, "-m", "gunicorn", "--config", "app/serving.py", "wsgi:app"]
+    command += ["--bind", bind, "--workers", str(workers)]
+    return Process("web", command, "web", _OF_THE_WEB)
 
 
 def workers(count: int) -> Process:
-    return Process("workers", [*_flask(), "work", "--workers", str(count)], "worker", ("VAULT_PRIVATE_KEYS",))
+    return Process("workers", [*_flask(), "work", "--workers", str(count)], "worker", _OF_WORKERS)
 
 
 def scheduler() -> Process:
@@ -218,8 +232,12 @@ def _redis_server() -> str:
 
 def _is_secret(name: str) -> bool:
     bare = name.removesuffix("_FILE")
-    # Server-wide provider keys are for the command line; no process of ours needs them.
     return bare in _SECRETS or bare.endswith("_API_KEY")
+
+
+def _is_provider_key(name: str) -> bool:
+    """Whether it is a server-wide key of a provider: workers sign with it, no other process needs it."""
+    return name.removesuffix("_FILE") in {f"{provider.variable}_API_KEY" for provider in PROVIDERS.values()}
 
 
 def _connects(place: Place) -> bool:

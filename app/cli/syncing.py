@@ -33,14 +33,19 @@ def perform(user_id: int, provider: str | None, vault: Opener, *, quiet: bool) -
     run_id = started.run.id
     if not started.is_new and not quiet:
         click.echo("A sync of this user is under way already; waiting for it.", err=True)
-    with Console(stderr=True) as console, _progress(console, quiet) as progress:
-        task = progress.add_task("Syncing", total=None) if progress else None
+    return report_of(work_off(run_id, vault, quiet=quiet))
 
-        def show_progress(told: int) -> None:
-            jobs.tell(told)
+
+def work_off(run_id: int, vault: Opener, *, quiet: bool) -> pages.RunLine:
+    """Do a queued run here, or wait for whoever does it, with its progress shown where someone looks on."""
+    with Console(stderr=True) as console, progress(console, quiet) as bar:
+        task = bar.add_task("Syncing", total=None) if bar else None
+
+        def show_progress(*told: int) -> None:
+            jobs.tell(*told)
             run = pages.run(run_id)
-            if progress and task is not None and run:
-                progress.update(task, total=len(run.results), completed=run.settled)
+            if bar and task is not None and run:
+                bar.update(task, total=len(run.results), completed=run.settled)
 
         with jobs.means(vault, show_progress) as means:
             sync.perform(run_id, means)
@@ -48,12 +53,12 @@ def perform(user_id: int, provider: str | None, vault: Opener, *, quiet: bool) -
     run = pages.run(run_id)
     if run is None:
         raise click.ClickException("The run was deleted while it ran.")
-    return report_of(run)
+    return run
 
 
 def preview(user_id: int, provider: str | None, vault: Opener, *, quiet: bool) -> Report:
     """What a sync would say, asked for real, with nothing written."""
-    with jobs.means(vault) as means, Console(stderr=True) as console, _progress(console, quiet):
+    with jobs.means(vault) as means, Console(stderr=True) as console, progress(console, quiet):
         results = sync.preview(user_id, provider, means)
     if not results:
         raise click.ClickException("There is no active API key to sync: add one with `flask keys add`.")
@@ -96,7 +101,7 @@ def show(report: Report) -> None:
     click.echo(f"{wording.plural(report['total_new_models'], 'new model')}.")
 
 
-def _progress(console: Console, quiet: bool) -> Any:
+def progress(console: Console, quiet: bool) -> Any:
     if quiet or not console.is_terminal:
         return nullcontext(None)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

@@ -62,6 +62,8 @@ def _start(environ: dict[str, str], host: str, port: int, workers: int, web_work
         config.make_secrets(environ, instance)
     settings = config.load(environ)
     config.require_web_secrets(settings)
+    if settings.mail_from:
+        config.mail_server(environ)
     if config.open_vault(environ).public.partition(":")[2] != settings.vault_public_key.strip().partition(":")[2]:
         raise CannotStart(
             "VAULT_PUBLIC_KEY does not belong to VAULT_PRIVATE_KEYS: set the pair `flask vault new` prints."
@@ -85,10 +87,13 @@ def _start(environ: dict[str, str], host: str, port: int, workers: int, web_work
 
 def _set_up(environ: dict[str, str]) -> None:
     from app import create_app
+    from app.cli.vault_commands import warn_of_shut_keys
 
     app = create_app(config.load(environ))
     set_up(app)
     with app.app_context():
+        warn_of_shut_keys(config.open_vault(environ))
+        db.session.remove()
         db.engine.dispose()
 
 
@@ -113,13 +118,21 @@ def _start_demo(environ: dict[str, str], settings: config.Settings, processes: S
     return f"Demo accounts: {_DEMO_ACCOUNTS}; the password is {seed.PASSWORD}"
 
 
+_NOT_IN_THE_DEMO = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "VAULT_",
+    "APP_ENV",
+    "SMTP_URL",
+    "MAIL_FROM",
+    "OIDC_",
+)
+
+
 def _demo_environment() -> dict[str, str]:
     """An environment that leads nowhere near real data: an instance of its own, embedded everything."""
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "VAULT_", "APP_ENV"))
-    }
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_IN_THE_DEMO)}
     instance = config.ROOT / (environ.get("MODELSYNC_INSTANCE") or "instance") / "demo"
     return environ | {"MODELSYNC_INSTANCE": str(instance), "MODELSYNC_DEMO": "1"}
 

@@ -15,7 +15,7 @@ from app.demo.listings import TODAY
 from app.demo.simulator import Simulator, addresses
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import credentials, runs, users
+from app.store import credentials, due, runs, users
 from app.store.tables import UserRow
 from app.sync.fetch import new_client
 from app.sync.retrying import Patience
@@ -86,7 +86,7 @@ HISTORY: tuple[Step, ...] = (
     Step(ALICE, 23, 9, "manual"),
     Step(CAROL, 29, 15, "cli", {"anthropic": "html"}),
     Step(ALICE, 30, 7, "cron", {"openrouter": "one_bad_model"}),
-    Step(CAROL, 30, 7, "cron"),
+    Step(CAROL, 30, 7, "schedule"),
     Step(ALICE, TODAY - 1, 8, "manual"),
 )
 """In the order of time. Bob's last sync is over thirty days old, so he is shown that one is recommended."""
@@ -111,6 +111,9 @@ def seed(vault: Opener, sealer: Sealer, now: datetime | None = None) -> bool:
             _perform(step, people[step.email], start, simulator, means)
     for email, day in SEEN_UNTIL_DAY.items():
         users.see_changes(people[email].id, start + timedelta(days=day))
+    # The schedule is not to sync all of this at the first minute: the past is what there is to see.
+    mine = [row.id for user in people.values() for row, _ in credentials.list_of(user.id)]
+    due.set_due(dict.fromkeys(mine, now + timedelta(hours=12)))
     db.session.commit()
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import urlsplit
 
 from app.providers.contract import Provider
@@ -50,3 +51,20 @@ def checked(url: str, example: str) -> str:
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise BadAddress("Leave user name, query and fragment out of the address; a key has a field of its own.")
     return url.rstrip("/")
+
+
+def for_all(url: str, example: str) -> str:
+    """The same for an address that all users' keys of a provider are sent to: not in the clear, except within this
+    machine. Raises BadAddress."""
+    found = checked(url, example)
+    parts = urlsplit(found)
+    if parts.scheme != "https" and not _is_here(parts.hostname or ""):
+        raise BadAddress("All keys of this provider are sent there: write an https:// address.")
+    return found
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

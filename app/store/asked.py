@@ -25,6 +25,8 @@ class Memo(TypedDict):
 
     etag: str
     last_modified: str
+    digest: str
+    """Of the bytes of the list."""
     base_url: str
     skipped: int
     """Of the answer they came with."""
@@ -77,6 +79,7 @@ def _usable(stored: dict[str, Any] | None, key_number: int, listing_id: int | No
     return Memo(
         etag=stored["etag"],
         last_modified=stored["last_modified"],
+        digest=stored.get("digest", ""),
         base_url=stored["base_url"],
         skipped=stored["skipped"],
         read_at=stored["read_at"],

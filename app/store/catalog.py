@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,9 @@ from app.catalog.identity import CanonicalModel, CatalogIndex
 from app.catalog.merging import Decisions, sources_of
 from app.catalog.sources import PERSON, SOURCES
 from app.extensions import db
+from app.store import audit
 from app.store import sources as live_sources
+from app.store.audit import Actor
 from app.store.catalog_tables import CanonicalRow, CatalogVersionRow, DecisionRow
 from app.store.dialect import insert
 from app.store.tables import ModelRow, ProviderRow
@@ -221,16 +223,36 @@ def admin_base_urls() -> dict[str, str]:
     return {slug: url for slug, url in db.session.execute(query) if url}
 
 
-def touch_synced(provider_id: int, now: datetime, no_later_than: datetime) -> None:
-    """Note that a provider's list was just read, unless it was noted since `no_later_than`: one row for all users."""
-    db.session.execute(
-        update(ProviderRow)
-        .where(
-            ProviderRow.id == provider_id,
-            ProviderRow.last_synced_at.is_(None) | (ProviderRow.last_synced_at < no_later_than),
+def set_provider(
+    row: ProviderRow, *, is_active: bool, frequency: str | None, base_url: str | None, actor: Actor, now: datetime
+) -> None:
+    """An admin's own settings; frequency, base_url: None for the provider file's. What changes is an audit entry."""
+    before = _settings(row)
+    row.is_active, row.admin_update_frequency, row.admin_base_url = is_active, frequency, base_url
+    if (after := _settings(row)) != before:
+        audit.note(actor, "provider", row.slug, before, after, "", now)
+
+
+def _settings(row: ProviderRow) -> dict[str, Any]:
+    return {
+        "enabled": row.is_active,
+        "update frequency": row.admin_update_frequency or "the provider file's",
+        "base URL": row.admin_base_url or "the provider's own",
+    }
+
+
+def touch_synced(provider_ids: Collection[int], now: datetime, no_later_than: datetime) -> None:
+    """Note that providers' lists were just read, unless it was noted since `no_later_than`: one row for all users."""
+    stale = ProviderRow.last_synced_at.is_(None) | (ProviderRow.last_synced_at < no_later_than)
+    # Whoever holds a row is noting the same: nobody waits for it, in whatever order two come by the rows.
+    mine = select(ProviderRow.id).where(ProviderRow.id.in_(provider_ids), stale)
+    if found := list(db.session.scalars(mine.with_for_update(skip_locked=True, key_share=True))):
+        db.session.execute(
+            update(ProviderRow)
+            .where(ProviderRow.id.in_(found))
+            .values(last_synced_at=now)
+            .execution_options(synchronize_session=False)
         )
-        .values(last_synced_at=now)
-    )
 
 
 def _compared(facts: Mapping[str, Any]) -> list[str]:

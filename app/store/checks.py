@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import func, select, text
 
@@ -36,6 +37,26 @@ def database_now() -> datetime | None:
         return None
     moment: datetime | None = db.session.scalar(text("SELECT clock_timestamp()"))
     return moment and moment.astimezone(UTC)
+
+
+def database_file() -> Path | None:
+    """Where SQLite keeps it; None on PostgreSQL."""
+    name = db.engine.url.database
+    return Path(name).resolve() if db.engine.dialect.name == "sqlite" and name else None
+
+
+def try_to_write() -> None:
+    """Write something that changes nothing, and take it back. Raises DBAPIError if that cannot be done."""
+    db.session.execute(text("UPDATE alembic_version SET version_num = version_num"))
+    db.session.rollback()
+
+
+def connections() -> tuple[int, int] | None:
+    """How many connections PostgreSQL has open, and how many it allows; None on SQLite."""
+    if db.engine.dialect.name == "sqlite":
+        return None
+    used = db.session.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"))
+    return used or 0, int(db.session.scalar(text("SHOW max_connections")) or 0)
 
 
 def stuck_runs(now: datetime, waiting_for: timedelta) -> tuple[int, int]:

@@ -1,10 +1,12 @@
-"""How SQLite is opened: several processes read and write it, so write-ahead and patience are not optional."""
+"""How a database waits. SQLite: several processes read and write it, so write-ahead and patience are not optional."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
+
+from app.extensions import db
 
 
 def tune(engine: Engine) -> None:
@@ -18,3 +20,16 @@ def tune(engine: Engine) -> None:
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=15000"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+
+LOCK_WAIT_S = 5.0
+"""The longest wait for one lock of whoever holds a lease meanwhile."""
+
+
+def bound_lock_waits() -> None:
+    """Until this transaction ends, a lock of PostgreSQL's that is not to be had in time is an error ("busy").
+
+    SQLite has one lock, and its bound is set as a connection is opened.
+    """
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(text(f"SET LOCAL lock_timeout = {LOCK_WAIT_S * 1000:.0f}"))

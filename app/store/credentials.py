@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, literal, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.attributes import flag_modified
 
 from app.extensions import db
 from app.store.dialect import insert
-from app.store.tables import CredentialRow, ProviderRow
+from app.store.runs import Part
+from app.store.tables import CredentialRow, ListingRow, ProviderRow, UserRow
 from app.vault import Owner, Sealer, SecretKey
 
+SERVER_LABEL = "server"
+_FIRST_DUE = timedelta(days=1)
+"""After it was added, unless a check or a sync sets another moment before."""
+MOST_KEYS = 200
+"""Of one user: each is asked by itself in every run, and a run has its bounds."""
 Sealed = tuple[CredentialRow, str]
 """A credential with its provider's slug."""
+
+
+class TooManyKeys(ValueError):
+    """The user has as many as one may have. Its text is a sentence for them."""
+
+    def __init__(self) -> None:
+        super().__init__(f"An account holds {MOST_KEYS} API keys at most. Delete one that you do not need any more.")
 
 
 def add(
@@ -26,7 +42,10 @@ def add(
     now: datetime,
     base_url: str | None = None,
 ) -> CredentialRow | None:
-    """Seal and keep a key. None if the user has one of this provider under this label already."""
+    """Seal and keep a key. None if the user has one of this provider under this label already. Raises TooManyKeys."""
+    mine = select(func.count(CredentialRow.id)).where(CredentialRow.user_id == user_id)
+    if (db.session.scalar(mine) or 0) >= MOST_KEYS:
+        raise TooManyKeys
     row_id = db.session.scalar(
         insert(CredentialRow)
         .values(
@@ -36,6 +55,7 @@ def add(
             base_url=base_url,
             created_at=now,
             check_asked_at=now,
+            due_at=now + _FIRST_DUE,
         )
         .on_conflict_do_nothing()
         .returning(CredentialRow.id)
@@ -50,11 +70,37 @@ def add(
 def replace(row: CredentialRow, slug: str, key: SecretKey | None, sealer: Sealer, now: datetime) -> None:
     """Another key in the same place. Its list stays in force until the new key was asked."""
     row.key_number += 1
-    row.suspect_listing_id, row.suspect_accepted = None, False
+    row.suspect_listing_id, row.suspect_accepted, row.suspect_count = None, False, 0
     row.check_asked_at = now
     row.outcome = row.error_code = row.error_message = row.error_action = None
     row.checked_at = row.put_off_until = row.validators = None
     _seal(row, slug, key, sealer)
+
+
+def rename(row: CredentialRow, label: str) -> bool:
+    """Another label. False if another key of this provider has it: the caller then rolls back."""
+    row.label = label
+    try:
+        db.session.flush()
+    except IntegrityError:
+        return False
+    return True
+
+
+def accept_suspect(row: CredentialRow) -> bool:
+    """The answer kept aside is right: the next equal one is taken. False if none is kept aside."""
+    row.suspect_accepted = row.suspect_listing_id is not None
+    return row.suspect_accepted
+
+
+def keep_list(row: CredentialRow) -> bool:
+    """The list in force is right: drop the answer kept aside. False if none is kept aside."""
+    if row.suspect_listing_id is None:
+        return False
+    row.suspect_listing_id, row.suspect_accepted, row.suspect_count = None, False, 0
+    row.error_code = row.error_message = row.error_action = None
+    row.outcome = "unchanged" if row.listing_id else None
+    return True
 
 
 def remove(row: CredentialRow) -> None:
@@ -68,6 +114,19 @@ def of_user(user_id: int, credential_id: int) -> Sealed | None:
 
 def by_id(credential_id: int) -> Sealed | None:
     return _first(CredentialRow.id == credential_id)
+
+
+def schedule_of(credential_id: int) -> tuple[str | None, datetime | None]:
+    """What decides when it is due: the frequency that an admin set, if one did, and when its owner was last here."""
+    query = (
+        select(ProviderRow.admin_update_frequency, func.coalesce(UserRow.last_sign_in_at, UserRow.created_at))
+        .select_from(CredentialRow)
+        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+        .join(UserRow, UserRow.id == CredentialRow.user_id)
+        .where(CredentialRow.id == credential_id)
+    )
+    found = db.session.execute(query).first()
+    return (found[0], found[1]) if found else (None, None)
 
 
 def list_of(user_id: int) -> list[Sealed]:
@@ -98,6 +157,53 @@ def lock(credential_id: int, user_id: int, provider_id: int, key_number: int) ->
     return db.session.scalar(query.with_for_update().execution_options(populate_existing=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is known of a credential's last good list, while its row is held."""
+
+    credential_id: int
+    listing_id: int | None
+    listing_is_whole: bool
+    fingerprint: bytes | None
+    model_count: int
+    chat_count: int
+    due_at: datetime | None
+
+
+def hold(parts: Sequence[Part]) -> dict[int, Held]:
+    """Lock the rows of these very keys until the transaction ends, by id; those removed or replaced are left out."""
+    # The listings are read without a lock: on PostgreSQL an outer join's other side cannot be locked anyway.
+    query = (
+        select(
+            CredentialRow.id,
+            CredentialRow.listing_id,
+            CredentialRow.listing_is_whole,
+            ListingRow.fingerprint,
+            func.coalesce(ListingRow.model_count, 0),
+            func.coalesce(ListingRow.chat_count, 0),
+            CredentialRow.due_at,
+            CredentialRow.user_id,
+            CredentialRow.provider_id,
+            CredentialRow.key_number,
+        )
+        .outerjoin(ListingRow, ListingRow.id == CredentialRow.listing_id)
+        .where(CredentialRow.id.in_({part.credential_id for part in parts}))
+        .order_by(CredentialRow.id)
+        .with_for_update(of=CredentialRow)
+    )
+    wanted = {part.credential_id: (part.user_id, part.provider_id, part.key_number) for part in parts}
+    return {row[0]: Held(*row[:7]) for row in db.session.execute(query) if wanted[row[0]] == tuple(row[7:])}
+
+
+def settle_many(states: Sequence[Mapping[str, Any]]) -> None:
+    """Write what came of asking with keys that are held; each state names its `of_credential`, all the same columns."""
+    if states:
+        columns: dict[str, Any] = {name: bindparam(name) for name in states[0] if name != "of_credential"}
+        table = CredentialRow.__table__
+        statement = update(table).where(table.c.id == bindparam("of_credential")).values(columns)  # type: ignore[arg-type]
+        db.session.connection().execute(statement, list(states))
+
+
 def settle(credential_id: int, key_number: int, now: datetime, facts: Mapping[str, Any]) -> bool:
     """Write what came of asking with this very key; False if it was replaced or removed meanwhile."""
     done = db.session.execute(
@@ -119,8 +225,58 @@ def has_active(user_id: int) -> bool:
 
 
 def users_with_active_keys() -> int:
-    """How many users have a key to sync: one index-only count, whatever their number."""
-    return db.session.scalar(select(func.count(CredentialRow.user_id.distinct())).where(CredentialRow.is_active)) or 0
+    """How many users have a key to sync."""
+    query = (
+        select(func.count(CredentialRow.user_id.distinct()))
+        .join(UserRow, UserRow.id == CredentialRow.user_id)
+        .where(CredentialRow.is_active, UserRow.disabled_at.is_(None), UserRow.is_server.is_(False))
+    )
+    return db.session.scalar(query) or 0
+
+
+def make_for_server(server_id: int, slugs: Sequence[str], now: datetime) -> None:
+    """A credential of the installation's own account at each of these providers, without a key and never due."""
+    new = select(
+        literal(server_id), ProviderRow.id, literal(SERVER_LABEL), literal(now, type_=CredentialRow.created_at.type)
+    ).where(ProviderRow.slug.in_(slugs))
+    columns = ["user_id", "provider_id", "label", "created_at"]
+    db.session.execute(insert(CredentialRow).from_select(columns, new).on_conflict_do_nothing())
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKey:
+    """What the installation's credential says of the key that its environment holds."""
+
+    hint: str
+    number: int
+    """Tells it from every other: the `key_number` of its credential."""
+    latest: datetime | None
+    """The latest moment for which it may be due; None: it is never due."""
+
+
+NO_KEY = ServerKey("", 1, None)
+
+
+def mirror_server(server_id: int, keys: Mapping[str, ServerKey], now: datetime) -> None:
+    """Make the installation's credentials say which keys its environment holds: provider → key.
+
+    One that came, changed, or is to be synced by itself again is due now. One that went is never due, and keeps what
+    it brought.
+    """
+    mine = {slug: row for row, slug in list_of(server_id)}
+    if missing := [slug for slug in keys if slug not in mine]:
+        make_for_server(server_id, missing, now)
+        mine = {slug: row for row, slug in list_of(server_id)}
+    for slug, row in mine.items():
+        key = keys.get(slug, NO_KEY)
+        is_other = (row.key_hint, row.key_number) != (key.hint, key.number)
+        if is_other:
+            # Its list and validators are another key's.
+            row.key_hint, row.key_number, row.validators, row.put_off_until = key.hint, key.number, None, None
+        if key.latest is None:
+            row.due_at = None
+        elif is_other or row.due_at is None or row.due_at > max(key.latest, row.put_off_until or now):
+            row.due_at = now
 
 
 def providers() -> dict[str, ProviderRow]:
@@ -142,3 +298,6 @@ def _seal(row: CredentialRow, slug: str, key: SecretKey | None, sealer: Sealer) 
     row.key_hint = key.hint if key else ""
     row.sealed_key = sealer.seal(key, owner(row, slug)) if key else None
     row.vault_version = sealer.version if key else None
+    # Both are written even where one looks unchanged: a rotation may have moved the row on since it was read.
+    for column in ("sealed_key", "vault_version"):
+        flag_modified(row, column)

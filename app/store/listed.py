@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import delete, exists, func, insert, literal, select, update
 
 from app.catalog.identity import CatalogIndex, Match
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel, Listing
@@ -22,11 +22,32 @@ _BATCH = 1_000
 _FACTS = ("context_length", "max_output_tokens", *CAPABILITIES, *PRICES)
 
 
-def show(listing_id: int, slug: str, provider_id: int, listing: Listing, index: CatalogIndex) -> None:
-    """Make the rows of a listing that comes into force, unless it has them."""
-    if not _lock(listing_id):
-        _write(listing_id, slug, provider_id, listing, index, overrides.manual())
-        db.session.execute(update(ListingRow).where(ListingRow.id == listing_id).values(is_shown=True))
+def show(
+    listing_id: int,
+    slug: str,
+    provider_id: int,
+    listing: Listing,
+    index: CatalogIndex,
+    before: tuple[int, Listing] | None = None,
+) -> None:
+    """Make the rows of a listing that comes into force, unless it has them.
+
+    before: the listing that it takes the place of, and which is in force until this transaction ends. The rows of
+    models that are the same in both are copied: under the hold of their provider they are up to date.
+    """
+    if _lock(listing_id):
+        return
+    same: set[str] = set()
+    if before and _lock(before[0]):
+        known = {model.id: model for model in before[1].models}
+        same = {model.id for model in listing.models if known.get(model.id) == model}
+        if len(known) - len(same) <= _BATCH:
+            _copy(before[0], listing_id, known.keys() - same)
+        else:
+            same = set()
+    fresh = Listing(listing.provider, tuple(model for model in listing.models if model.id not in same))
+    _write(listing_id, slug, provider_id, fresh, index, overrides.manual())
+    db.session.execute(update(ListingRow).where(ListingRow.id == listing_id).values(is_shown=True))
 
 
 def show_in_force() -> None:
@@ -73,6 +94,20 @@ def uncatalogued(listing_id: int) -> int | None:
     return db.session.scalar(select(unknown).where(ListingRow.id == listing_id, ListingRow.is_shown))
 
 
+def uncatalogued_of(listing_ids: Collection[int]) -> dict[int, int]:
+    """The same of several listings at once; those without such models, or without rows, are left out."""
+    query = (
+        select(ListedModelRow.listing_id, func.count())
+        .where(
+            ListedModelRow.listing_id.in_(listing_ids),
+            ListedModelRow.kind == "chat",
+            ListedModelRow.canonical_id.is_(None),
+        )
+        .group_by(ListedModelRow.listing_id)
+    )
+    return dict(db.session.execute(query).all())
+
+
 def drop_unused() -> set[int]:
     """Remove the rows of listings that no key has in force any more. Returns the providers they were of."""
     shown = select(ListingRow.id).where(ListingRow.is_shown, ~_in_force()).order_by(ListingRow.id)
@@ -95,6 +130,16 @@ def _lock(listing_id: int) -> bool:
     """Hold the listing until the transaction ends, against `drop_unused`; whether it has its rows."""
     query = select(ListingRow.is_shown).where(ListingRow.id == listing_id)
     return bool(db.session.scalar(query.with_for_update(key_share=True)))
+
+
+def _copy(from_id: int, to_id: int, but: Collection[str]) -> None:
+    """The rows of one listing for another, but those of these models."""
+    columns = [column for column in ListedModelRow.__table__.columns if column.name != "listing_id"]
+    rows = select(literal(to_id), *columns).where(
+        ListedModelRow.listing_id == from_id, ListedModelRow.provider_model_id.not_in(but)
+    )
+    names = ["listing_id", *(column.name for column in columns)]
+    db.session.execute(insert(ListedModelRow).from_select(names, rows))
 
 
 def _write(

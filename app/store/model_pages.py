@@ -9,24 +9,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from functools import cache
+from typing import Any, Literal, TypeVarTuple, get_args
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select, tuple_
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from app.catalog.listing import CAPABILITIES
 from app.extensions import db
+from app.store import marks
+from app.store.columns import Moment
+from app.store.marks import Mark, Named
 from app.store.tables import ChangeRow, CredentialRow, ListedModelRow, ModelRow, ProviderRow, ResultRow, UserRow
 
 PAGE_SIZE = 50
 NEW_FOR = timedelta(days=30)
 """A model stays "new" for this long after a sync told of it, and until its person has seen it."""
 _MOST_GONE = 200
+_MOST_PARTS = 100  # SQLite joins no more than 500 selects
+_OTHER = aliased(ListedModelRow)
+Columns = TypeVarTuple("Columns")
 Query = Select[ListedModelRow, str]
 """A line's row with its provider's slug."""
 
 Sort = Literal["name", "price", "-price", "-context"]
 SORTS: tuple[str, ...] = get_args(Sort)
+Marks = Literal["any", "shown", "starred", "hidden"]
+"""Which models by what their person thinks of them: "shown" leaves out the hidden ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +67,7 @@ class ModelFilter:
     least_context: int | None = None
     only_new: bool = False
     sort: Sort = "name"
+    marks: Marks = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +107,7 @@ class ModelLine:
     retires_on: str
     successor: str
     is_new: bool
+    mark: Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +117,8 @@ class ModelPage:
     """The cursor of the next page."""
     total: int
     keys: list[KeyOf]
+    hidden: int = 0
+    """How many more fit but are hidden by their person; counted only where hidden ones are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,26 +142,96 @@ def models(
     keys = keys_of(user_id)
     if not keys:
         return ModelPage([], None, 0, [])
-    query = query_of(keys, wanted, user_id, now)
-    total = db.session.scalar(query.with_only_columns(func.count(), maintain_column_froms=True)) or 0
-    ordered = _ordered(query, wanted.sort, _decoded(cursor, wanted.sort))
-    found = db.session.execute(ordered.limit(size + 1)).all()
+    shown = [key for key in keys if wanted.provider in ("", key.provider)]
+    places, conditions = _places(shown), _conditions(wanted, user_id, now)
+    fitting = [or_(false(), *places), *conditions]
+    lines, is_wanted = _marked(wanted.marks, user_id, fitting)
+    hidden = 0 if is_wanted else len(lines)
+    total = len(lines) if is_wanted else _count(fitting) - hidden
+    of_marks = _of_marks(lines, is_wanted=is_wanted)
+    first = _first(places, [*conditions, *of_marks], wanted.sort, _decoded(cursor, wanted.sort), size + 1)
+    found = db.session.execute(first).all()
     following = _encoded(found[size - 1][0], wanted.sort) if len(found) > size else None
-    return ModelPage(_lines(found[:size], keys, user_id, now), following, total, keys)
+    return ModelPage(_lines(found[:size], keys, user_id, now), following, total, keys, hidden)
 
 
-def query_of(keys: Sequence[KeyOf], wanted: ModelFilter, user_id: int, now: datetime) -> Query:
-    """All lines that fit, without order and page."""
-    wanted_keys = [key for key in keys if wanted.provider in ("", key.provider)]
-    query = _of_keys(wanted_keys)
-    for condition in _conditions(wanted, user_id, now):
-        query = query.where(condition)
-    return query
+def lines_of(user_id: int, named: Sequence[Named], now: datetime) -> list[ModelLine]:
+    """The lines of these (provider, model id) among what the user's active keys may use, as they were named.
+
+    Where two servers of one kind call two models alike, the one of the last synced key.
+    """
+    keys = keys_of(user_id)
+    if not keys or not named:
+        return []
+    query = _of_keys(keys).where(tuple_(ProviderRow.slug, ListedModelRow.provider_model_id).in_(list(named)))
+    found = db.session.execute(query).all()
+    latest = {key.listing_id: place for place, key in reversed(list(enumerate(keys)))}
+    lines: dict[Named, ModelLine] = {}
+    for line in _lines(sorted(found, key=lambda pair: latest[pair[0].listing_id]), keys, user_id, now):
+        lines.setdefault((line.provider, line.provider_model_id), line)
+    return [lines[name] for name in named if name in lines]
+
+
+def _marked(wanted: Marks, user_id: int, fitting: Sequence[ColumnElement[bool]]) -> tuple[list[tuple[int, str]], bool]:
+    """The fitting lines that are starred or hidden, whichever matters, and whether they are wanted or left out."""
+    if wanted == "any":
+        return [], False
+    mark: Mark = "starred" if wanted == "starred" else "hidden"
+    return marks.lines_marked(user_id, mark, fitting), wanted != "shown"
+
+
+def _of_marks(lines: Sequence[tuple[int, str]], *, is_wanted: bool) -> list[ColumnElement[bool]]:
+    of_them = tuple_(ListedModelRow.listing_id, ListedModelRow.provider_model_id).in_(lines)
+    if is_wanted:
+        return [of_them]
+    return [~of_them] if lines else []
+
+
+def _count(fitting: Sequence[ColumnElement[bool]]) -> int:
+    return db.session.scalar(select(func.count(ListedModelRow.listing_id)).where(*fitting)) or 0
+
+
+def _first(
+    places: Sequence[ColumnElement[bool]],
+    conditions: Sequence[ColumnElement[bool]],
+    sort: Sort,
+    after: Cursor | None,
+    count: int,
+) -> Query:
+    """The first lines behind the cursor. Each listing gives its own first ones, which its index has in order: were
+    all of them sorted together, a page would take the longer the more models there are."""
+    query = select(ListedModelRow, ProviderRow.slug).join(ProviderRow, ProviderRow.id == ListedModelRow.provider_id)
+    if not 0 < len(places) <= _MOST_PARTS:
+        return _ordered(query.where(or_(false(), *places), *conditions), sort, after).limit(count)
+    # Of the table's own columns: those of the class take several times as long to be put together.
+    table = ListedModelRow.__table__
+    line = select(table.c.listing_id, table.c.provider_model_id)
+    parts = [_ordered(line.where(place, *conditions), sort, after).limit(count).subquery() for place in places]
+    heads = union_all(*(select(part.c.listing_id, part.c.provider_model_id) for part in parts)).subquery()
+    query = query.join(
+        heads,
+        and_(
+            heads.c.listing_id == ListedModelRow.listing_id,
+            heads.c.provider_model_id == ListedModelRow.provider_model_id,
+        ),
+    )
+    return _ordered(query, sort, None).limit(count)
+
+
+def is_cursor(text: str, sort: Sort) -> bool:
+    """Whether this is a cursor of this order, which `models` would go by."""
+    return _decoded(text, sort) is not None
 
 
 def keys_of(user_id: int) -> list[KeyOf]:
     """The active keys of a user that have a list, the most recently listed first."""
-    query = (
+    return [KeyOf(*tuple(row)) for row in db.session.execute(_keys(), {"user_id": user_id})]
+
+
+@cache
+def _keys() -> Select[*tuple[Any, ...]]:
+    """Built once, as the other statements here that never differ: to build one takes longer than to answer it."""
+    return (
         select(
             CredentialRow.id,
             ProviderRow.slug,
@@ -144,10 +241,13 @@ def keys_of(user_id: int) -> list[KeyOf]:
             CredentialRow.base_url,
         )
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
-        .where(CredentialRow.user_id == user_id, CredentialRow.is_active, CredentialRow.listing_id.is_not(None))
+        .where(
+            CredentialRow.user_id == bindparam("user_id"),
+            CredentialRow.is_active,
+            CredentialRow.listing_id.is_not(None),
+        )
         .order_by(CredentialRow.listed_at.desc(), CredentialRow.id)
     )
-    return [KeyOf(*tuple(row)) for row in db.session.execute(query)]  # type: ignore[arg-type]  # listing_id is not null
 
 
 def gone(user_id: int, provider: str = "") -> list[GoneLine]:
@@ -209,27 +309,30 @@ def gone(user_id: int, provider: str = "") -> list[GoneLine]:
 
 def _of_keys(keys: Sequence[KeyOf]) -> Query:
     """Each model of the keys' listings, once where several keys of one provider at one address list it."""
-    first: list[int] = []
-    shadowed: list[ColumnElement[bool]] = []
+    return (
+        select(ListedModelRow, ProviderRow.slug)
+        .join(ProviderRow, ProviderRow.id == ListedModelRow.provider_id)
+        .where(or_(false(), *_places(keys)))
+    )
+
+
+def _places(keys: Sequence[KeyOf]) -> list[ColumnElement[bool]]:
+    """A condition for each listing of the keys: its lines, but not those that an earlier one at that place has."""
+    places: list[ColumnElement[bool]] = []
     groups: dict[tuple[str, str | None], list[int]] = defaultdict(list)
     for key in keys:
         earlier = groups[key.provider, key.base_url]
         if key.listing_id in earlier:
             continue
         if earlier:
-            other = aliased(ListedModelRow)
             seen = exists().where(
-                other.listing_id.in_(list(earlier)), other.provider_model_id == ListedModelRow.provider_model_id
+                _OTHER.listing_id.in_(list(earlier)), _OTHER.provider_model_id == ListedModelRow.provider_model_id
             )
-            shadowed.append(and_(ListedModelRow.listing_id == key.listing_id, ~seen))
+            places.append(and_(ListedModelRow.listing_id == key.listing_id, ~seen))
         else:
-            first.append(key.listing_id)
+            places.append(ListedModelRow.listing_id == key.listing_id)
         earlier.append(key.listing_id)
-    return (
-        select(ListedModelRow, ProviderRow.slug)
-        .join(ProviderRow, ProviderRow.id == ListedModelRow.provider_id)
-        .where(or_(ListedModelRow.listing_id.in_(first), *shadowed))
-    )
+    return places
 
 
 def _conditions(wanted: ModelFilter, user_id: int, now: datetime) -> list[ColumnElement[bool]]:
@@ -243,7 +346,7 @@ def _conditions(wanted: ModelFilter, user_id: int, now: datetime) -> list[Column
     if wanted.least_context is not None:
         conditions.append(ListedModelRow.context_length >= wanted.least_context)
     if wanted.only_new:
-        news = _news(user_id, now).where(
+        news = _news(user_id, now - NEW_FOR).where(
             ChangeRow.provider_model_id == ListedModelRow.provider_model_id,
             ResultRow.provider_id == ListedModelRow.provider_id,
         )
@@ -252,11 +355,21 @@ def _conditions(wanted: ModelFilter, user_id: int, now: datetime) -> list[Column
 
 
 def _holds(word: str) -> ColumnElement[bool]:
+    """SQLite's own LIKE passes over the case of letters as its lower() does, and nothing has to be lowered for it."""
     columns = (ListedModelRow.provider_model_id, ListedModelRow.name, ListedModelRow.canonical_id)
+    if db.engine.dialect.name == "sqlite":
+        return or_(*(column.contains(word, autoescape=True) for column in columns))
     return or_(*(column.icontains(word, autoescape=True) for column in columns))
 
 
-def _news(user_id: int, now: datetime) -> Select[int, str]:
+@cache
+def _news_of_ids() -> Select[int, str]:
+    ids: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
+    query = _news(bindparam("user_id"), bindparam("since", type_=Moment))
+    return query.where(ChangeRow.provider_model_id.in_(ids)).distinct()
+
+
+def _news(user_id: int | BindParameter[int], since: datetime | BindParameter[datetime]) -> Select[int, str]:
     return (
         select(ResultRow.provider_id, ChangeRow.provider_model_id)
         .join(ChangeRow, and_(ChangeRow.comparison_id == ResultRow.comparison_id, ChangeRow.kind == "new"))
@@ -265,7 +378,7 @@ def _news(user_id: int, now: datetime) -> Select[int, str]:
             ResultRow.user_id == user_id,
             ResultRow.new > 0,
             or_(
-                ResultRow.ended_at > now - NEW_FOR,
+                ResultRow.ended_at > since,
                 func.coalesce(ResultRow.ended_at > UserRow.changes_seen_at, True),
             ),
         )
@@ -285,7 +398,7 @@ Cursor = tuple[Any, str, int]
 """The sorted value, the id and the listing of the last line shown."""
 
 
-def _ordered(query: Query, sort: Sort, after: Cursor | None) -> Query:
+def _ordered(query: Select[*Columns], sort: Sort, after: Cursor | None) -> Select[*Columns]:
     column = _COLUMNS[sort]
     descending = sort.startswith("-")
     ties = (ListedModelRow.provider_model_id, ListedModelRow.listing_id)
@@ -348,14 +461,24 @@ def _lines(
     found: Sequence[Row[ListedModelRow, str]], keys: Sequence[KeyOf], user_id: int, now: datetime
 ) -> list[ModelLine]:
     ids = {row.provider_model_id for row, _ in found}
+    names = {(slug, row.provider_model_id) for row, slug in found}
+    names |= {("", row.canonical_id) for row, _ in found if row.canonical_id}
+    marked = marks.marks_of(user_id, names)
     news: set[tuple[int, str]] = set()
     holders: dict[tuple[str, str], set[int]] = defaultdict(set)
     if found:
-        query = _news(user_id, now).where(ChangeRow.provider_model_id.in_(ids)).distinct()
-        news = {(provider_id, model_id) for provider_id, model_id in db.session.execute(query)}
+        values = {"user_id": user_id, "since": now - NEW_FOR, "ids": list(ids)}
+        news = {(provider_id, model_id) for provider_id, model_id in db.session.execute(_news_of_ids(), values)}
         holders = _holders(keys, ids)
     return [
-        _line(row, slug, keys, holders[slug, row.provider_model_id], (row.provider_id, row.provider_model_id) in news)
+        _line(
+            row,
+            slug,
+            keys,
+            holders[slug, row.provider_model_id],
+            is_new=(row.provider_id, row.provider_model_id) in news,
+            mark=marked.get((slug, row.provider_model_id)) or marked.get(("", row.canonical_id or ""), "plain"),
+        )
         for row, slug in found
     ]
 
@@ -377,7 +500,9 @@ def _holders(keys: Sequence[KeyOf], ids: set[str]) -> dict[tuple[str, str], set[
     return holders
 
 
-def _line(row: ListedModelRow, slug: str, keys: Sequence[KeyOf], held_by: set[int], is_new: bool) -> ModelLine:
+def _line(
+    row: ListedModelRow, slug: str, keys: Sequence[KeyOf], held_by: set[int], *, is_new: bool, mark: Mark
+) -> ModelLine:
     listings = held_by | {row.listing_id}
     # Two servers of one kind may call two models alike: only keys of this very place have this one.
     places = {key.base_url for key in keys if key.listing_id == row.listing_id}
@@ -406,4 +531,5 @@ def _line(row: ListedModelRow, slug: str, keys: Sequence[KeyOf], held_by: set[in
         retires_on=row.retires_on,
         successor=row.successor,
         is_new=is_new,
+        mark=mark,
     )

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    true,
+)
 
 from app.catalog.changes import Change, FieldChange
 from app.catalog.listing import Listing
@@ -33,6 +46,17 @@ _CHECK_PATIENCE = timedelta(seconds=90)
 @dataclass(frozen=True, slots=True)
 class Nav:
     unseen_new: int
+    newest: datetime | None = None
+    """When the last result ended that brought any of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The counters as they are now, and what of them somebody has not been told of."""
+
+    nav: Nav
+    fresh: list[tuple[str, int]]
+    """(provider, chat models seen there first since then), those with the most first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +107,12 @@ class ResultLine:
     before_listing_id: int | None
     comparison_id: int | None
     skipped_entries: Sequence[Sequence[str]]
+    requests: Sequence[Sequence[Any]] = ()
+    """What was asked for it, as `ResultRow.requests`; empty where that was not kept."""
+    credential_id: int | None = None
+    """None once the key was deleted."""
+    started_at: datetime | None = None
+    """When the provider was asked; None while it waits for its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +151,6 @@ class ChangeGroup:
 
     result: ResultLine
     changes: list[Change]
-    is_unseen: bool
     left_out: int = 0
 
 
@@ -133,30 +162,77 @@ class HistoryFilter:
     provider: str = ""
     outcome: str = ""
     trigger: str = ""
+    state: str = ""
     since: date | None = None
     until: date | None = None
 
 
 def nav(user_id: int) -> Nav:
     """All counters of the navigation, in one query."""
-    unseen = (
-        select(ResultRow.provider_id, ChangeRow.provider_model_id)
+    count, newest = db.session.execute(_counters(), {"user_id": user_id}).one()
+    return Nav(unseen_new=count, newest=newest)
+
+
+@cache
+def _counters() -> Select[int, datetime | None]:
+    """Built once: every page asks it, and to build it takes ten times as long as to answer it."""
+    unseen = _unseen(bindparam("user_id", type_=BigInteger)).subquery()
+    return select(func.count(), func.max(unseen.c.last_at)).select_from(unseen)
+
+
+def news(user_id: int, since: datetime | None) -> News:
+    """The counters, and where models came up `since` then that are unseen; in one query."""
+    unseen = _unseen(user_id).subquery()
+    is_fresh = true() if since is None else unseen.c.first_at > since
+    query = (
+        select(
+            ProviderRow.slug,
+            func.count(),
+            func.count().filter(is_fresh),
+            func.max(unseen.c.last_at),
+        )
+        .join(unseen, unseen.c.provider_id == ProviderRow.id)
+        .group_by(ProviderRow.slug)
+        .order_by(ProviderRow.slug)
+    )
+    lines = db.session.execute(query).all()
+    nav = Nav(sum(line[1] for line in lines), max((line[3] for line in lines), default=None))
+    fresh = sorted(((line[0], line[2]) for line in lines if line[2]), key=lambda line: -line[1])
+    return News(nav, fresh)
+
+
+def _unseen(user_id: int | BindParameter[int]) -> Select[int, str, datetime | None, datetime | None]:
+    """New models in results that the user has not looked at, each once, with its first and last sighting."""
+    return (
+        select(
+            ResultRow.provider_id,
+            ChangeRow.provider_model_id,
+            func.min(ResultRow.ended_at).label("first_at"),
+            func.max(ResultRow.ended_at).label("last_at"),
+        )
         .join(ChangeRow, and_(ChangeRow.comparison_id == ResultRow.comparison_id, ChangeRow.kind == "new"))
         .join(UserRow, UserRow.id == ResultRow.user_id)
         .where(
             ResultRow.user_id == user_id,
-            ResultRow.new > 0,
+            ResultRow.new > literal_column("0"),  # not a parameter: only so it is the index's own condition
             func.coalesce(ResultRow.ended_at > UserRow.changes_seen_at, True),
         )
-        .distinct()
-        .subquery()
+        .group_by(ResultRow.provider_id, ChangeRow.provider_model_id)
     )
-    return Nav(unseen_new=db.session.scalar(select(func.count()).select_from(unseen)) or 0)
 
 
 def keys(user_id: int, now: datetime, credential_id: int | None = None) -> list[KeyLine]:
     """A user's API keys by provider and label; the sealed keys are not even read."""
-    query = (
+    values: dict[str, Any] = {"user_id": user_id, "patience": now - _CHECK_PATIENCE}
+    query = _keys()
+    if credential_id is not None:
+        query = query.where(CredentialRow.id == credential_id)
+    return [KeyLine(*tuple(row)) for row in db.session.execute(query, values)]
+
+
+@cache
+def _keys() -> Select[*tuple[Any, ...]]:
+    return (
         select(
             CredentialRow.id,
             ProviderRow.slug,
@@ -164,7 +240,7 @@ def keys(user_id: int, now: datetime, credential_id: int | None = None) -> list[
             CredentialRow.key_hint,
             CredentialRow.vault_version.is_not(None),
             CredentialRow.is_active,
-            func.coalesce(CredentialRow.check_asked_at > now - _CHECK_PATIENCE, False),
+            func.coalesce(CredentialRow.check_asked_at > bindparam("patience"), False),
             CredentialRow.outcome,
             CredentialRow.model_count,
             CredentialRow.chat_count,
@@ -177,28 +253,35 @@ def keys(user_id: int, now: datetime, credential_id: int | None = None) -> list[
             CredentialRow.put_off_until,
         )
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
-        .where(CredentialRow.user_id == user_id)
+        .where(CredentialRow.user_id == bindparam("user_id"))
         .order_by(ProviderRow.slug, CredentialRow.label, CredentialRow.id)
     )
-    if credential_id is not None:
-        query = query.where(CredentialRow.id == credential_id)
-    return [KeyLine(*tuple(row)) for row in db.session.execute(query)]
 
 
 def latest_run(user_id: int) -> RunLine | None:
     """The newest run with its results: what the sync status shows."""
-    return _one(_runs().where(RunRow.user_id == user_id).order_by(RunRow.id.desc()).limit(1))
+    return _one(_latest_run(), {"user_id": user_id})
 
 
 def run(run_id: int, user_id: int | None = None) -> RunLine | None:
     """One run with its results; with `user_id` only if it is theirs."""
-    query = _runs().where(RunRow.id == run_id)
-    return _one(query if user_id is None else query.where(RunRow.user_id == user_id))
+    if user_id is None:
+        return _one(_runs().where(RunRow.id == run_id))
+    return _one(_own_run(), {"run_id": run_id, "user_id": user_id})
 
 
-def history(user_id: int, before: int | None = None, size: int = PAGE_SIZE) -> tuple[list[RunLine], int | None]:
-    """A user's runs, newest first, with the cursor of the next page."""
-    return _page(_runs().where(RunRow.user_id == user_id), before, size)
+def history(
+    user_id: int,
+    before: int | None = None,
+    size: int = PAGE_SIZE,
+    *,
+    within: tuple[datetime, datetime] | None = None,
+) -> tuple[list[RunLine], int | None]:
+    """A user's runs, newest first, with the cursor of the next page; `within` this time only, if it is given."""
+    query = _runs().where(RunRow.user_id == user_id)
+    if within is not None:
+        query = query.where(RunRow.created_at >= within[0], RunRow.created_at < within[1])
+    return _page(query, before, size)
 
 
 def all_history(
@@ -211,9 +294,7 @@ def all_history(
     return _page(query, before, size)
 
 
-def changes_of(
-    results: Iterable[ResultLine], seen_at: datetime | None = None, most: int = _MOST_CHANGES
-) -> list[ChangeGroup]:
+def changes_of(results: Iterable[ResultLine], most: int = _MOST_CHANGES) -> list[ChangeGroup]:
     """The changes that these results brought, in their order; of each at most `most`, with the number left out."""
     wanted = [result for result in results if result.comparison_id is not None]
     ids = {result.comparison_id for result in wanted}
@@ -235,21 +316,8 @@ def changes_of(
     groups = []
     for result in wanted:
         changes = by_comparison.get(result.comparison_id or 0, [])
-        is_unseen = seen_at is None or (result.ended_at is not None and result.ended_at > seen_at)
-        groups.append(ChangeGroup(result, changes, is_unseen, totals.get(result.comparison_id or 0, 0) - len(changes)))
+        groups.append(ChangeGroup(result, changes, totals.get(result.comparison_id or 0, 0) - len(changes)))
     return groups
-
-
-def feed(
-    user_id: int, seen_at: datetime | None, before: int | None = None, size: int = PAGE_SIZE
-) -> tuple[list[ChangeGroup], int | None]:
-    """A user's changes, newest first, with the cursor of the next page."""
-    query = _results().where(ResultRow.user_id == user_id, ResultRow.comparison_id.is_not(None))
-    if before is not None:
-        query = query.where(ResultRow.id < before)
-    found = [_result(row) for row in db.session.execute(query.order_by(ResultRow.id.desc()).limit(size + 1))]
-    following = found[size - 1].id if len(found) > size else None
-    return changes_of(found[:size], seen_at), following
 
 
 def last_change_at(user_id: int) -> datetime | None:
@@ -265,12 +333,27 @@ def listing_of_result(result: ResultLine) -> Listing | None:
     return listings.load_many([result.listing_id])[result.listing_id] if result.listing_id else None
 
 
+@cache
+def _latest_run() -> Select[RunRow, str]:
+    return _runs().where(RunRow.user_id == bindparam("user_id")).order_by(RunRow.id.desc()).limit(1)
+
+
+@cache
+def _own_run() -> Select[RunRow, str]:
+    return _runs().where(RunRow.id == bindparam("run_id"), RunRow.user_id == bindparam("user_id"))
+
+
 def _runs() -> Select[RunRow, str]:
-    return select(RunRow, UserRow.email).join(UserRow, UserRow.id == RunRow.user_id)
+    query = select(RunRow, UserRow.email).join(UserRow, UserRow.id == RunRow.user_id)
+    return query.execution_options(populate_existing=True)
 
 
-def _results() -> Select[ResultRow, str]:
-    return select(ResultRow, ProviderRow.slug).join(ProviderRow, ProviderRow.id == ResultRow.provider_id)
+@cache
+def _results_of_runs() -> Select[ResultRow, str]:
+    """Built once, as `_counters`: whoever watches a sync has it asked every few seconds."""
+    run_ids: BindParameter[Sequence[int]] = bindparam("run_ids", expanding=True)
+    query = select(ResultRow, ProviderRow.slug).join(ProviderRow, ProviderRow.id == ResultRow.provider_id)
+    return query.where(ResultRow.run_id.in_(run_ids)).order_by(ResultRow.id).execution_options(populate_existing=True)
 
 
 def _page(query: Select[RunRow, str], before: int | None, size: int) -> tuple[list[RunLine], int | None]:
@@ -281,17 +364,16 @@ def _page(query: Select[RunRow, str], before: int | None, size: int) -> tuple[li
     return lines[:size], following
 
 
-def _one(query: Select[RunRow, str]) -> RunLine | None:
-    lines = _with_results(query)
+def _one(query: Select[RunRow, str], values: Mapping[str, int] | None = None) -> RunLine | None:
+    lines = _with_results(query, values)
     return lines[0] if lines else None
 
 
-def _with_results(query: Select[RunRow, str]) -> list[RunLine]:
-    found = db.session.execute(query.execution_options(populate_existing=True)).all()
+def _with_results(query: Select[RunRow, str], values: Mapping[str, int] | None = None) -> list[RunLine]:
+    found = db.session.execute(query, values).all()
     by_run: dict[int, list[ResultLine]] = defaultdict(list)
     if found:
-        results = _results().where(ResultRow.run_id.in_([row.id for row, _ in found])).order_by(ResultRow.id)
-        for row in db.session.execute(results.execution_options(populate_existing=True)):
+        for row in db.session.execute(_results_of_runs(), {"run_ids": [row.id for row, _ in found]}):
             line = _result(row)
             by_run[line.run_id].append(line)
     return [_run(row, email, by_run[row.id]) for row, email in found]
@@ -340,6 +422,9 @@ def _result(found: Sequence[object]) -> ResultLine:
         before_listing_id=row.before_listing_id,
         comparison_id=row.comparison_id,
         skipped_entries=row.skipped_entries or (),
+        requests=row.requests or (),
+        credential_id=row.credential_id,
+        started_at=row.started_at,
     )
 
 
@@ -358,20 +443,24 @@ def _conditions(wanted: HistoryFilter) -> list[ColumnElement[bool]]:
         conditions.append(UserRow.email.contains(wanted.user.strip().lower(), autoescape=True))
     if wanted.trigger:
         conditions.append(RunRow.trigger == wanted.trigger)
+    if wanted.state:
+        conditions.append(RunRow.state == wanted.state)
     if wanted.since:
         conditions.append(RunRow.created_at >= _midnight(wanted.since))
     if wanted.until and wanted.until < date.max:
         conditions.append(RunRow.created_at < _midnight(wanted.until + timedelta(days=1)))
     if wanted.provider or wanted.outcome:
-        part = select(ResultRow.id).where(ResultRow.run_id == RunRow.id)
-        if wanted.outcome:
-            part = part.where(ResultRow.outcome == wanted.outcome)
-        if wanted.provider:
-            part = part.join(ProviderRow, ProviderRow.id == ResultRow.provider_id).where(
-                ProviderRow.slug == wanted.provider
-            )
-        conditions.append(part.exists())
+        conditions.append(_has_result(wanted.provider, wanted.outcome))
     return conditions
+
+
+def _has_result(provider: str, outcome: str) -> ColumnElement[bool]:
+    part = select(ResultRow.id).where(ResultRow.run_id == RunRow.id)
+    if outcome:
+        part = part.where(ResultRow.outcome == outcome)
+    if provider:
+        part = part.join(ProviderRow, ProviderRow.id == ResultRow.provider_id).where(ProviderRow.slug == provider)
+    return part.exists()
 
 
 def _midnight(day: date) -> datetime:

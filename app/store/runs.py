@@ -6,23 +6,26 @@ cannot both have it. State shown to people comes from here, never from Redis.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import String, and_, cast, func, literal, select, update
+from sqlalchemy import ColumnElement, String, and_, bindparam, cast, func, literal, or_, select, tuple_, update
 from sqlalchemy import insert as plain_insert
 
 from app.extensions import db
 from app.store.dialect import insert
-from app.store.tables import LIVE, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow
+from app.store.tables import LIVE, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
 
 RECOMMENDED_EVERY = timedelta(days=30)
 """A last sync older than this brings the "sync recommended" banner."""
 NOTHING_READ = ("failed", "skipped")
 LOST_CODE = "run_lost"
+CANCELLED_CODE = "cancelled"
+_NO_LEASE_IS_SO_LONG = timedelta(minutes=10)
 _GONE = "This key was removed, replaced or disabled before the sync came to it."
+_CANCELLED = "This sync was cancelled before this key was done."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,14 @@ class Part:
     key_number: int
     base_url: str | None
     """Where its owner wants it asked, if not at the provider's own address."""
+    is_server: bool = False
+    """Whether its key is in the server's environment, and not stored."""
+    frequency: str | None = None
+    """How often an admin wants the provider asked, if not as its file says."""
+    seen_at: datetime | None = None
+    """When its owner was last here."""
+    run_id: int = 0
+    """0: of no run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,70 +66,98 @@ def start(
     now: datetime,
     *,
     provider: str | None = None,
+    providers: Collection[str] = (),
     credential_id: int | None = None,
 ) -> Started | None:
     """A new queued run over the user's active keys, or the live one. None if there is no key to sync.
 
+    provider, providers, credential_id: over these only. A live one that no worker began yet takes them in, unless it
+    is the installation's own.
+
     The partial unique index on live runs decides between two who start at one moment.
     """
     close_lost(now)
+    is_whole = not (provider or providers or credential_id)
+    wanted = [CredentialRow.user_id == user_id, CredentialRow.is_active, ProviderRow.is_active]
+    wanted.append(select(UserRow.id).where(UserRow.id == user_id, UserRow.disabled_at.is_(None)).exists())
+    if provider or providers:
+        wanted.append(ProviderRow.slug.in_({provider, *providers} - {None}))
+    if credential_id:
+        wanted.append(CredentialRow.id == credential_id)
     if live_run := live(user_id):
-        return Started(live_run, False)
+        return _joined(live_run, trigger, wanted, is_whole=is_whole)
     run_id = db.session.scalar(
         insert(RunRow)
-        .values(
-            user_id=user_id,
-            trigger=trigger,
-            state="queued",
-            is_whole=not (provider or credential_id),
-            created_at=now,
-        )
+        .values(user_id=user_id, trigger=trigger, state="queued", is_whole=is_whole, created_at=now)
         .on_conflict_do_nothing()
         .returning(RunRow.id)
     )
     if run_id is None:
         live_run = live(user_id)
-        return Started(live_run, False) if live_run else None
-    wanted = [CredentialRow.user_id == user_id, CredentialRow.is_active, ProviderRow.is_active]
-    if provider:
-        wanted.append(ProviderRow.slug == provider)
-    if credential_id:
-        wanted.append(CredentialRow.id == credential_id)
-    db.session.execute(
-        plain_insert(ResultRow).from_select(
-            ["run_id", "user_id", "credential_id", "provider_id", "label"],
-            select(
-                literal(run_id),
-                CredentialRow.user_id,
-                CredentialRow.id,
-                CredentialRow.provider_id,
-                CredentialRow.label,
-            )
-            .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
-            .where(*wanted),
-        )
-    )
+        return _joined(live_run, trigger, wanted, is_whole=is_whole) if live_run else None
+    added = _add_results(run_id, wanted)
     run = db.session.get_one(RunRow, run_id)
-    # Asked, not counted: PostgreSQL's driver gives no row count for INSERT … SELECT.
-    if db.session.scalar(select(ResultRow.id).where(ResultRow.run_id == run_id).limit(1)):
+    if added:
         return Started(run, True)
     db.session.delete(run)
     db.session.flush()
     return None
 
 
-def start_many(user_ids: Sequence[int], trigger: str, now: datetime) -> list[int]:
-    """Queued runs for all of these users who have no live one; the ids of the new runs."""
-    if not user_ids:
-        return []
-    statement = (
-        insert(RunRow)
-        .values(
-            [{"user_id": user_id, "trigger": trigger, "state": "queued", "created_at": now} for user_id in user_ids]
-        )
-        .on_conflict_do_nothing()
+def _joined(run: RunRow, trigger: str, wanted: Sequence[Any], *, is_whole: bool) -> Started:
+    """The live run, over what is wanted as well if no worker began it yet."""
+    # The installation's own may be of a plan, which writes what it shows and nothing else.
+    is_theirs = ~select(UserRow.id).where(UserRow.id == RunRow.user_id, UserRow.is_server).exists()
+    held = db.session.scalar(
+        update(RunRow)
+        .where(RunRow.id == run.id, RunRow.state == "queued", is_theirs)
+        .values(is_whole=or_(RunRow.is_whole, literal(is_whole)))  # and a worker that claims it waits
         .returning(RunRow.id)
+        .execution_options(synchronize_session=False)
     )
+    if held is None:
+        return Started(run, False)
+    if _add_results(run.id, wanted) or (is_whole and not run.is_whole):
+        db.session.execute(
+            update(RunRow)
+            .where(RunRow.id == run.id)
+            .values(trigger=trigger)
+            .execution_options(synchronize_session=False)
+        )
+    db.session.refresh(run)
+    return Started(run, False)
+
+
+def _add_results(run_id: int, wanted: Sequence[Any]) -> int:
+    """A result for each of these credentials that the run has none of yet; how many."""
+    new = select(
+        literal(run_id), CredentialRow.user_id, CredentialRow.id, CredentialRow.provider_id, CredentialRow.label
+    )
+    new = new.join(ProviderRow, ProviderRow.id == CredentialRow.provider_id).where(*wanted)
+    columns = ["run_id", "user_id", "credential_id", "provider_id", "label"]
+    statement = insert(ResultRow).from_select(columns, new).on_conflict_do_nothing().returning(ResultRow.id)
+    return len(list(db.session.scalars(statement)))
+
+
+def start_many(user_ids: Sequence[int], trigger: str, now: datetime) -> list[int]:
+    """Queued runs over all keys of all of these users who have no live one; the ids of the new runs."""
+    return _start_many(user_ids, trigger, now, CredentialRow.is_active.is_(True), is_whole=True)
+
+
+def start_some(credentials: Mapping[int, Sequence[int]], trigger: str, now: datetime) -> list[int]:
+    """Queued runs over some keys of these users (user → credentials) who have no live one; the ids of the new runs."""
+    wanted = [credential_id for theirs in credentials.values() for credential_id in theirs]
+    return _start_many(list(credentials), trigger, now, CredentialRow.id.in_(wanted), is_whole=False)
+
+
+def _start_many(
+    user_ids: Sequence[int], trigger: str, now: datetime, wanted: ColumnElement[bool], *, is_whole: bool
+) -> list[int]:
+    facts = {"trigger": trigger, "state": "queued", "is_whole": is_whole, "created_at": now}
+    values = [literal(value, type_=RunRow.__table__.c[name].type) for name, value in facts.items()]
+    new = select(UserRow.id, *values).where(UserRow.id.in_(user_ids), UserRow.disabled_at.is_(None))
+    new = new.order_by(UserRow.id)  # all in one order: two who do it at once wait for each other, and do not deadlock
+    statement = insert(RunRow).from_select(["user_id", *facts], new).on_conflict_do_nothing().returning(RunRow.id)
     run_ids = list(db.session.scalars(statement))
     db.session.execute(
         plain_insert(ResultRow).from_select(
@@ -132,7 +171,7 @@ def start_many(user_ids: Sequence[int], trigger: str, now: datetime) -> list[int
             )
             .join(RunRow, RunRow.user_id == CredentialRow.user_id)
             .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
-            .where(RunRow.id.in_(run_ids), CredentialRow.is_active, ProviderRow.is_active),
+            .where(RunRow.id.in_(run_ids), CredentialRow.is_active, ProviderRow.is_active, wanted),
         )
     )
     return run_ids
@@ -142,7 +181,13 @@ def users_to_sync(after: int, count: int) -> list[int]:
     """The next `count` users with an active key, by id, beyond `after`."""
     query = (
         select(CredentialRow.user_id)
-        .where(CredentialRow.is_active, CredentialRow.user_id > after)
+        .join(UserRow, UserRow.id == CredentialRow.user_id)
+        .where(
+            CredentialRow.is_active,
+            CredentialRow.user_id > after,
+            UserRow.disabled_at.is_(None),
+            UserRow.is_server.is_(False),
+        )
         .group_by(CredentialRow.user_id)
         .order_by(CredentialRow.user_id)
         .limit(count)
@@ -176,43 +221,45 @@ def needs_sync(last: RunRow | None, now: datetime) -> bool:
     return last is None or last.ended_at is None or now - last.ended_at > RECOMMENDED_EVERY
 
 
-def claim(run_id: int, now: datetime, lease: timedelta) -> int | None:
-    """Take a queued run. The number of the attempt, or None if another worker has it or it is over."""
-    taken = db.session.scalar(
+def claim(run_ids: Collection[int], now: datetime, lease: timedelta) -> dict[int, int]:
+    """Take queued runs: run → number of the attempt, of those that no other worker has and that are not over."""
+    taken = db.session.execute(
         update(RunRow)
-        .where(RunRow.id == run_id, RunRow.state == "queued")
+        .where(RunRow.id.in_(run_ids), RunRow.state == "queued")
         .values(
             state="running",
             attempt=RunRow.attempt + 1,
             lease_until=now + lease,
             started_at=func.coalesce(RunRow.started_at, now),
         )
-        .returning(RunRow.attempt)
+        .returning(RunRow.id, RunRow.attempt)
         .execution_options(synchronize_session=False)
     )
-    if taken is not None:
+    attempts: dict[int, int] = dict(taken.all())
+    if attempts:
         db.session.execute(
             update(ResultRow)
-            .where(ResultRow.run_id == run_id, ResultRow.outcome.is_(None))
+            .where(ResultRow.run_id.in_(attempts), ResultRow.outcome.is_(None))
             .values(started_at=now)
             .execution_options(synchronize_session=False)
         )
-    return taken
+    return attempts
 
 
-def renew(run_id: int, attempt: int, now: datetime, lease: timedelta) -> bool:
-    """Prolong the lease. False if it is no longer ours: then nothing more may be written."""
-    done = db.session.execute(
+def renew(attempts: Mapping[int, int], now: datetime, lease: timedelta) -> set[int]:
+    """Prolong the leases of runs (run → attempt). Those still ours; for the others nothing more may be written."""
+    ours = db.session.scalars(
         update(RunRow)
-        .where(RunRow.id == run_id, RunRow.state == "running", RunRow.attempt == attempt)
+        .where(RunRow.state == "running", tuple_(RunRow.id, RunRow.attempt).in_(list(attempts.items())))
         .values(lease_until=now + lease)
+        .returning(RunRow.id)
         .execution_options(synchronize_session=False)
     )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return set(ours)
 
 
-def parts(run_id: int) -> list[Part]:
-    """What is still to be asked in this run."""
+def parts(run_ids: Collection[int]) -> list[Part]:
+    """What is still to be asked in these runs."""
     query = (
         select(
             ResultRow.id,
@@ -225,14 +272,20 @@ def parts(run_id: int) -> list[Part]:
             CredentialRow.vault_version,
             CredentialRow.key_number,
             CredentialRow.base_url,
+            UserRow.is_server,
+            ProviderRow.admin_update_frequency,
+            func.coalesce(UserRow.last_sign_in_at, UserRow.created_at),
+            ResultRow.run_id,
         )
         .join(CredentialRow, CredentialRow.id == ResultRow.credential_id)
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+        .join(UserRow, UserRow.id == CredentialRow.user_id)
         .where(
-            ResultRow.run_id == run_id,
+            ResultRow.run_id.in_(run_ids),
             ResultRow.outcome.is_(None),
             CredentialRow.is_active,
             ProviderRow.is_active,
+            UserRow.disabled_at.is_(None),
         )
         .order_by(ResultRow.id)
     )
@@ -250,22 +303,53 @@ def settle(result_id: int, now: datetime, facts: Mapping[str, Any]) -> bool:
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
-def close(run_id: int, now: datetime) -> None:
-    """End a run whose results are all settled; parts whose key was removed meanwhile are skipped."""
-    _skip_rest([run_id], now, "key_removed", _GONE, "Nothing to do.")
-    _total([run_id], "done", now)
+def settle_many(results: Sequence[Mapping[str, Any]]) -> None:
+    """Write results once each; each names its `of_result`, all have the same columns."""
+    if results:
+        columns: dict[str, Any] = {name: bindparam(name) for name in results[0] if name != "of_result"}
+        table = ResultRow.__table__
+        statement = update(table).where(table.c.id == bindparam("of_result"), table.c.outcome.is_(None))  # type: ignore[arg-type]
+        db.session.connection().execute(statement.values(columns), list(results))
+
+
+def close(run_ids: Collection[int], now: datetime) -> None:
+    """End runs whose results are all settled; parts whose key was removed meanwhile are skipped."""
+    _skip_rest(list(run_ids), now, "key_removed", _GONE, "Nothing to do.")
+    _total(list(run_ids), "done", now)
+
+
+def cancel(run_id: int, now: datetime, user_id: int | None = None) -> bool:
+    """End a live run at once, of this user only if one is given; what it settled stays. False if it is over.
+
+    Its worker finds at its next write that the run is no longer its own, and writes nothing more.
+    """
+    wanted = [RunRow.id == run_id, RunRow.state.in_(LIVE)]
+    if user_id is not None:
+        wanted.append(RunRow.user_id == user_id)
+    done = db.session.execute(
+        update(RunRow)
+        .where(*wanted)
+        .values(state="cancelled", ended_at=now, lease_until=None)
+        .execution_options(synchronize_session=False)
+    )
+    if not done.rowcount:  # type: ignore[attr-defined]
+        return False
+    _skip_rest([run_id], now, CANCELLED_CODE, _CANCELLED, "Your last list is kept. Press Sync Now to start again.")
+    _total([run_id], "cancelled", now)
+    return True
 
 
 def close_lost(now: datetime) -> list[int]:
     """Close running runs whose lease is over. What they settled stays; the rest is skipped, and says so."""
-    lost = list(
-        db.session.scalars(select(RunRow.id).where(RunRow.state == "running", RunRow.lease_until < now).limit(500))
-    )
+    # A lease far ahead is from before the clock was set back: its worker would have renewed it.
+    is_over = or_(RunRow.lease_until < now, RunRow.lease_until > now + _NO_LEASE_IS_SO_LONG)
+    over = select(RunRow.id).where(RunRow.state == "running", is_over)
+    lost = list(db.session.scalars(over.order_by(RunRow.id).limit(500)))  # in one order, as `_start_many`
     taken = []
     for run_id in lost:
         done = db.session.execute(
             update(RunRow)
-            .where(RunRow.id == run_id, RunRow.state == "running", RunRow.lease_until < now)
+            .where(RunRow.id == run_id, RunRow.state == "running", is_over)
             .values(state="lost", ended_at=now, lease_until=None)
             .execution_options(synchronize_session=False)
         )

@@ -5,7 +5,7 @@ Times are aware UTC, prices `Decimal` in USD per million tokens.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Computed,
+    Date,
     Index,
     LargeBinary,
     Numeric,
@@ -30,15 +31,26 @@ from app.extensions import Row
 from app.store.columns import NEVER_AGAIN, BigId, Json, Moment, Usd, one_of, ref
 
 LIVE = ("queued", "running")
-RUN_STATES = (*LIVE, "done", "lost")
-TRIGGERS = ("manual", "sign-in", "cron", "api", "cli")
+RUN_STATES = (*LIVE, "done", "lost", "cancelled")
+TRIGGERS = ("manual", "sign-in", "cron", "api", "cli", "schedule")
 OUTCOMES = ("complete", "unchanged", "partial", "suspect", "failed", "skipped")
+THEMES = ("system", "light", "dark")
+MARKS = ("starred", "hidden", "plain")
 CHANGE_KINDS = ("new", "changed", "unlisted", "relisted")
 
 
 class UserRow(Row, UserMixin):
     __tablename__ = "users"
-    __table_args__ = (NEVER_AGAIN,)
+    __table_args__ = (
+        Index(
+            "uq_users_is_server",
+            "is_server",
+            unique=True,
+            postgresql_where=text("is_server"),
+            sqlite_where=text("is_server"),
+        ),
+        NEVER_AGAIN,
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     email: Mapped[str] = mapped_column(String(320), unique=True)
@@ -52,6 +64,28 @@ class UserRow(Row, UserMixin):
     """The person has seen every change whose result ended no later than this."""
     created_at: Mapped[datetime] = mapped_column(Moment)
     last_sign_in_at: Mapped[datetime | None] = mapped_column(Moment)
+    is_server: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """The installation itself: it holds the keys of the server's environment, and nobody signs in as it."""
+    disabled_at: Mapped[datetime | None] = mapped_column(Moment)
+    """Since when an admin keeps the account from signing in and from syncing."""
+    theme: Mapped[str] = mapped_column(String(6), default="system", server_default="system")
+    """One of THEMES."""
+    time_zone: Mapped[str] = mapped_column(String(64), default="UTC", server_default="UTC")
+    """Name of an IANA zone, in which this person is shown moments."""
+    model_columns: Mapped[str | None] = mapped_column(String(200))
+    """The columns of their page of models, with commas between; none until they choose."""
+    second_factor_at: Mapped[datetime | None] = mapped_column(Moment)
+    """Since when signing in asks for a code beside the password."""
+
+    @property
+    def has_password(self) -> bool:
+        """Whether there is one to type: who signs in by OpenID Connect alone has none."""
+        return self.password_hash.startswith("$")
+
+    @property
+    def is_active(self) -> bool:
+        """Flask-Login's question: whether a session of theirs counts."""
+        return self.disabled_at is None and not self.is_server
 
     def get_id(self) -> str:
         return f"{self.id}.{self.auth_stamp}"
@@ -93,6 +127,13 @@ class CredentialRow(Row):
             postgresql_where=text("is_active"),
             sqlite_where=text("is_active"),
         ),
+        Index("ix_credentials_due_at", "due_at", postgresql_where=text("is_active"), sqlite_where=text("is_active")),
+        Index(
+            "ix_credentials_failed_id",
+            "id",
+            postgresql_where=text("outcome = 'failed'"),
+            sqlite_where=text("outcome = 'failed'"),
+        ),
         CheckConstraint("(sealed_key IS NULL) = (vault_version IS NULL)", name="sealed_with_version"),
         CheckConstraint(
             f"outcome IS NULL OR outcome IN ({', '.join(repr(word) for word in OUTCOMES)})", name="outcome"
@@ -125,6 +166,8 @@ class CredentialRow(Row):
     """An answer that was kept aside."""
     suspect_accepted: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Its owner said that the answer kept aside is right: the next equal one is taken."""
+    suspect_count: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How many answers in a row were the one kept aside."""
     check_asked_at: Mapped[datetime | None] = mapped_column(Moment)
     """Set while a worker is to ask the provider about a newly saved key."""
     checked_at: Mapped[datetime | None] = mapped_column(Moment)
@@ -136,6 +179,8 @@ class CredentialRow(Row):
     error_action: Mapped[str | None] = mapped_column(Text)
     put_off_until: Mapped[datetime | None] = mapped_column(Moment)
     """The provider asked not to be asked with this key before then."""
+    due_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When it is synced next by itself; None: never."""
     validators: Mapped[dict[str, Any] | None] = mapped_column(Json)
     """By which to ask whether the list changed since the last good answer: see `store.asked`."""
     created_at: Mapped[datetime] = mapped_column(Moment)
@@ -207,11 +252,19 @@ class RunRow(Row):
         ),
         Index("ix_runs_user_id_id", "user_id", "id"),
         Index(
+            "ix_runs_state_id",
+            "state",
+            "id",
+            postgresql_where=text("state <> 'done'"),
+            sqlite_where=text("state <> 'done'"),
+        ),
+        Index(
             "ix_runs_live_lease_until",
             "lease_until",
             postgresql_where=text("state IN ('queued', 'running')"),
             sqlite_where=text("state IN ('queued', 'running')"),
         ),
+        Index("ix_runs_ended_at_state", "ended_at", "state"),
         NEVER_AGAIN,
     )
 
@@ -241,6 +294,14 @@ class ResultRow(Row):
         ),
         UniqueConstraint("run_id", "credential_id"),
         Index("ix_results_user_id_ended_at", "user_id", "ended_at"),
+        Index("ix_results_credential_id", "credential_id"),
+        Index(
+            "ix_results_user_id_news",
+            "user_id",
+            "ended_at",
+            postgresql_where=text("new > 0"),
+            sqlite_where=text("new > 0"),
+        ),
         Index(
             "ix_results_credential_id_comparison_id",
             "credential_id",
@@ -249,6 +310,7 @@ class ResultRow(Row):
             sqlite_where=text("comparison_id IS NOT NULL"),
         ),
         Index("ix_results_provider_id_run_id", "provider_id", "run_id"),
+        Index("ix_results_ended_at_provider_id_outcome", "ended_at", "provider_id", "outcome"),
         NEVER_AGAIN,
     )
 
@@ -270,6 +332,8 @@ class ResultRow(Row):
     skipped: Mapped[int] = mapped_column(default=0)
     skipped_entries: Mapped[list[Any] | None] = mapped_column(Json)
     """`[[entry, reason], …]`, the first fifty of what could not be read."""
+    requests: Mapped[list[Any] | None] = mapped_column(Json)
+    """What was asked for it: see `sync.fetch.Asking`."""
     before_listing_id: Mapped[int | None] = mapped_column(ref("listings.id", on_delete="RESTRICT"))
     listing_id: Mapped[int | None] = mapped_column(ref("listings.id", on_delete="RESTRICT"))
     """What the provider answered; of a suspect result it is kept aside and not in force."""
@@ -381,3 +445,34 @@ class ListedModelRow(Row):
     """ISO days, as the next; empty where nobody says so."""
     retires_on: Mapped[str] = mapped_column(String(10))
     successor: Mapped[str] = mapped_column(String(300))
+
+
+class MarkRow(Row):
+    """What a person thinks of a model. It names the model in words, so that no sync and no rematch takes it away."""
+
+    __tablename__ = "marks"
+    __table_args__ = (UniqueConstraint("user_id", "provider", "model_id"), one_of("mark", MARKS))
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ref("users.id"))
+    provider: Mapped[str] = mapped_column(String(64))
+    """Slug of the provider whose model is meant; empty for a canonical model, whoever serves it."""
+    model_id: Mapped[str] = mapped_column(String(300))
+    """The provider's id, or the canonical one."""
+    mark: Mapped[str] = mapped_column(String(8))
+    """One of MARKS: "plain" says that a mark of the canonical model does not count at this provider."""
+    marked_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class TallyRow(Row):
+    """How many results of a provider, or runs of all, ended so on a day that is over: charts need not count anew."""
+
+    __tablename__ = "tallies"
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    """From midnight to midnight UTC."""
+    slug: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of the provider; empty for whole runs."""
+    word: Mapped[str] = mapped_column(String(12), primary_key=True)
+    """The outcome of the results, or the state in which the runs ended."""
+    count: Mapped[int]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import httpx
 
@@ -19,25 +21,28 @@ from app.store.runs import Part
 from app.store.tables import CredentialRow
 from app.sync import errors
 from app.sync.breaker import Who
-from app.sync.fetch import IN_ALL_S, Answer, NotModified, Validators, fetch, new_client
+from app.sync.fetch import IN_ALL_S, Answer, NotModified, Trace, Validators, fetch, new_client
 from app.sync.flights import Flights
-from app.sync.gate import Gate
+from app.sync.gate import FOR_PEOPLE, Gate, Share
 from app.sync.retrying import PATIENT, Deadline, Patience
 from app.sync.shared import Store, place_of
 from app.sync.tokens import signing_key
 from app.vault import CannotOpen, Opener, Owner, SecretKey
 
-MOST_AT_ONCE = 64
-"""Providers asked at the same time by one run; further ones wait for a thread."""
-
+T = TypeVar("T")
 Outcome = Answer | NotModified | errors.SyncError | Exception
 
 _flights: Flights[Outcome] = Flights()
 _NOBODY: Mapping[int, Asked] = {}
+_Place = tuple[str, str | None]
+"""A provider, and where the key's owner wants it asked."""
+_MOST_THREADS = 256
+_LONGEST_S = 480.0
+"""Of asking for all parts of a job: less than a job may take (`jobs`)."""
 
 Clock = Callable[[], datetime]
-Tell = Callable[[int], None]
-"""Called with the run's id after every commit that changed what people see."""
+Tell = Callable[..., None]
+"""Called with the ids of runs after every commit that changed what people see of them."""
 
 
 def utc_now() -> datetime:
@@ -51,18 +56,27 @@ class Means:
     vault: Opener
     client: httpx.Client
     base_urls: Mapping[str, str]
+    """Provider → where the operator has it asked, by the environment: anywhere."""
     now: Clock = utc_now
-    tell: Tell = lambda _run_id: None
+    tell: Tell = lambda *_run_ids: None
     in_all_s: float = IN_ALL_S
     guarded: httpx.Client | None = None
-    """For addresses that users chose; without one, a client that reaches public addresses only is made."""
+    """For addresses that users or admins chose; without one, a client that reaches public addresses only is made."""
     patience: Patience = PATIENT
+    share: Share = FOR_PEOPLE
+    """How much of what a provider is asked may be ours."""
     shared: Store | None = None
     """What all workers know together; None where this process is the only one."""
+    server_keys: Mapping[str, SecretKey] = field(default_factory=dict)
+    """Provider → the key that the server's environment holds."""
+    interval: timedelta = timedelta(0)
+    """How often the server's own keys are synced; zero: never by themselves."""
+    admin_base_urls: Mapping[str, str] = field(default_factory=dict)
+    """Provider → where an admin has it asked: guarded as what users chose, for all their keys go there."""
 
     @property
     def gate(self) -> Gate:
-        return Gate(self.shared, self.now, self.patience.sleep)
+        return Gate(self.shared, self.now, self.patience.sleep, self.share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,7 @@ class Fetched:
     duration_s: float = 0.0
     memo: Memo | None = None
     """By what to ask the next time whether the list changed; of a list that did not change, by what was asked."""
+    trace: Trace = field(default_factory=list)
 
 
 def ask_each(parts: Sequence[Part], means: Means) -> list[Fetched]:
@@ -96,31 +111,57 @@ def ask_all(
     arrived: queue.SimpleQueue[Fetched],
     asked: Mapping[int, Asked] = _NOBODY,
 ) -> None:
-    """Ask in threads; what comes of it arrives in the queue. asked: what the last answers said, by credential."""
-    todo: queue.SimpleQueue[Part] = queue.SimpleQueue()
+    """Ask in threads; what comes of it arrives in the queue. asked: what the last answers said, by credential.
+
+    Each provider at each address has threads of its own, no more than may ask it at once: one that hangs keeps nobody
+    else waiting. Only beyond `_MOST_THREADS` do some places wait for the threads of others.
+    """
+    by_place: dict[_Place, queue.SimpleQueue[Part]] = defaultdict(queue.SimpleQueue)
     for part in parts:
-        todo.put(part)
+        by_place[_place_key(part)].put(part)
+    seats: queue.SimpleQueue[queue.SimpleQueue[Part]] = queue.SimpleQueue()
+    for todo in by_place.values():
+        for _ in range(min(todo.qsize(), means.share.at_once)):
+            seats.put(todo)
 
     def work() -> None:
-        while True:
-            try:
-                part = todo.get_nowait()
-            except queue.Empty:
-                return
-            begun = time.monotonic()
-            before = asked.get(part.credential_id, NEVER)
-            answer = ask(part, means, before)
-            memo = _memo(part, answer, before, means)
-            arrived.put(Fetched(part, answer, time.monotonic() - begun, memo))
+        for todo in _drained(seats):
+            for part in _drained(todo):
+                arrived.put(_fetched(part, means, asked.get(part.credential_id, NEVER)))
 
     # Daemons: a provider that drips for ever must not keep the process from ending.
-    for number in range(min(len(parts), MOST_AT_ONCE)):
+    for number in range(min(seats.qsize(), _MOST_THREADS)):
         threading.Thread(target=work, name=f"fetch-{number}", daemon=True).start()
 
 
+def _fetched(part: Part, means: Means, before: Asked) -> Fetched:
+    begun = time.monotonic()
+    trace: Trace = []
+    answer = ask(part, means, before, trace)
+    return Fetched(part, answer, time.monotonic() - begun, _memo(part, answer, before, means), trace)
+
+
 def deadline_for(parts: Sequence[Part], means: Means) -> float:
-    # Rounds of MOST_AT_ONCE; two seconds for what comes in at the last moment.
-    return time.monotonic() + (means.in_all_s + 2) * (1 + len(parts) // MOST_AT_ONCE)
+    """The moment on the clock that never jumps at which whoever has not come in is given up.
+
+    Not after `_LONGEST_S`, however many there are: what came in by then is written, before the job's own time is over.
+    """
+    at_once = means.share.at_once
+    sizes = Counter(_place_key(part) for part in parts)
+    seats = sum(min(size, at_once) for size in sizes.values())
+    # Rounds of those that may ask at once; two seconds for what comes in at the last moment.
+    rounds = (1 + max(sizes.values(), default=0) // at_once) * (1 + seats // _MOST_THREADS)
+    return time.monotonic() + min((means.in_all_s + 2) * rounds, _LONGEST_S)
+
+
+def _place_key(part: Part) -> _Place:
+    return part.slug, part.base_url
+
+
+def _drained(waiting: queue.SimpleQueue[T]) -> Iterator[T]:
+    with suppress(queue.Empty):
+        while True:
+            yield waiting.get_nowait()
 
 
 def part_of(row: CredentialRow, slug: str) -> Part:
@@ -139,7 +180,7 @@ def part_of(row: CredentialRow, slug: str) -> Part:
     )
 
 
-def ask(part: Part, means: Means, asked: Asked = NEVER) -> Outcome:
+def ask(part: Part, means: Means, asked: Asked = NEVER, trace: Trace | None = None) -> Outcome:
     """Open the key and fetch. Whatever happens is returned: a thread has nobody to raise to."""
     provider = PROVIDERS.get(part.slug)
     if provider is None:
@@ -149,8 +190,8 @@ def ask(part: Part, means: Means, asked: Asked = NEVER) -> Outcome:
         if asked.put_off_until and now < asked.put_off_until:
             until = errors.at_clock(asked.put_off_until, now)
             return errors.PutOff(f"{provider.title} asked to wait until {until}, so it was not asked")
-        key = signing_key(provider, _open(part, means.vault), means.client, means.base_urls)
-        return _ask_once(_Question(part, provider, key, means, asked.memo, deadline))
+        key = signing_key(provider, _key_of(part, provider, means), means.client, means.base_urls)
+        return _ask_once(_Question(part, provider, key, means, asked.memo, deadline, trace))
     except errors.SyncError as error:
         return error
     except Exception as error:  # stored, logged and raised by the caller
@@ -165,34 +206,41 @@ class _Question:
     means: Means
     memo: Memo | None
     deadline: Deadline
+    trace: Trace | None = None
 
     def known(self, base_url: str) -> Validators:
         """What may be asked by: of an answer from this very address."""
         if self.memo is None or self.memo["base_url"] != base_url:
             return Validators()
-        return Validators(self.memo["etag"], self.memo["last_modified"])
+        return Validators(self.memo["etag"], self.memo["last_modified"], self.memo["digest"])
 
 
 def _ask_once(question: _Question) -> Outcome:
     """Through the gate; whoever asks the same at the same time within this process shares the answer."""
-    base_url, is_theirs = _place(question.part, question.provider, question.means.base_urls)
+    base_url, is_typed = _place(question.part, question.provider, question.means)
     known = question.known(base_url)
-    place = question.part.slug, base_url, "theirs" if is_theirs else "ours"
-    name = _flights.name(question.key, *place, known.etag, known.last_modified)
-    return _flights.join(name, lambda: _ask_now(question, base_url, is_theirs, known), question.deadline)
+    place = question.part.slug, base_url, "typed" if is_typed else "ours"
+    name = _flights.name(question.key, *place, known.etag, known.last_modified, known.digest)
+    return _flights.join(name, lambda: _ask_now(question, base_url, is_typed, known), question.deadline)
 
 
-def _ask_now(question: _Question, base_url: str, is_theirs: bool, known: Validators) -> Outcome:
+def _ask_now(question: _Question, base_url: str, is_typed: bool, known: Validators) -> Outcome:
     part, provider, means, deadline = question.part, question.provider, question.means, question.deadline
 
     def through(client: httpx.Client) -> Answer:
-        in_all_s = deadline.left_s
         return fetch(
-            provider, question.key, client, base_url=base_url, in_all_s=in_all_s, patience=means.patience, known=known
+            provider,
+            question.key,
+            client,
+            base_url=base_url,
+            in_all_s=deadline.left_s,
+            patience=means.patience,
+            known=known,
+            trace=question.trace,
         )
 
     def with_its_client() -> Answer:
-        if not is_theirs:
+        if not is_typed:
             return through(means.client)
         with nullcontext(means.guarded) if means.guarded else new_client(guarded=()) as client:
             return through(client)
@@ -214,27 +262,42 @@ def _memo(part: Part, answer: Outcome, before: Asked, means: Means) -> Memo | No
         return before.memo
     if not isinstance(answer, Answer) or not answer.validators:
         return None
-    base_url, _ = _place(part, PROVIDERS[part.slug], means.base_urls)
+    base_url, _ = _place(part, PROVIDERS[part.slug], means)
     return Memo(
         etag=answer.validators.etag,
         last_modified=answer.validators.last_modified,
+        digest=answer.validators.digest,
         base_url=base_url,
         skipped=len(answer.skipped),
         read_at=means.now().isoformat(),
     )
 
 
-def _place(part: Part, provider: Provider, base_urls: Mapping[str, str]) -> tuple[str, bool]:
-    """The base URL to ask at, and whether it is the user's choice. The operator's goes before a region's."""
+def _place(part: Part, provider: Provider, means: Means) -> tuple[str, bool]:
+    """The base URL to ask at, and whether a user or an admin typed it. The operator's goes before an admin's, and that
+    before a region's."""
     if part.base_url and part.base_url not in provider.regions.values():
         return part.base_url, True
-    if operators := base_urls.get(part.slug):
+    if operators := means.base_urls.get(part.slug):
         return operators, False
+    if admins := means.admin_base_urls.get(part.slug):
+        return admins, True
     if part.base_url:
         return part.base_url, False
     if provider.own_url:
         raise errors.NoAddress
     return provider.base_url, False
+
+
+def _key_of(part: Part, provider: Provider, means: Means) -> SecretKey | None:
+    """Raises KeyUnopenable; KeyMissing where the environment has none of the server's and the list needs one."""
+    if not part.is_server:
+        return _open(part, means.vault)
+    key = means.server_keys.get(part.slug)
+    if key is None and not provider.public:
+        name = f"{provider.variable}_API_KEY"
+        raise errors.KeyMissing(f"API key not configured: {name} is not set")
+    return key
 
 
 def _open(part: Part, vault: Opener) -> SecretKey | None:

@@ -6,7 +6,8 @@ SyncError
 │   ├── KeyRevoked            it knew it once
 │   ├── NoAccess              the key may not read the list
 │   ├── QuotaExhausted        its owner has to pay or wait for the next period
-│   └── KeyUnopenable         our own vault cannot open it
+│   ├── KeyUnopenable         our own vault cannot open it
+│   └── KeyMissing            the server's environment has none, and the list cannot be read without
 ├── Passing                   it may work in a while
 │   ├── Unreachable           no connection: name, network, TLS
 │   ├── TimedOut
@@ -16,6 +17,7 @@ SyncError
 │   ├── PutOff                it asked us earlier to wait until a time that is not over
 │   ├── Troubled              it fails for many users: nobody's key is sent until it had a rest
 │   └── Crowded               too many of our own requests to it are under way
+├── DiskFull                  the answer is good, but the server has no room for it
 └── BadAnswer                 the provider answered, but not with a list we can trust
     ├── UnreadableAnswer      HTML, broken JSON, another shape
     ├── TooLarge
@@ -126,6 +128,13 @@ class KeyUnopenable(KeyProblem):
     action = "Enter the key again; the operator may have lost or changed VAULT_PRIVATE_KEYS."
 
 
+class KeyMissing(KeyProblem):
+    outcome = "skipped"
+    code = "key_missing"
+    sentence = "API key not configured"
+    action = "Set it in the environment of the workers, and start them again."
+
+
 class Passing(SyncError):
     passing = True
 
@@ -184,6 +193,12 @@ class Crowded(Passing):
     action = "Your last list is kept. Try again later."
 
 
+class DiskFull(SyncError):
+    code = "disk_full"
+    sentence = "The server's disk is full, so this answer could not be saved"
+    action = "Your last list is kept. Tell the operator, then sync again."
+
+
 class BadAnswer(SyncError):
     pass
 
@@ -228,10 +243,6 @@ class Refused(BadAnswer):
     code = "refused"
     sentence = "The provider refused the request"
     action = "Your last list is kept. If it stays so, please report it."
-
-
-class RunLost(Exception):
-    """This worker's lease on the run is over: another one may have it, so nothing more is written."""
 
 
 BY_FAULT: dict[Fault, type[SyncError]] = {

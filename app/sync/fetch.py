@@ -7,6 +7,7 @@ holds it: errors are made from statuses and our own words, never from a request 
 from __future__ import annotations
 
 import atexit
+import hashlib
 import logging
 import os
 import ssl
@@ -16,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpcore
@@ -40,8 +42,8 @@ MOST_PAGES = 100
 _MOST_REDIRECTS = 3
 _ERROR_BYTES = 64 * 1024
 _LONGEST_WAIT_S = 86_400.0
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that mean "later", so that another try within the run may help."""
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+"""Statuses that mean "later", so that another try within the run may help; 529 is Anthropic's "overloaded"."""
 _LONGEST_VALIDATOR = 200
 _MARK = 8
 _USER_AGENT = "Modelsync/0.1 (+model list sync)"
@@ -53,9 +55,11 @@ class Validators:
 
     etag: str = ""
     last_modified: str = ""
+    digest: str = ""
+    """Of the list's bytes, which need not be read again where they come again; ours, and told to nobody."""
 
     def __bool__(self) -> bool:
-        return bool(self.etag or self.last_modified)
+        return bool(self.etag or self.last_modified or self.digest)
 
     def headers(self) -> dict[str, str]:
         asked = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
@@ -83,6 +87,11 @@ class Answer:
 
 class NotModified(Exception):
     """The list is as it was when the provider gave the validators it was asked with; nothing was read."""
+
+
+Trace = list[tuple[int, int, int, int, str]]
+"""Requests in their order: begun after … ms, status (0: no answer), bytes of the answer, took … ms, what went wrong."""
+_MOST_TRACED = 200
 
 
 _tls: ssl.SSLContext | None = None
@@ -170,14 +179,17 @@ def fetch(
     in_all_s: float = IN_ALL_S,
     patience: Patience = PATIENT,
     known: Validators | None = None,
+    trace: Trace | None = None,
 ) -> Answer:
     """Read every page of `provider`'s list with `key` (None: without one). Raises SyncError or NotModified.
 
     base_url: takes the place of the provider's own. in_all_s: bound on the whole, in seconds, waits and further tries
     included. known: given with the last answer to this very question; with them it may be confirmed instead of read.
+    trace: gets what was asked, whatever comes of it.
     """
     deadline = patience.deadline(in_all_s)
     ask = _Asking(provider, key, client, base_url or provider.base_url, deadline, patience)
+    ask.trace = trace if trace is not None else []
     if known and len(provider.endpoints) == 1:
         ask.known = known
     for endpoint in provider.endpoints:
@@ -227,6 +239,8 @@ class _Asking:
     models: dict[str, ListedModel] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     remarks: list[Skipped] = field(default_factory=list)
+    trace: Trace = field(default_factory=list)
+    begun: float = field(default_factory=time.monotonic)
 
     def read_all(self, endpoint: Endpoint) -> None:
         cursor: str | None = None
@@ -252,13 +266,32 @@ class _Asking:
         def sign() -> Mapping[str, str]:
             return {**_headers(self.provider, self.key), **known.headers()}
 
-        got = self.patience.persist(
-            lambda: _get(self.client, url, request.params, sign, self.deadline, self.budget, known), self.deadline
-        )
+        def get() -> Document:
+            return _get(self.client, url, request.params, sign, self.deadline, self.budget, known)
+
+        got = self.patience.persist(lambda: self.traced(get), self.deadline)
         if got.body is None:
             raise NotModified
-        self.validators = _kept(got, self.key)
+        digest = hashlib.sha256(got.body).hexdigest()
+        if digest == known.digest:
+            raise NotModified
+        self.validators = _kept(got, self.key, digest)
         return got.body
+
+    def traced(self, get: Callable[[], Document]) -> Document:
+        begun, status, size, trouble = time.monotonic(), 0, 0, ""
+        try:
+            got = get()
+            status, size = (304, 0) if got.body is None else (200, len(got.body))
+            return got
+        except errors.SyncError as error:
+            status, trouble = error.status or 0, error.code
+            raise
+        finally:
+            if len(self.trace) < _MOST_TRACED:
+                ended = time.monotonic()
+                moments = round((begun - self.begun) * 1000), round((ended - begun) * 1000)
+                self.trace.append((moments[0], status, size, moments[1], trouble))
 
     def take(self, found: Iterable[ListedModel]) -> None:
         for model in found:
@@ -287,7 +320,7 @@ def _get(
     """sign: gives the headers at the last moment, so that no frame of ours holds them."""
     failure: errors.SyncError
     try:
-        address = httpx.URL(url, params=dict(params)) if params else httpx.URL(url)
+        address = _address(url, tuple(params.items()))
         for _hop in range(_MOST_REDIRECTS + 1):
             with client.stream("GET", address, headers=sign(), timeout=_timeout(deadline)) as response:
                 if response.has_redirect_location:
@@ -305,8 +338,14 @@ def _get(
     raise failure
 
 
+@lru_cache(maxsize=256)
+def _address(url: str, params: tuple[tuple[str, str], ...]) -> httpx.URL:
+    """Reading an address costs as much as a tenth of asking there, and most are asked again and again."""
+    return httpx.URL(url, params=params) if params else httpx.URL(url)
+
+
 def _document(response: httpx.Response, deadline: Deadline, budget: int, known: Validators) -> Document:
-    if response.status_code == 304 and known:
+    if response.status_code == 304 and known.headers():
         return Document(None, known.etag, known.last_modified)
     if response.status_code >= 400:
         raise _refusal(response, deadline)
@@ -326,18 +365,18 @@ def _is_distrusted(error: BaseException) -> bool:
     return False
 
 
-def _kept(got: Document, key: SecretKey | None) -> Validators:
+def _kept(got: Document, key: SecretKey | None, digest: str) -> Validators:
     """The validators of an answer, as far as they can be stored: they come from outside and may repeat the key."""
     if not (got.etag or got.last_modified):
-        return Validators()
-    secret = key.reveal() if key else ""
-    marks = {secret[at : at + _MARK] for at in range(max(1, len(secret) - _MARK + 1))} if secret else set()
+        return Validators(digest=digest)
+    length = len(key.reveal()) if key else 0
+    marks = {key.reveal()[at : at + _MARK] for at in range(max(1, length - _MARK + 1))} if key and length else set()
 
     def checked(value: str) -> str:
         fits = len(value) <= _LONGEST_VALIDATOR and value.isascii() and value.isprintable()
         return value if fits and not any(mark in value for mark in marks) else ""
 
-    return Validators(checked(got.etag), checked(got.last_modified))
+    return Validators(checked(got.etag), checked(got.last_modified), digest)
 
 
 def _timeout(deadline: Deadline) -> httpx.Timeout:
@@ -356,8 +395,7 @@ def _headers(provider: Provider, key: SecretKey | None) -> Mapping[str, str]:
 
 
 def _fits_a_header(key: SecretKey) -> bool:
-    secret = key.reveal()
-    return secret.isascii() and secret.isprintable()
+    return key.reveal().isascii() and key.reveal().isprintable()
 
 
 def _same_host(url: httpx.URL, response: httpx.Response) -> httpx.URL:

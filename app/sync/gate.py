@@ -17,12 +17,12 @@ from app.sync import breaker, errors
 from app.sync.breaker import Note, Who
 from app.sync.fetch import NotModified
 from app.sync.retrying import Deadline
-from app.sync.shared import Alone, Away, Change, Store
+from app.sync.shared import MOST_PER_S, Alone, Away, Change, Store
 
 T = TypeVar("T")
 
 MOST_AT_ONCE = 8
-"""Requests to one provider at one address, of all workers together."""
+"""Lists asked for at one provider at one address, of all workers together; each with one request at a time."""
 _LEASE_S = 10.0
 """A worker that dies with a lease gives it back this long after its time was over."""
 _LOOK_S = (0.05, 0.15)
@@ -30,6 +30,19 @@ _LOOK_S = (0.05, 0.15)
 _KEEP_S = 7_200.0
 
 _alone = Alone()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of what a provider is asked together one kind of work may take."""
+
+    at_once: int = MOST_AT_ONCE
+    per_s: int = MOST_PER_S
+
+
+FOR_PEOPLE = Share()
+FOR_BULK = Share(at_once=6, per_s=20)
+"""The rest is kept free for whoever waits, however much the schedule has to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +62,7 @@ class Gate:
     shared: Store | None
     now: Callable[[], datetime]
     sleep: Callable[[float], None]
-    most: int = MOST_AT_ONCE
+    share: Share = FOR_PEOPLE
 
     def ask(self, place: str, title: str, who: Who, deadline: Deadline, fetch: Callable[[], T]) -> T:
         """Wait for a turn and fetch. Raises Troubled, Crowded, and what `fetch` raises."""
@@ -81,10 +94,10 @@ class Gate:
         lease_s = max(0.0, deadline.left_s) + _LEASE_S
         if self.shared:
             try:
-                return self.shared, *self.shared.enter(place, holder, self.most, lease_s)
+                return self.shared, *self.shared.enter(place, holder, self.share.at_once, lease_s, self.share.per_s)
             except Away:
                 pass
-        return _alone, *_alone.enter(place, holder, self.most, lease_s)
+        return _alone, *_alone.enter(place, holder, self.share.at_once, lease_s, self.share.per_s)
 
     def _as_trial(self, allowed: Pass, title: str, note: Note, taken: bool) -> Pass:
         """The first who comes after the rest is let through, to see whether it works again. Raises Troubled."""

@@ -13,20 +13,26 @@ from app.catalog.changes import Change, compare, renames
 from app.catalog.identity import CatalogIndex
 from app.catalog.listing import ListedModel, Listing, listing_of
 from app.extensions import db
-from app.store import asked, catalog, credentials, listed, listings, models, overrides, runs
+from app.store import asked, catalog, credentials, due, listed, listings, models, overrides, runs
 from app.store.runs import Part
 from app.store.tables import ComparisonRow, CredentialRow, ListingRow
 from app.sync import errors
 from app.sync.asking import Fetched
 from app.sync.decide import Verdict, judge
 from app.sync.fetch import Answer, NotModified
+from app.sync.schedule import KEPT, DueAt
 
 _SKIPPED_KEPT = 50
 _NOTED_EVERY = timedelta(minutes=1)
+AGREE = 3
+"""So many suspect answers in a row that are the same are proposed for acceptance."""
 
 
-def settle(fetched: Fetched, now: datetime) -> None:
-    """Write one part's outcome: its result, and unless it failed its listing, changes, models, and the key's state."""
+def settle(fetched: Fetched, due_at: DueAt, now: datetime) -> None:
+    """Write one part's outcome: its result, and unless it failed its listing, changes, models, and the key's state.
+
+    due_at: when the key is synced next by itself.
+    """
     part, answer = fetched.part, fetched.answer
     credential = credentials.lock(part.credential_id, part.user_id, part.provider_id, part.key_number)
     if credential is None:
@@ -34,16 +40,19 @@ def settle(fetched: Fetched, now: datetime) -> None:
     state: dict[str, Any] | None
     if isinstance(answer, Answer):
         result, state = _recorded(credential, part, answer, now)
-        state |= _remembered(fetched, result["outcome"], state.get("listing_id"))
+        state |= remembered(fetched, result["outcome"], state.get("listing_id"))
     elif isinstance(answer, NotModified):
         result, state = _confirmed(credential, fetched, now)
     else:
         result, state = _not_read(credential, answer)
-    if runs.settle(part.result_id, now, result):
+    if runs.settle(part.result_id, now, {**result, "requests": fetched.trace or None}):
         if state is not None:
-            credentials.settle(part.credential_id, part.key_number, now, state)
+            moved = {} if due_at is KEPT else {"due_at": due_at}
+            credentials.settle(part.credential_id, part.key_number, now, {**state, **moved})
+        elif due_at is not KEPT:
+            due.set_due({part.credential_id: due_at})
         if result["outcome"] not in ("failed", "suspect", "skipped"):
-            catalog.touch_synced(part.provider_id, now, now - _NOTED_EVERY)
+            catalog.touch_synced([part.provider_id], now, now - _NOTED_EVERY)
 
 
 def _not_read(credential: CredentialRow, error: Exception) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -55,7 +64,7 @@ def _not_read(credential: CredentialRow, error: Exception) -> tuple[dict[str, An
     return result, result | {"put_off_until": error.put_off_until if isinstance(error, errors.SyncError) else None}
 
 
-def _remembered(fetched: Fetched, outcome: str, listing_id: int | None) -> dict[str, Any]:
+def remembered(fetched: Fetched, outcome: str, listing_id: int | None) -> dict[str, Any]:
     """By what to ask next time whether the list changed: of a good answer only, since it is what gets confirmed."""
     memo = fetched.memo if outcome in ("complete", "unchanged") else None
     validators = asked.stored(memo, fetched.part.key_number, listing_id) if memo and listing_id else None
@@ -78,7 +87,7 @@ def _confirmed(credential: CredentialRow, fetched: Fetched, now: datetime) -> tu
         "uncatalogued": listed.uncatalogued(row.id) or 0,
     }
     state = no_failure() | {"outcome": "unchanged", "listed_at": now, "put_off_until": None}
-    return result, state | {"suspect_listing_id": None, "suspect_accepted": False}
+    return result, state | _nothing_aside()
 
 
 def _recorded(
@@ -103,8 +112,10 @@ def _recorded(
         result["error_message"] = answer.caveat  # no failure and so no code, but what a person should know
     state: dict[str, Any] = no_failure() | {"outcome": verdict.outcome}
     if verdict.outcome == "suspect":
-        aside = {"suspect_listing_id": answered_row.id, "suspect_accepted": False}
-        return {**result, **suspicion_of(before, answered)}, state | suspicion_of(before, answered) | aside
+        times = 1 + (credential.suspect_count if credential.suspect_listing_id == answered_row.id else 0)
+        suspicion = suspicion_of(before, answered, times)
+        aside = {"suspect_listing_id": answered_row.id, "suspect_accepted": False, "suspect_count": times}
+        return {**result, **suspicion}, state | suspicion | aside
     in_force_row = answered_row
     if verdict.in_force is not None:
         if verdict.in_force != answered:
@@ -117,8 +128,7 @@ def _recorded(
         "listed_at": now,
         "listed_key_number": part.key_number,
         "listing_is_whole": answer.whole or (before is not None and credential.listing_is_whole),
-        "suspect_listing_id": None,
-        "suspect_accepted": False,
+        **_nothing_aside(),
         "model_count": in_force_row.model_count,
         "chat_count": in_force_row.chat_count,
     }
@@ -133,11 +143,15 @@ def _is_trusted(credential: CredentialRow, answered: ListingRow) -> bool:
 
 
 def counts_of(answered: Listing, answer: Answer) -> dict[str, Any]:
+    return {"chat": len(answered.chat()), **fetched_of(len(answered.models), answer)}
+
+
+def fetched_of(model_count: int, answer: Answer) -> dict[str, Any]:
+    """What an answer of so many models held, and what of it could not be read."""
     told = [*answer.skipped, *answer.remarks]
     kept = [[skipped.entry, skipped.reason] for skipped in told[:_SKIPPED_KEPT]]
     return {
-        "fetched": len(answered.models) + len(answer.skipped),
-        "chat": len(answered.chat()),
+        "fetched": model_count + len(answer.skipped),
         "skipped": len(answer.skipped),
         "skipped_entries": kept or None,
     }
@@ -231,7 +245,8 @@ def _put_in_force(
         matched = [(described.get(model.id, model), index.match(part.slug, model)) for model in in_force.models]
         models.write(part.provider_id, matched, now)
         overrides.write_auto(part.provider_id, part.slug, matched, index, now)
-    listed.show(in_force_row.id, part.slug, part.provider_id, in_force, index)
+    shown = (credential.listing_id, before) if credential.listing_id and before else None
+    listed.show(in_force_row.id, part.slug, part.provider_id, in_force, index, shown)
     gone = listings.ids(before) - listings.ids(in_force) if before else set()
     for listing_id in listings.current_of_provider(part.provider_id, but=credential.id) if gone else ():
         gone = gone - listings.ids(listings.load(listing_id))
@@ -240,7 +255,12 @@ def _put_in_force(
         overrides.remove_auto(part.provider_id, models.canonical_ids_lost(part.provider_id, gone))
 
 
-def suspicion_of(before: Listing | None, answered: Listing) -> dict[str, Any]:
+def _nothing_aside() -> dict[str, Any]:
+    return {"suspect_listing_id": None, "suspect_accepted": False, "suspect_count": 0}
+
+
+def suspicion_of(before: Listing | None, answered: Listing, times: int = 1) -> dict[str, Any]:
+    """times: how many answers in a row were this one."""
     if before is None:
         message = "The provider answered with an empty list."
         action = "If this key should see models, check its permissions on the provider's site."
@@ -248,6 +268,9 @@ def suspicion_of(before: Listing | None, answered: Listing) -> dict[str, Any]:
         missing = len(listings.ids(before) - listings.ids(answered))
         message = f"{missing} of {len(before.models)} models are missing from this answer, so it was kept aside."
         action = "Your last list stays in force. Sync again later to see whether it recovers."
+    if times >= AGREE:
+        message += f" The last {times} answers agree on it."
+        action = "It is probably right: accept it, or keep the old list if you know better." if before else action
     return {"error_code": "suspect_list", "error_message": message, "error_action": action}
 
 

@@ -1,8 +1,8 @@
-"""One run: claim → open keys → fetch all → read → compare → write → tell → close.
+"""Runs: claim → open keys → fetch all → read → compare → write → tell → close. One, or many at once.
 
 No transaction is open while we are on the network: threads ask, and only the thread that called `perform`
-touches the database, one short transaction per result. Each of these transactions renews the lease first, so
-that a worker which lost it writes nothing. Killed at any moment and run again, the same rows come out.
+touches the database, in short transactions. Each of these renews the leases of its runs first, so that a worker
+which lost one writes nothing of it. Killed at any moment and run again, the same rows come out.
 """
 
 from __future__ import annotations
@@ -11,68 +11,248 @@ import logging
 import queue
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from app.catalog.listing import listing_of
 from app.extensions import db
+from app.providers import PROVIDERS
 from app.store import asked, catalog, credentials, listings, runs
 from app.store.asked import Asked
 from app.store.runs import Part
-from app.sync import errors, record
+from app.store.trouble import trouble_of
+from app.sync import errors, planning, record, unchanged
 from app.sync.asking import Fetched, Means, Tell, ask_all, ask_each, deadline_for, part_of, utc_now
 from app.sync.decide import judge
 from app.sync.fetch import Answer, NotModified
+from app.sync.schedule import KEPT, DueAt, next_due, period_of
+from app.sync.unchanged import Settled
+from app.sync.writing import written
 
-__all__ = ["LEASE", "Means", "Tell", "check", "perform", "preview", "utc_now"]
+__all__ = ["LEASE", "Means", "Tell", "check", "perform", "perform_all", "preview", "utc_now"]
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=20)
 RENEW_S = 5.0
-_TRIES = 4
+_MOST_TOGETHER = 200
+"""Results written in one transaction."""
+_MOST_WAITS = 3
+"""So many times a write is given up for a lock that others hold, and begun again with renewed leases."""
 SAVED_ANYWAY = "The key is saved and will be checked at the next sync."
 
 
 def perform(run_id: int, means: Means) -> bool:
-    """Do the run from claim to close. False if another worker has it, or took it over.
+    """Do one run from claim to close. False if another worker has it or took it over, or if it was cancelled."""
+    return run_id in perform_all([run_id], means)
+
+
+def perform_all(run_ids: Collection[int], means: Means) -> set[int]:
+    """Do runs from claim to close, all at once. Returns those that were done: not those another worker has.
 
     Known failures become stored sentences. An unknown one is stored as "internal error", the other providers'
     results are written all the same, and then it is raised.
     """
-    attempt = runs.claim(run_id, means.now(), LEASE)
-    waiting = runs.parts(run_id) if attempt else []
-    before = asked.before(waiting, means.now())
-    db.session.commit()
-    if attempt is None:
-        return False
-    means.tell(run_id)
-    try:
-        unknown = _settle_all(run_id, attempt, waiting, before, means)
-        _hold(run_id, attempt, means)
-        runs.close(run_id, means.now())
-        db.session.commit()
-    except errors.RunLost:
-        db.session.rollback()
-        log.warning("run %s: the lease was lost, another worker decides", run_id)
-        return False
-    means.tell(run_id)
-    if unknown:
-        raise unknown
-    return True
+
+    def begin() -> tuple[dict[int, int], list[Part], dict[int, Asked], dict[int, Fetched]]:
+        attempts = runs.claim(run_ids, means.now(), LEASE)
+        waiting = runs.parts(attempts) if attempts else []
+        return attempts, waiting, asked.before(waiting, means.now()), planning.kept(waiting)
+
+    attempts, waiting, before, kept = written(begin)
+    if not attempts:
+        return set()
+    work = _Work(means, attempts, waiting)
+    means.tell(*attempts)
+    work.close(attempts.keys() - {part.run_id for part in waiting})
+    work.settle_all(before, kept)
+    if work.unknown:
+        raise work.unknown
+    return work.done
+
+
+def warm_up(now: datetime) -> None:
+    """Have the statements of a run compiled, on rows that do not exist: what forks from here finds them ready."""
+    nobody = Part(0, 0, 0, 0, "", "", None, None, 0, None)
+    nothing = Settled(Fetched(nobody, NotModified(), memo=None), None)
+    runs.claim([0], now, LEASE)
+    asked.before([*runs.parts([0]), nobody], now)
+    runs.renew({0: 0}, now, LEASE)
+    unchanged.warm_up(nothing, now)
+    runs.close([0], now)
+    db.session.rollback()
+
+
+@dataclass
+class _Work:
+    """Runs that this worker holds, until each is closed or lost."""
+
+    means: Means
+    attempts: dict[int, int]
+    """Run → attempt, of those that are still ours."""
+    waiting: list[Part]
+    open_parts: dict[int, Part] = field(init=False)
+    done: set[int] = field(default_factory=set)
+    unknown: Exception | None = None
+    renewed: float = field(default_factory=time.monotonic, init=False)
+    """When the leases of all were renewed."""
+
+    def __post_init__(self) -> None:
+        self.open_parts = {part.result_id: part for part in self.waiting}
+
+    def settle_all(self, before: Mapping[int, Asked], kept: Mapping[int, Fetched]) -> None:
+        """Fetch everything at once; settle what arrives together, and renew the leases meanwhile.
+
+        kept: result → the answer that a plan kept for it; these are not asked.
+        """
+        arrived: queue.SimpleQueue[Fetched] = queue.SimpleQueue()
+        for fetched in kept.values():
+            arrived.put(fetched)
+        ask_all([part for part in self.waiting if part.result_id not in kept], self.means, arrived, before)
+        deadline = deadline_for(self.waiting, self.means)
+        while self.open_parts:
+            together = self._take(arrived, deadline)
+            if together:
+                self._settle(together)
+            self._renew()
+
+    def close(self, run_ids: Collection[int]) -> None:
+        """End these runs, as far as they are still ours."""
+
+        def end() -> set[int]:
+            ours = self._hold(run_ids)
+            runs.close(ours, self.means.now())
+            return ours
+
+        if run_ids:
+            ours = written(end)
+            for run_id in ours:
+                del self.attempts[run_id]
+            self.done |= ours
+            if ours:
+                self.means.tell(*ours)
+
+    def _take(self, arrived: queue.SimpleQueue[Fetched], deadline: float) -> list[Fetched]:
+        """What arrived by now, waiting for the first; all that is open once the time is over."""
+        together: list[Fetched] = []
+        try:
+            together.append(arrived.get(timeout=RENEW_S))
+            while len(together) < _MOST_TOGETHER:
+                together.append(arrived.get_nowait())
+        except queue.Empty:
+            if not together and time.monotonic() >= deadline:
+                together = [Fetched(part, errors.TimedOut()) for part in self.open_parts.values()]
+        # What was given up, or is of a run that was lost, came in after all.
+        return [fetched for fetched in together if self.open_parts.pop(fetched.part.result_id, None)]
+
+    def _settle(self, together: Sequence[Fetched]) -> None:
+        for fetched in together:
+            if not isinstance(fetched.answer, Answer | NotModified | errors.SyncError):
+                self._note_unknown(fetched.part, fetched.answer)
+        batch = [Settled(fetched, _due_at(fetched, self.means)) for fetched in together]
+        for one in self._settle_together(batch):
+            self._settle_other(one)
+            self._renew()
+        touched = {fetched.part.run_id for fetched in together}
+        open_runs = {part.run_id for part in self.open_parts.values()}
+        ended = (touched - open_runs) & self.attempts.keys()
+        if going_on := (touched & self.attempts.keys()) - ended:
+            self.means.tell(*going_on)
+        self.close(ended)
+
+    def _settle_together(self, batch: Sequence[Settled]) -> Sequence[Settled]:
+        """Those that are still to be settled one by one: all of them if together it fails, for whatever reason."""
+        try:
+            return self._patiently(lambda: self._settle_unchanged(batch))
+        except Exception as error:
+            db.session.rollback()
+            if isinstance(error, DBAPIError) and trouble_of(error) not in (None, "full"):
+                raise
+            log.warning("%s results could not be written together", len(batch), exc_info=error)
+            return batch
+
+    def _settle_unchanged(self, batch: Sequence[Settled]) -> list[Settled]:
+        ours = self._hold({one.fetched.part.run_id for one in batch})
+        return unchanged.settle([one for one in batch if one.fetched.part.run_id in ours], self.means.now())
+
+    def _settle_other(self, one: Settled) -> None:
+        def write() -> None:
+            if self._hold([one.fetched.part.run_id]):
+                record.settle(one.fetched, one.due_at, self.means.now())
+
+        try:
+            self._patiently(write)
+        except Exception as error:
+            db.session.rollback()
+            trouble = trouble_of(error) if isinstance(error, DBAPIError) else None
+            if trouble == "full":
+                error = errors.DiskFull()  # what little is to say may fit where a whole list did not
+            elif trouble:
+                raise  # nothing can be said of anyone
+            else:
+                self._note_unknown(one.fetched.part, error)
+            one = Settled(replace(one.fetched, answer=error, trace=[]), one.due_at)
+            written(write)
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Write, as often as it takes while others hold a lock; between two tries the leases are renewed."""
+        for _ in range(_MOST_WAITS):
+            try:
+                return written(act)
+            except DBAPIError as error:
+                if trouble_of(error) != "busy":
+                    raise
+                self._renew()
+        return written(act)
+
+    def _renew(self) -> None:
+        """Renew the leases of all runs, if it is time."""
+        if time.monotonic() - self.renewed >= RENEW_S:
+            self.renewed = time.monotonic()
+            written(lambda: self._hold(self.attempts))
+
+    def _note_unknown(self, part: Part, error: Exception) -> None:
+        self.unknown = error
+        log.error("run %s: %s failed in an unknown way", part.run_id, part.slug, exc_info=error)
+
+    def _hold(self, run_ids: Iterable[int]) -> set[int]:
+        """Renew the leases of these runs. Those still ours; the others are dropped, with all that is open of them."""
+        wanted = {run_id: self.attempts[run_id] for run_id in run_ids if run_id in self.attempts}
+        ours = runs.renew(wanted, self.means.now(), LEASE) if wanted else set()
+        for run_id in wanted.keys() - ours:
+            log.warning("run %s: it was cancelled, or its lease was lost: nothing more is written", run_id)
+            del self.attempts[run_id]
+            for result_id in [part.result_id for part in self.open_parts.values() if part.run_id == run_id]:
+                del self.open_parts[result_id]
+        return ours
+
+
+def _due_at(fetched: Fetched, means: Means) -> DueAt:
+    part, answer, now = fetched.part, fetched.answer, means.now()
+    provider = PROVIDERS.get(part.slug)
+    frequency = part.frequency or (provider.update_frequency if provider else "manual")
+    put_off_until = answer.put_off_until if isinstance(answer, errors.SyncError) else None
+    if part.is_server and part.slug not in means.server_keys:
+        return KEPT  # a shell may lack what the workers have: `server_keys.mirror` looks after these
+    interval = means.interval if part.is_server else None
+    return next_due(period_of(frequency, now, part.seen_at, interval), now, put_off_until)
 
 
 def check(credential_id: int, means: Means) -> None:
     """Ask once with a newly saved key, and note on it what came of it. No listing and no change is recorded."""
     found = credentials.by_id(credential_id)
+    frequency, seen_at = credentials.schedule_of(credential_id)
     db.session.commit()
     if found is None or found[0].check_asked_at is None or not found[0].is_active:
         return
     row, slug = found
-    part = part_of(row, slug)
+    part = replace(part_of(row, slug), frequency=frequency, seen_at=seen_at)
     answer = ask_each([part], means)[0].answer
     if isinstance(answer, Answer):
         listing = listing_of(slug, answer.models)
@@ -85,6 +265,8 @@ def check(credential_id: int, means: Means) -> None:
         facts = {"outcome": "failed", **record.failure_of(answer, has_list=row.listing_id is not None)}
         if isinstance(answer, errors.Passing) and row.listing_id is None:
             facts["error_action"] = SAVED_ANYWAY
+    facts["put_off_until"] = answer.put_off_until if isinstance(answer, errors.SyncError) else None
+    facts["due_at"] = _due_at(Fetched(part, answer), means)
     credentials.settle(credential_id, part.key_number, means.now(), facts)
     db.session.commit()
     if not isinstance(answer, Answer | errors.SyncError):
@@ -137,51 +319,3 @@ def _previewed(fetched: Fetched, means: Means) -> dict[str, Any]:
         "duration_s": round(fetched.duration_s, 3),
         "error": {"code": suspicion["error_code"], "message": suspicion["error_message"]} if suspicion else None,
     }
-
-
-def _settle_all(
-    run_id: int, attempt: int, parts: Sequence[Part], before: Mapping[int, Asked], means: Means
-) -> Exception | None:
-    """Fetch everything at once; settle each part as it arrives, and renew the lease meanwhile."""
-    arrived: queue.SimpleQueue[Fetched] = queue.SimpleQueue()
-    ask_all(parts, means, arrived, before)
-    open_parts = {part.result_id: part for part in parts}
-    deadline = deadline_for(parts, means)
-    unknown: Exception | None = None
-    while open_parts:
-        try:
-            fetched = arrived.get(timeout=RENEW_S)
-        except queue.Empty:
-            _hold(run_id, attempt, means)
-            db.session.commit()
-            if time.monotonic() < deadline:
-                continue
-            fetched = Fetched(next(iter(open_parts.values())), errors.TimedOut())
-        if open_parts.pop(fetched.part.result_id, None) is None:
-            continue  # it was given up and came in after all
-        if not isinstance(fetched.answer, Answer | NotModified | errors.SyncError):
-            unknown = fetched.answer
-            log.error("run %s: %s failed in an unknown way", run_id, fetched.part.slug, exc_info=fetched.answer)
-        _settle_one(run_id, attempt, fetched, means)
-        means.tell(run_id)
-    return unknown
-
-
-def _settle_one(run_id: int, attempt: int, fetched: Fetched, means: Means) -> None:
-    """One short transaction; tried again where the database lost it to a deadlock or a lock that took too long."""
-    for left in range(_TRIES, 0, -1):
-        try:
-            _hold(run_id, attempt, means)
-            record.settle(fetched, means.now())
-            db.session.commit()
-            return
-        except (OperationalError, IntegrityError):  # or a list that is found again while it is pruned for its age
-            db.session.rollback()
-            if left == 1:
-                raise
-            time.sleep(0.1 * 2 ** (_TRIES - left))
-
-
-def _hold(run_id: int, attempt: int, means: Means) -> None:
-    if not runs.renew(run_id, attempt, means.now(), LEASE):
-        raise errors.RunLost

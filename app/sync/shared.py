@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import redis
@@ -23,6 +23,11 @@ Change = Callable[[bytes | None], bytes | None]
 _AWAY_S = 5.0
 """For so long a Redis that did not answer is not asked: each try would cost its whole time-out."""
 _TRIES = 20
+MOST_PER_S = 25
+"""Times that asking for a list begins within one second at one place, of all workers together.
+
+The list's further pages, and tries after a failure, are not counted: they come one after the other within their turn.
+"""
 
 
 class Away(Exception):
@@ -32,8 +37,13 @@ class Away(Exception):
 class Store(Protocol):
     """Notes and leases by place. All raise Away."""
 
-    def enter(self, place: str, holder: str, most: int, lease_s: float) -> tuple[bytes | None, bool]:
-        """The note, and whether the holder is now one of at most `most`; a lease that is never given back ends."""
+    def enter(
+        self, place: str, holder: str, most: int, lease_s: float, per_s: int = MOST_PER_S
+    ) -> tuple[bytes | None, bool]:
+        """The note, and whether the holder is now one of at most `most`, and of at most `per_s` in this second.
+
+        A lease that is never given back ends.
+        """
 
     def leave(self, place: str, holder: str, *, forget: bool = False) -> None:
         """Give the lease back. forget: and remove the note."""
@@ -47,15 +57,26 @@ def place_of(slug: str, base_url: str) -> str:
     return f"{slug}:{hashlib.blake2b(base_url.encode(), digest_size=12).hexdigest()}"
 
 
+def notes(connection: redis.Redis, places: Sequence[str]) -> list[bytes | None]:
+    """What is noted of these places, in their order. Raises redis.RedisError."""
+    found: list[bytes | None] = connection.mget([_note(place) for place in places])  # type: ignore[assignment]
+    return found
+
+
 # The server's clock: leases of machines whose clocks differ end at the same time.
 _ENTER = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local taken = 0
-if redis.call('ZCARD', KEYS[1]) < tonumber(ARGV[2]) then
+local begun = tonumber(redis.call('GET', KEYS[3]) or '0')
+if begun < tonumber(ARGV[4]) and redis.call('ZCARD', KEYS[1]) < tonumber(ARGV[2]) then
+    if redis.call('INCR', KEYS[3]) == 1 then
+        redis.call('PEXPIRE', KEYS[3], 1000)
+    end
     redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
-    redis.call('PEXPIRE', KEYS[1], math.ceil(tonumber(ARGV[3]) * 1000))
+    local lease = math.ceil(tonumber(ARGV[3]) * 1000)
+    redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), lease))
     taken = 1
 end
 return {redis.call('GET', KEYS[2]), taken}
@@ -79,8 +100,11 @@ class RedisStore:
         self._leave: Script = connection.register_script(_LEAVE)
         self._away_until = 0.0
 
-    def enter(self, place: str, holder: str, most: int, lease_s: float) -> tuple[bytes | None, bool]:
-        note, taken = self._try(lambda: self._enter(keys=[_asking(place), _note(place)], args=[holder, most, lease_s]))
+    def enter(
+        self, place: str, holder: str, most: int, lease_s: float, per_s: int = MOST_PER_S
+    ) -> tuple[bytes | None, bool]:
+        keys = [_asking(place), _note(place), _begun(place)]
+        note, taken = self._try(lambda: self._enter(keys=keys, args=[holder, most, lease_s, per_s]))
         return note, bool(taken)
 
     def leave(self, place: str, holder: str, *, forget: bool = False) -> None:
@@ -124,11 +148,17 @@ class Alone:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holders: defaultdict[str, set[str]] = defaultdict(set)
+        self._begun: dict[str, list[float]] = {}
 
-    def enter(self, place: str, holder: str, most: int, lease_s: float) -> tuple[bytes | None, bool]:
+    def enter(
+        self, place: str, holder: str, most: int, lease_s: float, per_s: int = MOST_PER_S
+    ) -> tuple[bytes | None, bool]:
+        now = time.monotonic()
         with self._lock:
-            if len(self._holders[place]) >= most:
+            begun = [moment for moment in self._begun.get(place, ()) if now - moment < 1.0]
+            if len(self._holders[place]) >= most or len(begun) >= per_s:
                 return None, False
+            self._begun[place] = [*begun, now]
             self._holders[place].add(holder)
             return None, True
 
@@ -144,6 +174,10 @@ class Alone:
 
 def _asking(place: str) -> str:
     return f"modelsync:asking:{place}"
+
+
+def _begun(place: str) -> str:
+    return f"modelsync:begun:{place}"
 
 
 def _note(place: str) -> str:

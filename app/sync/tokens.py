@@ -35,8 +35,9 @@ def signing_key(
 def _google_token(key: SecretKey, client: httpx.Client, url: str) -> SecretKey:
     failure: errors.SyncError
     try:
-        info = json.loads(key.reveal()) | {"token_uri": url}
-        credentials = service_account.Credentials.from_service_account_info(info, scopes=_SCOPES)
+        credentials = service_account.Credentials.from_service_account_info(
+            json.loads(key.reveal()) | {"token_uri": url}, scopes=_SCOPES
+        )
         credentials.refresh(_Sender(client))
         if isinstance(credentials.token, str) and credentials.token:
             return SecretKey(credentials.token)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from flask import (
     Blueprint,
-    Response,
     current_app,
     flash,
     redirect,
@@ -17,20 +15,21 @@ from flask import (
     session,
     url_for,
 )
-from flask_limiter.util import get_remote_address
-from flask_login import current_user, login_required, login_user, logout_user
+from flask_login import current_user, login_required, logout_user
 from itsdangerous import BadData, URLSafeTimedSerializer
 
-from app import config, jobs, passwords
-from app.extensions import db, limiter
-from app.store import runs, users
-from app.store.tables import UserRow
-from app.web import showing
+from app import config, passwords
+from app.extensions import db, limiter, network
+from app.store import feeds, sessions, tokens, user_actions, users
+from app.web import doors, entrance, showing
+from app.web.tokens import going_on
 
 blueprint = Blueprint("accounts", __name__)
 
 _INVITE_DAYS = 7
-_PER_ADDRESS, _PER_ACCOUNT = "30 per 15 minutes", "8 per 15 minutes"
+PER_NETWORK, PER_ACCOUNT, PER_ACCOUNT_HERE = "100 per 15 minutes", "100 per hour", "20 per 15 minutes"
+"""Attempts to sign in: from one network, at one account from everywhere, and at one account from one network."""
+_DISABLED = "This account is disabled. Ask an admin to enable it again."
 _WRONG = "That e-mail address and password do not go together. Check both and try again."
 
 
@@ -61,40 +60,46 @@ def signup() -> Any:
         again = {"email": email, "error": said, "invite": request.values.get("invite")}
         return render_template("accounts/signup.html", **again), 422
     db.session.commit()
-    _sign_in(user)
+    entrance.sign_in(user)
     return redirect(url_for("keys.profile"), 303)
 
 
 def _account() -> str:
-    return "account:" + users.normal(request.form.get("email", ""))[:400]
+    """The very address that is looked up: however it is written, it is one account."""
+    return "account:" + users.normal(_typed()[0])
 
 
-def _was_wrong(response: Response) -> bool:
-    return response.status_code == 422
+def _account_here() -> str:
+    return f"{_account()} {network()}"
 
 
-# Throttled per address and per account, and only failures count: nobody is locked out by signing in often.
+# Every attempt counts, and before its password is looked at: of many at one moment no more get through than of many
+# in a row. The strictest of the three is one network's alone, so that hardly anybody can lock another one out.
 @blueprint.route("/login", methods=["GET", "POST"])
-@limiter.limit(_PER_ADDRESS, methods=["POST"], deduct_when=_was_wrong, key_func=get_remote_address)
-@limiter.limit(_PER_ACCOUNT, methods=["POST"], deduct_when=_was_wrong, key_func=_account)
+@limiter.limit(PER_NETWORK, methods=["POST"], key_func=network)
+@limiter.limit(PER_ACCOUNT, methods=["POST"], key_func=_account)
+@limiter.limit(PER_ACCOUNT_HERE, methods=["POST"], key_func=_account_here)
 def login() -> Any:
     if current_user.is_authenticated:
         return redirect(url_for("keys.profile"), 303)
-    target = _own_path(request.values.get("next"))
+    target = entrance.own_path(request.values.get("next"))
     if request.method == "GET":
         return render_template("accounts/login.html", next=target)
     email, password = _typed()
     user = users.by_email(email)
     if not passwords.is_right(user.password_hash if user else None, password) or user is None:
         return render_template("accounts/login.html", email=email, next=target, error=_WRONG), 422
-    _sign_in(user)
-    _sync_if_due(user)
-    return redirect(target or url_for("keys.profile"), 303)
+    if not user.is_active:
+        return render_template("accounts/login.html", email=email, next=target, error=_DISABLED), 422
+    return entrance.enter(user, target)
 
 
 @blueprint.post("/logout")
 @login_required
 def logout() -> Any:
+    if here := doors.this_session():
+        sessions.end(current_user.id, here.id)
+        db.session.commit()
     logout_user()
     session.clear()
     return redirect(url_for("accounts.login"), 303)
@@ -106,16 +111,19 @@ def logout() -> Any:
 def change_password() -> Any:
     old, new = request.form.get("current_password", ""), request.form.get("password", "")
     complaint = passwords.complaint(new)
-    if not passwords.is_right(current_user.password_hash, old):
-        complaint = "The current password is not right."
+    if not entrance.is_owner(old):
+        complaint = "The current password is not right." if current_user.has_password else entrance.SIGN_IN_AGAIN
     if complaint:
         flash(complaint, "bad")
-        return redirect(url_for("keys.profile", _anchor="settings"), 303)
+        return redirect(url_for("settings.index", _anchor="password"), 303)
     users.set_password(current_user, passwords.hash_password(new))
-    db.session.commit()
-    login_user(current_user._get_current_object())  # this session goes on under the new stamp, all others end
+    user_actions.note_own(current_user._get_current_object(), {"password": "changed"}, showing.now())
+    doors.begin_session(current_user._get_current_object())  # all sessions end; this browser goes on in a new one
     flash("Your password is changed. All other sessions are signed out.", "good")
-    return redirect(url_for("keys.profile", _anchor="settings"), 303)
+    live, has_feed = tokens.count_live(current_user.id, showing.now()), feeds.of_user(current_user.id) is not None
+    if said := going_on(live, has_feed):
+        flash(f"Programs go on with {said}. Revoke them below if anybody else may have them.", "warn")
+    return redirect(url_for("settings.index", _anchor="password"), 303)
 
 
 @blueprint.post("/profile/settings")
@@ -124,26 +132,12 @@ def change_settings() -> Any:
     current_user.sync_on_sign_in = request.form.get("sync_on_sign_in") == "yes"
     db.session.commit()
     flash("Saved.", "good")
-    return redirect(url_for("keys.profile", _anchor="settings"), 303)
+    return redirect(url_for("settings.index", _anchor="syncing"), 303)
 
 
 def _typed() -> tuple[str, str]:
     email = request.form.get("email", "")[:400].replace("\0", "")  # which PostgreSQL cannot even look for
     return email.strip(), request.form.get("password", "")[:1000]
-
-
-def _sign_in(user: UserRow) -> None:
-    session.clear()  # nothing of a session from before goes on
-    user.last_sign_in_at = showing.now()
-    db.session.commit()
-    login_user(user)
-    session.permanent = True
-
-
-def _sync_if_due(user: UserRow) -> None:
-    """Signing in after more than thirty days starts a sync, if the user allows it."""
-    if user.sync_on_sign_in and runs.needs_sync(runs.last_done(user.id, whole=True), showing.now()):
-        jobs.begin_sync(user.id, "sign-in")
 
 
 def _address_complaint(email: str) -> str | None:
@@ -152,14 +146,6 @@ def _address_complaint(email: str) -> str | None:
     except EmailNotValidError:
         return "That is not an e-mail address. Type it as name@example.com."
     return None
-
-
-def _own_path(target: str | None) -> str | None:
-    """A path of ours to go on to; never another host, whatever the address says."""
-    if not target or not target.startswith("/") or target.startswith("//") or "\\" in target:
-        return None
-    parts = urlsplit(target)
-    return target if not parts.scheme and not parts.netloc else None
 
 
 def _invites() -> URLSafeTimedSerializer:

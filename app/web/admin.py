@@ -1,20 +1,30 @@
-"""For admins: everyone's history."""
+"""For admins: how the installation does, and everyone's history."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
 from functools import wraps
 from typing import Any
 
-from flask import Blueprint, abort, render_template, request
+import redis
+from flask import Blueprint, Response, abort, render_template, request, stream_with_context
 from flask_login import current_user, login_required
 
-from app.store import pages
-from app.store.tables import OUTCOMES, TRIGGERS
+from app.jobs import watch
+from app.store import admin_pages, catalog, pages, sources
+from app.store.admin_pages import RUNS, Count
+from app.store.tables import OUTCOMES, RUN_STATES, TRIGGERS
+from app.web import admin_export, charts, showing
 from app.web.history import cursor
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+
+NO_REDIS = (
+    "The job queue (Redis) cannot be reached, so nothing is known of queue and workers. Syncs wait in the database "
+    "and start by themselves when it is back."
+)
+_MOST_FAILING = 25
 
 
 def admin_required(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,17 +38,68 @@ def admin_required(view: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+# ------------------------------------------------------------------ overview
+
+
+@blueprint.get("")
+@admin_required
+def overview() -> str:
+    now = showing.now()
+    counts = admin_pages.counts(charts.DAYS, now)
+    slugs = sorted({one.slug for one in counts if one.slug != RUNS})
+    return render_template(
+        "admin/overview.html",
+        totals=admin_pages.totals(),
+        periods=_periods(counts, now),
+        by_day=charts.by_day(counts, now.date()),
+        health=charts.health(counts, slugs, now.date()),
+        failing=admin_pages.failing_keys(_MOST_FAILING),
+        in_force=catalog.in_force(),
+        sources=sources.lines(),
+        queue=_queue(),
+        no_redis=NO_REDIS,
+        charts=charts,
+        outcomes=OUTCOMES,
+    )
+
+
+def _queue() -> watch.QueueState | None:
+    """What the queue says of itself; None while Redis is away."""
+    try:
+        return watch.inspect()
+    except redis.RedisError:
+        return None
+
+
+def _periods(counts: list[Count], now: datetime) -> list[tuple[str, int, int, charts.Chart]]:
+    """(words, syncs, syncs that stopped early, their results) of the last 24 hours, 7 and 30 days."""
+    day = admin_pages.last_day(now)
+    runs = {state: count for (what, state), count in day.items() if what == RUNS}
+    results = {outcome: count for (what, outcome), count in day.items() if what != RUNS}
+    found = [_period("24 hours", runs, results)]
+    for days in (7, charts.DAYS):
+        first = now.date() - timedelta(days=days - 1)
+        runs, results = {}, {}
+        for one in counts:
+            if one.day >= first:
+                into = runs if one.slug == RUNS else results
+                into[one.word] = into.get(one.word, 0) + one.number
+        found.append(_period(f"{days} days", runs, results))
+    return found
+
+
+def _period(words: str, runs: dict[str, int], results: dict[str, int]) -> tuple[str, int, int, charts.Chart]:
+    chart = charts.period(words.replace(" ", "-"), f"Results of the last {words}, by outcome", results)
+    return words, sum(runs.values()), runs.get("lost", 0), chart
+
+
+# ------------------------------------------------------------------ history
+
+
 @blueprint.get("/history")
 @admin_required
 def history() -> str:
-    wanted = pages.HistoryFilter(
-        user=request.args.get("user", "")[:320],
-        provider=request.args.get("provider", "")[:64],
-        outcome=_among("outcome", OUTCOMES),
-        trigger=_among("trigger", TRIGGERS),
-        since=_day("since"),
-        until=_day("until"),
-    )
+    wanted = _wanted()
     lines, following = pages.all_history(wanted, cursor())
     return render_template(
         "admin/history.html",
@@ -47,7 +108,31 @@ def history() -> str:
         wanted=wanted,
         outcomes=OUTCOMES,
         triggers=TRIGGERS,
+        states=RUN_STATES,
         query={name: value for name, value in request.args.items() if value and name != "before"},
+    )
+
+
+@blueprint.get("/history.<any(csv, json):form>")
+@admin_required
+def export(form: str) -> Response:
+    """Every run that the page's filters leave, whatever their number: written while it is read."""
+    batches = admin_pages.every_run(_wanted())
+    write: Callable[[Iterator[list[pages.RunLine]]], Iterator[str]] = getattr(admin_export, f"as_{form}")
+    response = Response(stream_with_context(write(batches)), mimetype=admin_export.TYPES[form])
+    response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{showing.now():%Y-%m-%d}.{form}")
+    return response
+
+
+def _wanted() -> pages.HistoryFilter:
+    return pages.HistoryFilter(
+        user=request.args.get("user", "")[:320].replace("\0", ""),
+        provider=request.args.get("provider", "")[:64].replace("\0", ""),
+        outcome=_among("outcome", OUTCOMES),
+        trigger=_among("trigger", TRIGGERS),
+        state=_among("state", RUN_STATES),
+        since=_day("since"),
+        until=_day("until"),
     )
 
 

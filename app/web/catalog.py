@@ -7,7 +7,7 @@ building it and matching every listing anew takes longer than a person should wa
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -152,9 +152,9 @@ def _overview(asked: str, since: str, trouble: str | None = None) -> str:
 def _moment(text: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else None
+    except (ValueError, OverflowError):  # the second: a moment that in UTC is before the first year, or after the last
         return None
-    return found if found.tzinfo else None
 
 
 # ------------------------------------------------------------------ unknown models and proposals

@@ -1,23 +1,176 @@
-"""The feed of changes. Opening it is what clears the badge, for this person only."""
+"""The feed of changes. Opening it is what clears the badge, for this person only.
+
+What was new stays marked, above a line, for as long as the person looks: that is a visit. It ends after half an hour
+without a look, or when everything is marked as read.
+"""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
-from flask_login import current_user, login_required
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
+from flask import Blueprint, redirect, render_template, session, url_for
+from flask_login import current_user, login_required
+from htmx_flask import request
+from werkzeug.datastructures import MultiDict
+
+from app.catalog import wording
 from app.extensions import db
-from app.store import pages, users
+from app.providers import PROVIDERS
+from app.store import feed_pages, feeds, history_pages, pages, users
+from app.store.feed_pages import ChangeFilter, News
+from app.store.history_pages import KeyName
+from app.store.tables import CHANGE_KINDS
+from app.web import showing
 from app.web.history import cursor
 
 blueprint = Blueprint("changes", __name__)
+
+VISIT = timedelta(minutes=30)
+"""After so long without a look, the next one begins a new visit."""
+_LONGEST_SEARCH = 200
+_VISIT = "changes_visit"
+_NEVER = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the address asks for."""
+
+    kind: str = ""
+    provider: str = ""
+    key: int | None = None
+    text: str = ""
+    only_unseen: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return self == Asked()
+
+    def filter(self, seen_at: datetime | None) -> ChangeFilter:
+        since = seen_at if self.only_unseen else None
+        return ChangeFilter(self.kind, self.provider, self.key, self.text, since)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The same as an address has it."""
+        given = {
+            "kind": self.kind,
+            "provider": self.provider,
+            "key": "" if self.key is None else str(self.key),
+            "q": self.text,
+            "since": "visit" if self.only_unseen else "",
+        }
+        return {name: value for name, value in given.items() if value}
 
 
 @blueprint.get("/changes")
 @login_required
 def index() -> str:
+    asked, before = asked_by(request.args), cursor()
     until = pages.last_change_at(current_user.id)
-    groups, following = pages.feed(current_user.id, current_user.changes_seen_at, cursor())
-    if until:
+    seen_at = _begin_or_go_on()
+    zone = showing.zone()
+    page = feed_pages.feed(current_user.id, asked.filter(seen_at), seen_at=seen_at, zone=zone, before=before)
+    if asked.is_empty and before is None and not request.htmx:
+        _see(until)
+    context = {
+        "asked": asked,
+        "days": page.days,
+        "following": page.following,
+        "follows_unseen": page.follows_unseen,
+        "before": before,
+        "query": asked.query,
+        "until": until,
+        "seen_at": seen_at,
+        "this_day": showing.now().astimezone(zone).date(),
+        "headline": headline,
+        "day_name": day_name,
+    }
+    if request.htmx:
+        return render_template("changes/_list.html", **context)
+    keys = history_pages.keys(current_user.id)
+    return render_template(
+        "changes.html",
+        kinds=CHANGE_KINDS,
+        key_name=key_name,
+        keys=keys,
+        slugs=sorted({key.provider for key in keys} | ({asked.provider} - {""})),
+        address=feeds.of_user(current_user.id),
+        **context,
+    )
+
+
+@blueprint.post("/changes/read")
+@login_required
+def read() -> Any:
+    """All that was there when the page was made has been read; what came meanwhile has not."""
+    until = _moment(request.form.get("until", ""))
+    if until is not None:
+        now = showing.now()
+        users.see_changes(current_user.id, min(until, now))
+        db.session.commit()
+        session[_VISIT] = [current_user.id, until.isoformat(), now.isoformat()]
+    query: dict[str, Any] = {**asked_by(request.form).query}
+    return redirect(url_for("changes.index", **query), 303)
+
+
+def asked_by(args: MultiDict[str, str]) -> Asked:
+    """Read the filters from an address; what is none does not filter."""
+    kind, provider, key = args.get("kind", ""), args.get("provider", ""), args.get("key", "")
+    return Asked(
+        kind=kind if kind in CHANGE_KINDS else "",
+        provider=provider if provider in PROVIDERS else "",
+        key=int(key) if key.isascii() and key.isdigit() and len(key) < 19 else None,
+        text=args.get("q", "").replace("\x00", "").strip()[:_LONGEST_SEARCH],
+        only_unseen=args.get("since") == "visit",
+    )
+
+
+def headline(news: News) -> str:
+    return wording.headline(showing.title(news.provider), news.changes, news.uncatalogued, news.left_out)
+
+
+def key_name(key: KeyName) -> str:
+    return f"{showing.title(key.provider)}, {key.label or key.hint or 'no key needed'}"
+
+
+def day_name(day: date, today: date) -> str:
+    """ "Today", "Yesterday", then "Friday, 20 November 2026"."""
+    ago = (today - day).days
+    return {0: "Today", 1: "Yesterday"}.get(ago) or f"{day:%A, %-d %B %Y}"
+
+
+def _begin_or_go_on() -> datetime | None:
+    """Until where this person had seen when this visit began; None if they were never here."""
+    now = showing.now()
+    user_id, since, last = _kept_visit()
+    looked_at = _moment(last)
+    if user_id != current_user.id or looked_at is None or not timedelta(0) <= now - looked_at < VISIT:
+        since = showing.iso(current_user.changes_seen_at) or _NEVER
+    session[_VISIT] = [current_user.id, since, now.isoformat()]
+    return _moment(since)
+
+
+def _kept_visit() -> tuple[int, str, str]:
+    kept = session.get(_VISIT)
+    match kept:
+        case [int(user_id), str(since), str(last)]:
+            return user_id, since, last
+        case _:
+            return 0, _NEVER, _NEVER
+
+
+def _see(until: datetime | None) -> None:
+    if until and (current_user.changes_seen_at is None or until > current_user.changes_seen_at):
         users.see_changes(current_user.id, until)
         db.session.commit()
-    return render_template("changes.html", groups=groups, following=following)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):  # the second: a moment that in UTC is before the first year, or after the last
+        return None

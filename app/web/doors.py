@@ -3,27 +3,69 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, redirect, render_template, request, url_for
-from flask_login import LoginManager, current_user
+from flask import (
+    Flask,
+    Response,
+    after_this_request,
+    current_app,
+    g,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
+from flask_login import AnonymousUserMixin, LoginManager, current_user, login_user
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter, Map
 
 from app import config
 from app.catalog import wording
 from app.extensions import db
-from app.store import pages, users
-from app.web import showing
+from app.store import pages, sessions, users
+from app.store.sessions import SessionRow
+from app.store.tables import THEMES, UserRow
+from app.store.trouble import LASTING, Trouble, trouble_of
+from app.web import reports, showing, tracing
 
 log = logging.getLogger(__name__)
 
 _POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
+    "form-action 'self'; frame-ancestors 'none'; "
+    f"report-uri {reports.PATH}; report-to csp"
 )
+_PERMISSIONS = ", ".join(
+    f"{feature}=()"
+    for feature in (
+        "accelerometer",
+        "autoplay",
+        "browsing-topics",
+        "camera",
+        "display-capture",
+        "encrypted-media",
+        "geolocation",
+        "gyroscope",
+        "hid",
+        "idle-detection",
+        "magnetometer",
+        "microphone",
+        "midi",
+        "payment",
+        "publickey-credentials-get",
+        "screen-wake-lock",
+        "serial",
+        "usb",
+        "xr-spatial-tracking",
+    )
+)
+"""Nothing of a device is asked for; the clipboard and full screen, which harm nobody, stay as browsers have them."""
 _SENTENCES = {
     400: ("That request was not understood", "Go back and try again."),
     403: ("That is not yours to see", "Sign in with another account, or ask an admin."),
@@ -32,9 +74,35 @@ _SENTENCES = {
     413: ("That was too large", "Send less at once."),
     419: ("The page was open too long", "Reload it and try again; nothing was changed."),
     429: ("Too many attempts", "Wait a few minutes, then try again."),
-    500: ("Something went wrong on our side", "It was written to the server's log. Try again in a moment."),
+    500: ("Something went wrong on our side", "It was written to the server's log. Try again in a moment"),
     503: ("The database cannot be reached", "Try again in a moment; if it stays so, tell the operator."),
 }
+_TROUBLES: dict[Trouble, tuple[int, str, str]] = {
+    "full": (507, "The server's disk is full", "Nothing new can be saved until the operator makes room."),
+    "busy": (503, "The database is busy", "Somebody else is writing to it. Try again in a moment."),
+    "read_only": (
+        503,
+        "The database cannot be written",
+        "It is read-only, so nothing new can be saved: tell the operator.",
+    ),
+    "crowded": (
+        503,
+        "The server has too much to do at once",
+        "Try again in a moment; if it stays so, tell the operator.",
+    ),
+    "starting": (503, "The database is being started or stopped", "Try again in a moment."),
+    "damaged": (503, "The database is damaged", "Tell the operator: it has to be restored from a backup."),
+    "away": (503, *_SENTENCES[503]),
+}
+_RETRY_AFTER_S = "5"
+_TOKEN, _THEME = "session_token", "theme"
+_SECRET_ADDRESSES = ("feeds.atom", "password_reset.choose", "password_reset.change")
+_A_YEAR = 365 * 86_400
+_FOR_NOBODY = ("static", "health.health", "health.ready", "metrics.metrics", "feeds.atom", "reports.csp")
+"""Endpoints that do not ask who is there, and so not the database either."""
+
+ErrorShape = Callable[[int, str, str], Response]
+"""An error for programs: (status, what happened, what to do) → the answer."""
 
 
 class _RowId(IntegerConverter):
@@ -48,13 +116,15 @@ def init_app(app: Flask, login_manager: LoginManager) -> None:
     app.url_map.converters["int"] = _RowId
     login_manager.login_view = "accounts.login"
     login_manager.login_message = None
-    login_manager.user_loader(users.by_session)
+    login_manager.user_loader(_whose)
     login_manager.unauthorized_handler(_sign_in_first)
+    app.before_request(_note_visit)
     app.after_request(_headers)
     app.context_processor(_everywhere)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(CSRFError, _csrf_error)
-    app.register_error_handler(OperationalError, _database_error)
+    app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(PoolTimeout, _database_error)
     app.register_error_handler(DataError, _unfit_data)
     app.register_error_handler(Exception, _unknown_error)
     app.jinja_env.filters.update(showing.FILTERS)
@@ -62,8 +132,19 @@ def init_app(app: Flask, login_manager: LoginManager) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 
+def shape_errors(app: Flask, prefix: str, shape: ErrorShape) -> None:
+    """Errors at addresses that begin so are told in this shape; the longest prefix counts."""
+    app.extensions.setdefault("error_shapes", {})[prefix] = shape
+
+
 def wants_json() -> bool:
-    return request.path.startswith("/api/")
+    return request.path.startswith("/api/") or _error_shape() is not None
+
+
+def _error_shape() -> ErrorShape | None:
+    shapes: dict[str, ErrorShape] = current_app.extensions.get("error_shapes", {})
+    fitting = [prefix for prefix in shapes if request.path.startswith(prefix)]
+    return shapes[max(fitting, key=len)] if fitting else None
 
 
 def _sign_in_first() -> Any:
@@ -75,14 +156,87 @@ def _sign_in_first() -> Any:
     return redirect(target, 303)
 
 
+def begin_session(user: UserRow) -> None:
+    """Sign this browser in, under a token that no session had before; the caller commits first what it wrote."""
+    agent, address = request.headers.get("User-Agent", ""), request.remote_addr or ""
+    session[_TOKEN] = sessions.begin(user.id, agent, address, showing.now())
+    db.session.commit()
+    login_user(user)
+    session.permanent = True
+
+
+def this_session() -> SessionRow | None:
+    """The session that asks; None for a stranger."""
+    found: SessionRow | None = g.get("session_row") if current_user.is_authenticated else None
+    return found
+
+
+def keep_theme(theme: str) -> None:
+    """Pages look so in this browser also when nobody is signed in."""
+
+    def remember(response: Response) -> Response:
+        response.set_cookie(
+            _theme_cookie(),
+            theme,
+            max_age=_A_YEAR,
+            httponly=True,
+            samesite="Lax",
+            secure=config.current().secure_cookies,
+        )
+        return response
+
+    after_this_request(remember)
+
+
+def _whose(identity: str) -> UserRow | None:
+    token = session.get(_TOKEN)
+    found = users.by_session(identity, token, showing.now()) if isinstance(token, str) else None
+    if found is None:
+        return None
+    g.session_row, user = found
+    g.time_zone = user.time_zone
+    tracing.bind_user(user.id)
+    return user
+
+
+def _theme_cookie() -> str:
+    """With the prefix no other host of the domain can set it (RFC 6265bis, 4.1.3.2); browsers want TLS for that."""
+    return f"__Host-{_THEME}" if config.current().secure_cookies else _THEME
+
+
+def _theme() -> str:
+    if current_user.is_authenticated:
+        return str(current_user.theme)
+    kept = request.cookies.get(_theme_cookie())
+    return kept if kept in THEMES else "system"
+
+
+def _note_visit() -> None:
+    """Once a day: keys of those who do not come any more are asked less often. Every few minutes: of the session."""
+    if request.endpoint in _FOR_NOBODY or not current_user.is_authenticated:
+        return
+    try:
+        now, here = showing.now(), this_session()
+        seen = here is not None and sessions.see(here, now)
+        if users.touch(current_user, now) or seen:
+            db.session.commit()
+        if seen:
+            session.modified = True  # the cookie is issued anew, and so lives as long as the row does
+    except DBAPIError:  # on a full disk, or a standby server, pages can still be read
+        db.session.rollback()
+
+
 def _headers(response: Response) -> Response:
     headers = response.headers
     headers.setdefault("Content-Security-Policy", _POLICY)
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("X-Frame-Options", "DENY")
     headers.setdefault("Referrer-Policy", "same-origin")
-    headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+    headers.setdefault("Reporting-Endpoints", f'csp="{reports.PATH}"')
+    headers.setdefault("Permissions-Policy", _PERMISSIONS)
     headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    headers.setdefault("Cross-Origin-Embedder-Policy", "require-corp")
     if config.current().secure_cookies:
         headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     if request.endpoint != "static":
@@ -101,21 +255,33 @@ def _everywhere() -> dict[str, Any]:
 
     return {
         "nav": nav,
+        "theme": _theme,
         "demo": bool(settings.demo_url),
         "signup": settings.signup,
+        "signs_in_at": settings.oidc.title if settings.oidc else "",
+        "sends_letters": bool(settings.mail_from),
         "providers": showing.providers(),
         "now": showing.now(),
         "today": f"{showing.now():%Y-%m-%d}",
     }
 
 
-def _answer(status: int, sentence: str | None = None, action: str | None = None) -> Any:
+def _answer(status: int, sentence: str | None = None, action: str | None = None, *, plain: bool = False) -> Any:
     title, todo = _SENTENCES.get(status, _SENTENCES[400 if status < 500 else 500])
     title, todo = sentence or title, action or todo
+    if status == 500:
+        todo = f"{todo}; if it stays so, tell the operator this number: {tracing.request_id()}."
+    if shape := _error_shape():
+        return shape(status, title.rstrip("."), todo), status
     if wants_json():
         return {"error": f"{title.rstrip('.')}. {todo}"}, status
     template = "_error.html" if request.headers.get("HX-Request") else "error.html"
-    return render_template(template, title=title, action=todo, status=status), status
+    return render_template(template, title=title, action=todo, status=status, plain=plain), status
+
+
+def refusal(status: int, sentence: str, action: str) -> Any:
+    """An error in the shape that this request expects."""
+    return _answer(status, sentence, action)
 
 
 def _http_error(error: HTTPException) -> Any:
@@ -131,11 +297,24 @@ def _csrf_error(_error: CSRFError) -> Any:
     return _answer(419) if not wants_json() else _answer(400, "The CSRF token is missing or old")
 
 
-def _database_error(error: OperationalError) -> Any:
+def _database_error(error: DBAPIError | PoolTimeout) -> Any:
+    trouble = trouble_of(error)
+    if trouble is None:
+        return _unknown_error(error)
     db.session.rollback()
     # The statement's parameters stay out of the log: they may hold what a person typed.
-    log.error("database trouble at %s %s: %s", request.method, request.path, type(error.orig).__name__)
-    return _answer(503)
+    raised = error.orig if isinstance(error, DBAPIError) else error
+    log.error("database trouble at %s %s: %s (%s)", request.method, _address(), trouble, type(raised).__name__)
+    # The page that tells of it must not ask the database who looks at it.
+    g._login_user = AnonymousUserMixin()
+    status, sentence, action = _TROUBLES[trouble]
+    answer = _answer(status, sentence, action, plain=True)
+    return answer if trouble in LASTING else (*answer, {"Retry-After": _RETRY_AFTER_S})
+
+
+def _address() -> str:
+    """What the log calls this request's address: never a secret one."""
+    return str(request.url_rule) if request.endpoint in _SECRET_ADDRESSES else request.path
 
 
 def _unfit_data(_error: DataError) -> Any:
@@ -146,5 +325,5 @@ def _unfit_data(_error: DataError) -> Any:
 
 def _unknown_error(error: Exception) -> Any:
     db.session.rollback()
-    log.error("unknown failure at %s %s", request.method, request.path, exc_info=error)
+    log.error("unknown failure at %s %s", request.method, _address(), exc_info=error)
     return _answer(500)

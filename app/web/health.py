@@ -1,15 +1,140 @@
-"""`/health`: whether this process answers. It asks neither database nor Redis."""
+"""`/health`: whether this process answers. `/health/ready`: whether all that it needs is there too.
+
+Readiness is asked for every few seconds by whoever sends traffic here, and most of all while something hangs. So
+each check has a thread of its own and a moment to answer; one that still hangs is not asked anew.
+"""
 
 from __future__ import annotations
 
-from flask import Blueprint
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
+import redis
+from alembic.script import ScriptDirectory
+from flask import Blueprint, Flask, current_app
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app import config, jobs
 from app.extensions import limiter
+from app.store import stats
+
+log = logging.getLogger(__name__)
 
 blueprint = Blueprint("health", __name__)
+
+IN_ALL_S = 1.5
+"""So long an answer takes at most, whatever hangs."""
+_UNKNOWN = "Not known, since the one before it is not there."
+_SLOW = "No answer in time."
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    ok: bool
+    sentence: str
+    """Ours alone: an error's own words might name hosts and users."""
+
+
+Checks = dict[str, Check]
+
+
+@dataclass(slots=True)
+class Probe:
+    """One group of checks, asked by one thread at a time."""
+
+    ask: Callable[[], Checks]
+    fallback: Checks
+    """What is told while it does not answer."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    asking: _Asking | None = None
+
+    def begin(self, app: Flask) -> _Asking:
+        """Ask, or join in where somebody asks already."""
+        with self.lock:
+            if self.asking is None or self.asking.done.is_set():
+                self.asking = _Asking()
+                threading.Thread(target=self._run, args=(app, self.asking), daemon=True).start()
+            return self.asking
+
+    def _run(self, app: Flask, asking: _Asking) -> None:
+        try:
+            with app.app_context():
+                asking.found = self.ask()
+        except Exception:  # whoever asked is told that there was no answer, the log why
+            log.exception("readiness could not be found out")
+        finally:
+            asking.done.set()
+
+
+@dataclass(slots=True)
+class _Asking:
+    done: threading.Event = field(default_factory=threading.Event)
+    found: Checks | None = None
 
 
 @blueprint.get("/health")
 @limiter.exempt
 def health() -> dict[str, str]:
+    """It asks neither database nor Redis."""
     return {"status": "ok"}
+
+
+@blueprint.get("/health/ready")
+@limiter.exempt
+def ready() -> tuple[dict[str, object], int]:
+    """Database, migrations, Redis and workers, each as `{"ok", "sentence"}`: 200 if all are fine, else 503."""
+    checks = check_all(current_app._get_current_object())  # type: ignore[attr-defined]
+    fine = all(check.ok for check in checks.values())
+    told = {name: {"ok": check.ok, "sentence": check.sentence} for name, check in checks.items()}
+    return {"status": "ready" if fine else "not ready", "checks": told}, 200 if fine else 503
+
+
+def check_all(app: Flask) -> Checks:
+    """Both probes at once, within IN_ALL_S."""
+    probes: tuple[Probe, ...] = app.extensions.setdefault("readiness", _probes())
+    until = time.monotonic() + IN_ALL_S
+    checks: Checks = {}
+    for probe, asking in [(probe, probe.begin(app)) for probe in probes]:
+        asking.done.wait(max(0.0, until - time.monotonic()))
+        checks |= asking.found or probe.fallback
+    return checks
+
+
+def _probes() -> tuple[Probe, ...]:
+    return (
+        Probe(_database, {"database": Check(False, _SLOW), "migrations": Check(False, _UNKNOWN)}),
+        Probe(_queue, {"redis": Check(False, _SLOW), "workers": Check(False, _UNKNOWN)}),
+    )
+
+
+def _database() -> Checks:
+    try:
+        revision = stats.schema_revision()
+    except (DBAPIError, PoolTimeout):
+        return {
+            "database": Check(False, "It cannot be reached, or has no connection free."),
+            "migrations": Check(False, _UNKNOWN),
+        }
+    is_current = revision == head()
+    says = "The newest one is applied." if is_current else "The database is not at this version: run `flask setup`."
+    return {"database": Check(True, "It answers."), "migrations": Check(is_current, says)}
+
+
+def _queue() -> Checks:
+    try:
+        workers = jobs.workers_alive()
+    except redis.RedisError:
+        return {"redis": Check(False, "It cannot be reached."), "workers": Check(False, _UNKNOWN)}
+    says = f"Alive: {workers}." if workers else "None is running: syncs wait. Start one with `flask work`."
+    return {"redis": Check(True, "It answers."), "workers": Check(workers > 0, says)}
+
+
+@functools.cache
+def head() -> str | None:
+    """The newest migration of this version of the code."""
+    return ScriptDirectory(str(config.ROOT / "migrations")).get_current_head()

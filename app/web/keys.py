@@ -1,8 +1,9 @@
-"""The profile: API keys by provider, write-only, and the sync status above them."""
+"""The profile: the sync status, one's API keys, and the ways to add one. Keys are write-only: none is ever shown."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, abort, current_app, flash, redirect, render_template, request, url_for
@@ -12,34 +13,31 @@ from app import config, jobs
 from app.extensions import db, limiter
 from app.providers import PROVIDERS, addresses, get
 from app.store import credentials, pages, runs
-from app.store.credentials import Sealed
+from app.store.credentials import Sealed, TooManyKeys
 from app.vault import Sealer, SecretKey
 from app.web import showing, sync
 
 blueprint = Blueprint("keys", __name__)
 
 SHORTEST_KEY, LONGEST_KEY, LONGEST_LABEL = 8, 8_000, 60
+KEYLESS = "openrouter"
+"""The provider to try without a key: its list is the longest that anybody may read."""
 
 
 @blueprint.get("/profile")
 @login_required
 def profile() -> str:
     run = sync.latest()
-    lines = pages.keys(current_user.id, showing.now())
-    mine = {line.provider for line in lines}
+    lines = mine()
     last = runs.last_done(current_user.id, whole=True)
-    # Providers with keys come first, the others in the registry's order: the best known ones at its beginning.
-    order = sorted(PROVIDERS, key=lambda slug: slug not in mine)
-    by_provider: dict[str, list[pages.KeyLine]] = {slug: [] for slug in order}
-    for line in lines:
-        by_provider.setdefault(line.provider, []).append(line)
+    has_keys = any(line.is_active for line in lines)
     return render_template(
         "profile.html",
         run=run,
         trouble=sync.trouble_of(run),
-        by_provider=by_provider,
-        has_keys=any(line.is_active for line in lines),
-        recommend=any(line.is_active for line in lines) and runs.needs_sync(last, showing.now()),
+        groups=grouped(lines),
+        has_keys=has_keys,
+        recommend=has_keys and runs.needs_sync(last, showing.now()),
         last=last,
     )
 
@@ -62,13 +60,68 @@ def add() -> Any:
         base_url = addresses.chosen(provider, request.form.get("region", ""), request.form.get("base_url", ""))
     except addresses.BadAddress as bad:
         return _refused(slug, str(bad), label)
-    added = credentials.add(current_user.id, row, label, typed, _sealer(), showing.now(), base_url)
+    try:
+        added = credentials.add(current_user.id, row, label, typed, sealer(), showing.now(), base_url)
+    except TooManyKeys as too_many:
+        return _refused(slug, str(too_many), label)
     if added is None:
         db.session.rollback()
         named = f"labelled “{label}”" if label else "without a label"
-        return _refused(slug, f"You have a {provider.title} key {named} already: choose another label.", label)
+        return _refused(slug, f"You have a key of {provider.title} {named} already: choose another label.", label)
     db.session.commit()
-    return _saved(slug, added.id)
+    have_checked([added.id])
+    if not by_htmx():
+        return _back(slug)
+    offer = render_template("keys/_offer.html", provider=provider, saved=True)
+    return offer + render_template("keys/_list_piece.html", groups=grouped(mine())) + idle_piece()
+
+
+@blueprint.post("/keys/try")
+@login_required
+@limiter.limit("30 per hour")
+def try_without() -> Any:
+    """The list that needs no key, added and synced at one press."""
+    provider = credentials.providers().get(KEYLESS)
+    if provider is None:
+        abort(404)
+    try:
+        added = credentials.add(current_user.id, provider, "", None, sealer(), showing.now())
+    except TooManyKeys as too_many:
+        flash(str(too_many), "bad")
+        return redirect(url_for("keys.profile"), 303)
+    if added is not None:
+        credentials.expect_no_check(added.id)  # the sync that follows asks anyway
+    db.session.commit()
+    begun = jobs.begin_sync(current_user.id, "manual")
+    answer = sync.answer(begun)
+    if not by_htmx():
+        return answer
+    return answer + render_template("keys/_list_piece.html", groups=grouped(mine()))
+
+
+@blueprint.post("/keys/<int:credential_id>/sync")
+@login_required
+@limiter.limit("60 per minute")
+def sync_one(credential_id: int) -> Any:
+    """Start a run over this one key; a live run is shown instead of a second one."""
+    _own(credential_id)
+    return sync.answer(jobs.begin_sync(current_user.id, "manual", credential_id=credential_id))
+
+
+@blueprint.post("/keys/<int:credential_id>/label")
+@login_required
+def rename(credential_id: int) -> Any:
+    row, slug = _own(credential_id)
+    label = request.form.get("label", "").strip()
+    if complaint := label_complaint(label):
+        return _refused_row(slug, credential_id, "label", complaint)
+    if not credentials.rename(row, label):
+        db.session.rollback()
+        title = PROVIDERS[slug].title
+        named = f"labelled “{label}”" if label else "without a label"
+        return _refused_row(slug, credential_id, "label", f"You have a key of {title} {named} already.")
+    db.session.commit()
+    return _group(slug)
 
 
 @blueprint.post("/keys/<int:credential_id>/replace")
@@ -78,10 +131,11 @@ def replace(credential_id: int) -> Any:
     row, slug = _own(credential_id)
     typed = _typed_key(needed=True)
     if isinstance(typed, str):
-        return _refused(slug, typed, "")
-    credentials.replace(row, slug, typed, _sealer(), showing.now())
+        return _refused_row(slug, credential_id, "key", typed)
+    credentials.replace(row, slug, typed, sealer(), showing.now())
     db.session.commit()
-    return _saved(slug, row.id)
+    have_checked([row.id])
+    return _group(slug)
 
 
 @blueprint.post("/keys/<int:credential_id>/active")
@@ -90,18 +144,29 @@ def set_active(credential_id: int) -> Any:
     row, slug = _own(credential_id)
     row.is_active = request.form.get("active") == "yes"
     db.session.commit()
-    return _section(slug)
+    return _group(slug)
 
 
 @blueprint.post("/keys/<int:credential_id>/accept")
 @login_required
+@limiter.limit("60 per minute")
 def accept(credential_id: int) -> Any:
     """The answer that was kept aside is right: ask again, and take it if it is still the same."""
     row, slug = _own(credential_id)
-    row.suspect_accepted = row.suspect_listing_id is not None
+    if credentials.accept_suspect(row):  # else a sync or another page settled it meanwhile: there is nothing to ask
+        db.session.commit()
+        jobs.begin_sync(current_user.id, "manual", credential_id=credential_id)
+    return _group(slug)
+
+
+@blueprint.post("/keys/<int:credential_id>/keep")
+@login_required
+def keep(credential_id: int) -> Any:
+    """The list in force is right: forget the answer that was kept aside."""
+    row, slug = _own(credential_id)
+    credentials.keep_list(row)
     db.session.commit()
-    jobs.begin_sync(current_user.id, "manual", credential_id=credential_id)
-    return _section(slug)
+    return _group(slug)
 
 
 @blueprint.post("/keys/<int:credential_id>/delete")
@@ -110,7 +175,9 @@ def delete(credential_id: int) -> Any:
     row, slug = _own(credential_id)
     credentials.remove(row)
     db.session.commit()
-    return _section(slug)
+    if not by_htmx():
+        return _back(slug)
+    return render_template("keys/_list.html", groups=grouped(mine()), focus=True) + idle_piece()
 
 
 @blueprint.get("/keys/<int:credential_id>")
@@ -120,8 +187,8 @@ def row(credential_id: int) -> Any:
     found = pages.keys(current_user.id, showing.now(), credential_id)
     if not found:
         abort(404)
-    if not request.headers.get("HX-Request"):
-        return redirect(url_for("keys.profile", _anchor=f"provider-{found[0].provider}"), 303)
+    if not by_htmx():
+        return _back(found[0].provider)
     return render_template("keys/_row.html", key=found[0])
 
 
@@ -132,7 +199,8 @@ def _own(credential_id: int) -> Sealed:
     return found
 
 
-def _sealer() -> Sealer:
+def sealer() -> Sealer:
+    """What seals keys for their owners; it cannot open one."""
     found: Sealer | None = current_app.extensions.get("sealer")
     if found is None:
         found = current_app.extensions["sealer"] = config.sealer(config.current())
@@ -177,30 +245,63 @@ def label_complaint(label: str) -> str | None:
     return None
 
 
-def _saved(slug: str, credential_id: int) -> Any:
-    if jobs.enqueue_check(credential_id):
-        # Nobody will check it now, so the row is not to wait for it.
-        credentials.expect_no_check(credential_id)
-        db.session.commit()
-    return _section(slug)
+def have_checked(credential_ids: Sequence[int]) -> None:
+    """Have workers ask the providers about keys that were just saved and committed."""
+    for credential_id in credential_ids:
+        if jobs.enqueue_check(credential_id):
+            # Nobody will check it now, so the row is not to wait for it.
+            credentials.expect_no_check(credential_id)
+            db.session.commit()
 
 
-def _refused(slug: str, error: str, label: str) -> Any:
-    if request.headers.get("HX-Request"):
-        return _section(slug, error=error, label=label), 422
-    flash(error, "bad")
+def by_htmx() -> bool:
+    """Whether a piece of the page is wanted, not the page."""
+    return bool(request.headers.get("HX-Request"))
+
+
+def _back(slug: str) -> Any:
     return redirect(url_for("keys.profile", _anchor=f"provider-{slug}"), 303)
 
 
-def _section(slug: str, **context: Any) -> Any:
-    if not request.headers.get("HX-Request"):
-        return redirect(url_for("keys.profile", _anchor=f"provider-{slug}"), 303)
-    lines = [line for line in pages.keys(current_user.id, showing.now()) if line.provider == slug]
-    section = render_template("keys/_provider.html", provider=PROVIDERS[slug], keys=lines, **context)
+def _refused(slug: str, error: str, label: str) -> Any:
+    """Why a new key was not saved, beside its form."""
+    if by_htmx():
+        return render_template("keys/_offer.html", provider=PROVIDERS[slug], error=error, label=label), 422
+    flash(f"{PROVIDERS[slug].title}: {error}", "bad")
+    return redirect(url_for("keys.profile"), 303)
+
+
+def _refused_row(slug: str, credential_id: int, wrong: str, error: str) -> Any:
+    """Why a key was not changed, beside the field that is `wrong`."""
+    if by_htmx():
+        return _group(slug, trouble_with=(credential_id, wrong), error=error), 422
+    flash(error, "bad")
+    return redirect(url_for("keys.profile"), 303)
+
+
+def mine() -> list[pages.KeyLine]:
+    """The keys of whoever asks."""
+    return pages.keys(current_user.id, showing.now())
+
+
+def grouped(lines: list[pages.KeyLine]) -> dict[str, list[pages.KeyLine]]:
+    """By provider, in the registry's order: the best known ones at its beginning."""
+    groups: dict[str, list[pages.KeyLine]] = {slug: [] for slug in PROVIDERS}
+    for line in lines:
+        groups.setdefault(line.provider, []).append(line)
+    return {slug: keys for slug, keys in groups.items() if keys and slug in PROVIDERS}
+
+
+def _group(slug: str, **context: Any) -> Any:
+    """A provider's keys after one of them was changed, with the button that may depend on it."""
+    if not by_htmx():
+        return _back(slug)
+    keys = [line for line in mine() if line.provider == slug]
+    return render_template("keys/_provider.html", provider=PROVIDERS[slug], keys=keys, **context) + idle_piece()
+
+
+def idle_piece() -> str:
+    """The sync status beside another answer; nothing while a run is live."""
     run = sync.latest()
     # Whether Sync Now can be pressed depends on the keys; a live run's piece is left to its stream.
-    return (
-        section
-        if run and run.is_live
-        else section + render_template("sync/_idle.html", status=sync.status_partial(run))
-    )
+    return "" if run and run.is_live else render_template("sync/_idle.html", status=sync.status_partial(run))

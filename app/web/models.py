@@ -5,23 +5,42 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import cast
+from typing import Any, cast
+from urllib.parse import parse_qs
 
-from flask import Blueprint, abort, render_template
+from flask import Blueprint, abort, redirect, render_template, url_for
 from flask_login import current_user, login_required
 from htmx_flask import request
 from werkzeug.datastructures import MultiDict
 
 from app.catalog.costs import Prices, Usage, monthly_cost
 from app.catalog.listing import CAPABILITIES, KINDS
+from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import catalog, model_pages, one_model
-from app.store.model_pages import SORTS, ModelFilter, Sort
-from app.web import showing, showing_facts
+from app.store import catalog, marks, model_pages, one_model
+from app.store.marks import Mark, Named
+from app.store.model_pages import SORTS, Marks, ModelFilter, Sort
+from app.store.tables import MARKS
+from app.web import comparing, showing, showing_facts, snippets
 
 blueprint = Blueprint("models", __name__)
 
+COLUMNS = {
+    "provider": "Provider",
+    "context": "Context",
+    "answer": "Longest answer",
+    "input": "Input",
+    "cached": "Cached input",
+    "output": "Output",
+    "can": "Can",
+    "listed": "As of",
+}
+"""What the page can show beside a model's name, in this order."""
+_COLUMNS_AT_FIRST = ("provider", "context", "input", "output", "can")
+_A_MONTH = {"input": "20M", "cached": "", "output": "2M"}
+"""What a comparison counts with until somebody says otherwise."""
 _LONGEST_SEARCH = 200
+_LONGEST_ID = 300
 _COUNT = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([km]?)", re.IGNORECASE)
 _TIMES = {"": 1, "k": 1_000, "m": 1_000_000}
 
@@ -51,7 +70,131 @@ def index() -> str:
         capabilities=CAPABILITIES,
         kinds=KINDS,
         query=_query(asked.wanted, gone_too),
+        here=_here(asked.wanted, gone_too, request.args.get("after", "")),
+        ticked=_names(request.args),
+        columns=_columns(),
+        every_column=COLUMNS,
     )
+
+
+@blueprint.get("/models/compare")
+@login_required
+def compare() -> str:
+    """Up to five of one's own models side by side, with what a month of use costs."""
+    names = _names(request.args)
+    lines = model_pages.lines_of(current_user.id, names, showing.now())
+    found = {(line.provider, line.provider_model_id) for line in lines}
+    args = MultiDict(_A_MONTH) if not ("input" in request.args or "output" in request.args) else request.args
+    usage, complaints = usage_of(args)
+    return render_template(
+        "models/_compared.html" if request.htmx else "models/compare.html",
+        lines=lines,
+        rows=comparing.rows_of(lines, usage) if lines else [],
+        missing=[name for name in names if name not in found],
+        too_many=len(request.args.getlist("m")) > comparing.MOST,
+        usage=usage,
+        complaints=complaints,
+        given=args,
+        ids=[f"{line.provider}/{line.provider_model_id}" for line in lines],
+        only_differences=request.args.get("only") == "differences",
+    )
+
+
+@blueprint.get("/models/use")
+@login_required
+def use() -> str:
+    """How to call one model that one's keys list."""
+    lines = model_pages.lines_of(current_user.id, _names(request.args)[:1], showing.now())
+    if not lines:
+        abort(404)
+    (line,) = lines
+    return render_template(
+        "models/use.html",
+        model=line,
+        snippets=snippets.of(line.provider, line.provider_model_id, line.keys[0].base_url if line.keys else None),
+        variable=snippets.variable(line.provider),
+        why_none=snippets.why_none(line.provider),
+    )
+
+
+@blueprint.post("/marks")
+@login_required
+def mark() -> Any:
+    """Star or hide a model that one's keys list, or a canonical one; "plain" takes the mark away."""
+    provider, model_id = request.form.get("provider", ""), request.form.get("model", "")
+    wanted = request.form.get("mark", "")
+    if wanted not in MARKS:
+        abort(400)
+    canonical_id = _known(provider, model_id)
+    if not marks.put(current_user.id, provider, model_id, cast(Mark, wanted), canonical_id, showing.now()):
+        db.session.rollback()
+        abort(422, f"You have marked {marks.MOST} models, which is the most. Take some marks away first.")
+    db.session.commit()
+    if request.htmx:
+        shown = {"provider": provider, "model_id": model_id, "mark": wanted, "name": request.form.get("name", "")[:300]}
+        return render_template("models/_marks.html", marked=shown, here=request.form.get("here", ""))
+    return redirect(_back(model_id if not provider else ""), 303)
+
+
+@blueprint.post("/settings/model-columns")
+@login_required
+def choose_columns() -> Any:
+    """Keep which columns the page shows, and show it."""
+    marks.choose_columns(current_user.id, [name for name in COLUMNS if name in request.form.getlist("column")])
+    db.session.commit()
+    return redirect(_back(), 303)
+
+
+def _known(provider: str, model_id: str) -> str | None:
+    """The canonical id that a model of one's own list means; aborts if there is no such model to mark."""
+    if provider:
+        lines = model_pages.lines_of(current_user.id, [(provider, model_id)], showing.now())
+        if not lines:
+            abort(404)
+        return lines[0].canonical_id
+    if one_model.canonical(model_id) is None:
+        abort(404)
+    return None
+
+
+def _names(args: MultiDict[str, str]) -> list[Named]:
+    """The models that an address names as `m=provider/id`, each once, as many as can be compared."""
+    named: dict[Named, None] = {}
+    for text in args.getlist("m"):
+        provider, _, model_id = text.partition("/")
+        if provider in PROVIDERS and 0 < len(model_id) <= _LONGEST_ID and _is_text(model_id):
+            named[provider, model_id] = None
+    return list(named)[: comparing.MOST]
+
+
+def _is_text(words: str) -> bool:
+    """Whether a database takes it."""
+    return "\0" not in words and not any("\ud800" <= letter <= "\udfff" for letter in words)
+
+
+def _columns() -> list[str]:
+    chosen = current_user.model_columns
+    return [name for name in COLUMNS if name in (_COLUMNS_AT_FIRST if chosen is None else chosen.split(","))]
+
+
+def _back(canonical_id: str = "") -> str:
+    """Where a form without htmx came from, made anew of what it says: never an address of somebody's choice."""
+    if canonical_id:
+        return url_for("models.one", canonical_id=canonical_id)
+    said = MultiDict(
+        (name, value) for name, values in parse_qs(request.form.get("here", "")[:4_000]).items() for value in values
+    )
+    asked = filter_of(said)
+    query = _query(asked.wanted, said.get("show") == "gone")
+    if model_pages.is_cursor(said.get("after", ""), asked.wanted.sort):
+        query["after"] = said["after"]
+    return url_for("models.index", **query)  # type: ignore[arg-type]  # the names are ours
+
+
+def _here(wanted: ModelFilter, gone_too: bool, after: str) -> str:
+    """The filters and the place as a form sends them back."""
+    query = _query(wanted, gone_too)
+    return url_for("models.index", **query, **({"after": after} if after else {})).partition("?")[2]  # type: ignore[arg-type]
 
 
 @blueprint.get("/models/<path:canonical_id>")
@@ -74,6 +217,13 @@ def one(canonical_id: str) -> str:
         given=request.args,
         happenings=[] if request.htmx else one_model.happenings(canonical.id, current_user.id),
         successor=one_model.canonical(canonical.successor) if canonical.successor else None,
+        marked={
+            "provider": "",
+            "model_id": canonical.id,
+            "mark": marks.mark_of(current_user.id, "", canonical.id),
+            "name": canonical.name,
+        },
+        here="",
     )
 
 
@@ -119,6 +269,7 @@ def filter_of(args: MultiDict[str, str]) -> Asked:
         least_context=context,
         only_new=args.get("new") == "yes",
         sort=cast(Sort, sort) if sort in SORTS else "name",
+        marks=cast(Marks, args["marks"]) if args.get("marks") in ("any", "starred", "hidden") else "shown",
     )
     return Asked(wanted, complaints)
 
@@ -163,6 +314,7 @@ def _query(wanted: ModelFilter, gone_too: bool) -> dict[str, str | list[str]]:
         "min_context": "" if wanted.least_context is None else str(wanted.least_context),
         "new": "yes" if wanted.only_new else "",
         "show": "gone" if gone_too else "",
+        "marks": "" if wanted.marks == "shown" else wanted.marks,
         "sort": "" if wanted.sort == "name" else wanted.sort,
     }
     return {name: value for name, value in query.items() if value}

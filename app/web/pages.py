@@ -1,12 +1,26 @@
-"""The front page: what this is, and the way in."""
+"""The front page, and what every page has: the version in its footer, and news that come while it is open."""
 
 from __future__ import annotations
 
-from flask import Blueprint, redirect, render_template, url_for
-from flask_login import current_user
+import functools
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from flask import Blueprint, current_app, redirect, render_template, url_for
+from flask_login import current_user, login_required
+from htmx_flask import request
 from werkzeug.wrappers import Response
 
+from app.catalog import wording
+from app.store import pages
+from app.web import showing
+
 blueprint = Blueprint("pages", __name__)
+
+_NAMED = 2
+"""So many providers are named in a news; more are counted."""
 
 
 @blueprint.get("/")
@@ -14,3 +28,51 @@ def front() -> str | Response:
     if current_user.is_authenticated:
         return redirect(url_for("keys.profile"), 303)
     return render_template("front.html")
+
+
+@blueprint.get("/news")
+@login_required
+def news() -> Any:
+    """What the badge asks each minute: 204, or itself anew, with a toast if there are models that were not told of.
+
+    `since` is the newest result that the page knows, `known` the number that its badge shows.
+    """
+    if not request.htmx:
+        return redirect(url_for("changes.index"), 303)
+    found = pages.news(current_user.id, _moment(request.args.get("since", "")))
+    if not found.fresh and str(found.nav.unseen_new) == request.args.get("known"):
+        return "", 204
+    return render_template("_news.html", counters=found.nav, text=told(found.fresh))
+
+
+def told(fresh: Sequence[tuple[str, int]]) -> str:
+    """ "2 new chat models at Groq and 1 at OpenAI.", given (slug, models); empty for none."""
+    if not fresh:
+        return ""
+    (slug, count), *others = fresh
+    if len(fresh) > _NAMED:
+        total = sum(count for _, count in fresh)
+        return f"{wording.plural(total, 'new chat model')} at {wording.number(len(fresh))} providers."
+    rest = "".join(f" and {wording.number(count)} at {showing.title(slug)}" for slug, count in others)
+    return f"{wording.plural(count, 'new chat model')} at {showing.title(slug)}{rest}."
+
+
+@blueprint.app_context_processor
+def _in_the_footer() -> dict[str, Any]:
+    return {"app_version": _version(), "design_page": "design.index" in current_app.view_functions}
+
+
+@functools.cache
+def _version() -> str:
+    try:
+        return version("modelsync")
+    except PackageNotFoundError:  # run from a folder that was never installed
+        return ""
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

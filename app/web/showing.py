@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from flask import g, has_app_context
 
 from app.catalog import wording
 from app.providers import PROVIDERS, addresses
@@ -18,6 +22,7 @@ _TRIGGERS = {
     "cron": "the monthly cron",
     "api": "the API",
     "cli": "the command line",
+    "schedule": "the schedule",
 }
 _OUTCOMES = {
     "complete": "updated",
@@ -35,6 +40,20 @@ _TONES = {
     "failed": "bad",
     "skipped": "muted",
 }
+
+
+_AREAS = (
+    "Africa/",
+    "America/",
+    "Antarctica/",
+    "Arctic/",
+    "Asia/",
+    "Atlantic/",
+    "Australia/",
+    "Europe/",
+    "Indian/",
+    "Pacific/",
+)
 
 
 def now() -> datetime:
@@ -64,19 +83,70 @@ def ago(moment: datetime | None) -> str:
     if seconds < 86_400:
         return f"{int(seconds // 3600)} h ago"
     days = int(seconds // 86_400)
-    return wording.plural(days, "day") + " ago" if days < 60 else f"{moment:%-d %b %Y}"
+    return wording.plural(days, "day") + " ago" if days < 60 else day(moment)
 
 
 def exact(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
+    """In the zone of whoever looks, with its name: "2026-11-01 13:00:00 Europe/Berlin (+01:00)"."""
+    if moment is None:
+        return ""
+    local = moment.astimezone(zone())
+    return f"{local:%Y-%m-%d %H:%M:%S} {_zone_name(local)}"
+
+
+def clock(moment: datetime) -> str:
+    """Of a moment that is not far: "13:00 Europe/Berlin (+01:00)"."""
+    local = moment.astimezone(zone())
+    return f"{local:%H:%M} {_zone_name(local)}"
+
+
+def day(moment: datetime) -> str:
+    """ "1 Nov 2026", as the calendar of whoever looks has it."""
+    return f"{moment.astimezone(zone()):%-d %b %Y}"
+
+
+def zone() -> tzinfo:
+    """The time zone of whoever looks; UTC where nobody does, or where theirs is not known here any more."""
+    return known_zone(g.get("time_zone", "") if has_app_context() else "") or UTC
+
+
+def known_zone(name: str) -> tzinfo | None:
+    """The IANA zone of this name, None if there is none."""
+    if name not in time_zones():
+        return None
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+@functools.cache
+def time_zones() -> dict[str, None]:
+    """The names that a person may choose, UTC first: places, not the old abbreviations."""
+    places = sorted(name for name in available_timezones() if name.startswith(_AREAS))
+    return dict.fromkeys(["UTC", *places])
+
+
+def _zone_name(local: datetime) -> str:
+    if local.tzinfo is UTC:
+        return "UTC"
+    # Without the offset, the hour that autumn brings twice could be either.
+    return f"{local.tzinfo} ({local.isoformat()[-6:]})"
 
 
 def iso(moment: datetime | None) -> str:
     return moment.isoformat() if moment else ""
 
 
+def stamp(moment: datetime | None) -> str:
+    """For the `datetime` of a <time>, where HTML knows milliseconds at most."""
+    return moment.isoformat(timespec="milliseconds") if moment else ""
+
+
 def seconds(duration: float | None) -> str:
     return "" if duration is None else f"{duration:.1f} s"
+
+
+def elapsed(since: datetime) -> int:
+    """Whole seconds until now."""
+    return max(0, int((now() - since).total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +164,7 @@ def key_state(key: KeyLine) -> Said:
     if key.is_checking:
         return Said("checking …", "busy")
     if key.put_off_until and key.put_off_until > now():
-        return Said(f"asked to wait until {key.put_off_until:%H:%M} UTC", "warn")
+        return Said(f"asked to wait until {clock(key.put_off_until)}", "warn")
     if key.outcome in ("complete", "unchanged", "partial"):
         extra = " (list only partly read)" if key.outcome == "partial" else ""
         return Said(f"valid: {wording.plural(key.chat_count or 0, 'chat model')}{extra}", _TONES[key.outcome])
@@ -135,6 +205,8 @@ def run_state(run: RunLine) -> Said:
         return Said("running", "busy")
     if run.state == "lost":
         return Said("stopped early", "bad")
+    if run.state == "cancelled":
+        return Said("cancelled", "muted")
     bad = sum(result.outcome == "failed" for result in run.results)
     if bad:
         return Said(f"done, {bad} failed", "warn" if bad < len(run.results) else "bad")
@@ -149,6 +221,8 @@ def summary(run: RunLine) -> str:
     ]
     if run.state == "lost":
         said.append("the worker stopped before the end")
+    if run.state == "cancelled":
+        said.append("cancelled before the end")
     for result in run.results:
         if result.outcome == "failed":
             said.append(f"{_who(result)} failed: {short_code(result.error_code or 'unknown')}")
@@ -166,8 +240,10 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "provider_title": title,
     "ago": ago,
     "exact": exact,
-    "iso": iso,
+    "day": day,
+    "iso": stamp,
     "seconds": seconds,
+    "elapsed": elapsed,
     "key_state": key_state,
     "place": place,
     "result_state": result_state,

@@ -24,6 +24,8 @@ _TITLES = {
     "tools": "tool use",
     **{name: f"{name.removesuffix('_per_million').replace('_', ' ')} price" for name in PRICES},
 }
+_PLAIN = frozenset({"provider", "user", "job", "sync", "plan"})
+"""Actions whose states are words for people already."""
 _UNTOLD = frozenset({"id", "lab", "source", "field_sources", "reason"})
 
 
@@ -77,6 +79,8 @@ def _facts(line: AuditLine, state: Mapping[str, Any] | None) -> dict[str, str]:
         return {field_title(name): fact(value, name) for name, value in told.items()}
     if line.action == "match":
         return {"": state["canonical_id"] or "left unknown"}
+    if line.action in _PLAIN:
+        return {name: fact(value, "") for name, value in state.items()}
     if line.action == "field":
         return {"": fact(state["value"], line.subject.rpartition("#")[2])}
     return {"": _setting(line.subject, state["value"])}
@@ -119,12 +123,21 @@ def _about_setting(name: str) -> str:
     return f"Setting {name}"
 
 
+def _titles(slugs: str) -> str:
+    return ", ".join(title(slug) for slug in slugs.split(", "))
+
+
 _ABOUT: dict[str, Callable[[str], str]] = {
     "match": _about_match,
     "canonical": lambda subject: f"The canonical model {subject}",
     "field": _about_field,
     "override": _about_override,
     "setting": _about_setting,
+    "provider": lambda slug: f"The settings of {title(slug)}",
+    "user": lambda email: f"The account {email}",
+    "job": lambda job_id: f"The failed job {job_id}",
+    "sync": lambda slugs: f"A sync with the server's own keys: {_titles(slugs)}",
+    "plan": lambda slugs: f"A dry run with the server's own keys: {_titles(slugs)}",
 }
 
 

@@ -10,6 +10,7 @@ from flask_login import current_user, login_required
 
 from app import config, jobs
 from app.extensions import db, limiter
+from app.jobs import watch
 from app.providers import get
 from app.store import credentials, pages, runs
 from app.web import showing
@@ -28,7 +29,11 @@ _streams = 0
 def start() -> Any:
     """Start a run over all keys, or over one provider's; a live run is shown instead of a second one."""
     slug = request.form.get("provider") or None
-    begun = jobs.begin_sync(current_user.id, "manual", provider=slug if slug and get(slug) else None)
+    return answer(jobs.begin_sync(current_user.id, "manual", provider=slug if slug and get(slug) else None))
+
+
+def answer(begun: jobs.Begun | None) -> Any:
+    """What whoever began a sync is shown: the status, or the page with it; None: there was no key to sync."""
     if not request.headers.get("HX-Request"):
         if begun is None:
             flash(NO_KEYS, "bad")
@@ -36,6 +41,19 @@ def start() -> Any:
     if begun is None:
         return status_partial(None, trouble=NO_KEYS)
     return status_partial(pages.run(begun.run_id), trouble=begun.trouble)
+
+
+@blueprint.post("/sync/cancel")
+@login_required
+def cancel() -> Any:
+    """End the live run: what it settled stays, what it did not come to keeps its last list."""
+    run = latest()
+    if run and run.is_live:
+        jobs.cancel(run.id, current_user.id)
+    if not request.headers.get("HX-Request"):
+        return redirect(url_for("keys.profile", _anchor="sync-status"), 303)
+    run = latest()
+    return status_partial(run) + _beside(run)
 
 
 @blueprint.get("/sync/status")
@@ -80,7 +98,7 @@ def _messages(run_id: int, user_id: int) -> Iterator[str]:
     shown: dict[int, str] = {}
     revision = ""
     told_trouble = request.args.get("trouble") == "1"  # what the page that asks shows already
-    for count, _ in enumerate(jobs.news_of(run_id)):
+    for count, _ in enumerate(watch.news_of(run_id)):
         run = pages.run(run_id, user_id)
         db.session.rollback()  # no transaction stays open while we wait
         db.session.remove()
@@ -96,12 +114,14 @@ def _messages(run_id: int, user_id: int) -> Iterator[str]:
             continue
         pieces = [_row_piece(result) for result in run.results if shown.get(result.id) != _look(result)]
         shown = {result.id: _look(result) for result in run.results}
-        if run.revision != revision:
+        if pieces or run.revision != revision:
             pieces.append(render_template("sync/_progress.html", run=run, piece=True))
         revision = run.revision
         yield _message("".join(pieces)) if pieces else ": still here\n\n"
     run = pages.run(run_id, user_id)
-    yield _message(render_template("sync/_status.html", run=run, has_keys=True, trouble=None) + _beside(run))
+    last = _message(render_template("sync/_status.html", run=run, has_keys=True, trouble=None) + _beside(run))
+    db.session.remove()  # whoever reads slowly holds no connection meanwhile
+    yield last
     yield "event: done\ndata: \n\n"
 
 

@@ -1,7 +1,12 @@
-"""Print the measures of the main job as one table. Takes about half a minute."""
+"""Print the measures as one table: `python -m tests.benchmarks` the short ones, in about three minutes.
+
+By name one of them, and with its size: `fanout --users 10000`, `growth --users 100,1000,10000`, `history --results
+1000000`. PostgreSQL and Redis are measured where MODELSYNC_TEST_DATABASE_URL and MODELSYNC_TEST_REDIS_URL name them.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import sys
@@ -27,10 +32,14 @@ from app.sync import run as sync
 from app.sync.fetch import new_client
 from app.sync.run import Means
 from app.vault import Opener, Sealer, SecretKey, new_private_key
-from tests.benchmarks import matching, reading
+from tests.benchmarks import engine, fanout, forking, history, matching, model_pages, pages, reading, watchers
+from tests.signed import sign_in
 
 LATENCIES = {"openai": 0.1, "anthropic": 0.4, "google": 0.7, "groq": 1.1, "openrouter": 1.5}
 ROUNDS = 5
+
+Rows = list[tuple[str, str]]
+Measure = Callable[[], Rows]
 
 
 @contextmanager
@@ -98,8 +107,7 @@ def queries(act: Callable[[], object]) -> int:
 
 def page_queries(app: Flask, user: UserRow, path: str) -> tuple[int, float]:
     client = app.test_client()
-    with client.session_transaction() as session:
-        session["_user_id"], session["_fresh"] = user.get_id(), True
+    sign_in(client, user)
     db.session.remove()
     client.get(path)
     begun = time.monotonic()
@@ -142,12 +150,35 @@ def many_runs(user: UserRow, count: int) -> None:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure Modelsync.")
+    parser.add_argument("name", nargs="?", choices=MEASURES)
+    parser.add_argument("--users", default="", help="of fanout, or several of growth with commas between")
+    parser.add_argument("--results", type=int, default=0, help="of history")
+    arguments = parser.parse_args()
+    sizes = [int(size) for size in arguments.users.split(",") if size]
+    long: dict[str, Measure] = {}
+    if sizes:
+        long |= {"fanout": lambda: fanout.rows(sizes[0]), "growth": lambda: fanout.growth(sizes)}
+    if arguments.results:
+        long["history"] = lambda: history.rows(arguments.results)
     table = Table("measure", "value", title=f"Modelsync benchmarks, {now():%Y-%m-%d}, Python {sys.version.split()[0]}")
+    for name in [arguments.name] if arguments.name else MEASURES:
+        begun = time.monotonic()
+        for measure, value in long.get(name, MEASURES[name])():
+            table.add_row(measure, value)
+        sys.stderr.write(f"{name}: {time.monotonic() - begun:.0f} s\n")
+    Console(width=140).print(table)
+    return 0
+
+
+def rows() -> Rows:
+    """The main job of one person with five providers, on one database."""
+    told: Rows = []
     with Simulator() as simulator, installation(simulator) as (app, vault), new_client() as client:
         user = person(vault)
         means = Means(vault=vault, client=client, base_urls=simulator.base_urls)
         first = perform(user.id, means)
-        table.add_row("first sync of five providers without latency", f"{first * 1000:.0f} ms")
+        told.append(("first sync of five providers without latency", f"{first * 1000:.0f} ms"))
 
         models, results = count(ModelRow), count(ResultRow)
         stamps = db.session.execute(select(ModelRow.id, ModelRow.updated_at)).all()
@@ -156,37 +187,51 @@ def main() -> int:
             a != b for a, b in zip(stamps, db.session.execute(select(ModelRow.id, ModelRow.updated_at)), strict=True)
         )
         rows = (count(ResultRow) - results) / ROUNDS
-        table.add_row(
-            "the same again, nothing changed", f"{unchanged * 1000:.0f} ms, {unchanged / first:.2f} × the first"
+        told.append(
+            ("the same again, nothing changed", f"{unchanged * 1000:.0f} ms, {unchanged / first:.2f} × the first")
         )
-        table.add_row("… model rows written, of all", f"{written} of {models}")
-        table.add_row("… result rows written per key", f"{rows / len(LATENCIES):g}")
+        told.append(("… model rows written, of all", f"{written} of {models}"))
+        told.append(("… result rows written per key", f"{rows / len(LATENCIES):g}"))
 
         for slug, latency in LATENCIES.items():
             simulator.set_latency(slug, latency)
         slowest, added = max(LATENCIES.values()), sum(LATENCIES.values())
         wall = statistics.median(perform(user.id, means) for _ in range(ROUNDS))
-        table.add_row(
-            "click to last row, latencies of 0.1–1.5 s", f"{wall:.2f} s: the slowest + {wall - slowest:.2f} s"
+        told.append(
+            ("click to last row, latencies of 0.1–1.5 s", f"{wall:.2f} s: the slowest + {wall - slowest:.2f} s")
         )
-        table.add_row("… one after the other would take at least", f"{added:.1f} s, {added / wall:.1f} × as long")
+        told.append(("… one after the other would take at least", f"{added:.1f} s, {added / wall:.1f} × as long"))
 
         before = {path: page_queries(app, user, path) for path in ("/profile", "/history", "/changes")}
         many_runs(user, 1_000)
         for path, (few, took) in before.items():
             many, took_many = page_queries(app, user, path)
-            table.add_row(
-                f"queries of {path} at {2 * ROUNDS + 2} and 1,000 more runs",
-                f"{few} and {many}; {took_many / took:.1f} × the time",
+            told.append(
+                (
+                    f"queries of {path} at {2 * ROUNDS + 2} and 1,000 more runs",
+                    f"{few} and {many}; {took_many / took:.1f} × the time",
+                )
             )
-    for measure, value in reading.rows() + matching.rows():
-        table.add_row(measure, value)
-    Console(width=110).print(table)
-    return 0
+    return told
 
 
 def count(row: type) -> int:
     return db.session.scalar(select(func.count()).select_from(row)) or 0
+
+
+MEASURES: dict[str, Measure] = {
+    "one": rows,
+    "reading": reading.rows,
+    "matching": matching.rows,
+    "engine": engine.rows,
+    "fanout": fanout.rows,
+    "growth": fanout.growth,
+    "history": history.rows,
+    "models": model_pages.rows,
+    "pages": pages.rows,
+    "watchers": watchers.rows,
+    "forking": forking.rows,
+}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from app.catalog.changes import COMPARED, Change, Fact, FieldChange
-from app.catalog.wording import THIN, field_sentence, money, number, plural, sentence, tokens
+from app.catalog.wording import THIN, field_sentence, headline, money, number, plural, sentence, tokens
 
 
 @pytest.mark.parametrize(
@@ -143,3 +143,73 @@ def test_digits_are_grouped_by_a_narrow_space(count: int, said: str) -> None:
 )
 def test_one_is_singular(count: int, many: str | None, said: str) -> None:
     assert plural(count, "model", many) == said
+
+
+def moved(model_id: str, *fields: tuple[str, Fact, Fact]) -> Change:
+    return Change("changed", model_id, model_id, tuple(FieldChange(*field) for field in fields))
+
+
+NEW = [Change("new", name, name) for name in ("kimi-k2", "qwen3", "glm-5")]
+CHEAPER = moved("gpt-4o", ("output_per_million", "10", "8"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (NEW[:1], "Groq added kimi-k2"),
+        ([*NEW[:2], CHEAPER], f"Groq added 2 chat models; gpt-4o's output price fell 20{THIN}%"),
+        ([CHEAPER], f"Groq: gpt-4o's output price fell 20{THIN}%"),
+        ([Change("unlisted", "o3", "")], "Groq no longer lists o3"),
+        ([Change("relisted", "o3", "")], "Groq lists o3 again"),
+        (
+            [*NEW, Change("relisted", "o3", ""), Change("unlisted", "o1", ""), Change("unlisted", "o2", "")],
+            "Groq added 3 chat models, lists o3 again and no longer lists 2 chat models",
+        ),
+        ([CHEAPER, moved("o3", ("input_per_million", "2", "1"))], "Groq: prices of 2 models fell"),
+        ([CHEAPER, moved("o3", ("input_per_million", "1", "2"))], "Groq: 2 models changed"),
+        (
+            [moved("o3", ("input_per_million", "1", "2"), ("output_per_million", "2", "4"))],
+            f"Groq: o3's prices rose 100{THIN}%",
+        ),
+        (
+            [moved("o3", ("input_per_million", "1", "2"), ("output_per_million", "2", "3"))],
+            "Groq: o3's prices rose",
+        ),
+        (
+            [moved("o3", ("input_per_million", "1", "2"), ("output_per_million", "2", "1"))],
+            f"Groq: o3's output price fell 50{THIN}%, and 1 more fact changed",
+        ),
+        ([moved("o3", ("output_per_million", "2", "0"))], "Groq: o3's output price went from $2.00 to free"),
+        ([moved("o3", ("output_per_million", None, "2"))], "Groq: o3's output price unknown → $2.00"),
+        (
+            [moved("o3", ("output_per_million", "1000", "1001"))],
+            "Groq: o3's output price rose from $1000.00 to $1001.00",
+        ),
+        ([moved("o3", ("context_length", 128_000, 200_000))], "Groq: o3's context window grew from 128k to 200k"),
+        (
+            [moved("o3", ("context_length", 131_072, 128_000))],
+            f"Groq: o3's context window shrank from 131{THIN}072 to 128{THIN}000",
+        ),
+        ([moved("o3", ("tools", False, True))], "Groq: o3 gained tool use"),
+        ([moved("o3", ("vision", True, False), ("name", "a", "b"))], "Groq: o3 lost vision, and 1 more fact changed"),
+        ([moved("o3", ("vision", None, True))], "Groq: o3's vision: yes"),
+        ([moved("o3", ("retires_at", None, "2026-12-31T00:00:00+00:00"))], "Groq: o3 ends on 2026-12-31"),
+        ([moved("o3", ("name", "O3", "o3 !"))], "Groq: o3's name O3 → o3 !"),
+        ([moved("new/o3", ("id", "o3", "new/o3"), ("name", "a", "b"))], "Groq: o3 is now called new/o3"),
+        ([moved("o3", ("something_of_later", 1, 2))], "Groq: o3 changed"),
+    ],
+)
+def test_a_headline_says_what_a_provider_did(changes: list[Change], said: str) -> None:
+    assert headline("Groq", changes) == said
+
+
+def test_a_first_list_added_nothing_but_has_what_the_catalog_does_not_know() -> None:
+    assert headline("Groq", [], NEW[:2]) == "Groq lists 2 chat models that the catalog does not know"
+    assert headline("Groq", NEW[:1], NEW[1:2], more=1_200) == (
+        f"Groq added kimi-k2 and lists qwen3 that the catalog does not know; and 1{THIN}200 more changes"
+    )
+
+
+def test_every_fact_that_is_compared_can_make_a_headline() -> None:
+    for name in COMPARED:
+        assert "changed" not in headline("Groq", [moved("o3", (name, None, "2"))]), name

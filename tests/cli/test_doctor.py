@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import shutil
+import sqlite3
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask
 from sqlalchemy import text, update
+from sqlalchemy.exc import OperationalError
 
 from app import config
 from app.extensions import db
+from app.jobs import watch
 from app.store import checks, runs
 from app.store.tables import CredentialRow, RunRow
-from app.vault import new_private_key
+from app.vault import Opener, new_private_key
 from tests.cli.test_commands import Run
 from tests.cli.test_commands import run as run  # the fixture
 from tests.conftest import Person, both_databases
+from tests.web.test_database_trouble import pragma, standby
 from tests.web.working import no_redis, now, worker_present
 
 
@@ -90,3 +98,92 @@ def test_a_full_disk_and_clocks_apart_are_told(run: Run, app: Flask, monkeypatch
     seen = findings(run, code=1)
     assert seen["disk"]["state"] == "bad" and "120 s" in seen["clock"]["says"]
     assert seen["clock"]["state"] == "warn"
+
+
+@both_databases
+def test_a_database_that_can_be_read_but_not_written_is_told(run: Run, database_url: str) -> None:
+    with pragma("query_only=ON") if database_url.startswith("sqlite") else standby():
+        result = run("doctor")
+    (line,) = [line for line in result.output.splitlines() if line.startswith("✗ database")]
+    assert "it is read-only" in line and "DATABASE_URL" in result.output
+
+
+def test_a_full_disk_under_the_database_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def refuse() -> None:
+        raise OperationalError("UPDATE", {}, full)
+
+    monkeypatch.setattr(checks, "try_to_write", refuse)
+    found = findings(run, code=1)["database"]
+    assert found["state"] == "bad" and "its disk is full" in found["says"] and "Make room" in found["remedy"]
+
+
+def test_trying_to_write_changes_nothing_and_is_seen_by_no_other(run: Run, database_url: str) -> None:
+    before = db.session.scalar(text("SELECT version_num FROM alembic_version"))
+    checks.try_to_write()
+    with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=0)) as other:
+        other.execute("BEGIN IMMEDIATE")  # no lock was left behind
+    assert db.session.scalar(text("SELECT version_num FROM alembic_version")) == before
+
+
+@both_databases
+def test_a_postgres_that_is_nearly_full_of_connections_is_told(
+    run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = findings(run, code=1).get("connections")
+    if database_url.startswith("sqlite"):
+        assert seen is None
+        return
+    assert seen and seen["state"] == "good"
+    used, most = checks.connections() or (0, 0)
+    assert 0 < used < most
+    monkeypatch.setattr(checks, "connections", lambda: (most - 3, most))
+    crowded = findings(run, code=1)["connections"]
+    assert crowded["state"] == "warn" and "DATABASE_POOL_SIZE" in crowded["remedy"]
+
+
+def test_a_pair_of_vault_keys_that_do_not_belong_together_is_told(
+    run: Run, app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.add_key("openai")
+    assert findings(run, code=1)["API keys"]["state"] == "good"
+    other = dataclasses.replace(config.current(), vault_public_key=Opener(new_private_key()).public)
+    monkeypatch.setitem(app.config, "SETTINGS", other)
+    found = findings(run, code=1)["API keys"]
+    assert found["state"] == "bad" and "VAULT_PUBLIC_KEY" in found["says"] and "flask vault new" in found["remedy"]
+
+
+def test_the_disk_of_the_database_counts_also_where_it_is_elsewhere(
+    run: Run, app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=10 if folder == tmp_path else 10**12))
+    other = dataclasses.replace(config.current(), instance=tmp_path / "instance-on-another-disk")
+    (tmp_path / "instance-on-another-disk").mkdir()
+    monkeypatch.setitem(app.config, "SETTINGS", other)
+    found = findings(run, code=1)["disk"]
+    assert found["state"] == "bad" and str(tmp_path) in found["says"]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (redis.AuthenticationError("WRONGPASS for user boss-of-redis"), "refuses the password"),
+        (redis.exceptions.NoPermissionError("User boss-of-redis has no permissions"), "not to what Modelsync needs"),
+        (redis.ResponseError("DB index is out of range"), "not to what Modelsync needs"),
+        (redis.ConnectionError("Error 111 connecting to boss-of-redis"), "cannot be reached"),
+        (redis.TimeoutError("Timeout reading from boss-of-redis"), "cannot be reached"),
+    ],
+)
+def test_what_keeps_redis_from_us_is_told_without_naming_its_user(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: redis.RedisError, says: str
+) -> None:
+    def refuse() -> None:
+        raise error
+
+    monkeypatch.setattr(watch, "inspect", refuse)
+    found = findings(run, code=1)["queue"]
+    assert found["state"] == "bad" and says in found["says"] and found["remedy"]
+    assert "boss-of-redis" not in found["says"] + found["remedy"]

@@ -17,6 +17,7 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import users
+from tests.signed import sign_in
 
 TOKEN = "a-token-for-tests"
 
@@ -40,12 +41,11 @@ def demo(app: Flask, simulator: Simulator) -> Iterator[Flask]:
 
 @pytest.fixture
 def alice(demo: Flask) -> FlaskClient:
-    with demo.app_context():
-        identity = users.create("alice@example.org", "no password", datetime.now(UTC)).get_id()
-        db.session.commit()
     client = demo.test_client()
-    with client.session_transaction() as session:
-        session["_user_id"], session["_fresh"] = identity, True
+    with demo.app_context():
+        user = users.create("alice@example.org", "no password", datetime.now(UTC))
+        assert user is not None
+        sign_in(client, user)
     return client
 
 

@@ -185,3 +185,23 @@ def test_a_forged_cursor_is_passed_over(alice: Person, means: Means, forged: Any
     cursor = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode()
     answer = alice.sign_in().client.get(f"/models?after={cursor}")
     assert answer.status_code == 200
+
+
+@both_databases
+def test_rows_copied_from_the_list_before_are_the_rows_that_would_be_written(
+    app: Flask, alice: Person, means: Means, simulator: Simulator
+) -> None:
+    alice.add_key("openrouter", None)
+    synced(alice, means)
+    simulator.add_new("openrouter", 2)
+    first = simulator.models("openrouter")
+    simulator.remove("openrouter", first[0].id)
+    simulator.reprice("openrouter", first[1].id, "0.000007", "0.000009")
+    synced(alice, means)
+    in_force = db.session.scalars(select(CredentialRow.listing_id)).one()
+    query = select(ListedModelRow.__table__).where(ListedModelRow.listing_id == in_force)
+    query = query.order_by(ListedModelRow.provider_model_id)
+    copied = [tuple(row) for row in db.session.execute(query)]
+    assert len(copied) == len(first) - 1
+    listed.show_again(catalog.index()[1])
+    assert [tuple(row) for row in db.session.execute(query)] == copied

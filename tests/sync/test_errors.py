@@ -64,7 +64,3 @@ def test_every_fault_of_a_provider_has_its_error() -> None:
 def test_an_errors_text_is_its_sentence(error: SyncError, message: str) -> None:
     assert str(error) == error.message == message
     assert error.args == (message,)
-
-
-def test_a_lost_run_is_not_a_failure_of_a_provider() -> None:
-    assert not issubclass(errors.RunLost, SyncError)

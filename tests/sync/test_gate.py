@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,9 +17,9 @@ from redis.retry import Retry
 from app.sync import errors
 from app.sync.breaker import RULES, Who
 from app.sync.fetch import NotModified
-from app.sync.gate import MOST_AT_ONCE, Gate
+from app.sync.gate import FOR_BULK, MOST_AT_ONCE, Gate
 from app.sync.retrying import Deadline, Patience
-from app.sync.shared import Away, RedisStore, place_of
+from app.sync.shared import MOST_PER_S, Alone, Away, RedisStore, place_of
 from tests.conftest import Clock
 
 PLACE = place_of("groq", "https://api.groq.test/v1")
@@ -226,3 +227,60 @@ def test_neither_addresses_nor_keys_are_in_redis(gate: Gate, connection: redis.R
     gate.ask(place_of("openai", "https://user:secret@groq.test"), "OpenAI", ALICE, soon(), fetch)
     for name in connection.scan_iter():
         assert b"secret" not in name and connection.pttl(name) > 0
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_no_more_than_so_many_begin_within_one_second(gate: Gate, is_shared: bool) -> None:
+    store = gate.shared if is_shared else Alone()
+    assert store is not None
+    begun = time.monotonic()
+    taken = 0
+    for number in range(12):
+        if store.enter(PLACE, f"holder-{number}", 100, 60, per_s=5)[1]:
+            taken += 1
+    assert taken == 5 or time.monotonic() - begun > 1.0
+    deadline = time.monotonic() + 5
+    while not store.enter(PLACE, "the-next", 100, 60, per_s=5)[1]:
+        assert time.monotonic() < deadline, "a second later others may begin"
+        time.sleep(0.05)
+    assert time.monotonic() - begun >= 0.9
+    assert store.enter(place_of("openai", "https://api.openai.test"), "other", 100, 60, per_s=5)[1]
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_however_much_the_schedule_asks_there_is_room_for_people(
+    gate: Gate, clock: Clock, until: Callable[..., None], is_shared: bool
+) -> None:
+    people = gate if is_shared else Gate(None, clock, Patience().sleep)
+    bulk = replace(people, share=FOR_BULK)
+    inside, leave = threading.Semaphore(0), threading.Event()
+
+    def fetch() -> str:
+        inside.release()
+        leave.wait(20)
+        return "asked"
+
+    with ThreadPoolExecutor(FOR_BULK.at_once + 3) as pool:
+        waiting = [
+            pool.submit(bulk.ask, PLACE, "Groq", Who(n, n), soon(20), fetch) for n in range(FOR_BULK.at_once + 3)
+        ]
+        try:
+            assert all(inside.acquire(timeout=10) for _ in range(FOR_BULK.at_once))
+            with pytest.raises(errors.Crowded):
+                bulk.ask(PLACE, "Groq", Who(90, 90), soon(0.3), lambda: "asked")
+            assert people.ask(PLACE, "Groq", ALICE, soon(10), lambda: "asked") == "asked"
+        finally:
+            leave.set()
+        assert {one.result() for one in waiting} == {"asked"}
+    assert FOR_BULK.at_once < MOST_AT_ONCE and FOR_BULK.per_s < MOST_PER_S
+
+
+def test_a_short_lease_does_not_end_the_longer_ones_beside_it(gate: Gate, connection: redis.Redis) -> None:
+    assert gate.shared
+    gate.shared.enter(PLACE, "long", MOST_AT_ONCE, 60)
+    gate.shared.enter(PLACE, "short", MOST_AT_ONCE, 0.1)
+    (name,) = connection.keys("modelsync:asking:*")
+    assert connection.pttl(name) > 50_000
+    time.sleep(0.2)
+    assert connection.zscore(name, "long") is not None
+    gate.shared.leave(PLACE, "long")

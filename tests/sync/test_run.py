@@ -248,7 +248,7 @@ def test_a_dead_workers_run_closes_itself_as_lost_and_can_be_run_again(
     alice.add_key("openai")
     started = runs.start(alice.id, "manual", clock())
     assert started
-    runs.claim(started.run.id, clock(), sync.LEASE)
+    runs.claim([started.run.id], clock(), sync.LEASE)
     db.session.commit()
     assert runs.close_lost(clock()) == []
     clock.forward(seconds=sync.LEASE.total_seconds() + 1)
@@ -379,6 +379,46 @@ def test_an_answer_kept_aside_can_be_accepted(alice: Person, means: Means, simul
     result = only(synced(alice, means))
     assert result.outcome == "complete"
     assert result.unlisted > 0
+
+
+def test_three_suspect_answers_that_agree_are_proposed_for_acceptance(
+    alice: Person, means: Means, simulator: Simulator
+) -> None:
+    alice.add_key("openai")
+    simulator.set_models("openai", named(*(f"gpt-{number}" for number in range(10))))
+    synced(alice, means)
+    simulator.set_models("openai", named("gpt-0"))
+    for _ in range(2):
+        assert "agree" not in (only(synced(alice, means)).error_message or "")
+    simulator.set_models("openai", named("gpt-0", "gpt-1"))
+    assert "agree" not in (only(synced(alice, means)).error_message or ""), "another answer begins anew"
+    for _ in range(2):
+        result = only(synced(alice, means))
+    assert result.outcome == "suspect"
+    assert result.error_message == (
+        "8 of 10 models are missing from this answer, so it was kept aside. The last 3 answers agree on it."
+    )
+    assert result.error_action == "It is probably right: accept it, or keep the old list if you know better."
+
+
+def test_a_list_that_is_kept_forgets_what_was_kept_aside(
+    app: Flask, alice: Person, means: Means, simulator: Simulator
+) -> None:
+    key = alice.add_key("openai")
+    synced(alice, means)
+    runner = app.test_cli_runner()
+    refused = runner.invoke(args=["keys", "keep", "alice@example.com", str(key.id)])
+    assert refused.exit_code == 1 and "is kept aside" in refused.output
+    simulator.set_fault("openai", "shrunk")
+    synced(alice, means)
+    assert pages.keys(alice.id, means.now())[0].can_accept
+    assert runner.invoke(args=["keys", "keep", "alice@example.com", str(key.id)]).exit_code == 0
+    db.session.expire_all()
+    line = pages.keys(alice.id, means.now())[0]
+    assert (line.can_accept, line.outcome, line.error_message) == (False, "unchanged", None)
+    synced(alice, means)
+    assert runner.invoke(args=["keys", "accept", "alice@example.com", str(key.id)]).exit_code == 0
+    assert only(synced(alice, means)).outcome == "complete"
 
 
 def test_what_a_first_partial_answer_missed_is_no_news_later(alice: Person, means: Means, simulator: Simulator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -23,9 +24,12 @@ class _Reader(HTMLParser):
         self.links: list[str] = []
         self.words: list[str] = []
         self._select: str | None = None
+        self._in_picture = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
+        if tag == "svg" and given.get("aria-hidden") == "true":
+            self._in_picture = True
         if tag == "form":
             self.forms.append(Form(given.get("action", ""), given.get("method", "get")))
         elif tag == "a" and "href" in given:
@@ -37,8 +41,13 @@ class _Reader(HTMLParser):
         elif tag == "input" and "name" in given and (given.get("type") != "checkbox" or "checked" in given):
             self.forms[-1].values[given["name"]] = given.get("value", "")
 
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "svg":
+            self._in_picture = False
+
     def handle_data(self, data: str) -> None:
-        self.words += data.split()
+        if not self._in_picture:
+            self.words += data.split()
 
 
 def read(html: str) -> _Reader:
@@ -92,3 +101,8 @@ class Plainly:
         self.answer = answer
         self.seen.append(answer.text)
         return self
+
+
+def unsigned(html: str) -> str:
+    """Without the tokens of its forms, which are signed with the second they are made in."""
+    return re.sub(r'(name="csrf_token" value=")[^"]*', r"\1", html)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from itsdangerous import TimestampSigner
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app import config, create_app
 from app.extensions import db, limiter
-from app.store import runs, users
+from app.store import feeds, runs, sessions, users
+from app.store.sessions import SessionRow
 from app.store.tables import RunRow, UserRow
 from app.web.accounts import invite_token
+from tests.api.calling import program
 from tests.conftest import PASSWORD, Browser, Clock, Person, both_databases
 from tests.web.plainly import Plainly, words
 
@@ -247,10 +252,26 @@ def test_a_session_cookie_is_kept_from_scripts_and_other_sites(app: Flask, alice
 # ------------------------------------------------------------------ throttles
 
 
-def test_one_account_is_throttled_after_eight_wrong_passwords_and_others_are_not(
+IN_A_ROW = 20
+"""So many times may one network try one account in a quarter of an hour."""
+
+
+def from_network(app: Flask, address: str) -> FlaskClient:
+    client = app.test_client()
+    client.environ_base["REMOTE_ADDR"] = address
+    return client
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every password is wrong, and nobody waits for its hash."""
+    monkeypatch.setattr("app.passwords.is_right", lambda *_: False)
+
+
+def test_one_account_is_throttled_after_twenty_attempts_and_others_are_not(
     app: Flask, alice: Person, bob: Person
 ) -> None:
-    for _ in range(8):
+    for _ in range(IN_A_ROW):
         assert sent(app, "/login", email=alice.row.email, password="wrong wrong").status_code == 422
     answer = sent(app, "/login", email=alice.row.email.upper(), password=PASSWORD)
     assert answer.status_code == 429
@@ -259,36 +280,137 @@ def test_one_account_is_throttled_after_eight_wrong_passwords_and_others_are_not
     assert sent(app, "/login", email=bob.row.email, password=PASSWORD).status_code == 303
 
 
-def test_signing_in_rightly_is_never_throttled(app: Flask, alice: Person) -> None:
+def test_however_an_address_is_written_it_is_one_account_to_the_throttle(app: Flask, alice: Person) -> None:
+    spellings = [
+        "alice@example.com",
+        " ALICE@example.com\t",
+        "al\0ice@example.com",
+        "\0\0alice@example.com\0",
+        "\0 alice@example.com",
+        "alice@example.com" + " " * 383 + "x",  # of which no more than 400 characters are read
+    ]
+    for spelling in spellings:
+        client = app.test_client()
+        assert sent(app, "/login", client, email=spelling, password=PASSWORD).status_code == 303, spelling
+        assert signed_in(client)
+    for number in range(IN_A_ROW - len(spellings)):
+        spelling = spellings[number % len(spellings)]
+        assert sent(app, "/login", email=spelling, password="wrong wrong").status_code == 422
+    for spelling in spellings:
+        assert sent(app, "/login", email=spelling, password="wrong wrong").status_code == 429, spelling
+
+
+@both_databases
+def test_a_burst_of_attempts_gets_no_more_through_than_a_row_of_them(app: Flask, alice: Person) -> None:
+    together = threading.Barrier(IN_A_ROW * 2)
+    codes: list[int] = []
+
+    def try_one() -> None:
+        client = app.test_client()
+        token = client.get("/login").text.split('name="csrf_token" value="', 1)[1].split('"', 1)[0]
+        data = {"csrf_token": token, "email": alice.row.email, "password": "wrong wrong"}
+        together.wait(30)
+        codes.append(client.post("/login", data=data).status_code)
+
+    threads = [threading.Thread(target=try_one) for _ in range(IN_A_ROW * 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(codes) == [422] * IN_A_ROW + [429] * IN_A_ROW
+
+
+def test_signing_in_rightly_is_not_throttled(app: Flask, alice: Person) -> None:
     for _ in range(10):
         assert sent(app, "/login", email=alice.row.email, password=PASSWORD).status_code == 303
 
 
-def test_one_network_address_is_throttled_over_all_accounts(
-    app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.passwords.is_right", lambda *_: False)  # thirty real hashes take seconds
-    for number in range(30):
+@pytest.mark.usefixtures("quick")
+def test_one_network_is_throttled_over_all_accounts(app: Flask, alice: Person) -> None:
+    for number in range(100):
         assert sent(app, "/login", email=f"u{number}@example.com", password="wrong wrong").status_code == 422
     assert sent(app, "/login", email="another@example.com", password=PASSWORD).status_code == 429
-    elsewhere = app.test_client()
-    elsewhere.environ_base["REMOTE_ADDR"] = "192.0.2.7"
+    elsewhere = from_network(app, "192.0.2.7")
     assert sent(app, "/login", elsewhere, email="another@example.com", password=PASSWORD).status_code == 422
 
 
+def test_nobody_locks_an_account_out_for_another_network(
+    app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as wrong:
+        wrong.setattr("app.passwords.is_right", lambda *_: False)
+        codes = [
+            sent(app, "/login", from_network(app, "192.0.2.66"), email=alice.row.email, password="x").status_code
+            for _ in range(130)
+        ]
+    assert codes == [422] * IN_A_ROW + [429] * 110
+    assert sent(app, "/login", email=alice.row.email, password=PASSWORD).status_code == 303
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_account_is_throttled_over_all_networks(app: Flask, alice: Person) -> None:
+    for number in range(100):
+        client = from_network(app, f"192.0.2.{number}")
+        assert sent(app, "/login", client, email=alice.row.email, password="wrong wrong").status_code == 422
+    client = from_network(app, "192.0.2.200")
+    assert sent(app, "/login", client, email=alice.row.email, password="wrong wrong").status_code == 429
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("address", "other"),
+    [
+        ("2001:db8:7:1::{}", "2001:db8:7:2::1"),
+        ("2001:db8:7:1:{}:5:6:7", "2001:db8:8:1::1"),
+        ("::ffff:192.0.2.66", "::ffff:192.0.2.67"),
+    ],
+)
+def test_a_household_of_ipv6_addresses_is_one_network(app: Flask, alice: Person, address: str, other: str) -> None:
+    for number in range(IN_A_ROW):
+        client = from_network(app, address.format(number))
+        assert sent(app, "/login", client, email=alice.row.email, password="wrong wrong").status_code == 422
+    client = from_network(app, address.format("ffff"))
+    assert sent(app, "/login", client, email=alice.row.email, password="wrong wrong").status_code == 429
+    client = from_network(app, other)
+    assert sent(app, "/login", client, email=alice.row.email, password="wrong wrong").status_code == 422
+
+
+@pytest.mark.usefixtures("quick")
 def test_the_throttle_holds_while_redis_is_down(
     app: Flask, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limiter, "_storage_dead", limiter._storage_dead)  # put back after the test
     away = create_app(dataclasses.replace(app.config["SETTINGS"], redis_url="redis://127.0.0.1:1/0"))
     away.test_client_class = Browser
-    monkeypatch.setattr("app.passwords.is_right", lambda *_: False)
-    codes = [sent(away, "/login", email=alice.row.email, password="wrong wrong").status_code for _ in range(12)]
-    assert codes[:8] == [422] * 8
+    codes = [sent(away, "/login", email=alice.row.email, password="wrong wrong").status_code for _ in range(24)]
+    assert codes[:IN_A_ROW] == [422] * IN_A_ROW
     assert codes[-1] == 429
     assert sent(away, "/login", email=bob.row.email, password="wrong wrong").status_code == 422
     with away.app_context():
         db.engine.dispose()
+
+
+# ------------------------------------------------------------------ the session's cookie
+
+
+def test_the_cookie_is_given_anew_only_where_the_session_is_seen_again(app: Flask, alice: Person) -> None:
+    alice.sign_in()
+    alice.client.get("/profile")  # the flash of signing in is read, if there is one
+    feed = feeds.make(alice.id, "localhost", datetime.now(UTC))
+    db.session.commit()
+    for path in ("/profile", "/static/app.js", "/health", f"/feeds/{feed}.atom", "/settings"):
+        answer = alice.client.get(path)
+        answer.close()
+        assert answer.status_code == 200 and "Set-Cookie" not in answer.headers, path
+    db.session.execute(update(SessionRow).values(seen_at=datetime.now(UTC) - sessions.SEEN_EVERY * 2))
+    db.session.commit()
+    for path in ("/static/app.js", f"/feeds/{feed}.atom"):
+        answer = alice.client.get(path)
+        answer.close()
+        assert "Set-Cookie" not in answer.headers, path
+    answer = alice.client.get("/profile")
+    assert answer.headers["Set-Cookie"].startswith("session=") and "Expires=" in answer.headers["Set-Cookie"]
+    assert "Set-Cookie" not in alice.client.get("/profile").headers
 
 
 # ------------------------------------------------------------------ the account's own settings
@@ -300,11 +422,31 @@ def test_another_password_signs_out_every_other_session_but_not_this_one(app: Fl
     assert sent(app, "/login", there, email=alice.row.email, password=PASSWORD).status_code == 303
     answer = alice.post("/profile/password", current_password=PASSWORD, password="another fine password")
     assert answer.status_code == 303
-    assert "Your password is changed. All other sessions are signed out." in words(here.get("/profile").text)
+    assert "Your password is changed. All other sessions are signed out." in words(here.get("/settings").text)
     assert signed_in(here)
     assert not signed_in(there)
     assert sent(app, "/login", email=alice.row.email, password=PASSWORD).status_code == 422
     assert sent(app, "/login", email=alice.row.email, password="another fine password").status_code == 303
+
+
+@both_databases
+def test_after_another_password_one_is_told_what_still_lets_programs_in_and_can_end_it(
+    app: Flask, alice: Person, bob: Person
+) -> None:
+    editor, script, bobs = program(alice), program(alice, "sync"), program(bob)
+    secret = feeds.make(alice.id, "localhost", datetime.now(UTC))
+    db.session.commit()
+    page = Plainly(alice.sign_in().client).open("/settings")
+    page.submit("/profile/password", current_password=PASSWORD, password="another fine password")
+    assert "Programs go on with 2 personal tokens and the feed's address. Revoke them below" in page.words
+    assert editor.ask("/api/v1/keys").status_code == 200
+    page.submit("/settings/tokens/revoke-all")
+    assert "Revoked: 2 personal tokens and the feed's address." in page.words
+    assert "/settings/tokens/revoke-all" not in page.html
+    assert [one.ask("/api/v1/keys").status_code for one in (editor, script, bobs)] == [401, 401, 200]
+    assert app.test_client().get(f"/feeds/{secret}.atom").status_code == 404
+    page.submit("/profile/password", current_password="another fine password", password="a third fine password")
+    assert "Programs go on" not in page.words
 
 
 def test_a_refused_password_change_says_why_and_changes_nothing(app: Flask, alice: Person) -> None:
@@ -314,17 +456,17 @@ def test_a_refused_password_change_says_why_and_changes_nothing(app: Flask, alic
         (PASSWORD, "short", "Choose a password of at least 10 characters."),
     ):
         alice.post("/profile/password", current_password=current, password=new)
-        assert sentence in words(alice.client.get("/profile").text)
+        assert sentence in words(alice.client.get("/settings").text)
     assert sent(app, "/login", email=alice.row.email, password=PASSWORD).status_code == 303
 
 
 def test_settings_are_kept(alice: Person) -> None:
-    page = Plainly(alice.sign_in().client).open("/profile")
+    page = Plainly(alice.sign_in().client).open("/settings")
     assert 'name="sync_on_sign_in" value="yes" checked' in page.html
     alice.post("/profile/settings")
     db.session.refresh(alice.row)
     assert alice.row.sync_on_sign_in is False
-    assert "checked" not in Plainly(alice.client).open("/profile").html
+    assert 'name="sync_on_sign_in" value="yes" >' in Plainly(alice.client).open("/settings").html
     alice.post("/profile/settings", sync_on_sign_in="yes")
     db.session.refresh(alice.row)
     assert alice.row.sync_on_sign_in is True

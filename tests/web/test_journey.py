@@ -42,9 +42,11 @@ def test_the_whole_journey_works_without_javascript(app: Flask, vault: Opener, s
     assert "gpt-5" in person.words and "gpt-99-nobody-knows" in person.words
     assert "unseen" in person.words
     assert "New models available" not in person.words
-    assert "unseen" not in person.open("/changes").words
+    assert "unseen" in person.open("/changes").words  # while one looks, what was new keeps its mark
+    assert "unseen" not in person.submit("/changes/read").words
+    assert "gpt-5" in person.words
 
-    person.follow("/history").follow("/history/")
+    person.follow("/history").follow("/history/2")
     assert "by Sync Now. 2 new models." in person.words
     assert "new for this key" in person.words
     person.follow(person.answer.request.path + "/results/")

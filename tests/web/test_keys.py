@@ -51,11 +51,11 @@ def send(request: pytest.FixtureRequest, alice: Person) -> Callable[..., str]:
     def by_htmx(path: str, **form: str) -> str:
         answer = alice.post(path, htmx=True, **form)
         assert answer.status_code in (200, 422), answer.text
-        assert answer.text.lstrip().startswith("<section") and "<html" not in answer.text
+        assert answer.text.lstrip().startswith(("<section", "<li")) and "<html" not in answer.text
         return str(answer.text)
 
     def by_plain_form(path: str, **form: str) -> str:
-        answer = alice.post(path, **form)
+        answer = alice.post(path, htmx=False, **form)
         assert answer.status_code == 303
         assert answer.location.startswith("/profile#provider-")
         return str(alice.client.get("/profile").text)
@@ -69,6 +69,9 @@ def test_a_key_is_added_replaced_disabled_and_deleted(alice: Person, vault: Open
     assert (row.label, row.key_hint, row.is_active, key_of(row, "openai", vault)) == ("work", "•••• 7f3c", True, KEY)
     assert "•••• 7f3c" in page and KEY not in page
     assert "checking …" in page
+
+    page = send(f"/keys/{row.id}/label", label=" home ")
+    assert [row.label for row in stored(alice)] == ["home"] and "home" in words(page)
 
     page = send(f"/keys/{row.id}/replace", key=OTHER)
     (row,) = stored(alice)
@@ -154,6 +157,57 @@ def test_openrouter_needs_no_key_and_the_others_do(alice: Person, app: Flask, va
     assert work_off(app, vault) == 1
     assert "valid: " in row_text(alice, row)
     assert alice.post("/keys", htmx=True, provider="anthropic").status_code == 422
+
+
+def test_a_label_that_another_key_has_is_refused_beside_its_field(alice: Person) -> None:
+    alice.sign_in()
+    first, second = alice.add_key("openai", label="work"), alice.add_key("openai", label="home")
+    for label, said in (
+        ("work", "You have a key of OpenAI labelled “work” already."),
+        ("x" * 61, "at most 60 characters"),
+    ):
+        refused = alice.post(f"/keys/{second.id}/label", htmx=True, label=label)
+        assert refused.status_code == 422 and said in words(refused.text)
+        assert f'aria-describedby="wrong-{second.id}"' in refused.text
+        alice.post(f"/keys/{second.id}/label", label=label)
+        assert said in words(alice.client.get("/profile").text)
+    assert alice.post(f"/keys/{second.id}/label", htmx=True, label="home").status_code == 200  # its own
+    assert [row.label for row in stored(alice)] == ["work", "home"] and first.id != second.id
+
+
+@both_databases
+def test_one_key_is_synced_by_itself(app: Flask, alice: Person, vault: Opener) -> None:
+    alice.row.sync_on_sign_in = False
+    alice.add_key("openai", label="work")
+    key = alice.add_key("openai", label="home")
+    alice.sign_in()
+    assert 'id="sync-status"' in alice.post(f"/keys/{key.id}/sync", htmx=True).text
+    work_off(app, vault)
+    (result,) = db.session.scalars(select(ResultRow))
+    assert result.credential_id == key.id
+    answer = alice.post(f"/keys/{key.id}/sync")
+    assert (answer.status_code, answer.location) == (303, "/profile#sync-status")
+
+
+@pytest.mark.parametrize("htmx", [True, False])
+def test_one_button_adds_the_list_that_needs_no_key_and_syncs_it(
+    app: Flask, alice: Person, vault: Opener, htmx: bool
+) -> None:
+    alice.row.sync_on_sign_in = False
+    page = alice.sign_in().client.get("/profile").text
+    assert "Try OpenRouter without a key" in words(page) and "flask up --demo" in words(page)
+    for _ in range(2):  # pressed twice it is there once
+        answer = alice.post("/keys/try", htmx=htmx)
+        assert answer.status_code == (200 if htmx else 303)
+        if htmx:
+            assert answer.text.lstrip().startswith('<section id="sync-status"') and "no key needed" in words(
+                answer.text
+            )
+    assert [(row.key_hint, row.check_asked_at) for row in stored(alice)] == [("", None)]
+    assert db.session.scalar(select(func.count(RunRow.id))) == 1
+    work_off(app, vault)
+    said = words(alice.client.get("/profile").text)
+    assert "See your models" in said and "Start here" not in said and "valid: " in said
 
 
 def test_an_unknown_provider_is_not_found(alice: Person) -> None:
@@ -288,3 +342,14 @@ def test_the_job_payload_holds_an_id_and_nothing_else(app: Flask, alice: Person)
     (row,) = stored(alice)
     (job,) = [job for queue in jobs._queues() for job in queue.jobs]
     assert (job.func_name, job.args, job.kwargs) == ("app.jobs.do_check", (row.id,), {})
+
+
+def test_to_accept_what_is_not_kept_aside_starts_nothing_and_has_a_limit(alice: Person) -> None:
+    alice.row.sync_on_sign_in = False
+    row = alice.add_key("openai")
+    alice.sign_in()
+    token = alice.token("/profile")
+    data, headers = {"csrf_token": token}, {"HX-Request": "true"}
+    codes = [alice.client.post(f"/keys/{row.id}/accept", data=data, headers=headers).status_code for _ in range(61)]
+    assert codes == [200] * 60 + [429]
+    assert db.session.scalar(select(func.count(RunRow.id))) == 0

@@ -12,6 +12,7 @@ from flask import Flask
 from rq import SimpleWorker
 
 from app import jobs
+from app.jobs import workers
 from app.vault import Opener
 
 
@@ -42,7 +43,7 @@ def _work_off(app: Flask, vault: Opener) -> int:
 def worker_present(app: Flask) -> Iterator[None]:
     """A worker that is there and busy elsewhere: its heartbeat is fresh, it takes no job."""
     with contextlib.closing(jobs.worker_connection(app)) as connection:
-        worker = jobs.SyncWorker(list(jobs.QUEUES), connection=connection)
+        worker = workers.SyncWorker(list(jobs.QUEUES), connection=connection)
         worker.register_birth()
         worker.heartbeat()
         try:

@@ -1,0 +1,139 @@
+"""What a refusal looks like to a program: RFC 9457's problem+json, and OpenAI's own shape where its clients ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated
+
+import msgspec
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from app.web import doors
+
+PROBLEM = "application/problem+json"
+_SENTENCES = {
+    400: ("That request was not understood", "See /api/docs for what may be asked."),
+    403: ("That is not allowed", "Ask with another account, or with a token that has the scope."),
+    404: ("There is nothing here", "It may never have been, it may be another user's, or it was removed."),
+    405: ("That method is not known here", "The Allow header names those that are."),
+    429: ("Too many requests", "Wait as long as the Retry-After header says."),
+}
+_OPENAI_TYPES = {429: "rate_limit_error"}
+_OPENAI_CODES = {
+    401: "invalid_api_key",
+    403: "insufficient_permissions",
+    404: "model_not_found",
+    429: "rate_limit_exceeded",
+}
+
+
+class FieldProblem(msgspec.Struct, frozen=True):
+    """What is wrong with one field of what was asked."""
+
+    field: str
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An error, after RFC 9457."""
+
+    title: Annotated[str, msgspec.Meta(description="The status in words.")]
+    status: int
+    detail: Annotated[str, msgspec.Meta(description="What happened and what to do, for a person.")]
+    type: str = "about:blank"
+    errors: Annotated[
+        tuple[FieldProblem, ...] | msgspec.UnsetType,
+        msgspec.Meta(description="The fields that are wrong, where fields are."),
+    ] = msgspec.UNSET
+
+
+class OpenAIErrorBody(msgspec.Struct, frozen=True):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(msgspec.Struct, frozen=True):
+    """An error in OpenAI's shape."""
+
+    error: OpenAIErrorBody
+
+
+class PlainError(msgspec.Struct, frozen=True):
+    """An error as one sentence."""
+
+    error: str
+
+
+class Refused(HTTPException):
+    """A request that is not answered. detail: what happened and what to do."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        errors: tuple[FieldProblem, ...] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.code = int(status)
+        self.detail = detail
+        self.errors = errors
+        self.extra_headers = headers or {}
+
+
+def init_app(app: Flask) -> None:
+    doors.shape_errors(app, "/api/v1", _problem_of_a_status)
+    doors.shape_errors(app, "/api.json", _problem_of_a_status)
+    doors.shape_errors(app, "/admin/model-sync", _problem_of_a_status)
+    doors.shape_errors(app, "/models/stats", _problem_of_a_status)
+    doors.shape_errors(app, "/providers/stats", _problem_of_a_status)
+    doors.shape_errors(app, "/v1/", _openai_of_a_status)
+    app.register_error_handler(Refused, _refused)
+
+
+def _refused(refused: Refused) -> Response:
+    status = refused.code or 400
+    shape = openai_error if request.path.startswith("/v1/") else problem
+    response = shape(status, refused.detail, refused.errors)
+    response.headers.update(refused.extra_headers)
+    return response
+
+
+def problem(status: int, detail: str, errors: tuple[FieldProblem, ...] = ()) -> Response:
+    body = msgspec.json.encode(Problem(_phrase(status), status, detail, errors=errors or msgspec.UNSET))
+    return Response(body, status, mimetype=PROBLEM)
+
+
+def openai_error(status: int, detail: str, errors: tuple[FieldProblem, ...] = ()) -> Response:
+    kind = _OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    param = errors[0].field if errors else None
+    body = OpenAIError(OpenAIErrorBody(detail, kind, param, _OPENAI_CODES.get(status)))
+    return Response(msgspec.json.encode(body), status, mimetype="application/json")
+
+
+def _problem_of_a_status(status: int, what: str, todo: str) -> Response:
+    return problem(status, _sentence(status, what, todo))
+
+
+def _openai_of_a_status(status: int, what: str, todo: str) -> Response:
+    return openai_error(status, _sentence(status, what, todo))
+
+
+def _sentence(status: int, what: str, todo: str) -> str:
+    """The sentence of the pages, but for those that speak of a page."""
+    if "CSRF" not in what:
+        what, todo = _SENTENCES.get(status, (what, todo))
+    else:
+        todo = "Send the page's token in X-CSRFToken, or ask with a personal token instead of a session."
+    return f"{what}. {todo}"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"

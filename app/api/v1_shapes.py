@@ -1,0 +1,358 @@
+"""What `/api/v1` reads and answers, as types: the OpenAPI document is made of them.
+
+Prices are USD per million tokens, moments ISO 8601 in UTC, null where nobody says.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from app.catalog import wording
+from app.catalog.changes import Fact
+from app.catalog.listing import CAPABILITIES, Kind
+from app.store.change_feed import ChangeLine
+from app.store.model_pages import GoneLine, ModelLine, Sort
+from app.store.pages import KeyLine, ResultLine, RunLine
+from app.store.tables import OUTCOMES, RUN_STATES, TRIGGERS
+
+_END = r"$(?!\n)"
+"""Of a pattern: Python's own $ lets a last line break pass, JavaScript's does not."""
+_TEXT = "^[^\\u0000]*$"  # a NUL is no text for a database
+Text = Annotated[str, Meta(max_length=200, pattern=_TEXT)]
+Size = Annotated[int, Meta(ge=1, le=200, description="How many at once.")]
+After = Annotated[
+    str, Meta(max_length=2_000, description="The “next” of the answer before; leave it out for the first page.")
+]
+Slug = Annotated[str, Meta(max_length=64, pattern=_TEXT, description="A provider's slug, such as openrouter.")]
+Yes = Literal["", "yes"]
+ChangeKind = Literal["new", "changed", "unlisted", "relisted"]
+
+
+def _among(words: tuple[str, ...]) -> Meta:
+    """Kept in step with the check constraints of the tables."""
+    return Meta(extra_json_schema={"enum": list(words)})
+
+
+Outcome = Annotated[str, _among(OUTCOMES)]
+RunState = Annotated[str, _among(RUN_STATES)]
+Trigger = Annotated[str, _among(TRIGGERS)]
+Capability = Annotated[str, _among(CAPABILITIES)]
+
+
+# ------------------------------------------------------------------ what is asked
+
+
+class PageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    limit: Size = 50
+    after: After = ""
+
+
+class ProviderQuery(PageQuery, frozen=True):
+    all: Annotated[Yes, Meta(description="yes: those you have no key for as well.")] = ""
+
+
+class KeyQuery(PageQuery, frozen=True):
+    provider: Slug = ""
+
+
+class ModelQuery(PageQuery, frozen=True):
+    """The filters of the page of models, under the same names."""
+
+    q: Annotated[Text, Meta(description="Words, all of which the id, the name or the canonical id holds.")] = ""
+    provider: Slug = ""
+    capability: Annotated[
+        list[Literal["streaming", "tools", "vision", "reasoning", "structured_output"]],
+        Meta(max_length=10, description="What it must be able to do; may be repeated."),
+    ] = []
+    kind: Annotated[Kind | Literal[""], Meta(description="Chat models, if nothing else is asked for.")] = ""
+    all: Annotated[Yes, Meta(description="yes: every kind, also what was filtered out.")] = ""
+    max_price: Annotated[
+        str,
+        Meta(
+            pattern=r"^(\$?[0-9]{1,6}(\.[0-9]{1,9})?)?" + _END,
+            description="Highest input price, such as 2.50.",
+            max_length=20,
+        ),
+    ] = ""
+    min_context: Annotated[
+        str,
+        Meta(
+            pattern=r"^([0-9]{1,12}(\.[0-9]{1,6})?[kKmM]?)?" + _END,
+            description="Least context window in tokens, such as 128000, 128k or 1M.",
+            max_length=30,
+        ),
+    ] = ""
+    new: Annotated[Yes, Meta(description="yes: only what is new.")] = ""
+    sort: Sort = "name"
+
+
+class GoneQuery(PageQuery, frozen=True):
+    provider: Slug = ""
+
+
+class ChangeQuery(PageQuery, frozen=True):
+    provider: Slug = ""
+    kind: ChangeKind | Literal[""] = ""
+
+
+class RunOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to sync; all active keys, if neither is given."""
+
+    provider: Annotated[str, Meta(max_length=64, pattern=_TEXT, description="Only the keys of this provider.")] = ""
+    key_id: Annotated[int, Meta(ge=1, le=2**62, description="Only this key.")] | None = None
+
+
+# ------------------------------------------------------------------ what is answered
+
+
+class Provider(msgspec.Struct, frozen=True):
+    slug: str
+    title: str
+    description: str
+    site: str
+    keys: Annotated[int, Meta(description="How many keys you have for it.")]
+    active_keys: int
+    listed_at: Annotated[datetime | None, Meta(description="When one of your keys was last confirmed by it.")]
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    message: str
+    action: str | None
+    code: str | None = None
+
+
+class Key(msgspec.Struct, frozen=True):
+    """An API key: what is known of it, never itself."""
+
+    id: int
+    provider: str
+    label: str
+    hint: Annotated[str, Meta(description="Never more than its last four characters.")]
+    base_url: str | None
+    is_active: bool
+    is_checking: bool
+    can_accept: Annotated[bool, Meta(description="Whether an answer is kept aside: accept it, or keep your list.")]
+    outcome: Outcome | None
+    model_count: int | None
+    chat_count: int | None
+    trouble: Trouble | None
+    checked_at: datetime | None
+    listed_at: datetime | None
+    put_off_until: datetime | None
+
+
+class Pricing(msgspec.Struct, frozen=True):
+    input_per_million: float | None
+    output_per_million: float | None
+    cache_read_per_million: float | None
+    cache_write_per_million: float | None
+
+
+class Model(msgspec.Struct, frozen=True):
+    provider: str
+    provider_model_id: str
+    name: str
+    kind: Kind
+    kind_reason: str
+    canonical_id: str | None
+    match_rule: str
+    variant: str
+    snapshot: str
+    context_length: int | None
+    max_output_tokens: int | None
+    capabilities: tuple[str, ...]
+    pricing: Pricing
+    key_ids: Annotated[tuple[int, ...], Meta(description="Your keys that list it.")]
+    status: Literal["listed", "documented", "deprecated"]
+    deprecated_on: str | None
+    retires_on: str | None
+    successor: str | None
+    is_new: bool
+
+
+class GoneModel(msgspec.Struct, frozen=True):
+    """A chat model that a key listed once, and its provider no longer lists for it."""
+
+    provider: str
+    label: str
+    provider_model_id: str
+    name: str
+    canonical_id: str | None
+    gone_at: datetime
+    missed: Annotated[int, Meta(description="Complete syncs without it.")]
+
+
+class FieldDifference(msgspec.Struct, frozen=True):
+    field: str
+    before: Fact
+    after: Fact
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A change: what a sync told of one model of one key."""
+
+    id: str
+    run_id: int
+    result_id: int
+    key_id: Annotated[int | None, Meta(description="None once the key was removed.")]
+    provider: str
+    label: str
+    at: datetime | None
+    kind: ChangeKind
+    provider_model_id: str
+    name: str
+    fields: tuple[FieldDifference, ...]
+    sentence: str
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One key's part in a run."""
+
+    id: int
+    provider: str
+    label: str
+    state: Literal["waiting", "fetching", "done"]
+    outcome: Outcome | None
+    fetched: int
+    chat: int
+    new: int
+    changed: int
+    unlisted: int
+    relisted: int
+    uncatalogued: int
+    skipped: int
+    duration_s: float | None
+    trouble: Trouble | None
+    ended_at: datetime | None
+
+
+class Run(msgspec.Struct, frozen=True):
+    id: int
+    state: RunState
+    trigger: Trigger
+    total_new_models: int
+    results: int
+    settled: Annotated[int, Meta(description="How many of the results have their outcome.")]
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class StartedRun(msgspec.Struct, frozen=True):
+    run_id: int
+    is_new: Annotated[bool, Meta(description="False if one was under way already: then that one is named.")]
+    notice: Annotated[str | None, Meta(description="Why it will have to wait, if it will.")]
+
+
+class ProviderPage(msgspec.Struct, frozen=True):
+    data: list[Provider]
+    next: str | None
+
+
+class KeyPage(msgspec.Struct, frozen=True):
+    data: list[Key]
+    next: str | None
+
+
+class ModelPage(msgspec.Struct, frozen=True):
+    data: list[Model]
+    next: str | None
+    total: int
+
+
+class GonePage(msgspec.Struct, frozen=True):
+    data: list[GoneModel]
+    next: str | None
+
+
+class DifferencePage(msgspec.Struct, frozen=True):
+    data: list[Difference]
+    next: str | None
+
+
+class RunPage(msgspec.Struct, frozen=True):
+    data: list[Run]
+    next: str | None
+
+
+class ResultPage(msgspec.Struct, frozen=True):
+    data: list[Result]
+    next: str | None
+
+
+# ------------------------------------------------------------------ from what the store gives
+
+
+def key_of(line: KeyLine) -> Key:
+    return Key(
+        trouble=Trouble(line.error_message, line.error_action) if line.error_message else None,
+        **_same(Key, line, "trouble"),
+    )
+
+
+def model_of(line: ModelLine) -> Model:
+    return Model(
+        pricing=Pricing(
+            **{name: _number(getattr(line, name)) for name in Pricing.__struct_fields__},
+        ),
+        key_ids=tuple(key.credential_id for key in line.keys),
+        status=_status(line),
+        deprecated_on=line.deprecated_on or None,
+        retires_on=line.retires_on or None,
+        successor=line.successor or None,
+        **_same(Model, line, "pricing", "key_ids", "status", "deprecated_on", "retires_on", "successor"),
+    )
+
+
+def gone_of(line: GoneLine) -> GoneModel:
+    return GoneModel(**_same(GoneModel, line))
+
+
+def difference_of(line: ChangeLine) -> Difference:
+    change = line.change
+    return Difference(
+        id=f"{line.result_id}-{line.change_id}",
+        run_id=line.run_id,
+        result_id=line.result_id,
+        key_id=line.credential_id,
+        provider=line.provider,
+        label=line.label,
+        at=line.at,
+        kind=change.kind,
+        provider_model_id=change.model_id,
+        name=change.name,
+        fields=tuple(FieldDifference(one.field, one.before, one.after) for one in change.fields),
+        sentence=wording.sentence(change),
+    )
+
+
+def result_of(line: ResultLine) -> Result:
+    trouble = Trouble(line.error_message, line.error_action, line.error_code) if line.error_message else None
+    return Result(
+        trouble=trouble,
+        duration_s=None if line.duration_s is None else round(line.duration_s, 3),
+        **_same(Result, line, "trouble", "duration_s"),
+    )
+
+
+def run_of(line: RunLine) -> Run:
+    return Run(results=len(line.results), settled=line.settled, **_same(Run, line, "results", "settled"))
+
+
+def _status(line: ModelLine) -> Literal["listed", "documented", "deprecated"]:
+    if line.documented:
+        return "documented"
+    return "deprecated" if line.deprecated_on or line.retires_on else "listed"
+
+
+def _number(price: Any) -> float | None:
+    return None if price is None else float(price)
+
+
+def _same(shape: type[msgspec.Struct], line: Any, *but: str) -> dict[str, Any]:
+    """The fields that are the line's own, under the same name."""
+    return {name: getattr(line, name) for name in shape.__struct_fields__ if name not in but}

@@ -1,0 +1,93 @@
+"""Who works jobs off: RQ's worker, pool and scheduler, with what each of them lacks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+from rq import Queue, Worker
+from rq.cron import CronScheduler
+from rq.job import Job
+from rq.worker_pool import WorkerPool
+
+from app.jobs.queues import BULK, CHORES, INTERACTIVE, SCHEDULER, SCHEDULER_ALIVE_S, WORKERS
+from app.jobs.watch import job_name
+from app.processes import die_with_parent, keep_memory_private
+
+_line = structlog.get_logger("app.jobs")
+
+_WORKER_TTL_S = 17  # RQ's worker waits fifteen seconds less for a job, and beats its heart after each wait
+_HEARTBEAT_S = 2
+MAX_JOBS = 1_000
+"""After so many jobs a worker is replaced by a fresh one."""
+
+
+class LoggedJobs:
+    """Mixed into a worker: all that a job logs tells which job, which run, and from which request it was asked for."""
+
+    def perform_job(self, job: Job, queue: Queue) -> bool:
+        named, began = job_name(job), time.perf_counter()
+        asked = job.meta.get("request_id") if isinstance(job.meta, dict) else None
+        ids = {"job": named.kind, "run_id": named.run_id, "request_id": asked}
+        structlog.contextvars.bind_contextvars(**{name: value for name, value in ids.items() if value})
+        done: bool = super().perform_job(job, queue)  # type: ignore[misc]  # the worker's, which this is mixed into
+        ms = round((time.perf_counter() - began) * 1_000, 1)
+        if not done:
+            _line.warning("job failed", ms=ms)
+        else:  # chores come all the time
+            (_line.debug if queue.name == CHORES else _line.info)("job done", ms=ms)
+        return done
+
+
+class SyncWorker(LoggedJobs, Worker):
+    """RQ's forking worker with a short heartbeat, so that a dead one is noticed within half a minute."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs |= {"worker_ttl": _WORKER_TTL_S, "job_monitoring_interval": _HEARTBEAT_S}
+        super().__init__(*args, **kwargs)
+
+    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+        super().heartbeat(*args, **kwargs)
+        self.connection.zadd(WORKERS, {self.name: time.time()})
+        self.connection.zremrangebyscore(WORKERS, 0, time.time() - 60)
+
+    def register_death(self) -> None:
+        super().register_death()
+        self.connection.zrem(WORKERS, self.name)
+
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        die_with_parent()
+        keep_memory_private()
+        # The pool asks each of its workers to schedule as well; `flask up` has one scheduler of its own.
+        return super().work(*args, **{**kwargs, "with_scheduler": False, "max_jobs": MAX_JOBS})
+
+
+class SyncPool(WorkerPool):
+    """RQ's pool, in which neither people nor the schedule can keep all workers busy.
+
+    One worker takes only what people wait for, another takes the schedule's first; for the rest people come first.
+    """
+
+    _for_people = _for_schedule = ""
+
+    def get_worker_process(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        everything = self._queue_names
+        # RQ's pool forgets the level for workers that it starts in the place of others.
+        kwargs["logging_level"] = "WARNING"
+        try:
+            if self._for_people not in self.worker_dict:
+                self._for_people, self._queue_names = name, [INTERACTIVE]
+            elif self._for_schedule not in self.worker_dict:
+                self._for_schedule, self._queue_names = name, [CHORES, BULK, INTERACTIVE]
+            return super().get_worker_process(name, *args, **kwargs)
+        finally:
+            self._queue_names = everything
+
+
+class SyncScheduler(CronScheduler):
+    """RQ's scheduler, which leaves a mark each time round: its own registry does not survive a Redis restart."""
+
+    def enqueue_jobs(self) -> list[Any]:
+        self.connection.set(SCHEDULER, self.name, ex=SCHEDULER_ALIVE_S)
+        return super().enqueue_jobs()

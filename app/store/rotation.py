@@ -1,0 +1,181 @@
+"""What sealed API keys are sealed with: counted, read in batches, and written anew if nobody replaced them meanwhile.
+
+Beside them a known answer is kept, sealed to each public vault key in use: whether it opens tells, before any user's
+key is needed, whether the private keys at hand are the right ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import LargeBinary, bindparam, delete, func, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import Row, db
+from app.store.columns import Moment
+from app.store.dialect import insert
+from app.store.tables import CredentialRow, ProviderRow, UserRow
+from app.vault import Owner, Sealer, SecretKey
+
+_ANSWER = "modelsync known answer"
+_NOBODY = Owner(0, 0, "known answer")
+_BATCH = 200
+
+
+class KnownAnswerRow(Row):
+    __tablename__ = "known_answers"
+
+    public_key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    """SHA-256 of the public vault key: two keys may have been given one version by mistake."""
+    version: Mapped[int]
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAnswer:
+    version: int
+    fingerprint: bytes
+    sealed: bytes
+
+    owner = _NOBODY
+
+    def is_right(self, opened: SecretKey) -> bool:
+        return opened.reveal() == _ANSWER
+
+
+@dataclass(frozen=True, slots=True)
+class SealedKey:
+    """One sealed API key, and of whom."""
+
+    credential_id: int
+    owner: Owner
+    email: str
+    label: str
+    key_number: int
+    version: int
+    sealed: bytes
+    error_code: str | None
+
+    def __repr__(self) -> str:
+        return f"<key {self.credential_id}, sealed by version {self.version}>"
+
+
+def keep_known_answer(sealer: Sealer, now: datetime) -> None:
+    """Seal the known answer to this public key, unless that was done before."""
+    known = select(KnownAnswerRow.version).where(KnownAnswerRow.public_key == sealer.fingerprint)
+    if db.session.scalar(known) is None:
+        sealed = sealer.seal(SecretKey(_ANSWER), _NOBODY)
+        row = {"public_key": sealer.fingerprint, "version": sealer.version, "sealed": sealed, "created_at": now}
+        db.session.execute(insert(KnownAnswerRow).values(row).on_conflict_do_nothing())
+
+
+def known_answers() -> list[KnownAnswer]:
+    query = select(KnownAnswerRow).order_by(KnownAnswerRow.version, KnownAnswerRow.created_at)
+    return [KnownAnswer(row.version, row.public_key, row.sealed) for row in db.session.scalars(query)]
+
+
+def forget_known_answers(fingerprints: Collection[bytes]) -> None:
+    db.session.execute(delete(KnownAnswerRow).where(KnownAnswerRow.public_key.in_(fingerprints)))
+
+
+def counts() -> dict[int, int]:
+    """Version of the vault key → how many API keys it seals."""
+    query = (
+        select(CredentialRow.vault_version, func.count())
+        .where(CredentialRow.vault_version.is_not(None))
+        .group_by(CredentialRow.vault_version)
+        .order_by(CredentialRow.vault_version)
+    )
+    return {version: count for version, count in db.session.execute(query) if version is not None}
+
+
+def said_shut(code: str) -> bool:
+    """Whether a key carries this error, which said at an earlier try that it does not open."""
+    query = select(CredentialRow.id).where(CredentialRow.error_code == code, CredentialRow.sealed_key.is_not(None))
+    return db.session.scalar(select(query.exists())) or False
+
+
+def older_than(version: int, after: int) -> list[SealedKey]:
+    """The next API keys that an older vault key sealed, by number, from beyond `after`."""
+    return _read(_sealed().where(CredentialRow.vault_version < version, CredentialRow.id > after).limit(_BATCH))
+
+
+def everything() -> Iterator[list[SealedKey]]:
+    """Every sealed API key, by number, in batches; the caller ends the transaction between two."""
+    last = 0
+    while batch := _read(_sealed().where(CredentialRow.id > last).limit(_BATCH)):
+        last = batch[-1].credential_id
+        yield batch
+
+
+def write(resealed: Sequence[tuple[SealedKey, bytes]], version: int) -> int:
+    """Put the new sealed forms in place of the old. How many were; not those replaced or removed meanwhile."""
+    table = CredentialRow.__table__
+    statement = (
+        update(table)  # type: ignore[arg-type]
+        .where(
+            table.c.id == bindparam("of_credential"),
+            table.c.key_number == bindparam("of_key"),
+            table.c.vault_version == bindparam("of_version"),
+            table.c.sealed_key == bindparam("before"),
+        )
+        .values(sealed_key=bindparam("after"), vault_version=version)
+    )
+    # By number, as those who write results lock them: two that cross would deadlock.
+    rows = [
+        {
+            "of_credential": key.credential_id,
+            "of_key": key.key_number,
+            "of_version": key.version,
+            "before": key.sealed,
+            "after": after,
+        }
+        for key, after in sorted(resealed, key=lambda pair: pair[0].credential_id)
+    ]
+    return db.session.connection().execute(statement, rows).rowcount if rows else 0
+
+
+def note(key: SealedKey, facts: Mapping[str, Any]) -> bool:
+    """Write on this very key, in this very form, what came of trying to open it. False if it is another by now."""
+    done = db.session.execute(
+        update(CredentialRow)
+        .where(
+            CredentialRow.id == key.credential_id,
+            CredentialRow.key_number == key.key_number,
+            CredentialRow.vault_version == key.version,
+        )
+        .values(**facts)
+        .execution_options(synchronize_session=False)
+    )
+    return bool(done.rowcount)  # type: ignore[attr-defined]
+
+
+def _sealed() -> Any:
+    return (
+        select(
+            CredentialRow.id,
+            CredentialRow.user_id,
+            ProviderRow.slug,
+            UserRow.email,
+            CredentialRow.label,
+            CredentialRow.key_number,
+            CredentialRow.vault_version,
+            CredentialRow.sealed_key,
+            CredentialRow.error_code,
+        )
+        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+        .join(UserRow, UserRow.id == CredentialRow.user_id)
+        .where(CredentialRow.sealed_key.is_not(None))
+        .order_by(CredentialRow.id)
+    )
+
+
+def _read(query: Any) -> list[SealedKey]:
+    return [
+        SealedKey(row[0], Owner(row[1], row[0], row[2]), row[3], row[4], row[5], row[6], row[7], row[8])
+        for row in db.session.execute(query)
+    ]

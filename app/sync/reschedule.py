@@ -1,0 +1,34 @@
+"""Put a provider's keys on another schedule, when an admin asks for another frequency."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime
+from functools import partial
+
+from app.providers import PROVIDERS
+from app.store import due
+from app.store.tables import ProviderRow
+from app.sync.schedule import PERIODS
+from app.sync.writing import written
+
+_BATCH = 1_000
+
+
+def reschedule(provider: ProviderRow, now: datetime) -> None:
+    """Spread all keys of users over one period of the frequency in force, or take them off. Commits, batch by batch.
+
+    The frequency itself is committed before: workers lock a key first and its provider's row after it, and who
+    does it the other way round would deadlock with them.
+    """
+    provider_id = provider.id
+    period = PERIODS[provider.admin_update_frequency or PROVIDERS[provider.slug].update_frequency]
+
+    def move(after: int) -> int | None:
+        ids = due.of_provider(provider_id, after, _BATCH)
+        due.set_due({one: None if period is None else now + period * random.random() for one in ids})  # noqa: S311
+        return ids[-1] if ids else None
+
+    last: int | None = 0
+    while last is not None:
+        last = written(partial(move, last))

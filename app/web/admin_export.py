@@ -1,0 +1,99 @@
+"""Runs as CSV and as JSON, one batch after the other, so that no number of them fills the memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from app.store.pages import ResultLine, RunLine
+from app.store.tables import OUTCOMES
+from app.web import showing
+
+TYPES = {"csv": "text/csv", "json": "application/json"}
+COUNTS = ("new", "changed", "unlisted", "relisted")
+COLUMNS = ("id", "user", "trigger", "state", "created_at", "started_at", "ended_at", *COUNTS, *OUTCOMES, "results")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def as_csv(batches: Iterable[list[RunLine]]) -> Iterator[str]:
+    """A line for each run; of its results how many had which outcome, and what each said."""
+    yield _lines([COLUMNS])
+    for runs in batches:
+        yield _lines([[_cell(value) for value in _row(run)] for run in runs])
+
+
+def as_json(batches: Iterable[list[RunLine]]) -> Iterator[str]:
+    """An array with an object for each run, a line each."""
+    before = "[\n"
+    for runs in batches:
+        for run in runs:
+            yield before + json.dumps(_object(run))
+            before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _lines(rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A table program would take some beginnings for a formula, and run it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _row(run: RunLine) -> list[Any]:
+    outcomes = Counter(result.outcome for result in run.results)
+    moments = (run.created_at, run.started_at, run.ended_at)
+    return [
+        run.id,
+        run.email,
+        run.trigger,
+        run.state,
+        *(showing.iso(moment) for moment in moments),
+        *(run.total(count) for count in COUNTS),
+        *(outcomes[outcome] for outcome in OUTCOMES),
+        "; ".join(_told(result) for result in run.results),
+    ]
+
+
+def _told(result: ResultLine) -> str:
+    who = f"{result.provider} ({result.label})" if result.label else result.provider
+    said = result.error_message if result.outcome in ("failed", "suspect") else ""
+    return f"{who}: {result.outcome or result.state}" + (f", {said}" if said else "")
+
+
+def _object(run: RunLine) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "user": run.email,
+        "trigger": run.trigger,
+        "state": run.state,
+        "created_at": showing.iso(run.created_at),
+        "started_at": showing.iso(run.started_at) or None,
+        "ended_at": showing.iso(run.ended_at) or None,
+        "results": [_result(result) for result in run.results],
+    }
+
+
+def _result(result: ResultLine) -> dict[str, Any]:
+    return {
+        "provider": result.provider,
+        "label": result.label,
+        "outcome": result.outcome,
+        "listed": result.fetched,
+        "chat": result.chat,
+        **{count: getattr(result, count) for count in COUNTS},
+        "not_in_catalog": result.uncatalogued,
+        "skipped": result.skipped,
+        "took_s": result.duration_s,
+        "ended_at": showing.iso(result.ended_at) or None,
+        "error_code": result.error_code,
+        "error_message": result.error_message,
+        "error_action": result.error_action,
+    }

@@ -1,0 +1,101 @@
+"""For admins: what is theirs to decide about each provider, and how it does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_login import current_user
+
+from app import config, jobs
+from app.extensions import db, limiter
+from app.providers import PROVIDERS, get
+from app.providers.addresses import BadAddress, for_all
+from app.store import admin_pages, catalog, credentials
+from app.store.audit import Actor
+from app.web import charts, entrance, showing
+from app.web.admin import admin_required
+
+blueprint = Blueprint("admin_providers", __name__)
+
+FREQUENCIES = ("realtime", "daily", "weekly", "manual")
+_PASSWORD_NEEDED = "All keys of this provider will be sent to that address: type your own password to set it."  # noqa: S105
+
+
+@blueprint.get("/providers")
+@admin_required
+def moved() -> Any:
+    """The address that the owner's documents give it."""
+    return redirect(url_for(".index"), 303)
+
+
+@blueprint.get("/admin/providers")
+@admin_required
+def index() -> str:
+    return render_template("admin/providers.html", **_context())
+
+
+@blueprint.post("/admin/providers/<slug>")
+@admin_required
+@limiter.limit("10 per hour", exempt_when=lambda: not request.form.get("password"))
+def change(slug: str) -> Any:
+    """Enable or disable it, set how often it is asked, and where; for another address with the admin's password."""
+    provider, row = get(slug), credentials.providers().get(slug)
+    if provider is None or row is None:
+        abort(404)
+    frequency, address = request.form.get("frequency", ""), request.form.get("base_url", "").strip()
+    try:
+        base_url = for_all(address, provider.base_url) if address else None
+    except BadAddress as bad:
+        return _refused(slug, str(bad), address)
+    if base_url not in (None, row.admin_base_url) and not _has_typed_password():
+        return _refused(slug, _PASSWORD_NEEDED if current_user.has_password else entrance.SIGN_IN_AGAIN, address)
+    frequency_before = row.admin_update_frequency
+    catalog.set_provider(
+        row,
+        is_active=request.form.get("enabled") == "yes",
+        frequency=frequency if frequency in FREQUENCIES else None,
+        base_url=base_url,
+        actor=Actor(current_user.id, current_user.email),
+        now=showing.now(),
+    )
+    db.session.commit()
+    if row.admin_update_frequency != frequency_before:
+        jobs.reschedule(row)
+    if request.headers.get("HX-Request"):
+        return _row(slug, saved=True)
+    flash(f"Saved what is set for {provider.title}.", "good")
+    return redirect(url_for(".index", _anchor=f"provider-{slug}"), 303)
+
+
+def _has_typed_password() -> bool:
+    """A session that somebody else came by is not enough to have everybody's keys sent elsewhere."""
+    typed = request.form.get("password", "")
+    return bool(typed or not current_user.has_password) and entrance.is_owner(typed)
+
+
+def _refused(slug: str, complaint: str, typed: str) -> Any:
+    """One sentence in the row; what was typed is still there, and nothing was written."""
+    db.session.rollback()
+    if request.headers.get("HX-Request"):
+        return _row(slug, complaint=complaint, typed=typed), 422
+    return render_template("admin/providers.html", **_context(), wrong=slug, complaint=complaint, typed=typed), 422
+
+
+def _row(slug: str, **said: Any) -> str:
+    context = _context(slug)
+    return render_template("admin/_provider.html", line=context["lines"][0], **context, **said)
+
+
+def _context(slug: str | None = None) -> dict[str, Any]:
+    """Of all providers, those with keys first; or of one."""
+    now = showing.now()
+    lines = [line for line in admin_pages.providers() if line.slug in PROVIDERS and slug in (None, line.slug)]
+    counts = admin_pages.counts(charts.DAYS, now)
+    return {
+        "lines": sorted(lines, key=lambda line: (-line.keys, line.slug)),
+        "health": charts.health(counts, [line.slug for line in lines], now.date()),
+        "charts": charts,
+        "frequencies": FREQUENCIES,
+        "from_environment": dict(config.current().base_urls),
+    }

@@ -1,0 +1,212 @@
+"""For admins: sync a provider with the server's own key, see what a dry run found, and apply it as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_login import current_user
+
+from app import jobs
+from app.extensions import limiter
+from app.store import credentials, pages, plans, sync_counts, users
+from app.store.audit import Actor
+from app.store.pages import ResultLine, RunLine
+from app.store.sync_counts import Overrides
+from app.web import showing
+from app.web.admin import admin_required
+from app.web.history import cursor
+from app.web.sync import close_lost
+
+blueprint = Blueprint("admin_sync", __name__, url_prefix="/admin")
+
+MOST_CHANGES = 200
+"""So many changes of one provider a page names."""
+DISABLED = "This provider is disabled: enable it first."
+_STATES = {
+    "waiting": showing.Said("being made", "busy"),
+    "failed": showing.Said("could not be made", "bad"),
+    "ready": showing.Said("ready to apply", "good"),
+    "applied": showing.Said("applied", "muted"),
+    "expired": showing.Said("too old to apply", "warn"),
+}
+_PARTS = {
+    "complete": showing.Said("would be updated", "good"),
+    "unchanged": showing.Said("nothing changed", "good"),
+    "partial": showing.Said("partly read", "warn"),
+    "suspect": showing.Said("would be kept aside", "warn"),
+    "failed": showing.Said("failed", "bad"),
+    "skipped": showing.Said("skipped", "muted"),
+}
+
+
+@blueprint.app_template_test("syncable")
+def is_syncable(slug: str) -> bool:
+    """Whether the server's own key, or nobody's, can sync it."""
+    return slug in jobs.SYNCABLE
+
+
+@blueprint.app_template_filter("plan_state")
+def plan_state(plan: plans.Plan) -> showing.Said:
+    return _STATES[plan.state(showing.now())]
+
+
+@blueprint.app_template_filter("part_state")
+def part_state(part: plans.PlanPart) -> showing.Said:
+    return _PARTS[part.outcome]
+
+
+# ------------------------------------------------------------------ one provider
+
+
+@blueprint.post("/providers/<slug>/sync")
+@admin_required
+@limiter.limit("60 per minute")
+def start(slug: str) -> Any:
+    """Sync it, or with `dry_run` make a plan of it."""
+    row = credentials.providers().get(slug)
+    if row is None or slug not in jobs.SYNCABLE:
+        abort(404)
+    if not row.is_active:
+        return _said(slug, DISABLED)
+    if request.form.get("dry_run"):
+        plan_id, trouble = jobs.begin_plan(_actor(), [slug])
+        if request.headers.get("HX-Request"):
+            return _partial(slug, plan=plans.get(plan_id), trouble=trouble)
+        return redirect(url_for(".plan", plan_id=plan_id), 303)
+    begun = jobs.begin_server_sync("manual", [slug], _actor())
+    run = pages.run(begun.run_id)
+    if run is None or slug not in {result.provider for result in run.results}:
+        return _said(slug, f"Sync {begun.run_id}, of other providers, is under way. Try again when it is over.")
+    if request.headers.get("HX-Request"):
+        return _partial(slug, run=run, trouble=begun.trouble)
+    return redirect(url_for("history.run", run_id=run.id), 303)
+
+
+@blueprint.get("/providers/<slug>/sync")
+@admin_required
+def progress(slug: str) -> Any:
+    """How far the run or the plan that the address names is; without htmx, its own page."""
+    if slug not in jobs.SYNCABLE:
+        abort(404)
+    run, plan = _run(_number("run")), _plan(_number("plan"))
+    if not request.headers.get("HX-Request"):
+        target = url_for("history.run", run_id=run.id) if run else url_for("admin_providers.index")
+        return redirect(url_for(".plan", plan_id=plan.id) if plan else target, 303)
+    trouble = jobs.trouble_now() if (run and run.state == "queued") or (plan and plan.made_at is None) else None
+    return _partial(slug, run=run, plan=plan, trouble=trouble)
+
+
+def _number(name: str) -> int | None:
+    """None where the address does not name it; what no database counts to is nobody's, hence 404."""
+    value = request.args.get(name, "")
+    if value and not (value.isascii() and value.isdigit() and len(value) < 19):
+        abort(404)
+    return int(value) if value else None
+
+
+def _said(slug: str, sentence: str) -> Any:
+    """Nothing was started, for this reason."""
+    if request.headers.get("HX-Request"):
+        return _partial(slug, error=sentence), 409
+    flash(sentence, "bad")
+    return redirect(url_for("admin_providers.index", _anchor=f"provider-{slug}"), 303)
+
+
+def _partial(
+    slug: str,
+    *,
+    run: RunLine | None = None,
+    plan: plans.Plan | None = None,
+    trouble: str | None = None,
+    error: str = "",
+) -> str:
+    result = next((one for one in run.results if one.provider == slug), None) if run else None
+    part = next((one for one in plan.parts if one.provider == slug), None) if plan else None
+    context = {"run": run, "result": result, "plan": plan, "part": part, "trouble": trouble, "error": error}
+    return render_template(
+        "admin/_provider_sync.html", line={"slug": slug, "is_active": True}, written=_written(run, result), **context
+    )
+
+
+def _written(run: RunLine | None, result: ResultLine | None) -> Overrides:
+    """The overrides that a finished run wrote for one provider."""
+    if run is None or result is None or run.ended_at is None:
+        return Overrides()
+    return sync_counts.overrides_written(run.started_at or run.created_at, run.ended_at).get(
+        result.provider, Overrides()
+    )
+
+
+def _run(run_id: int | None) -> RunLine | None:
+    """One of the installation's own."""
+    server = users.server(showing.now(), make=False)
+    if run_id is None or server is None:
+        return None
+    close_lost()
+    return pages.run(run_id, server.id)
+
+
+def _plan(plan_id: int | None) -> plans.Plan | None:
+    return plans.get(plan_id) if plan_id is not None else None
+
+
+# ------------------------------------------------------------------ plans
+
+
+@blueprint.get("/plans")
+@admin_required
+def index() -> str:
+    lines, following = plans.newest(cursor())
+    return render_template("admin/plans.html", plans=lines, following=following)
+
+
+@blueprint.get("/plans/<int:plan_id>")
+@admin_required
+def plan(plan_id: int) -> Any:
+    found = plans.get(plan_id)
+    if found is None:
+        abort(404)
+    trouble = jobs.trouble_now() if found.made_at is None else None
+    template = "admin/_plan.html" if request.headers.get("HX-Request") else "admin/plan.html"
+    return render_template(template, **_context(found), trouble=trouble)
+
+
+@blueprint.post("/plans/<int:plan_id>/apply")
+@admin_required
+@limiter.limit("60 per minute")
+def apply(plan_id: int) -> Any:
+    """Write exactly what the page shows; refused, with a sentence, where that is not what would come of it any more."""
+    try:
+        begun = jobs.begin_apply(plan_id, _actor(), "manual")
+    except LookupError:
+        abort(404)
+    except (jobs.Stale, jobs.Busy) as refused:
+        found = plans.get(plan_id)
+        if found is None:
+            abort(404)
+        return render_template("admin/plan.html", **_context(found), error=str(refused)), 409
+    if begun.trouble:
+        flash(begun.trouble, "warn")
+    return redirect(url_for("history.run", run_id=begun.run_id), 303)
+
+
+def _context(found: plans.Plan) -> dict[str, Any]:
+    """What changes something comes first, then what stays, what failed, and what was not asked."""
+
+    def order(part: plans.PlanPart) -> tuple[int, str]:
+        if part.has_answer:
+            return (0 if part.changes else 1), part.provider
+        return (3 if part.outcome == "skipped" else 2), part.provider
+
+    is_ready = found.state(showing.now()) == "ready"
+    return {
+        "plan": found,
+        "parts": sorted(found.parts, key=order),
+        "objection": jobs.objection_to(found) if is_ready else None,
+        "most": MOST_CHANGES,
+    }
+
+
+def _actor() -> Actor:
+    return Actor(current_user.id, current_user.email)

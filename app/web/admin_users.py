@@ -1,0 +1,120 @@
+"""For admins: who has an account, and what may be done about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_login import current_user
+
+from app import config
+from app.extensions import db
+from app.store import admin_pages, user_actions, users
+from app.store.audit import Actor
+from app.store.user_actions import ACTIONS, UserActionError
+from app.web import showing
+from app.web.accounts import invite_token
+from app.web.admin import admin_required
+from app.web.history import cursor
+
+blueprint = Blueprint("admin_users", __name__, url_prefix="/admin/users")
+
+_DONE = {
+    "disable": "{} cannot sign in any more, and is not synced. Tokens and the feed's address are revoked.",
+    "enable": "{} may sign in again.",
+    "promote": "{} is an admin now.",
+    "demote": "{} is no admin any more.",
+    "reset-second-factor": "{} signs in with the password alone, until two-step sign-in is set up again.",
+    "sign-out": "All sessions of {} are ended. Personal tokens and the feed's address go on: disabling ends them too.",
+}
+
+
+@blueprint.get("")
+@admin_required
+def index() -> str:
+    return _index()
+
+
+def _index(**context: Any) -> str:
+    search = request.args.get("q", "")[:320].replace("\0", "")  # which PostgreSQL cannot even look for
+    lines, following = admin_pages.users(search, cursor())
+    return render_template(
+        "admin/users.html",
+        lines=lines,
+        following=following,
+        search=search,
+        query={"q": search} if search else {},
+        mode=config.current().signup,
+        **context,
+    )
+
+
+@blueprint.post("/invite")
+@admin_required
+def invite() -> Any:
+    """A sign-up link for one address, shown to the admin; nothing is mailed."""
+    email = request.form.get("email", "").replace("\0", "").strip()[:320]
+    try:
+        validate_email(email, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        return _index(invited=email, error="That is not an e-mail address. Type it as name@example.com."), 422
+    if users.by_email(email):
+        return _index(invited=email, error="There is an account with this address already."), 422
+    user_actions.note_invitation(email, _actor(), showing.now())
+    db.session.commit()
+    link = url_for("accounts.signup", invite=invite_token(email), _external=True)
+    return _index(invited=email, link=link)
+
+
+@blueprint.get("/<int:user_id>")
+@admin_required
+def one(user_id: int) -> str:
+    return _one(user_id)
+
+
+def _one(user_id: int, **context: Any) -> str:
+    facts = admin_pages.user(user_id)
+    if facts is None:
+        abort(404)
+    return render_template("admin/user.html", facts=facts, user=facts.line, **context)
+
+
+@blueprint.post("/<int:user_id>/<any(disable, enable, promote, demote, 'sign-out', 'reset-second-factor'):act>")
+@admin_required
+def change(user_id: int, act: str) -> Any:
+    user = user_actions.by_id(user_id)
+    if user is None:
+        abort(404)
+    try:
+        ACTIONS[act](user, _actor(), showing.now())
+    except UserActionError as error:
+        db.session.rollback()
+        return _one(user_id, error=str(error)), 422
+    db.session.commit()
+    flash(_DONE[act].format(user.email), "good")
+    return redirect(url_for(".one", user_id=user_id), 303)
+
+
+@blueprint.post("/<int:user_id>/delete")
+@admin_required
+def delete(user_id: int) -> Any:
+    """The account with everything of its, once its address was typed."""
+    user = user_actions.by_id(user_id)
+    if user is None:
+        abort(404)
+    email = user.email
+    if users.normal(request.form.get("email", "")) != email:
+        return _one(user_id, error="Type the address of the account exactly; nothing was deleted."), 422
+    try:
+        user_actions.remove(user, _actor(), showing.now())
+    except UserActionError as error:
+        db.session.rollback()
+        return _one(user_id, error=str(error)), 422
+    db.session.commit()
+    flash(f"{email} is deleted, with all keys and all history.", "good")
+    return redirect(url_for(".index"), 303)
+
+
+def _actor() -> Actor:
+    return Actor(current_user.id, current_user.email)

@@ -1,0 +1,110 @@
+"""For admins: workers, queues, and the jobs that failed. The jobs' payloads and the words of errors stay out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user
+
+from app.extensions import db
+from app.jobs import watch
+from app.store import audit
+from app.store.audit import Actor
+from app.web import showing
+from app.web.admin import NO_REDIS, admin_required
+
+blueprint = Blueprint("admin_workers", __name__, url_prefix="/admin/workers")
+
+KINDS = {
+    "do_run": "a sync",
+    "do_runs": "syncs that were due",
+    "do_check": "checking a new key",
+    "do_reset": "mailing the link to another password",
+    "do_everyone": "starting everyone's sync",
+    "do_due": "starting what is due",
+    "do_server": "syncing the server's own keys",
+    "do_plan": "a dry run with the server's own keys",
+    "do_refresh": "refreshing the catalog",
+    "do_rebuild": "putting decisions into force",
+    "look_after_catalog": "looking after the catalog",
+    "prune_history": "pruning old history",
+    "tally_days": "counting days for the charts",
+    "housekeeping": "housekeeping",
+}
+_CAUSES = {
+    "OperationalError": "The database could not be reached, or was too busy.",
+    "InterfaceError": "The connection to the database broke.",
+    "IntegrityError": "The database refused a row that another one rules out.",
+    "JobTimeoutException": "It took too long and was stopped.",
+    "AbandonedJobError": "Its worker disappeared.",
+    "MailError": "The mail server did not take the letter.",
+    "ConnectionError": "A connection could not be made, or broke.",
+    "TimeoutError": "Something it waited for did not answer in time.",
+    "MemoryError": "There was not enough memory.",
+    "ConfigError": "A setting is missing or wrong.",
+}
+UNNAMED = "The worker that was at it was stopped."
+GONE = "That job is not among the failed ones any more."
+
+
+@blueprint.get("")
+@admin_required
+def index() -> str:
+    try:
+        found = {
+            "workers": watch.workers_now(),
+            "queues": watch.queues_now(),
+            "failed": watch.failed_jobs(),
+            "scheduler_at": watch.scheduler_seen_at(),
+        }
+    except redis.RedisError:
+        found = {}
+    return render_template("admin/workers.html", **found, is_away=not found, no_redis=NO_REDIS)
+
+
+@blueprint.post("/failed/requeue")
+@admin_required
+def requeue() -> Any:
+    return _act(watch.requeue_failed, "queued again", "It is queued once more.")
+
+
+@blueprint.post("/failed/delete")
+@admin_required
+def delete() -> Any:
+    return _act(watch.delete_failed, "deleted", "It is deleted.")
+
+
+def _act(act: Callable[[str], bool], state: str, sentence: str) -> Any:
+    """Do it to the job that the form names, note it, and say what came of it."""
+    job_id = request.form.get("job", "")[:200]
+    try:
+        is_done = act(job_id)
+    except redis.RedisError:
+        flash(NO_REDIS, "bad")
+        return redirect(url_for(".index"), 303)
+    if is_done:
+        actor = Actor(current_user.id, current_user.email)
+        audit.note(actor, "job", job_id, {"state": "failed"}, {"state": state}, "", showing.now())
+        db.session.commit()
+    flash(sentence if is_done else GONE, "good" if is_done else "warn")
+    return redirect(url_for(".index", _anchor="failed"), 303)
+
+
+def kind(name: str) -> str:
+    """What a job does, in words."""
+    return KINDS.get(name, name.replace("_", " ") or "a job")
+
+
+def cause(job: watch.FailedJob) -> str:
+    """Why a job failed, in one sentence that we wrote ourselves."""
+    if not job.error:
+        return UNNAMED
+    known = _CAUSES.get(job.error)
+    return f"{known} ({job.error})" if known else f"It failed with {job.error}; the worker's log has the details."
+
+
+blueprint.add_app_template_filter(kind, "job_kind")
+blueprint.add_app_template_filter(cause, "job_cause")

@@ -1,0 +1,25 @@
+"""`/design`: every shared piece in every state, light and dark side by side. In a demo and under the debugger only."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from flask import Blueprint, render_template
+
+from app.config import ROOT
+
+blueprint = Blueprint("design", __name__)
+
+_SYMBOL = re.compile(r'<symbol id="([^"]+)"')
+
+
+@blueprint.get("/design")
+def index() -> str:
+    return render_template("design/index.html", icons=icons())
+
+
+@functools.cache
+def icons() -> list[str]:
+    """The names in the sprite, as it has them."""
+    return _SYMBOL.findall((ROOT / "static" / "icons.svg").read_text("utf-8"))

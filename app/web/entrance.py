@@ -1,0 +1,83 @@
+"""Into the house: what happens once somebody has shown who they are, by a password or at an OpenID provider."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import redirect, session, url_for
+from flask_login import current_user
+
+from app import jobs, passwords
+from app.store import runs, users
+from app.store.tables import UserRow
+from app.web import doors, showing
+
+HALF_OPEN_S = 300
+"""So long one may take to type the code after the password."""
+_HALF = "half_open"
+_JUST_NOW = timedelta(minutes=10)
+SIGN_IN_AGAIN = "Sign out, sign in again and do it within ten minutes: that shows that it is you. Nothing was changed."
+
+
+def enter(user: UserRow, target: str | None) -> Any:
+    """Sign in and go on to `target`, a path of ours; where the account has a second factor, ask for its code first.
+
+    Until then the session is half open: it says who the password was right for and leads to nothing but that question.
+    """
+    if user.second_factor_at is None:
+        return complete(user, target)
+    session.clear()
+    session.permanent = False
+    session[_HALF] = {"who": user.get_id(), "at": int(showing.now().timestamp()), "next": target}
+    return redirect(url_for("second_factor.ask"), 303)
+
+
+def half_open() -> tuple[UserRow, str | None] | None:
+    """Who has yet to type a code, and where they are going. None once that took too long, or the stamp is another."""
+    kept = session.get(_HALF)
+    if not isinstance(kept, dict) or not 0 <= showing.now().timestamp() - kept["at"] <= HALF_OPEN_S:
+        return None
+    user = users.by_identity(str(kept["who"]))
+    return (user, kept["next"]) if user is not None and user.second_factor_at is not None else None
+
+
+def complete(user: UserRow, target: str | None) -> Any:
+    """All that was asked for is shown: sign in, and start the sync that is due."""
+    sign_in(user)
+    _sync_if_due(user)
+    return redirect(target or url_for("keys.profile"), 303)
+
+
+def sign_in(user: UserRow) -> None:
+    session.clear()  # nothing of a session from before goes on
+    users.touch(user, showing.now(), timedelta(0))
+    doors.begin_session(user)
+    doors.keep_theme(user.theme)
+
+
+def is_owner(password: str) -> bool:
+    """Whether it is the account's owner who sits there: by the password, or, where the account has none, because they
+    signed in just now."""
+    if current_user.has_password:
+        return passwords.is_right(current_user.password_hash, password[:1000])
+    here = doors.this_session()
+    return here is not None and showing.now() - here.created_at <= _JUST_NOW
+
+
+def own_path(target: str | None) -> str | None:
+    """A path of ours to go on to; never another host, whatever the address says."""
+    if not target or not target.startswith("/") or target.startswith("//") or "\\" in target:
+        return None
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return None
+    return target if not parts.scheme and not parts.netloc else None
+
+
+def _sync_if_due(user: UserRow) -> None:
+    """Signing in after more than thirty days starts a sync, if the user allows it."""
+    if user.sync_on_sign_in and runs.needs_sync(runs.last_done(user.id, whole=True), showing.now()):
+        jobs.begin_sync(user.id, "sign-in")

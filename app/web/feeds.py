@@ -1,0 +1,125 @@
+"""Changes for feed readers: Atom (RFC 4287) under a secret address, made, renewed and ended on the page of changes."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
+from flask_login import current_user, login_required
+from markupsafe import escape
+
+from app.catalog import wording
+from app.extensions import db, limiter
+from app.store import feed_pages, feeds
+from app.store.feed_pages import News, Told
+from app.store.feeds import FeedRow
+from app.web import showing
+from app.web.changes import asked_by, headline
+
+blueprint = Blueprint("feeds", __name__)
+
+ATOM = "http://www.w3.org/2005/Atom"
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 cannot hold, not even escaped."""
+
+
+@blueprint.get("/feeds/<secret>.atom")
+def atom(secret: str) -> Response:
+    """The newest changes, filtered by the same query as the page. The secret says whose; no cookie is read or set."""
+    found = feeds.find(secret)
+    if found is None:
+        abort(404)
+    feed, user = found
+    asked = asked_by(request.args)
+    news = feed_pages.entries(user.id, asked.filter(None))
+    query: dict[str, Any] = {**asked.query}
+    page = url_for("changes.index", _external=True, **query)
+    updated = max([one.at for one in news], default=feed.created_at)
+    answer = Response(_document(feed, news, page, updated), mimetype="application/atom+xml")
+    answer.last_modified = updated
+    answer.add_etag()
+    answer.headers["Cache-Control"] = "private, no-cache"
+    answer.make_conditional(request)
+    return answer
+
+
+@blueprint.post("/changes/feed")
+@login_required
+@limiter.limit("60 per hour")
+def make() -> Any:
+    """A new address, in place of an earlier one. It stands in this one answer and nowhere else."""
+    secret = feeds.make(current_user.id, request.host, showing.now())
+    db.session.commit()
+    address = url_for("feeds.atom", secret=secret, _external=True)
+    template = "changes/_address.html" if request.headers.get("HX-Request") else "changes/address.html"
+    return render_template(template, address=feeds.of_user(current_user.id), text=address)
+
+
+@blueprint.post("/changes/feed/revoke")
+@login_required
+def revoke() -> Any:
+    if not feeds.revoke(current_user.id):
+        abort(404)
+    db.session.commit()
+    flash("The feed's address is revoked: readers that use it find nothing from now on.", "good")
+    return redirect(url_for("changes.index", _anchor="changes-address"), 303)
+
+
+def plain(text: str) -> str:
+    """Text that XML can hold; what it cannot is marked."""
+    return _NO_XML.sub("\ufffd", text)
+
+
+def _document(feed: FeedRow, news: list[News], page: str, updated: datetime) -> bytes:
+    # There is no link to itself: it would be the secret, and entries are passed on.
+    root = ET.Element("feed", {"xmlns": ATOM})
+    _add(root, "id", feed.tag)
+    _add(root, "title", "Modelsync: changes of your keys")
+    _add(root, "updated", _rfc3339(updated))
+    _add(ET.SubElement(root, "author"), "name", "Modelsync")
+    _add(root, "generator", "Modelsync")
+    ET.SubElement(root, "link", {"rel": "alternate", "type": "text/html", "href": plain(page)})
+    for one in news:
+        root.append(_entry(feed, one))
+    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+
+
+def _entry(feed: FeedRow, news: News) -> ET.Element:
+    entry = ET.Element("entry")
+    run_id = news.sightings[0].run_id
+    _add(entry, "id", f"{feed.tag}/runs/{run_id}/{news.provider}")
+    _add(entry, "title", headline(news))
+    _add(entry, "published", _rfc3339(min(sighting.at for sighting in news.sightings)))
+    _add(entry, "updated", _rfc3339(news.at))
+    ET.SubElement(entry, "category", {"term": news.provider, "label": showing.title(news.provider)})
+    page = url_for("history.run", run_id=run_id, _external=True)
+    ET.SubElement(entry, "link", {"rel": "alternate", "type": "text/html", "href": page})
+    _add(entry, "content", _content(news), type="html")
+    return entry
+
+
+def _content(news: News) -> str:
+    """The changes as a list, in HTML: escaped here for whoever shows it, and once more as text of the XML."""
+    lines = [
+        f"<li><code>{escape(plain(told.change.model_id))}</code>: {escape(plain(wording.sentence(told.change)))}"
+        f"{_seen_by(told)}</li>"
+        for told in news.told
+    ]
+    if news.left_out:
+        lines.append(f"<li>and {wording.plural(news.left_out, 'more change')}</li>")
+    return f"<ul>{''.join(lines)}</ul>"
+
+
+def _seen_by(told: Told) -> str:
+    return f" ({escape(plain(', '.join(told.labels)))})" if told.labels else ""
+
+
+def _add(parent: ET.Element, name: str, text: str, **attributes: str) -> None:
+    ET.SubElement(parent, name, attributes).text = plain(text)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"

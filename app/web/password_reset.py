@@ -1,0 +1,86 @@
+"""Another password by mail, for who forgot theirs. There only where letters can be sent.
+
+An address is never told to have an account: for one that has none a row is written and a job queued just the same, and
+the letter, if there is one, is written by a worker, so neither the answer nor its time says anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+
+from app import config, jobs, passwords
+from app.extensions import db, limiter, network
+from app.store import password_resets, user_actions, users
+from app.web import showing
+
+blueprint = Blueprint("password_reset", __name__, url_prefix="/reset")
+
+PER_NETWORK, PER_ADDRESS, LINKS_PER_NETWORK = "20 per hour", "5 per hour", "30 per hour"
+"""Letters asked for from one network, and to one address; and links tried from one network."""
+_OVER = "This link does not work any more: it is older than an hour, or was used. Ask for another."
+_NO_ADDRESS = "That is not an e-mail address. Type it as name@example.com."
+
+
+def _email() -> str:
+    return request.form.get("email", "")[:400].replace("\0", "").strip()
+
+
+def _address() -> str:
+    return "reset:" + users.normal(_email())
+
+
+@blueprint.before_request
+def _where_letters_are_sent() -> None:
+    if not config.current().mail_from:
+        abort(404)
+
+
+@blueprint.get("")
+def ask() -> str:
+    return render_template("accounts/reset.html")
+
+
+@blueprint.post("")
+@limiter.limit(PER_NETWORK, key_func=network)
+@limiter.limit(PER_ADDRESS, key_func=_address)
+def send() -> Any:
+    email = _email()
+    try:
+        validate_email(email, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        return render_template("accounts/reset.html", email=email, error=_NO_ADDRESS), 422
+    reset_id = password_resets.ask(users.by_email(email), showing.now())
+    db.session.commit()
+    jobs.enqueue_reset(reset_id)  # where it has to wait, a worker finds the row later
+    return render_template("accounts/reset_asked.html", email=email)
+
+
+@blueprint.get("/<token>")
+@limiter.limit(LINKS_PER_NETWORK, key_func=network)
+def choose(token: str) -> Any:
+    """Looking at the link does not use it: mail programs look too."""
+    if password_resets.whose(token[:100], showing.now()) is None:
+        return render_template("accounts/reset.html", error=_OVER), 422
+    return render_template("accounts/reset_choose.html", token=token)
+
+
+@blueprint.post("/<token>")
+@limiter.limit(LINKS_PER_NETWORK, key_func=network)
+def change(token: str) -> Any:
+    """The new password. Every session ends; signing in asks for the second factor as ever."""
+    password = request.form.get("password", "")[:1000]
+    if complaint := passwords.complaint(password):
+        return render_template("accounts/reset_choose.html", token=token, error=complaint), 422
+    hashed = passwords.hash_password(password)
+    user = password_resets.use(token[:100], showing.now())
+    if user is None:
+        db.session.rollback()
+        return render_template("accounts/reset.html", error=_OVER), 422
+    users.set_password(user, hashed)
+    user_actions.note_own(user, {"password": "reset by mail"}, showing.now())
+    db.session.commit()
+    flash("Your password is changed, and all sessions are ended. Sign in with the new one.", "good")
+    return redirect(url_for("accounts.login"), 303)

@@ -1,0 +1,122 @@
+"""Two drawings of a person's history, made on the server: a calendar of syncs, and a key's scope over time.
+
+As in `charts`, a drawing says in its title and description what it shows, and the page puts a table behind it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, tzinfo
+
+from markupsafe import Markup, escape
+
+from app.catalog import wording
+
+WEEKS = 26
+_WORST_FIRST = ("failed", "suspect", "partial", "skipped", "complete", "unchanged")
+_CELL, _STEP, _LEFT, _TOP = 10, 13, 28, 16
+_WIDTH, _HEIGHT = 100.0, 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """One day of the calendar."""
+
+    day: date
+    counts: Counter[str]
+    """Outcome → number of results."""
+
+    @property
+    def worst(self) -> str:
+        """Empty where nothing was synced."""
+        return next((word for word in _WORST_FIRST if self.counts[word]), "")
+
+    @property
+    def told(self) -> str:
+        """ "3 complete, 1 failed"."""
+        counted = [f"{wording.number(self.counts[word])} {word}" for word in _WORST_FIRST if self.counts[word]]
+        return ", ".join(counted) or "no sync"
+
+
+def days(today: date, weeks: int = WEEKS) -> list[date]:
+    """Whole weeks from Monday on, the last one until today."""
+    first = today - timedelta(days=today.weekday(), weeks=weeks - 1)
+    return [first + timedelta(days=number) for number in range((today - first).days + 1)]
+
+
+def bounds(of: Sequence[date], zone: tzinfo) -> list[datetime]:
+    """When each day begins in this zone, and when the last one ends."""
+    return [datetime.combine(day, time(), zone) for day in (*of, of[-1] + timedelta(days=1))]
+
+
+def calendar(squares: Sequence[Square]) -> Markup:
+    """A column for each week, a row for each weekday; the tone is that of the day's worst outcome."""
+    columns = (len(squares) + 6) // 7
+    drawn = [
+        f'<text x="0" y="{_TOP + row * _STEP + 8}">{name}</text>' for row, name in ((0, "Mon"), (2, "Wed"), (4, "Fri"))
+    ]
+    named = ""
+    for number, square in enumerate(squares):
+        left, top = _LEFT + number // 7 * _STEP, _TOP + number % 7 * _STEP
+        month = f"{square.day:%b}"
+        # Two names side by side would lie on one another, and the last would be cut off.
+        if number % 7 == 0 and month != named and square.day.day <= 14 and number // 7 < columns - 1:
+            named = month
+            drawn.append(f'<text x="{left}" y="9">{month}</text>')
+        css = f"in-{square.worst}" if square.worst else "in-nothing"
+        told = escape(f"{square.day:%-d %b %Y}: {square.told}")
+        drawn.append(
+            f'<rect class="{css}" x="{left}" y="{top}" width="{_CELL}" height="{_CELL}" rx="2">'
+            f"<title>{told}</title></rect>"
+        )
+    sums: Counter[str] = Counter()
+    for square in squares:
+        sums.update(square.counts)
+    synced = sum(bool(square.worst) for square in squares)
+    said = f"{wording.plural(synced, 'day')} with syncs. Results: {Square(squares[0].day, sums).told}."
+    title = f"Syncs of the last {columns} weeks, one cell a day"
+    box = f"0 0 {_LEFT + columns * _STEP} {_TOP + 7 * _STEP}"
+    return _svg("calendar", title, f"{said} The days are in the table that follows.", box, "".join(drawn))
+
+
+def steps(points: Sequence[tuple[datetime, int]], until: datetime) -> Markup:
+    """A line that keeps its height until the next point. points: oldest first, at least one."""
+    numbers = [number for _, number in points]
+    low, high = floor_of(numbers), max(numbers)
+    start, end = points[0][0], max(until, points[-1][0])
+    span = (end - start).total_seconds() or 1.0
+
+    def across(moment: datetime) -> float:
+        return _WIDTH * (moment - start).total_seconds() / span
+
+    def up(number: int) -> float:
+        return _HEIGHT - 2 - (_HEIGHT - 4) * (number - low) / ((high - low) or 1)
+
+    path = f"M{across(start):.2f} {up(numbers[0]):.2f}"
+    for moment, number in points[1:]:
+        path += f"H{across(moment):.2f}V{up(number):.2f}"
+    path += f"H{_WIDTH:.2f}"
+    area = f"{path}V{_HEIGHT:.2f}H0Z"
+    said = (
+        f"From {wording.number(numbers[0])} to {wording.number(numbers[-1])}, at least {wording.number(min(numbers))}, "
+        f"at most {wording.number(high)}. Every step is in the table that follows."
+    )
+    drawn = f'<path class="scope-area" d="{area}"/><path class="scope-line" d="{path}"/>'
+    box = f"0 0 {_WIDTH:.0f} {_HEIGHT:.0f}"
+    return _svg("scope", "Chat models of this key over time", said, box, drawn, stretched=True)
+
+
+def floor_of(numbers: Sequence[int]) -> int:
+    """Where the drawing begins: at nothing, unless the line would lie flat at the top of it."""
+    low, high = min(numbers), max(numbers)
+    return max(0, low - (high - low)) if 0 < high - low < high / 4 else 0
+
+
+def _svg(name: str, title: str, description: str, box: str, inner: str, *, stretched: bool = False) -> Markup:
+    """The texts in `inner` are escaped already."""
+    ratio = ' preserveAspectRatio="none"' if stretched else ""
+    told = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
+    labels = f'role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc"'
+    return Markup(f'<svg class="chart-{name}" viewBox="{box}"{ratio} {labels}>{told}{inner}</svg>')  # noqa: S704

@@ -1,0 +1,281 @@
+"""A code beside the password: set up, asked for at sign-in, turned off, and required where the operator says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import segno
+from flask import Blueprint, Flask, Response, current_app, flash, redirect, render_template, request, url_for
+from flask_login import current_user, login_required
+
+from app import box, config, totp
+from app.extensions import db, limiter, login_manager, network
+from app.store import second_factors, sessions
+from app.store.tables import UserRow
+from app.web import doors, entrance, showing
+
+blueprint = Blueprint("second_factor", __name__)
+
+PER_ACCOUNT = "10 per 15 minutes;50 per day"
+"""Codes tried at one account, at all doors together: of a million codes three are right at a time."""
+_SHOWN_FOR = timedelta(minutes=15)
+"""So long a secret that was shown can be confirmed."""
+_OPEN = ("static", "health.health", "health.ready", "metrics.metrics", "accounts.logout", "settings.change_theme")
+_WRONG_PASSWORD = "The password is not right; nothing was changed."  # noqa: S105  (a sentence)
+_WRONG = "That code is not right, or it was used already. Type the one that is shown now."
+_SHUT = (
+    "Codes of your app cannot be checked any more, because this server's secret was changed. "
+    "Use a recovery code, then set it up again, or ask an admin."
+)
+_TOO_LATE = "That took too long. Begin again."
+_NEEDED = "Set up two-step sign-in first: this server requires it."
+
+
+def init_app(app: Flask) -> None:
+    app.before_request(_set_up_first)
+
+
+# ------------------------------------------------------------------ at sign-in
+
+
+def _who_types() -> str:
+    """Whose codes are tried: the limit is the account's, from wherever they come."""
+    if current_user.is_authenticated:
+        return f"code:{current_user.id}"
+    found = entrance.half_open()
+    return f"code:{found[0].id}" if found else network()
+
+
+one_limit = limiter.shared_limit(PER_ACCOUNT, scope="second factor", key_func=_who_types)
+
+
+@blueprint.get("/login/code")
+def ask() -> Any:
+    if current_user.is_authenticated:
+        return redirect(url_for("keys.profile"), 303)
+    if entrance.half_open() is None:
+        return login_manager.unauthorized()
+    return render_template("accounts/second_factor.html")
+
+
+@blueprint.post("/login/code")
+@one_limit
+def check() -> Any:
+    found = entrance.half_open()
+    if found is None:
+        return login_manager.unauthorized()
+    user, target = found
+    how = _fits(user, request.form.get("code", ""))
+    if how in ("wrong", "shut"):
+        return render_template("accounts/second_factor.html", error=_WRONG if how == "wrong" else _SHUT), 422
+    db.session.commit()  # the code is used, whatever comes next
+    answer = entrance.complete(user, target)
+    if how == "recovery":
+        left = second_factors.codes_left(user.id)
+        flash(f"You used a recovery code; {left} are left. Make new ones in the settings before they run out.", "warn")
+    return answer
+
+
+# ------------------------------------------------------------------ in the settings
+
+
+@blueprint.get("/settings/second-factor")
+@login_required
+def set_up() -> Any:
+    """Asks for the password; the secret itself is only ever in answers to a form."""
+    if current_user.second_factor_at is not None:
+        return _to_settings()
+    return _set_up_page(None)
+
+
+@blueprint.post("/settings/second-factor")
+@login_required
+@limiter.limit("10 per hour")
+def begin() -> Any:
+    """Make a secret, once the password was typed again."""
+    if current_user.second_factor_at is not None:
+        return _to_settings()
+    if not entrance.is_owner(request.form.get("password", "")):
+        return _set_up_page(None, error=_not_owner()), 422
+    secret = totp.new_secret()
+    second_factors.offer(_me(), box.seal(_key(), secret.encode(), _purpose(current_user.id)), showing.now())
+    db.session.commit()
+    return _set_up_page(secret)
+
+
+@blueprint.post("/settings/second-factor/confirm")
+@login_required
+@one_limit
+def confirm() -> Any:
+    """The first code turns it on; what was signed in without one is signed out."""
+    user, secret = _me(), _shown()
+    if user.second_factor_at is not None:
+        return _to_settings()
+    if secret is None:
+        return _set_up_page(None, error=_TOO_LATE), 422
+    step = totp.step_of(secret, request.form.get("code", ""), showing.now(), after=0)
+    if step is None or not second_factors.use_step(user.id, step):
+        db.session.rollback()
+        return _set_up_page(secret, error=_WRONG), 422
+    codes = second_factors.turn_on(user, showing.now())
+    here = doors.this_session()
+    sessions.end_all(user.id, but=here.id if here else None)
+    db.session.commit()
+    return _codes_page(codes, is_new=True)
+
+
+@blueprint.post("/settings/second-factor/codes")
+@login_required
+@one_limit
+def renew() -> Any:
+    """Ten new recovery codes in the place of the old ones."""
+    if sentence := _objection():
+        return _refused(sentence)
+    codes = second_factors.new_codes(current_user.id)
+    db.session.commit()
+    return _codes_page(codes, is_new=False)
+
+
+@blueprint.post("/settings/second-factor/off")
+@login_required
+@one_limit
+def turn_off() -> Any:
+    if sentence := _objection():
+        return _refused(sentence)
+    second_factors.turn_off(_me())
+    db.session.commit()
+    flash("Two-step sign-in is off: your password alone is asked for.", "good")
+    return _to_settings()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the settings show of it."""
+
+    since: datetime | None
+    """None: it is off."""
+    codes_left: int
+    is_required: bool
+
+
+def state() -> State:
+    since = current_user.second_factor_at
+    return State(since, second_factors.codes_left(current_user.id) if since else 0, is_required(_me()))
+
+
+# ------------------------------------------------------------------ where it is required
+
+
+def is_required(user: UserRow) -> bool:
+    """Whether the operator asks it of this account."""
+    required = config.current().require_second_factor
+    return required == "everyone" or (required == "admins" and user.is_admin)
+
+
+def _set_up_first() -> Any:
+    """Whoever has to have a second factor and has none is led to set it up; personal tokens go on."""
+    if request.endpoint in _OPEN or request.blueprint in ("second_factor", "oidc") or request.endpoint is None:
+        return None
+    if config.current().require_second_factor == "off" or not current_user.is_authenticated:
+        return None
+    if current_user.second_factor_at is not None or not is_required(_me()):
+        return None
+    if doors.wants_json():
+        return doors.refusal(403, _NEEDED, "Open the settings in a browser.")
+    target = url_for("second_factor.set_up")
+    if request.headers.get("HX-Request"):
+        return Response(status=403, headers={"HX-Redirect": target})
+    return redirect(target, 303)
+
+
+# ------------------------------------------------------------------ inside
+
+
+def _fits(user: UserRow, typed: str) -> Literal["code", "recovery", "wrong", "shut"]:
+    """What was typed, which is used by it; the caller commits. "shut": the secret does not open, so it was no recovery
+    code either."""
+    typed, row, secret = typed[:100], second_factors.of_user(user.id), None
+    if row is not None:
+        secret = _opened(row.sealed_secret, user.id)
+        step = totp.step_of(secret, typed, showing.now(), after=row.last_step) if secret else None
+        if step is not None and second_factors.use_step(user.id, step):
+            return "code"
+    if second_factors.use_code(user.id, typed, showing.now()):
+        return "recovery"
+    db.session.rollback()
+    return "wrong" if secret else "shut"
+
+
+def _objection() -> str | None:
+    """Why what the form asks for is not done, as a sentence; None once password and code are right."""
+    user = _me()
+    if user.second_factor_at is None:
+        return "Two-step sign-in is off already."
+    if request.endpoint == "second_factor.turn_off" and is_required(user):
+        return "This server requires two-step sign-in, so it stays on."
+    if not entrance.is_owner(request.form.get("password", "")):
+        return _not_owner()
+    how = _fits(user, request.form.get("code", ""))
+    return {"wrong": _WRONG, "shut": _SHUT}.get(how)
+
+
+def _not_owner() -> str:
+    return _WRONG_PASSWORD if current_user.has_password else entrance.SIGN_IN_AGAIN
+
+
+def _shown() -> str | None:
+    """The secret that this person was shown a short while ago."""
+    row = second_factors.of_user(current_user.id)
+    if row is None or showing.now() - row.created_at > _SHOWN_FOR:
+        return None
+    return _opened(row.sealed_secret, current_user.id)
+
+
+def _opened(sealed: bytes, user_id: int) -> str | None:
+    try:
+        return box.unseal(_key(), sealed, _purpose(user_id)).decode()
+    except box.BoxError:
+        return None
+
+
+def _key() -> str:
+    return str(current_app.config["SECRET_KEY"])
+
+
+def _purpose(user_id: int) -> str:
+    return f"second factor of {user_id}"
+
+
+def _me() -> UserRow:
+    user: UserRow = current_user._get_current_object()
+    return user
+
+
+def _refused(sentence: str) -> Any:
+    flash(sentence, "bad")
+    return _to_settings()
+
+
+def _to_settings() -> Any:
+    return redirect(url_for("settings.index", _anchor="second-factor"), 303)
+
+
+def _set_up_page(secret: str | None, **context: Any) -> str:
+    return render_template(
+        "settings/second_factor.html",
+        secret=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)) if secret else None,
+        picture=_picture(totp.address(secret, current_user.email)) if secret else None,
+        required=is_required(_me()),
+        **context,
+    )
+
+
+def _picture(address: str) -> str:
+    """A QR code as an SVG in a data: address, dark on light in every theme, as cameras want it."""
+    return str(segno.make(address, error="m", micro=False).svg_data_uri(scale=4, border=4, light="#fff"))
+
+
+def _codes_page(codes: list[str], is_new: bool) -> str:
+    return render_template("accounts/recovery.html", codes=codes, is_new=is_new)

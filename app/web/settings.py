@@ -1,0 +1,186 @@
+"""How the app looks to a person, where they are signed in, and what they may take along or take away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    flash,
+    redirect,
+    render_template,
+    request,
+    session,
+    stream_with_context,
+    url_for,
+)
+from flask_login import current_user, login_required, logout_user
+
+from app import config
+from app.extensions import db, limiter
+from app.store import export as exporting
+from app.store import feeds, identities, sessions, tokens, user_actions, users
+from app.store.tables import THEMES
+from app.store.user_actions import UserActionError
+from app.web import agents, doors, entrance, second_factor, showing
+from app.web.tokens import going_on
+
+blueprint = Blueprint("settings", __name__, url_prefix="/settings")
+
+_WRONG_ADDRESS = "Type the address of your account exactly; nothing was deleted."
+_WRONG_PASSWORD = "The password is not right; nothing was deleted."  # noqa: S105  (a sentence)
+_NO_ZONE = "There is no time zone of that name. Choose one of the list, such as Europe/Berlin."
+
+
+@blueprint.get("")
+@login_required
+def index() -> str:
+    return _page()
+
+
+@blueprint.post("/theme")
+@login_required
+def change_theme() -> Any:
+    theme = request.form.get("theme", "")
+    if theme not in THEMES:
+        abort(400)
+    current_user.theme = theme
+    db.session.commit()
+    doors.keep_theme(theme)
+    return _saved("look")
+
+
+@blueprint.post("/time-zone")
+@login_required
+def change_time_zone() -> Any:
+    name = request.form.get("time_zone", "").strip()[:64]
+    if showing.known_zone(name) is None:
+        return _page(zone_error=_NO_ZONE, typed_zone=name), 422
+    current_user.time_zone = name
+    db.session.commit()
+    return _saved("time")
+
+
+@blueprint.post("/sessions/<int:session_id>/end")
+@login_required
+def end_session(session_id: int) -> Any:
+    """End one of one's own; the one that asks is signed out."""
+    here = doors.this_session()
+    if not sessions.end(current_user.id, session_id):
+        abort(404)
+    db.session.commit()
+    if here is not None and here.id == session_id:
+        return _signed_out()
+    return _sessions_changed("That session is ended.")
+
+
+@blueprint.post("/sessions/end-others")
+@login_required
+def end_others() -> Any:
+    here = doors.this_session()
+    ended = sessions.end_all(current_user.id, but=here.id if here else None)
+    db.session.commit()
+    return _sessions_changed("All other sessions are ended." if ended else "There was no other session.")
+
+
+@blueprint.get("/export.json")
+@login_required
+@limiter.limit("20 per hour")
+def export() -> Response:
+    """Everything that is kept of the person, written while it is read."""
+    response = Response(stream_with_context(_written(current_user.id)), mimetype="application/json")
+    response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{showing.now():%Y-%m-%d}.json")
+    return response
+
+
+@blueprint.post("/delete")
+@login_required
+@limiter.limit("10 per hour")
+def delete() -> Any:
+    """One's own account with everything of its, once the password and the address were typed."""
+    if complaint := _deletion_complaint():
+        field, sentence = complaint
+        return _page(delete_error=sentence, wrong_field=field), 422
+    user = user_actions.by_id(current_user.id)
+    if user is None:  # gone while the password was looked at
+        return _signed_out()
+    try:
+        user_actions.leave(user, showing.now())
+    except UserActionError as error:
+        db.session.rollback()
+        return _page(delete_error=str(error)), 422
+    db.session.commit()
+    answer = _signed_out()
+    flash("Your account is deleted, with all keys and all history.", "good")
+    return answer
+
+
+def _deletion_complaint() -> tuple[str, str] | None:
+    """Which field is wrong, and what is to be said of it."""
+    if users.normal(request.form.get("email", "")[:400]) != current_user.email:
+        return "email", _WRONG_ADDRESS
+    if not entrance.is_owner(request.form.get("password", "")):
+        return "password", _WRONG_PASSWORD if current_user.has_password else entrance.SIGN_IN_AGAIN
+    return None
+
+
+def _written(user_id: int) -> Iterator[bytes]:
+    """A JSON object: when, the account, and an array for each part, an entry a line."""
+    write = msgspec.json.Encoder(enc_hook=str).encode
+    yield b'{"made_at":' + write(showing.now()) + b',\n"account":' + write(exporting.account(user_id))
+    for name, part in exporting.PARTS.items():
+        yield b",\n" + write(name) + b":["
+        before = b"\n"
+        for entry in part(user_id):
+            yield before + write(entry)
+            before = b",\n"
+        yield b"]"
+    yield b"}\n"
+
+
+def _sessions_changed(sentence: str) -> Any:
+    if request.headers.get("HX-Request"):
+        return render_template("settings/_sessions.html", **_sessions())
+    flash(sentence, "good")
+    return redirect(url_for(".index", _anchor="settings-sessions"), 303)
+
+
+def _signed_out() -> Any:
+    logout_user()
+    session.clear()
+    target = url_for("accounts.login")
+    if request.headers.get("HX-Request"):
+        return Response(status=204, headers={"HX-Redirect": target})
+    return redirect(target, 303)
+
+
+def _saved(anchor: str) -> Any:
+    flash("Saved.", "good")
+    return redirect(url_for(".index", _anchor=anchor), 303)
+
+
+def _sessions() -> dict[str, Any]:
+    here = doors.this_session()
+    rows = sessions.of_user(current_user.id, showing.now())
+    return {
+        "lines": [(row, agents.words(row.agent)) for row in rows],
+        "here": here.id if here else None,
+    }
+
+
+def _page(**context: Any) -> str:
+    live, feed = tokens.count_live(current_user.id, showing.now()), feeds.of_user(current_user.id)
+    return render_template(
+        "settings/index.html",
+        themes=THEMES,
+        zones=showing.time_zones(),
+        going_on=going_on(live, feed is not None),
+        factor=second_factor.state(),
+        identity=identities.of_user(current_user.id) if config.current().oidc else None,
+        **_sessions(),
+        **context,
+    )

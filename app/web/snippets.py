@@ -1,0 +1,183 @@
+"""Ready lines to call a model with: curl, openai-python, LiteLLM and LangChain, for each provider. Never a key.
+
+Each names the environment variable that holds the key, `<SLUG>_API_KEY`. The names of parameters are those of
+openai 2.54, litellm 1.106, langchain-openai 1.7, langchain-anthropic 1.7 and langchain-google-genai 4.4.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from app.providers import PROVIDERS
+from app.providers.contract import Provider, join
+
+QUESTION = "Say hello."
+_MAX_TOKENS = 256  # Anthropic wants a limit with every question
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A piece of code to copy."""
+
+    tool: str
+    """ "curl", "openai-python", "LiteLLM" or "LangChain"."""
+    text: str
+
+
+# Where chats are answered in OpenAI's shape, below the address that is asked for the list; a whole address where it
+# is another one. All others have it beside the list: what is before "/models" in its path.
+_CHAT = {
+    "aihubmix": "/v1",
+    "anthropic": "/v1",
+    "cohere": "https://api.cohere.ai/compatibility/v1",
+    "github-models": "/inference",
+    "google": "/v1beta/openai",
+    "lmstudio": "/v1",
+    "ollama": "/v1",
+    "perplexity": "",
+}
+_NONE = {
+    "google-vertex": "Google Vertex AI takes a short-lived token made of the service account, so no line that holds "
+    "for longer can be shown.",
+    "fal": "fal runs each model at an address of its own, which its page there describes.",
+}
+
+
+def of(slug: str, model_id: str, base_url: str | None = None) -> list[Snippet]:
+    """How to call this model; `base_url` is that of the key, where it has one. Empty where there is no plain way."""
+    provider = PROVIDERS.get(slug)
+    if provider is None or slug in _NONE:
+        return []
+    use = Use(provider, model_id, chat_url(provider, base_url))
+    return [Snippet(tool, make(use)) for tool, make in _TOOLS.items()]
+
+
+def why_none(slug: str) -> str:
+    """Why there are no lines for this provider, as a sentence; empty if there are."""
+    return _NONE.get(slug, "")
+
+
+def variable(slug: str) -> str:
+    """The environment variable of the provider's key, `OPENAI_API_KEY`."""
+    return f"{PROVIDERS[slug].variable}_API_KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    provider: Provider
+    model_id: str
+    url: str
+    """Where chats are answered in OpenAI's shape, without a slash at its end."""
+
+    @property
+    def variable(self) -> str:
+        return variable(self.provider.slug)
+
+    @property
+    def key(self) -> str:
+        return f'os.environ["{self.variable}"]'
+
+
+def chat_url(provider: Provider, base_url: str | None) -> str:
+    """The base URL that an OpenAI client is given."""
+    path = _CHAT.get(provider.slug)
+    if path is None:
+        path = provider.ask(None).path.rpartition("/models")[0]
+    if path.startswith("https://"):
+        return path
+    base = (base_url or provider.base_url).rstrip("/")
+    return provider.url(base, path) if path else base
+
+
+def _curl(use: Use) -> str:
+    if use.provider.slug == "anthropic":
+        return _curl_anthropic(use)
+    header = "api-key: $" if use.provider.slug == "azure" else "Authorization: Bearer $"
+    body = {"model": use.model_id, "messages": [{"role": "user", "content": QUESTION}]}
+    return _command(join(use.url, "/chat/completions"), [f'"{header}{use.variable}"'], body)
+
+
+def _curl_anthropic(use: Use) -> str:
+    question = [{"role": "user", "content": QUESTION}]
+    body = {"model": use.model_id, "max_tokens": _MAX_TOKENS, "messages": question}
+    version = shlex.quote(f"anthropic-version: {use.provider.headers['anthropic-version']}")
+    return _command(f"{use.url}/messages", [f'"x-api-key: ${use.variable}"', version], body)
+
+
+def _command(url: str, headers: list[str], body: Mapping[str, object]) -> str:
+    written = shlex.quote(json.dumps(body, ensure_ascii=False))
+    lines = [f"curl {shlex.quote(url)}", *(f"-H {header}" for header in [*headers, "'Content-Type: application/json'"])]
+    return " \\\n  ".join([*lines, f"-d {written}"])
+
+
+def _openai(use: Use) -> str:
+    return f"""\
+import os
+
+from openai import OpenAI
+
+client = OpenAI(
+    base_url={_text(use.url)},
+    api_key={use.key},
+)
+answer = client.chat.completions.create(
+    model={_text(use.model_id)},
+    messages=[{{"role": "user", "content": "{QUESTION}"}}],
+)
+print(answer.choices[0].message.content)
+"""
+
+
+def _litellm(use: Use) -> str:
+    native = {"anthropic": "anthropic", "google": "gemini"}.get(use.provider.slug)
+    base = "" if native else f"\n    api_base={_text(use.url)},"
+    return f"""\
+import os
+
+from litellm import completion
+
+answer = completion(
+    model={_text(f"{native or 'openai'}/{use.model_id.removeprefix('models/')}")},{base}
+    api_key={use.key},
+    messages=[{{"role": "user", "content": "{QUESTION}"}}],
+)
+print(answer.choices[0].message.content)
+"""
+
+
+_LANGCHAIN = {
+    "anthropic": ("langchain_anthropic", "ChatAnthropic"),
+    "google": ("langchain_google_genai", "ChatGoogleGenerativeAI"),
+}
+
+
+def _langchain(use: Use) -> str:
+    package, name = _LANGCHAIN.get(use.provider.slug, ("langchain_openai", "ChatOpenAI"))
+    base = "" if use.provider.slug in _LANGCHAIN else f"\n    base_url={_text(use.url)},"
+    return f"""\
+import os
+
+from {package} import {name}
+
+chat = {name}(
+    model={_text(use.model_id)},{base}
+    api_key={use.key},
+)
+print(chat.invoke("{QUESTION}").content)
+"""
+
+
+def _text(value: str) -> str:
+    """As a Python string, whatever the id holds."""
+    return json.dumps(value, ensure_ascii=True)
+
+
+_TOOLS: dict[str, Callable[[Use], str]] = {
+    "curl": _curl,
+    "openai-python": _openai,
+    "LiteLLM": _litellm,
+    "LangChain": _langchain,
+}

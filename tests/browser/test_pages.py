@@ -1,0 +1,34 @@
+"""Every page in every look: no error on the console, nothing wider than the window, and a picture for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import SHOTS
+from tests.browser.house import NARROW, PAGES, SIZES, WIDE, House, fits
+from tests.visits import Visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+
+FOLDER = SHOTS / "pages"
+LOOKS = ((WIDE, "light"), (WIDE, "dark"), (NARROW, "dark"), (NARROW, "light"))
+
+
+def picture(page: Page, name: str) -> None:
+    """One of each look, full length."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for width, colours in LOOKS:
+        page.set_viewport_size(SIZES[width])
+        page.emulate_media(color_scheme=colours)
+        fits(page)
+        path: Path = FOLDER / f"{name}-{width}-{colours}.png"
+        page.screenshot(path=path, full_page=True)
+
+
+@pytest.mark.parametrize("visit", PAGES, ids=str)
+def test_a_page_in_every_look(house: House, visit: Visit) -> None:
+    with house.at(visit) as page:
+        picture(page, visit.name)

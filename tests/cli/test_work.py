@@ -1,0 +1,42 @@
+"""`flask work` that starts before its Redis: it waits, says so once, and begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from flask import Flask
+
+from app import config, jobs
+from app.cli import supervisor
+from tests.conftest import Person
+from tests.installation import working
+
+pytestmark = pytest.mark.slow
+
+Until = Callable[..., Any]
+
+
+def test_a_worker_waits_for_a_redis_that_is_not_there_yet(
+    app: Flask, alice: Person, settings: config.Settings, tmp_path: Path, until: Until
+) -> None:
+    socket = tmp_path / "late" / "redis.sock"
+    late = dataclasses.replace(settings, redis_url=f"unix://{socket}")
+    with working(late, tmp_path / "work.log") as part:
+        until(lambda: "waiting for it" in part.told, 40)
+        server = subprocess.Popen(supervisor.redis(socket).command, stdout=subprocess.DEVNULL)
+        app.extensions["redis"] = redis.Redis.from_url(late.redis_url)
+        try:
+            until(socket.exists)
+            until(jobs.workers_alive, 40)
+            assert part.told.splitlines()[0] == "Redis cannot be reached: waiting for it."
+            assert part.told.count("cannot be reached") == 1 and "Traceback" not in part.told
+            assert part.stop() == 0
+        finally:
+            server.terminate()
+            server.wait(10)

@@ -1,0 +1,262 @@
+"""Whose a pasted key is: by its form, by its variable's name, or asked; and nothing of it told on the way."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.providers import PROVIDERS, key_forms, recognising
+from app.providers.recognising import Find, Reading, TooMuch, read
+
+BODY = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF"
+
+
+def only(text: str) -> Find:
+    reading = read(text)
+    assert reading.unread == ()
+    (find,) = reading.finds
+    return find
+
+
+def slugs(find: Find) -> list[str]:
+    return list(dict.fromkeys(place.slug for place in find.places))
+
+
+# ------------------------------------------------------------------ by form
+
+
+@pytest.mark.parametrize(
+    ("key", "slug"),
+    [
+        ("sk-ant-api03-" + BODY, "anthropic"),
+        ("sk-or-v1-" + "0a" * 32, "openrouter"),
+        ("sk-proj-" + BODY, "openai"),
+        ("sk-svcacct-" + BODY, "openai"),
+        ("sk-" + "a1" * 10 + "T3BlbkFJ" + "b2" * 10, "openai"),
+        ("sk-helicone-abcdefg-abcdefg-abcdefg-abcdefg", "helicone"),
+        ("gsk_" + BODY, "groq"),
+        ("AIza" + BODY + "abc", "google"),
+        ("AQ.Ab" + BODY, "google"),
+        ("xai-" + BODY, "xai"),
+        ("hf_" + BODY, "huggingface"),
+        ("nvapi-" + BODY, "nvidia-nim"),
+        ("pplx-" + BODY, "perplexity"),
+        ("fw_" + BODY, "fireworks"),
+        ("tgp_v1_" + BODY, "together"),
+        ("rc_" + BODY, "featherless"),
+        ("csk-" + BODY, "cerebras"),
+        ("cpk_" + BODY, "chutes"),
+        ("vck_" + BODY, "vercel-ai-gateway"),
+        ("github_pat_" + BODY, "github-models"),
+        ("ghp_" + BODY, "github-models"),
+        ("aimo-" + BODY, "aimo"),
+    ],
+)
+def test_a_form_of_one_company_alone_is_certain(key: str, slug: str) -> None:
+    find = only(key)
+    assert (find.places[0].slug, find.is_sure, find.key) == (slug, True, key)
+    assert only(f"SOMETHING_ELSE={key}").places[0].slug == slug
+    # A form says more than a name: people keep OpenRouter's key in OpenAI's variable.
+    other = "OPENAI_API_KEY" if slug != "openai" else "GROQ_API_KEY"
+    assert only(f"{other}={key}").places[0].slug == slug
+
+
+def test_every_prefix_that_a_provider_file_names_is_recognised() -> None:
+    for slug, provider in PROVIDERS.items():
+        for hint in provider.key_hint.split(" or "):
+            prefix = hint.split("…")[0]
+            if "…" not in hint or len(prefix) < 3 or prefix.startswith(("xxx", "{", "0123")):
+                continue
+            found = read(prefix + ".".join([BODY] * (3 if prefix == "eyJ" else 1))).finds
+            assert found and slug in slugs(found[0]), (slug, hint)
+    assert {slug for slug in PROVIDERS if PROVIDERS[slug].key_hint == "sk-…"} == set(key_forms.PLAIN)
+
+
+def test_the_facts_name_providers_that_there_are_and_no_prefix_begins_another() -> None:
+    forms = [*key_forms.UNSURE, *key_forms.UNSURE_ALONE]
+    named = {slug for places in key_forms.SURE.values() for slug in places} | set(key_forms.NAMES.values())
+    assert named | {slug for _, places in forms for slug in places} <= set(PROVIDERS)
+    for one in key_forms.SURE:
+        assert not [other for other in key_forms.SURE if other != one and other.startswith(one)]
+
+
+@pytest.mark.parametrize(
+    ("key", "first", "among"),
+    [
+        ("sk-" + "0123456789abcdef" * 2, "deepseek", "alibaba"),
+        ("sk-" + BODY, "openai", "moonshot"),
+        ("sk_" + BODY, "novita", "novita"),
+        ("sk_live_" + BODY, "hyperbolic", "novita"),
+        ("a1" * 16, "azure", "mistral"),
+        (BODY, "mistral", "deepinfra"),
+        (BODY + "12345678", "cohere", "cohere"),
+        ("0a" * 32, "together", "together"),
+        ("01234567-89ab-cdef-0123-456789abcdef", "sambanova", "sambanova"),
+        ("01234567-89ab-cdef-0123-456789abcdef:" + "0a" * 16, "fal", "fal"),
+        ("0a" * 16 + "." + "aB3dE6gH9jK2mN5p", "zhipu", "zhipu"),
+        ("sk-lm-abcdefgh:abcdefgh", "lmstudio", "lmstudio"),
+    ],
+)
+def test_a_form_of_several_is_asked_about(key: str, first: str, among: str) -> None:
+    find = only(key)
+    assert not find.is_sure
+    assert slugs(find)[0] == first and among in slugs(find)
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "STRIPE_SECRET_KEY", "DJANGO_SALT", "SESSION_ID"])
+@pytest.mark.parametrize("value", ["a1" * 16, "sk_live_" + BODY, "0a" * 32, BODY, "v1.0-" + BODY])
+def test_other_secrets_of_a_file_are_not_taken_for_keys(name: str, value: str) -> None:
+    reading = read(f"{name}={value}")
+    assert reading.finds == () and [one.why for one in reading.unread] == ["holds no key that we know"]
+
+
+# ------------------------------------------------------------------ by name
+
+
+@pytest.mark.parametrize("slug", sorted(set(PROVIDERS)))
+def test_every_provider_has_a_variable(slug: str) -> None:
+    find = only(f"{PROVIDERS[slug].variable}_API_KEY=some-value-0123")
+    assert (find.places[0].slug, find.is_sure) == (slug, True)
+
+
+@pytest.mark.parametrize(("name", "slug"), sorted(key_forms.NAMES.items()))
+def test_names_that_other_programs_use_are_known(name: str, slug: str) -> None:
+    assert only(f"{name}=some-value-0123").places[0].slug == slug
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "MISTRAL_API_KEY=VALUE",
+        "export MISTRAL_API_KEY=VALUE",
+        "  export   MISTRAL_API_KEY = 'VALUE'  ",
+        'MISTRAL_API_KEY="VALUE" # of work',
+        "MISTRAL_API_KEY=VALUE # of work",
+        "mistral_api_key: VALUE",
+        '  "MISTRAL_API_KEY": "VALUE",',
+        "- MISTRAL_API_KEY=VALUE",
+        '$env:MISTRAL_API_KEY = "VALUE"',
+        "set MISTRAL_API_KEY=VALUE",
+        "MISTRAL_API_KEY=VALUE\r",
+        "# a comment\r\n\r\nMISTRAL_API_KEY=VALUE\r\n",
+    ],
+)
+def test_a_line_is_read_as_files_and_shells_write_it(line: str) -> None:
+    find = only(line.replace("VALUE", BODY))
+    assert (find.key, find.places[0].slug, find.said_by) == (BODY, "mistral", "MISTRAL_API_KEY")
+
+
+def test_an_address_beside_a_key_says_whose_it_is() -> None:
+    china = only(f"MOONSHOT_API_KEY=sk-{BODY}\nMOONSHOT_BASE_URL=https://api.moonshot.cn/v1")
+    assert (china.places[0].region, len(china.places)) == ("China", 2)
+    assert only(f"OPENAI_API_KEY={BODY}\nOPENAI_BASE_URL=https://api.deepseek.com/v1").places[0].slug == "deepseek"
+    own = only(f"OPENAI_BASE_URL=https://models.example.com/v1/\nOPENAI_API_KEY={BODY}")
+    assert (own.places[0].slug, own.base_url, own.host) == (
+        "openai-compatible",
+        "https://models.example.com/v1",
+        "models.example.com",
+    )
+    azure = only(f"AZURE_OPENAI_API_KEY={BODY}\nAZURE_OPENAI_ENDPOINT=https://mine.openai.azure.com")
+    assert (azure.places[0].slug, azure.needs_address(azure.places[0])) == ("azure", False)
+    alone = only(f"AZURE_OPENAI_API_KEY={BODY}")
+    assert alone.needs_address(alone.places[0])
+    assert only(f"LLM_API_KEY={BODY}\nLLM_BASE_URL=https://api.groq.com/openai/v1").places[0].slug == "groq"
+    refused = only(f"OPENAI_API_KEY={BODY}\nOPENAI_BASE_URL=https://me:{BODY}@example.com/?key=1")
+    assert (refused.places[0].slug, refused.base_url) == ("openai", "")
+
+
+def test_a_service_account_is_one_key_over_many_lines() -> None:
+    account = json.dumps({"type": "service_account", "private_key": "-----BEGIN\nabc\n"}, indent=2)
+    reading = read(f"GROQ_API_KEY=gsk_{BODY}\n{account}\nxai-{BODY}\n")
+    assert [find.places[0].slug for find in reading.finds] == ["groq", "google-vertex", "xai"]
+    assert [find.line for find in reading.finds] == [1, 2, 6] and reading.unread == ()
+    assert json.loads(reading.finds[1].key)["type"] == "service_account"
+    assert only(f"GOOGLE_CREDENTIALS='{json.dumps(json.loads(account))}'").places[0].slug == "google-vertex"
+    assert only(f'{{\n  "GROQ_API_KEY": "gsk_{BODY}"\n}}').places[0].slug == "groq"
+
+
+# ------------------------------------------------------------------ what is left out
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("OPENAI_API_KEY=", "is empty"),
+        ("OPENAI_API_KEY=''", "is empty"),
+        ("OPENAI_API_KEY=sk-...", "holds a placeholder, not a key"),
+        ("OPENAI_API_KEY=your_openai_api_key_here", "holds a placeholder, not a key"),
+        ("OPENAI_API_KEY=<key>", "holds a placeholder, not a key"),
+        ("OPENAI_API_KEY=${KEY_OF_PROD}", "holds a placeholder, not a key"),
+        ("OPENAI_API_KEY=changeme", "holds a placeholder, not a key"),
+        ("OPENAI_API_KEY=abc", "holds something too short for a key"),
+        ("OPENAI_API_KEY=" + "x1" * 4_001, "holds something longer than any key (8000 characters at most)"),
+        ('OPENAI_API_KEY="two words of it"', "has spaces or characters that no key has"),
+        ("OPENAI_API_KEY=umläut-0123456", "has spaces or characters that no key has"),
+        ("r8_" + BODY, "holds a key of Replicate, which is not among our providers"),
+        ("DATABASE_URL=postgres://u:p@h/db", "holds no key that we know"),
+        ("dear diary, today", "holds no key that we know"),
+    ],
+)
+def test_a_line_without_a_key_says_why_and_nothing_of_itself(line: str, why: str) -> None:
+    reading = read(line)
+    if line.startswith("DATABASE_URL"):  # an address, were it one of the web
+        reading = read(line.replace("_URL", ""))
+    assert reading.finds == ()
+    assert [(one.line, one.why) for one in reading.unread] == [(1, why)]
+
+
+def test_comments_blank_lines_and_brackets_are_not_worth_a_word() -> None:
+    assert read("# OPENAI_API_KEY=sk-proj-abcdefgh\n\n// x\n; y\n{\n}\n[]\n   \n") == Reading((), ())
+
+
+def test_one_line_may_hold_several_and_the_same_key_counts_once() -> None:
+    reading = read(f"gsk_{BODY}, xai-{BODY}; and pplx-{BODY}\nGROQ_API_KEY=gsk_{BODY}")
+    assert [find.places[0].slug for find in reading.finds] == ["groq", "xai", "perplexity"]
+    assert [(one.line, one.why) for one in reading.unread] == [(2, "is the same key as line 1")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x" * (64 * 1024 + 1), "more than 64 kB"),
+        ("\n" * 500, "more than 500 lines"),
+        ("\n".join(f"gsk_{BODY}{number}" for number in range(51)), "more than 50 keys"),
+    ],
+)
+def test_more_than_is_looked_at_is_refused_with_a_sentence(text: str, said: str) -> None:
+    with pytest.raises(TooMuch, match=said):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["{" * 60_000, "[" * 60_000, '{"a":' * 10_000, "=" * 9_000, "a=" * 9_000, " " * 60_000]
+)
+def test_hostile_text_is_read_within_a_moment(text: str) -> None:
+    assert read(text).finds == ()
+
+
+# ------------------------------------------------------------------ never
+
+
+_PIECES = st.sampled_from(
+    [*key_forms.SURE, "OPENAI_API_KEY=", "export ", "_BASE_URL=https://", "'", '"', "{", "}", "\r\n", "\n", ":", "sk-"]
+)
+
+
+@given(st.lists(_PIECES | st.text(max_size=40), max_size=30).map("".join))
+def test_it_never_raises_whatever_is_pasted(text: str) -> None:
+    reading = read(text)
+    assert all((find.places and recognising.complaint(find.key) == "") or find.key[0] == "{" for find in reading.finds)
+
+
+@given(
+    st.sampled_from(["", "OPENAI_API_KEY=", "NOBODY_KNOWS=", "export GROQ_API_KEY=", '"MISTRAL_API_KEY": '])
+    | st.sampled_from(list(key_forms.SURE)),
+    st.text(alphabet="QWZJ", min_size=12, max_size=60),
+)
+def test_no_repr_and_no_reason_holds_the_secret(before: str, secret: str) -> None:
+    reading = read(before + secret + f"\nOPENAI_BASE_URL=https://example.com/{secret}")
+    assert secret not in repr(reading) and secret not in str(reading)

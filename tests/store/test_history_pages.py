@@ -1,0 +1,76 @@
+"""A person's days and the moments of their keys: exact, their own, and in one query each."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import delete, update
+
+from app.demo.simulator import Simulator
+from app.extensions import db
+from app.store import history_pages
+from app.store.tables import ResultRow, RunRow
+from app.sync.run import Means
+from tests.conftest import Clock, Person, both_databases
+from tests.store.test_pages import counted
+from tests.sync.test_run import named, synced
+
+pytestmark = both_databases
+
+
+def test_days_count_outcomes_between_their_bounds_and_of_nobody_else(
+    alice: Person, bob: Person, means: Means, clock: Clock, simulator: Simulator
+) -> None:
+    for person in (alice, bob):
+        person.add_key("openai")
+    alice.add_key("groq", "sk-this-key-was-revoked-1234")
+    start = clock.moment
+    synced(alice, means)
+    synced(bob, means)
+    clock.forward(days=1)
+    synced(alice, means)
+    bounds = [start - timedelta(hours=1) + timedelta(days=number) for number in range(-1, 4)]
+    with counted() as sent:
+        found = history_pages.outcomes_by_day(alice.id, bounds)
+    assert found == [{}, {"complete": 1, "failed": 1}, {"unchanged": 1, "failed": 1}, {}]
+    assert len(sent) == 1
+
+
+def test_moments_are_when_a_keys_list_was_another(
+    alice: Person, bob: Person, means: Means, clock: Clock, simulator: Simulator
+) -> None:
+    key = alice.add_key("openai")
+    lists = [named("a", "b"), named("a", "b"), named("a", "b", "c"), [], named("a", "b", "c"), named("a", "b")]
+    made = []
+    for models in lists:
+        simulator.set_models("openai", models)
+        made.append(synced(alice, means).results[0])
+        clock.forward(days=1)
+    assert [result.outcome for result in made] == [
+        "complete", "unchanged", "complete", "suspect", "unchanged", "complete",
+    ]  # fmt: skip
+    found = history_pages.moments(alice.id, key.id)
+    assert [(moment.id, moment.chat) for moment in found] == [(made[5].id, 2), (made[2].id, 3), (made[0].id, 2)]
+    assert history_pages.moments(bob.id, key.id) == []
+    with_also = history_pages.moments(alice.id, key.id, [made[4].id, made[3].id])
+    assert [moment.id for moment in with_also] == [made[5].id, made[4].id, made[2].id, made[0].id]  # never the suspect
+
+
+def test_a_key_whose_beginning_was_pruned_still_has_a_moment(alice: Person, means: Means) -> None:
+    key = alice.add_key("openai")
+    first = synced(alice, means)
+    again = synced(alice, means).results[0]
+    db.session.execute(update(ResultRow).where(ResultRow.run_id == first.id).values(credential_id=None))
+    db.session.execute(delete(RunRow).where(RunRow.id == first.id))
+    db.session.commit()
+    assert again.outcome == "unchanged"
+    assert [moment.id for moment in history_pages.moments(alice.id, key.id)] == [again.id]
+
+
+def test_a_key_is_named_to_its_owner_only(alice: Person, bob: Person) -> None:
+    key = alice.add_key("openai", label="work")
+    found = history_pages.key(alice.id, key.id)
+    assert found is not None and (found.provider, found.label) == ("openai", "work")
+    assert history_pages.key(bob.id, key.id) is None
+    assert [one.id for one in history_pages.keys(alice.id)] == [key.id]
+    assert history_pages.keys(bob.id) == []

@@ -1,0 +1,110 @@
+"""Stars and hidden models: a person's own, and kept whatever a sync or a new match does."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from sqlalchemy import update
+
+from app.demo.simulator import Simulator
+from app.extensions import db
+from app.store import marks, model_pages
+from app.store.marks import Mark
+from app.store.model_pages import ModelFilter, ModelPage
+from app.store.tables import ListedModelRow
+from app.sync.run import Means
+from tests.conftest import Person, both_databases
+from tests.sync.test_run import named, synced
+
+GPT, MINI = "openai/gpt-4o", "openai/gpt-4o-mini"
+
+
+@pytest.fixture
+def listed(app: Flask, alice: Person, simulator: Simulator, means: Means) -> None:
+    """Alice has gpt-4o and gpt-4o-mini from two providers."""
+    simulator.set_models("openai", named("gpt-4o", "gpt-4o-mini"))
+    simulator.set_models("openrouter", named(GPT, MINI))
+    alice.add_key("openai")
+    alice.add_key("openrouter", None)
+    synced(alice, means)
+
+
+def page(person: Person, means: Means, wanted: model_pages.Marks = "shown", **more: object) -> ModelPage:
+    return model_pages.models(person.id, ModelFilter(marks=wanted, **more), means.now())  # type: ignore[arg-type]
+
+
+def ids(person: Person, means: Means, wanted: model_pages.Marks = "shown") -> set[str]:
+    return {line.provider_model_id for line in page(person, means, wanted).lines}
+
+
+def put(person: Person, provider: str, model_id: str, mark: Mark, canonical_id: str | None, means: Means) -> None:
+    assert marks.put(person.id, provider, model_id, mark, canonical_id, means.now())
+    db.session.commit()
+
+
+@both_databases
+def test_a_hidden_model_leaves_the_page_and_is_counted(listed: None, alice: Person, means: Means) -> None:
+    put(alice, "openai", "gpt-4o", "hidden", GPT, means)
+    shown = page(alice, means)
+    assert (shown.total, shown.hidden, len(shown.lines)) == (3, 1, 3)
+    assert ids(alice, means, "hidden") == {"gpt-4o"} and ids(alice, means, "starred") == set()
+    assert (page(alice, means, "any").total, page(alice, means, search="mini").hidden) == (4, 0)
+    put(alice, "openai", "gpt-4o", "plain", GPT, means)
+    assert (page(alice, means).total, page(alice, means).hidden) == (4, 0)
+
+
+@both_databases
+def test_a_canonical_mark_is_of_all_who_serve_it_and_the_nearer_one_decides(
+    listed: None, alice: Person, means: Means
+) -> None:
+    put(alice, "", GPT, "starred", None, means)
+    assert ids(alice, means, "starred") == {"gpt-4o", GPT}
+    put(alice, "openai", "gpt-4o", "plain", GPT, means)
+    assert ids(alice, means, "starred") == {GPT}
+    marked = {line.provider_model_id: line.mark for line in page(alice, means).lines}
+    assert (marked["gpt-4o"], marked[GPT], marked[MINI]) == ("plain", "starred", "plain")
+    put(alice, "openai", "gpt-4o", "starred", GPT, means)
+    assert ids(alice, means, "starred") == {"gpt-4o", GPT}
+    assert marks.mark_of(alice.id, "openai", "gpt-4o") == "plain"  # the canonical one says it already
+
+
+@both_databases
+def test_a_sync_and_a_new_match_lose_no_mark(listed: None, alice: Person, simulator: Simulator, means: Means) -> None:
+    put(alice, "openai", "gpt-4o", "starred", GPT, means)
+    simulator.set_models("openai", named("gpt-4o-mini"))
+    synced(alice, means)
+    assert ids(alice, means, "starred") == set()
+    simulator.set_models("openai", named("gpt-4o", "gpt-4o-mini", "o3"))
+    synced(alice, means)
+    assert ids(alice, means, "starred") == {"gpt-4o"}
+    db.session.execute(update(ListedModelRow).values(canonical_id="somebody/else"))
+    assert ids(alice, means, "starred") == {"gpt-4o"}
+
+
+@both_databases
+def test_bobs_stars_are_his(listed: None, alice: Person, bob: Person, simulator: Simulator, means: Means) -> None:
+    bob.add_key("openai")
+    synced(bob, means)
+    put(bob, "openai", "gpt-4o", "hidden", GPT, means)
+    assert page(alice, means).hidden == 0 and page(bob, means).hidden == 1
+    assert marks.mark_of(alice.id, "openai", "gpt-4o") == "plain"
+
+
+@both_databases
+def test_pages_of_what_is_not_hidden_have_neither_gaps_nor_doubles(listed: None, alice: Person, means: Means) -> None:
+    put(alice, "openrouter", MINI, "hidden", MINI, means)
+    walked: list[tuple[str, str]] = []
+    cursor: str | None = None
+    for _ in range(3):
+        found = model_pages.models(alice.id, ModelFilter(marks="shown"), means.now(), cursor, size=1)
+        walked += [(line.provider, line.provider_model_id) for line in found.lines]
+        cursor = found.following
+    assert cursor is None
+    assert walked == [(line.provider, line.provider_model_id) for line in page(alice, means).lines]
+
+
+def test_marks_end_at_their_most(alice: Person, means: Means, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "MOST", 1)
+    assert marks.put(alice.id, "openai", "a", "starred", None, means.now())
+    assert not marks.put(alice.id, "openai", "b", "starred", None, means.now())
+    assert marks.put(alice.id, "openai", "a", "hidden", None, means.now())  # one that is there changes

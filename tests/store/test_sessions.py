@@ -1,0 +1,154 @@
+"""Sessions: who is signed in where, and what ends it."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from app.extensions import db
+from app.store import sessions, user_actions, users
+from app.store.audit import COMMAND_LINE
+from app.store.sessions import LONGEST_AGENT, MOST, SEEN_EVERY, UNUSED_FOR, SessionRow
+from tests.conftest import Clock, Person, both_databases
+from tests.store.test_pages import counted
+
+
+def rows() -> list[SessionRow]:
+    db.session.expire_all()
+    return list(db.session.scalars(select(SessionRow).order_by(SessionRow.id)))
+
+
+@both_databases
+def test_only_the_hash_of_a_sessions_token_is_kept(alice: Person, clock: Clock) -> None:
+    tokens = {sessions.begin(alice.id, "Firefox", "203.0.113.9", clock()) for _ in range(3)}
+    assert len(tokens) == 3 and all(len(token) >= 43 for token in tokens)
+    kept = rows()
+    assert {row.digest for row in kept} == {hashlib.sha256(token.encode()).digest() for token in tokens}
+    assert not any(token in repr(vars(row)) for row in kept for token in tokens)
+
+
+@both_databases
+def test_a_session_is_found_by_its_token_with_its_account_in_one_query(alice: Person, clock: Clock) -> None:
+    token = sessions.begin(alice.id, "Firefox", "203.0.113.9", clock())
+    db.session.commit()
+    db.session.expunge_all()
+    with counted() as sent:
+        found = sessions.find(token, clock())
+        assert found is not None
+        assert (found[0].user_id, found[1].email) == (alice.id, "alice@example.com")
+    assert len(sent) == 1
+    assert sessions.find(token[:-1], clock()) is None
+    assert sessions.find("", clock()) is None
+    assert sessions.find("\0\udce4" * 100, clock()) is None
+
+
+@both_databases
+def test_a_session_needs_the_stamp_of_the_account_as_well(alice: Person, bob: Person, clock: Clock) -> None:
+    token = sessions.begin(alice.id, "", "", clock())
+    assert users.by_session(alice.row.get_id(), token, clock()) is not None
+    for identity in (bob.row.get_id(), str(alice.id), f"{alice.id}.", f"{alice.id}.{'x' * 43}", "", "²."):
+        assert users.by_session(identity, token, clock()) is None, identity
+
+
+@both_databases
+def test_what_nobody_used_for_long_is_over(alice: Person, clock: Clock) -> None:
+    token = sessions.begin(alice.id, "", "", clock())
+    clock.forward(days=29)
+    assert sessions.find(token, clock()) is not None
+    clock.forward(days=2)
+    assert sessions.find(token, clock()) is None
+    assert sessions.of_user(alice.id, clock()) == []
+    sessions.begin(alice.id, "", "", clock())
+    assert len(rows()) == 1  # and is cleared away when somebody signs in
+    assert timedelta(days=30) == UNUSED_FOR
+
+
+@both_databases
+def test_that_a_session_is_used_is_written_every_five_minutes_at_most(alice: Person, clock: Clock) -> None:
+    token = sessions.begin(alice.id, "", "", clock())
+    found = sessions.find(token, clock())
+    assert found is not None
+    row, begun = found[0], found[0].seen_at
+    clock.forward(seconds=299)
+    with counted() as sent:
+        assert not sessions.see(row, clock())
+    assert sent == []
+    clock.forward(seconds=2)
+    assert sessions.see(row, clock())
+    assert rows()[0].seen_at - begun > SEEN_EVERY
+    assert not sessions.see(row, clock())
+
+
+@both_databases
+def test_the_longest_unused_sessions_go_when_there_are_too_many(alice: Person, bob: Person, clock: Clock) -> None:
+    sessions.begin(bob.id, "", "", clock())
+    first = sessions.begin(alice.id, "", "", clock())
+    tokens = [sessions.begin(alice.id, "", "", clock()) for _ in range(MOST)]
+    assert sessions.find(first, clock()) is None
+    assert all(sessions.find(token, clock()) for token in tokens)
+    assert (len(sessions.of_user(alice.id, clock())), len(sessions.of_user(bob.id, clock()))) == (MOST, 1)
+
+
+@both_databases
+def test_nobody_ends_a_session_of_another(alice: Person, bob: Person, clock: Clock) -> None:
+    sessions.begin(alice.id, "", "", clock())
+    theirs = sessions.begin(bob.id, "", "", clock())
+    hers, his = rows()
+    assert not sessions.end(bob.id, hers.id)
+    assert sessions.end_all(bob.id, but=his.id) == 0
+    assert len(rows()) == 2
+    assert sessions.end(alice.id, hers.id)
+    assert not sessions.end(alice.id, hers.id)
+    assert sessions.find(theirs, clock()) is not None
+
+
+@both_databases
+def test_another_password_a_sign_out_by_an_admin_and_a_disabled_account_end_all_sessions(
+    alice: Person, bob: Person, carol: Person, clock: Clock
+) -> None:
+    for person in (alice, bob, carol):
+        sessions.begin(person.id, "", "", clock())
+        sessions.begin(person.id, "", "", clock())
+    stamps = {person.row.auth_stamp for person in (alice, bob, carol)}
+    users.set_password(alice.row, "a hash")
+    user_actions.sign_out(bob.row, COMMAND_LINE, clock())
+    assert [row.user_id for row in rows()] == [carol.id, carol.id]
+    assert {alice.row.auth_stamp, bob.row.auth_stamp}.isdisjoint(stamps)
+    user_actions.promote(bob.row, COMMAND_LINE, clock())
+    user_actions.disable(carol.row, COMMAND_LINE, clock())
+    assert rows() == []
+
+
+@both_databases
+def test_hostile_words_of_a_browser_are_bounded(alice: Person, clock: Clock) -> None:
+    sessions.begin(alice.id, "\0<script>" + "é" * 500, "not an address", clock())
+    (row,) = rows()
+    assert row.agent.startswith("<script>é") and len(row.agent) == LONGEST_AGENT
+    assert row.address == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "short"),
+    [
+        ("203.0.113.9", "203.0.113.…"),
+        ("::ffff:203.0.113.9", "203.0.113.…"),
+        ("2001:db8:7:1:2:3:4:5", "2001:db8:7:…"),
+        ("2001:db8::1", "2001:db8:0:…"),
+        ("fe80::1%eth0", "fe80:0:0:…"),
+        ("unix:", ""),
+        ("", ""),
+    ],
+)
+def test_of_an_address_no_more_than_the_network_is_kept(address: str, short: str) -> None:
+    assert sessions.short_address(address) == short
+
+
+@both_databases
+def test_the_sessions_go_with_the_account(app: Flask, alice: Person, clock: Clock) -> None:
+    sessions.begin(alice.id, "", "", clock())
+    users.remove(alice.row)
+    assert rows() == []

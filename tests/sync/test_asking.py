@@ -1,0 +1,90 @@
+"""Asking for many parts: who waits for whom, and for how long at most."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from app.store.runs import Part
+from app.sync import asking
+from app.sync.asking import ask_each, deadline_for
+from app.sync.fetch import Answer, new_client
+from app.sync.gate import FOR_BULK
+from app.sync.run import Means
+
+
+def part(number: int, slug: str, base_url: str | None = None) -> Part:
+    return Part(number, number, number, 1, slug, "", None, None, 1, base_url)
+
+
+class _Silent(BaseHTTPRequestHandler):
+    """A server that takes a request and never answers it, until it is released."""
+
+    released = threading.Event()
+
+    def do_GET(self) -> None:
+        self.released.wait(30)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_servers_of_users_own_that_hang_keep_nobody_elses_waiting(means: Means) -> None:
+    """Of one provider that is a server of one's own, at different addresses."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Silent)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    dead = f"http://127.0.0.1:{server.server_address[1]}"
+    good = means.base_urls["ollama"]
+    parts = [part(number, "ollama", dead) for number in range(1, 21)] + [part(21, "ollama", good)]
+    with new_client() as client:
+        hurried = replace(means, guarded=client, in_all_s=2.0)
+        try:
+            begun = time.monotonic()
+            answers = {fetched.part.credential_id: fetched for fetched in ask_each(parts, hurried)}
+        finally:
+            _Silent.released.set()
+            server.shutdown()
+            server.server_close()
+    assert isinstance(answers[21].answer, Answer)
+    # Behind the twenty it would have come in the third round of two seconds.
+    assert answers[21].duration_s < 2.0 and time.monotonic() - begun < 30
+
+
+def left_s(parts: list[Part], means: Means) -> float:
+    return deadline_for(parts, means) - time.monotonic()
+
+
+def test_the_time_for_all_is_by_place_and_ends_before_the_job_does(means: Means) -> None:
+    slow = replace(means, in_all_s=60.0)
+    one_place = [part(number, "openai") for number in range(20)]
+    many_places = [part(number, "ollama", f"http://server-{number}.test") for number in range(20)]
+    assert left_s(one_place, slow) == pytest.approx(3 * 62, abs=1)
+    assert left_s(many_places, slow) == pytest.approx(62, abs=1)
+    assert left_s(one_place, replace(slow, share=FOR_BULK)) == pytest.approx(4 * 62, abs=1)
+    assert left_s(one_place * 50, slow) <= asking._LONGEST_S
+    from app import jobs
+
+    assert asking._LONGEST_S + 60 < jobs._JOB_TIMEOUT_S
+
+
+def test_beyond_so_many_threads_places_take_turns_and_all_are_asked(
+    means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_MOST_THREADS", 3)
+    before = threading.active_count()
+    slugs = ("ollama", "openrouter", "deepinfra", "vllm", "chutes", "novita")
+    parts = [
+        part(number, slug, means.base_urls[slug] if slug in ("ollama", "vllm") else None)
+        for number, slug in enumerate(slugs, start=1)
+    ]
+    with new_client() as client:
+        fetched = ask_each(parts, replace(means, guarded=client))
+    assert len(fetched) == len(slugs)
+    assert all(isinstance(one.answer, Answer) for one in fetched[:2]), [one.answer for one in fetched]
+    assert not any(isinstance(one.answer, asking.errors.TimedOut) for one in fetched)
+    assert threading.active_count() - before <= 3 + len(slugs) * 2  # the simulator's own are among them

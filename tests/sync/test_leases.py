@@ -1,0 +1,137 @@
+"""Many runs of one worker: what one of them takes long over costs the others neither their lease nor their results."""
+
+from __future__ import annotations
+
+import math
+import queue
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
+
+from app.demo.simulator import Simulator
+from app.extensions import db
+from app.store import connection, credentials, pages, runs
+from app.store.tables import RunRow
+from app.store.trouble import trouble_of
+from app.sync import errors, record
+from app.sync import run as sync
+from app.sync.asking import Fetched, ask_each
+from app.sync.run import Means
+from app.sync.writing import written
+from tests.conftest import Clock, Person, both_databases
+from tests.sync.test_run import synced
+
+pytestmark = both_databases
+
+
+def begun(people: list[Person], means: Means) -> sync._Work:
+    """Runs of these people, claimed by one worker."""
+    run_ids = runs.start_many([person.id for person in people], "schedule", means.now())
+    attempts = runs.claim(run_ids, means.now(), sync.LEASE)
+    waiting = runs.parts(attempts)
+    db.session.commit()
+    return sync._Work(means, attempts, waiting)
+
+
+def settle(work: sync._Work, together: list[Fetched]) -> None:
+    """As if all of it had arrived at one moment."""
+    arrived: queue.SimpleQueue[Fetched] = queue.SimpleQueue()
+    for fetched in together:
+        arrived.put(fetched)
+    work._settle(work._take(arrived, math.inf))
+
+
+def test_a_run_that_is_long_in_writing_leaves_the_others_their_lease(
+    alice: Person, bob: Person, means: Means, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for slug in ("openai", "groq", "mistral"):
+        alice.add_key(slug)
+    bob.add_key("openai")
+    work = begun([alice, bob], means)
+    write = record.settle
+
+    def slowly(*args: Any) -> None:
+        clock.forward(seconds=12)
+        write(*args)
+
+    monkeypatch.setattr(record, "settle", slowly)
+    monkeypatch.setattr(sync, "RENEW_S", 0.0)
+    settle(work, [Fetched(part, errors.Refused("It was refused")) for part in work.waiting if part.user_id == alice.id])
+    assert runs.close_lost(clock()) == []
+    bobs = runs.live(bob.id)
+    assert bobs is not None and bobs.state == "running"
+    mine = pages.latest_run(alice.id)
+    assert mine is not None and (mine.state, len(mine.results)) == ("done", 3)
+
+
+def test_one_result_that_cannot_be_written_does_not_spoil_those_beside_it(
+    alice: Person, bob: Person, means: Means, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    for person in (alice, bob):
+        person.add_key("openai")
+        synced(person, means)
+    work = begun([alice, bob], means)
+    fetched = ask_each(work.waiting, means)
+    spoilt = [replace(one, trace=[object()]) if one.part.user_id == bob.id else one for one in fetched]  # type: ignore[list-item]
+    settle(work, spoilt)
+    mine, bobs = pages.latest_run(alice.id), pages.latest_run(bob.id)
+    assert mine is not None and bobs is not None
+    assert [(run.state, run.results[0].outcome, run.results[0].error_code) for run in (mine, bobs)] == [
+        ("done", "unchanged", None),
+        ("done", "failed", "internal_error"),
+    ]
+    assert work.unknown is not None and work.done == {mine.id, bobs.id}
+
+
+def _held_elsewhere(credential_id: int) -> Any:
+    """Another connection with the row of a key locked."""
+    other = db.engine.connect()
+    other.execute(text("SELECT id FROM credentials WHERE id = :id FOR UPDATE"), {"id": credential_id})
+    return other
+
+
+def _waits_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    if db.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite locks no rows, and its one lock has a bound of its own")
+    monkeypatch.setattr(connection, "LOCK_WAIT_S", 0.2)
+
+
+def test_a_lock_that_is_not_to_be_had_is_an_error_in_time(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    _waits_briefly(monkeypatch)
+    key = alice.add_key("openai")
+    with _held_elsewhere(key.id), pytest.raises(OperationalError) as raised:
+        written(lambda: credentials.lock(key.id, alice.id, key.provider_id, 1), patience_s=0.0)
+    assert trouble_of(raised.value) == "busy"
+    assert db.session.scalar(text("SHOW lock_timeout")) == "0", "the bound ends with the transaction"
+
+
+def test_while_a_lock_is_waited_for_the_leases_are_renewed(
+    app: Flask, alice: Person, bob: Person, means: Means, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _waits_briefly(monkeypatch)
+    monkeypatch.setattr(sync, "written", partial(written, patience_s=0.0))
+    monkeypatch.setattr(sync, "RENEW_S", 0.0)
+    key = alice.add_key("openai")
+    bob.add_key("openai")
+    work = begun([alice, bob], means)
+    other, tries, seen = _held_elsewhere(key.id), 0, list[datetime]()
+
+    def act() -> bool:
+        nonlocal tries
+        tries += 1
+        clock.forward(seconds=15)
+        if tries == 3:
+            other.rollback()
+        seen.append(db.session.scalars(select(RunRow.lease_until).where(RunRow.user_id == bob.id)).one())  # type: ignore[arg-type]
+        return credentials.lock(key.id, alice.id, key.provider_id, 1) is not None
+
+    with other:
+        assert work._patiently(act)
+    assert tries == 3 and seen == sorted(set(seen)), "each try had a later lease"
+    assert runs.close_lost(clock()) == []
