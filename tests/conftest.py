@@ -48,9 +48,11 @@ _PRIVATE = new_private_key()
 _CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)  # quick to verify as well
 
 
-# On a laptop a hypothesis is tried less often than in CI, which has the time.
-hypothesis.settings.register_profile("quick", max_examples=25)
-hypothesis.settings.load_profile("default" if _EVERYTHING else "quick")
+# On a laptop a hypothesis is tried less often than in CI, which has the time. No example has a limit of its own: on a
+# busy machine it would speak of the machine.
+hypothesis.settings.register_profile("quick", max_examples=25, deadline=None)
+hypothesis.settings.register_profile("thorough", deadline=None)
+hypothesis.settings.load_profile("thorough" if _EVERYTHING else "quick")
 
 
 def pytest_configure(config: pytest.Config) -> None:

