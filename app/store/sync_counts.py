@@ -34,10 +34,11 @@ class Overrides:
 
 
 def loaded() -> Loaded:
-    """Two queries and the catalog."""
+    """Three queries."""
+    in_force = catalog.in_force()
     return Loaded(
         providers=db.session.scalar(select(func.count(ProviderRow.id))) or 0,
-        models=len(catalog.models()),
+        models=in_force.model_count if in_force else 0,
         overrides=db.session.scalar(select(func.count(OverrideRow.id))) or 0,
     )
 
