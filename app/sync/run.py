@@ -43,6 +43,8 @@ LEASE = timedelta(seconds=20)
 RENEW_S = 5.0
 _MOST_TOGETHER = 200
 """Results written in one transaction."""
+_GATHER_S = 0.1
+"""What comes in within this time of another is written with it: nobody sees the difference, and the database does."""
 _MOST_WAITS = 3
 """So many times a write is given up for a lock that others hold, and begun again with renewed leases."""
 SAVED_ANYWAY = "The key is saved and will be checked at the next sync."
@@ -139,12 +141,13 @@ class _Work:
                 self.means.tell(*ours)
 
     def _take(self, arrived: queue.SimpleQueue[Fetched], deadline: float) -> list[Fetched]:
-        """What arrived by now, waiting for the first; all that is open once the time is over."""
+        """What arrives together, waiting for the first; all that is open once the time is over."""
         together: list[Fetched] = []
         try:
             together.append(arrived.get(timeout=RENEW_S))
-            while len(together) < _MOST_TOGETHER:
-                together.append(arrived.get_nowait())
+            until = time.monotonic() + _GATHER_S
+            while len(together) < min(_MOST_TOGETHER, len(self.open_parts)):
+                together.append(arrived.get(timeout=max(0.0, until - time.monotonic())))
         except queue.Empty:
             if not together and time.monotonic() >= deadline:
                 together = [Fetched(part, errors.TimedOut()) for part in self.open_parts.values()]
