@@ -13,7 +13,6 @@ import os
 import ssl
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -31,6 +30,7 @@ from app.providers.faults import fault_of
 from app.sync import errors
 from app.sync.guard import GuardedBackend, Network
 from app.sync.retrying import PATIENT, Deadline, Patience
+from app.sync.unpacking import DAMAGED, UNPACKERS, Unpacker
 from app.vault import SecretKey
 
 CONNECT_S = 5.0
@@ -120,7 +120,7 @@ def new_client(guarded: Sequence[Network] | None = None) -> httpx.Client:
         follow_redirects=False,
         # One client serves all users: a cookie set for one key must not travel with another.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
+        headers={"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": ", ".join(UNPACKERS)},
     )
 
 
@@ -429,30 +429,36 @@ def _first(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
 
 
 def _body(response: httpx.Response, deadline: Deadline, budget: int) -> Iterator[bytes]:
-    """Decompress within bounds: a small gzip answer that unfolds to gigabytes stops at the budget."""
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", ""):
-        raise errors.UnreadableAnswer("The provider used a compression that was not asked for")
-    inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+    """Decompress within bounds: a small answer that unfolds to gigabytes stops at the budget."""
+    unpacker = _unpacker(response)
     left = budget
     for raw in response.iter_raw():
         if deadline.left_s < 0:
             raise errors.TimedOut
-        chunk = _inflated(inflate, raw, left) if inflate else raw
+        chunk = _unpacked(unpacker, raw, left) if unpacker else raw
         left -= len(chunk)
         if left < 0:
             raise errors.TooLarge
         yield chunk
-        if inflate and inflate.eof:
+        if unpacker and unpacker.eof:
             return  # what follows the end would only be collected in memory
-    if inflate:
+    if unpacker:
         raise errors.UnreadableAnswer("The provider's compressed answer is cut off")
 
 
-def _inflated(inflate: zlib._Decompress, raw: bytes, left: int) -> bytes:
+def _unpacker(response: httpx.Response) -> Unpacker | None:
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("identity", ""):
+        return None
+    if encoding not in UNPACKERS:
+        raise errors.UnreadableAnswer("The provider used a compression that was not asked for")
+    return UNPACKERS[encoding]()
+
+
+def _unpacked(unpacker: Unpacker, raw: bytes, left: int) -> bytes:
     try:
-        return inflate.decompress(raw, left + 1)
-    except zlib.error:
+        return unpacker.decompress(raw, left + 1)
+    except DAMAGED:
         raise errors.UnreadableAnswer("The provider's compressed answer is damaged") from None
 
 

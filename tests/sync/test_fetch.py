@@ -14,14 +14,16 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import brotli
 import httpx
 import pytest
+from backports import zstd
 
 from app.demo.faults import FAULTS
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
 from app.sync import errors
-from app.sync.fetch import MOST_PAGES, Answer, new_client, process_client
+from app.sync.fetch import MOST_BYTES, MOST_PAGES, Answer, new_client, process_client
 from app.sync.fetch import fetch as patient_fetch
 from app.sync.retrying import Patience
 from app.vault import SecretKey
@@ -119,7 +121,7 @@ def test_a_request_says_who_asks_and_what_it_understands(ask: Asked, slug: str) 
     (seen,) = ask.simulator.requests(slug)
     assert seen.headers["user-agent"].startswith("Modelsync/")
     assert seen.headers["accept"] == PROVIDERS[slug].headers.get("Accept", "application/json")
-    assert seen.headers["accept-encoding"] == "gzip"
+    assert seen.headers["accept-encoding"] == "gzip, br, zstd"
     assert seen.headers.get("anthropic-version") == ("2023-06-01" if slug == "anthropic" else None)
     assert "cookie" not in seen.headers
 
@@ -476,31 +478,72 @@ def test_a_redirect_to_no_address_at_all_is_a_broken_answer(location: str) -> No
         fixed(302, Location=location)()
 
 
-@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "zstd"])
+@pytest.mark.parametrize("encoding", ["deflate", "gzip, br", "gzip, gzip"])
 def test_a_compression_that_was_not_asked_for_is_unreadable(encoding: str) -> None:
     with pytest.raises(errors.UnreadableAnswer, match="not asked for"):
         fixed(200, ONE, Content_Encoding=encoding)()
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"not gzip at all", gzip.compress(ONE, mtime=0)[:-12], gzip.compress(ONE, mtime=0)[5:]]
-)
-def test_damaged_compression_is_unreadable(body: bytes) -> None:
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "br": functools.partial(brotli.compress, quality=1),
+    "gzip": lambda plain: gzip.compress(plain, mtime=0),
+    "zstd": zstd.compress,
+}
+in_each_coding = pytest.mark.parametrize("coding", PACKERS)
+
+
+@in_each_coding
+@pytest.mark.parametrize("step", [1, 7, 100_000])
+def test_an_answer_may_come_compressed_in_whatever_pieces(coding: str, step: int) -> None:
+    packed = PACKERS[coding](ONE)
+    pieces = [packed[start : start + step] for start in range(0, len(packed), step)]
+    answer = scripted(lambda _request: (200, {"Content-Encoding": coding}, pieces))()
+    assert [model.id for model in answer.models] == ["gpt-4o"]
+
+
+@in_each_coding
+@pytest.mark.parametrize("damage", ["empty", "none of it", "cut off", "headless"])
+def test_damaged_compression_is_unreadable(coding: str, damage: str) -> None:
+    packed = PACKERS[coding](ONE)
+    body = {"empty": b"", "none of it": b"not packed at all", "cut off": packed[:-12], "headless": packed[5:]}[damage]
     with pytest.raises(errors.UnreadableAnswer):
-        fixed(200, body, Content_Encoding="gzip")()
+        fixed(200, body, Content_Encoding=coding)()
 
 
-def test_what_follows_a_compressed_answer_is_neither_read_nor_kept() -> None:
+@in_each_coding
+def test_a_small_answer_that_unfolds_to_a_huge_one_is_left_before_it_takes_the_memory(coding: str) -> None:
+    bomb = PACKERS[coding](bytes(6 * MOST_BYTES))
+    assert len(bomb) < MOST_BYTES / 40
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.TooLarge):
+            fixed(200, bomb, Content_Encoding=coding)()
+        assert tracemalloc.get_traced_memory()[1] < 3 * MOST_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_frame_that_asks_for_more_memory_than_http_allows_is_unreadable() -> None:
+    level = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
+    packer = zstd.ZstdCompressor(options=level)
+    packed = packer.compress(ONE) + packer.flush()
+    assert zstd.decompress(packed) == ONE
+    with pytest.raises(errors.UnreadableAnswer):
+        fixed(200, packed, Content_Encoding="zstd")()
+
+
+@in_each_coding
+def test_what_follows_a_compressed_answer_is_neither_read_nor_kept(coding: str) -> None:
     sent = 0
 
     def chunks() -> Iterator[bytes]:
         nonlocal sent
-        yield gzip.compress(ONE, mtime=0)
+        yield PACKERS[coding](ONE)
         for _ in range(1_000):
             sent += 1
             yield bytes(65_536)
 
-    answer = scripted(lambda _request: (200, {"Content-Encoding": "gzip"}, chunks()))()
+    answer = scripted(lambda _request: (200, {"Content-Encoding": coding}, chunks()))()
     assert [model.id for model in answer.models] == ["gpt-4o"]
     assert sent <= 1
 
