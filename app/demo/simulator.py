@@ -84,7 +84,7 @@ class Simulator:
 
     def start(self) -> Self:
         """Serve from a thread of its own. The port is taken since construction, so nothing is ever refused."""
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="simulator", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve, name="simulator", daemon=True)
         self._thread.start()
         return self
 
@@ -92,7 +92,7 @@ class Simulator:
         """Let go of everything: hanging answers, open connections, the port."""
         self.clear_fault()
         if self._thread:
-            self._server.shutdown()
+            self._server.end()
             self._thread.join()
             self._thread = None
         self._server.server_close()
@@ -369,7 +369,21 @@ class _Server(ThreadingHTTPServer):
         self.simulator = simulator
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
+        self._is_ending = False
         super().__init__(address, _Handler)
+
+    def serve(self) -> None:
+        """Until `end`. `serve_forever` looks up every so often, and whoever shuts it down waits for that."""
+        while not self._is_ending:
+            self.handle_request()
+
+    def end(self) -> None:
+        self._is_ending = True
+        with contextlib.suppress(OSError):  # a last visitor, who wakes it
+            socket.create_connection(("127.0.0.1", self.server_port), timeout=1).close()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return not self._is_ending
 
     def server_bind(self) -> None:
         socketserver.TCPServer.server_bind(self)  # HTTPServer's asks the name server for the host's name

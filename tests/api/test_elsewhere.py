@@ -54,7 +54,7 @@ def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: 
 def server(app: Flask) -> Iterator[str]:
     """The app behind a real server on loopback; each request in a context of its own."""
     httpd = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=lambda: contextvars.Context().run(httpd.serve_forever))
+    thread = threading.Thread(target=lambda: contextvars.Context().run(httpd.serve_forever, 0.02))
     thread.start()
     yield f"http://127.0.0.1:{httpd.server_port}"
     httpd.shutdown()

@@ -37,7 +37,7 @@ def test_servers_of_users_own_that_hang_keep_nobody_elses_waiting(means: Means) 
     """Of one provider that is a server of one's own, at different addresses."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Silent)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     dead = f"http://127.0.0.1:{server.server_address[1]}"
     good = means.base_urls["ollama"]
     parts = [part(number, "ollama", dead) for number in range(1, 21)] + [part(21, "ollama", good)]
