@@ -380,7 +380,7 @@ class _Server(ThreadingHTTPServer):
     def end(self) -> None:
         self._is_ending = True
         with contextlib.suppress(OSError):  # a last visitor, who wakes it
-            socket.create_connection(("127.0.0.1", self.server_port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", self.server_address[1]), timeout=1).close()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         return not self._is_ending
