@@ -71,6 +71,7 @@ def test_the_names_are_found_in_the_source() -> None:
 WEB = [door for door in DOORS if not door.endpoint.startswith(("api_v1", "elsewhere")) and door.endpoint not in NEVER]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)  # some six hundred requests, on a machine that does much else
 @both_databases
 def test_no_value_in_an_address_or_a_form_is_a_failure_of_ours(

@@ -79,6 +79,7 @@ def test_a_database_that_is_away_is_told_without_its_address(settings: config.Se
     assert not [word for word in ("127.0.0.1", "somebody", "secret", "place", "localhost") if word in said]
 
 
+@pytest.mark.slow
 def test_whatever_hangs_it_answers_in_time_and_hangs_no_more_threads(settings: config.Settings, app: Flask) -> None:
     with silence() as port:
         url = f"postgresql+psycopg://somebody@127.0.0.1:{port}/place"
