@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Text, cast, delete, false, func, select, update
+from sqlalchemy import BindParameter, Select, Text, bindparam, cast, delete, false, func, select, update
 
 from app.catalog import seed
 from app.catalog.identity import CanonicalModel, CatalogIndex
@@ -63,10 +64,15 @@ def version() -> int:
 
 
 def in_force() -> Version | None:
-    row = db.session.scalar(select(CatalogVersionRow).order_by(CatalogVersionRow.id.desc()).limit(1))
+    row = db.session.scalar(_newest())
     if row is None:
         return None
     return Version(row.id, row.version, row.source, row.model_count, row.loaded_at)
+
+
+@cache
+def _newest() -> Select[CatalogVersionRow]:
+    return select(CatalogVersionRow).order_by(CatalogVersionRow.id.desc()).limit(1)
 
 
 def index() -> tuple[int, CatalogIndex]:
@@ -255,16 +261,23 @@ def _settings(row: ProviderRow) -> dict[str, Any]:
 
 def touch_synced(provider_ids: Collection[int], now: datetime, no_later_than: datetime) -> None:
     """Note that providers' lists were just read, unless it was noted since `no_later_than`: one row for all users."""
-    stale = ProviderRow.last_synced_at.is_(None) | (ProviderRow.last_synced_at < no_later_than)
-    # Whoever holds a row is noting the same: nobody waits for it, in whatever order two come by the rows.
-    mine = select(ProviderRow.id).where(ProviderRow.id.in_(provider_ids), stale)
-    if found := list(db.session.scalars(mine.with_for_update(skip_locked=True, key_share=True))):
+    stale = db.session.scalars(_stale(), {"provider_ids": list(provider_ids), "no_later_than": no_later_than})
+    if found := list(stale):
         db.session.execute(
             update(ProviderRow)
             .where(ProviderRow.id.in_(found))
             .values(last_synced_at=now)
             .execution_options(synchronize_session=False)
         )
+
+
+@cache
+def _stale() -> Select[int]:
+    ids: BindParameter[list[int]] = bindparam("provider_ids", expanding=True)
+    is_stale = ProviderRow.last_synced_at.is_(None) | (ProviderRow.last_synced_at < bindparam("no_later_than"))
+    # Whoever holds a row is noting the same: nobody waits for it, in whatever order two come by the rows.
+    query = select(ProviderRow.id).where(ProviderRow.id.in_(ids), is_stale)
+    return query.with_for_update(skip_locked=True, key_share=True)
 
 
 def _compared(facts: Mapping[str, Any]) -> list[str]:

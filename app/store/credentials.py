@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.attributes import flag_modified
 
@@ -148,13 +149,24 @@ def lock(credential_id: int, user_id: int, provider_id: int, key_number: int) ->
 
     Locked before its results are written, in the order in which deleting a key goes: two that cross would deadlock.
     """
+    very_key = {
+        "credential_id": credential_id,
+        "user_id": user_id,
+        "provider_id": provider_id,
+        "key_number": key_number,
+    }
+    return db.session.scalar(_locked(), very_key)
+
+
+@cache
+def _locked() -> Select[CredentialRow]:
     query = select(CredentialRow).where(
-        CredentialRow.id == credential_id,
-        CredentialRow.user_id == user_id,
-        CredentialRow.provider_id == provider_id,
-        CredentialRow.key_number == key_number,
+        CredentialRow.id == bindparam("credential_id"),
+        CredentialRow.user_id == bindparam("user_id"),
+        CredentialRow.provider_id == bindparam("provider_id"),
+        CredentialRow.key_number == bindparam("key_number"),
     )
-    return db.session.scalar(query.with_for_update().execution_options(populate_existing=True))
+    return query.with_for_update().execution_options(populate_existing=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Set
 from datetime import datetime
+from functools import cache
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 
 from app.catalog.changes import Change
 from app.catalog.listing import Listing, canonical_form, fingerprint, from_canonical_form
@@ -22,28 +23,35 @@ def put(provider_id: int, listing: Listing, now: datetime) -> ListingRow:
     """The row of this very content, made if it is new."""
     form = canonical_form(listing)
     address = fingerprint(form)
-    known = db.session.scalar(select(ListingRow).where(ListingRow.fingerprint == address))
+    known = db.session.scalar(_of_fingerprint(), {"address": address})
     if known:
         return known
-    db.session.execute(
-        insert(ListingRow)
-        .values(
-            provider_id=provider_id,
-            fingerprint=address,
-            model_count=len(listing.models),
-            chat_count=len(listing.chat()),
-            content=zlib.compress(form, 6),
-            created_at=now,
-        )
-        .on_conflict_do_nothing()
-    )
-    return db.session.scalars(select(ListingRow).where(ListingRow.fingerprint == address)).one()
+    values = {
+        "provider_id": provider_id,
+        "fingerprint": address,
+        "model_count": len(listing.models),
+        "chat_count": len(listing.chat()),
+        "content": zlib.compress(form, 6),
+        "created_at": now,
+    }
+    db.session.execute(insert(ListingRow).on_conflict_do_nothing(), values)
+    return db.session.scalars(_of_fingerprint(), {"address": address}).one()
+
+
+@cache
+def _of_fingerprint() -> Select[ListingRow]:
+    return select(ListingRow).where(ListingRow.fingerprint == bindparam("address"))
 
 
 def load(listing_id: int) -> Listing:
     """Raises ValueError for damaged content, and NoResultFound for an id that does not exist."""
-    content = db.session.scalars(select(ListingRow.content).where(ListingRow.id == listing_id)).one()
+    content = db.session.scalars(_content(), {"listing_id": listing_id}).one()
     return from_canonical_form(zlib.decompress(content))
+
+
+@cache
+def _content() -> Select[bytes]:
+    return select(ListingRow.content).where(ListingRow.id == bindparam("listing_id"))
 
 
 def load_many(listing_ids: Iterable[int]) -> dict[int, Listing]:
@@ -56,32 +64,47 @@ def load_many(listing_ids: Iterable[int]) -> dict[int, Listing]:
 
 def current_of_provider(provider_id: int, *, but: int) -> list[int]:
     """Ids of the listings in force for any key of this provider, disabled ones too, except credential `but`."""
-    query = (
+    found = db.session.scalars(_in_force_for(), {"provider_id": provider_id, "but": but})
+    return [listing_id for listing_id in found if listing_id is not None]
+
+
+@cache
+def _in_force_for() -> Select[int | None]:
+    return (
         select(CredentialRow.listing_id)
         .where(
-            CredentialRow.provider_id == provider_id,
-            CredentialRow.id != but,
+            CredentialRow.provider_id == bindparam("provider_id"),
+            CredentialRow.id != bindparam("but"),
             CredentialRow.listing_id.is_not(None),
         )
         .distinct()
     )
-    return [listing_id for listing_id in db.session.scalars(query) if listing_id is not None]
 
 
 def in_force_elsewhere(listing_id: int, *, but: int) -> bool:
     """Whether another key has this very listing: then all that follows from its content is written."""
-    others = select(CredentialRow.id).where(CredentialRow.listing_id == listing_id, CredentialRow.id != but)
-    return db.session.scalar(select(others.exists())) or False
+    return db.session.scalar(_with_others(), {"listing_id": listing_id, "but": but}) or False
+
+
+@cache
+def _with_others() -> Select[bool]:
+    others = select(CredentialRow.id)
+    others = others.where(CredentialRow.listing_id == bindparam("listing_id"), CredentialRow.id != bindparam("but"))
+    return select(others.exists())
 
 
 def lost_by(credential_id: int) -> frozenset[str]:
     """Ids that this key listed at some time and then lost: if they come back, they are "relisted"."""
-    query = (
+    return frozenset(db.session.scalars(_lost(), {"credential_id": credential_id}))
+
+
+@cache
+def _lost() -> Select[str]:
+    return (
         select(ChangeRow.provider_model_id)
         .join(ResultRow, ResultRow.comparison_id == ChangeRow.comparison_id)
-        .where(ResultRow.credential_id == credential_id, ChangeRow.kind == "unlisted")
+        .where(ResultRow.credential_id == bindparam("credential_id"), ChangeRow.kind == "unlisted")
     )
-    return frozenset(db.session.scalars(query))
 
 
 def comparison_key(before: bytes | None, after: bytes, *decisive: Iterable[str]) -> bytes:
@@ -91,25 +114,23 @@ def comparison_key(before: bytes | None, after: bytes, *decisive: Iterable[str])
 
 
 def find_comparison(key: bytes) -> ComparisonRow | None:
-    return db.session.scalar(select(ComparisonRow).where(ComparisonRow.key == key))
+    return db.session.scalar(_of_key(), {"key": key})
+
+
+@cache
+def _of_key() -> Select[ComparisonRow]:
+    return select(ComparisonRow).where(ComparisonRow.key == bindparam("key"))
 
 
 def put_comparison(key: bytes, changes: Iterable[Change], now: datetime) -> ComparisonRow:
     """Write the changes under their key; if another worker just did, theirs are the same."""
     changes = list(changes)
     counts = Counter(change.kind for change in changes)
-    made = db.session.scalar(
-        insert(ComparisonRow)
-        .values(
-            key=key,
-            created_at=now,
-            **{kind: counts[kind] for kind in ("new", "changed", "unlisted", "relisted")},
-        )
-        .on_conflict_do_nothing()
-        .returning(ComparisonRow.id)
-    )
+    values = {kind: counts[kind] for kind in ("new", "changed", "unlisted", "relisted")}
+    statement = insert(ComparisonRow).on_conflict_do_nothing().returning(ComparisonRow.id)
+    made = db.session.scalar(statement, {"key": key, "created_at": now, **values})
     if made and changes:
-        db.session.execute(insert(ChangeRow), [_change_values(made, change) for change in changes])
+        db.session.connection().execute(insert(ChangeRow), [_change_values(made, change) for change in changes])
     row = find_comparison(key)
     if row is None:  # inserted by another transaction that was rolled back since: impossible under either database
         raise RuntimeError("a comparison vanished between its insert and its read")

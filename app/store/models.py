@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import exists, select, update
+from sqlalchemy import Select, bindparam, exists, select, update
 
 from app.catalog.identity import Match
 from app.catalog.listing import ListedModel
@@ -28,8 +29,12 @@ def hold(provider_id: int) -> None:
 
     Each is written in order, but one transaction writes both and takes away from both: two that cross would deadlock.
     """
-    row = select(ProviderRow.id).where(ProviderRow.id == provider_id)
-    db.session.execute(row.with_for_update(key_share=True))
+    db.session.execute(_held(), {"provider_id": provider_id})
+
+
+@cache
+def _held() -> Select[int]:
+    return select(ProviderRow.id).where(ProviderRow.id == bindparam("provider_id")).with_for_update(key_share=True)
 
 
 def write(provider_id: int, matched: Iterable[Matched], now: datetime) -> int:
@@ -39,11 +44,7 @@ def write(provider_id: int, matched: Iterable[Matched], now: datetime) -> int:
     """
     known = {
         model_id: (facts_hash, is_active)
-        for model_id, facts_hash, is_active in db.session.execute(
-            select(ModelRow.provider_model_id, ModelRow.facts_hash, ModelRow.is_active).where(
-                ModelRow.provider_id == provider_id
-            )
-        )
+        for model_id, facts_hash, is_active in db.session.execute(_known(), {"provider_id": provider_id})
     }
     rows = []
     for model, match in matched:
@@ -58,6 +59,12 @@ def write(provider_id: int, matched: Iterable[Matched], now: datetime) -> int:
     return len(rows)
 
 
+@cache
+def _known() -> Select[str, bytes, bool]:
+    columns = select(ModelRow.provider_model_id, ModelRow.facts_hash, ModelRow.is_active)
+    return columns.where(ModelRow.provider_id == bindparam("provider_id"))
+
+
 def deactivate(provider_id: int, model_ids: Iterable[str], now: datetime) -> None:
     """Mark models that no key's listing has any more; the rows stay."""
     for batch in _batches(sorted(model_ids)):
@@ -69,6 +76,7 @@ def deactivate(provider_id: int, model_ids: Iterable[str], now: datetime) -> Non
                 ModelRow.is_active,
             )
             .values(is_active=False, last_seen_at=now, updated_at=now)
+            .execution_options(synchronize_session=False)
         )
 
 

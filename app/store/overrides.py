@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, delete, exists, select
+from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, select
 
 from app.catalog.identity import CatalogIndex, Match
 from app.catalog.listing import ListedModel
@@ -118,11 +119,15 @@ def _spokesmen(pairs: Iterable[Matched]) -> dict[str, ListedModel]:
 
 
 def _auto_states(provider_id: int) -> dict[str, tuple[Any, ...]]:
+    found = db.session.execute(_made_by_sync(), {"provider_id": provider_id})
+    return {canonical_id: tuple(state) for canonical_id, *state in found}
+
+
+@cache
+def _made_by_sync() -> Select[*tuple[Any, ...]]:
     columns = (OverrideRow.provider_model_id, *(getattr(OverrideRow, part) for part in _PARTS))
-    query = select(OverrideRow.canonical_id, *columns).where(
-        OverrideRow.provider_id == provider_id, OverrideRow.priority == 0
-    )
-    return {canonical_id: tuple(state) for canonical_id, *state in db.session.execute(query)}
+    query = select(OverrideRow.canonical_id, *columns)
+    return query.where(OverrideRow.provider_id == bindparam("provider_id"), OverrideRow.priority == 0)
 
 
 def _state(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -135,7 +140,7 @@ def _state(row: Mapping[str, Any]) -> tuple[Any, ...]:
 def manual() -> dict[tuple[str, str], Override]:
     """(provider slug, canonical id) → what people decided about it; field by field the highest priority wins."""
     found: dict[tuple[str, str], list[Override]] = {}
-    for override in _read(_query().where(OverrideRow.priority >= MANUAL_PRIORITY)):
+    for override in _read(_manual()):
         found.setdefault((override.provider_id, override.model_id), []).append(override)
     return {key: layered(overrides) for key, overrides in found.items()}
 
@@ -172,6 +177,11 @@ def _query() -> Select[Any]:
     columns = (OverrideRow.canonical_id, OverrideRow.priority, OverrideRow.reason)
     parts = (getattr(OverrideRow, part) for part in _PARTS)
     return select(ProviderRow.slug, *columns, *parts).join(ProviderRow, ProviderRow.id == OverrideRow.provider_id)
+
+
+@cache
+def _manual() -> Select[Any]:
+    return _query().where(OverrideRow.priority >= MANUAL_PRIORITY)
 
 
 def _read(query: Select[Any]) -> list[Override]:
