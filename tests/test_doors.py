@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from flask import Flask, abort
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.exc import OperationalError
 
 from app.extensions import db, limiter
-from app.store import sessions, tokens, usable
+from app.store import sessions, tokens, usable, user_actions, users
+from app.store.audit import Actor
 from app.sync.run import Means
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced
@@ -32,6 +33,10 @@ class Door:
     """What a stranger with a good CSRF token gets."""
     bob: int | None = None
     """What Bob gets where the door leads to something of Alice's."""
+    admin: int | None = None
+    """What the admin gets, if not Bob's 404 for what is Alice's, and a page where Bob is turned away."""
+    wrong: int | None = None
+    """What a wrong token gets once the installation has this door's secret; else it gets what a stranger gets."""
     token: bool = True
     """Whether a POST needs a CSRF token."""
     cache: str = "no-store"
@@ -43,9 +48,9 @@ DOORS = (
     Door("pages.news", "GET", "/news"),
     Door("health.health", "GET", "/health", 200),
     Door("health.ready", "GET", "/health/ready", 503),
-    Door("metrics.metrics", "GET", "/metrics", 404),
-    Door("stats.models", "GET", "/models/stats", 404, bob=403),
-    Door("stats.providers", "GET", "/providers/stats", 404, bob=403),
+    Door("metrics.metrics", "GET", "/metrics", 404, wrong=401),
+    Door("stats.models", "GET", "/models/stats", 404, wrong=401, bob=403),
+    Door("stats.providers", "GET", "/providers/stats", 404, wrong=401, bob=403),
     Door("static", "GET", "/static/app.js", 200),
     Door("reports.csp", "POST", "/csp-reports", 415, token=False),
     Door("accounts.signup", "GET", "/signup", 200),
@@ -67,6 +72,9 @@ DOORS = (
     Door("password_reset.send", "POST", "/reset", 404),
     Door("password_reset.choose", "GET", "/reset/nobody-has-this-token", 404),
     Door("password_reset.change", "POST", "/reset/nobody-has-this-token", 404),
+    Door("notifications.choose", "POST", "/settings/notifications"),
+    Door("notifications.ask", "GET", "/unsubscribe/1-nobody-signed-this", 404),
+    Door("notifications.stop", "POST", "/unsubscribe/1-nobody-signed-this", 404, token=False),
     Door("accounts.logout", "POST", "/logout"),
     Door("accounts.change_password", "POST", "/profile/password"),
     Door("accounts.change_settings", "POST", "/profile/settings"),
@@ -88,8 +96,8 @@ DOORS = (
     Door("sync.status", "GET", "/sync/status"),
     Door("sync.stream", "GET", "/sync/stream"),
     Door("history.index", "GET", "/history"),
-    Door("history.run", "GET", "/history/{run}", bob=404),
-    Door("history.result", "GET", "/history/{run}/results/{result}", bob=404),
+    Door("history.run", "GET", "/history/{run}", bob=404, admin=200),
+    Door("history.result", "GET", "/history/{run}/results/{result}", bob=404, admin=200),
     Door("history.key", "GET", "/history/keys/{key}", bob=404),
     Door("history.compared", "GET", "/history/compare"),
     Door("history.compared", "GET", "/history/compare?key={key}", bob=404),
@@ -109,21 +117,23 @@ DOORS = (
     Door("admin.export", "GET", "/admin/history.csv", bob=403),
     Door("admin.export", "GET", "/admin/history.json", bob=403),
     Door("coverage.index", "GET", "/admin/about", bob=403),
-    Door("admin_providers.moved", "GET", "/providers", bob=403),
+    Door("admin_providers.moved", "GET", "/providers", bob=403, admin=303),
     Door("admin_providers.index", "GET", "/admin/providers", bob=403),
     Door("admin_providers.change", "POST", "/admin/providers/openai", bob=403),
+    Door("admin_providers.test", "POST", "/admin/providers/openai/test", bob=403),
+    Door("admin_providers.tested", "GET", "/admin/providers/openai/test", bob=403, admin=303),
     Door("admin_sync.start", "POST", "/admin/providers/openai/sync", bob=403),
-    Door("admin_sync.progress", "GET", "/admin/providers/openai/sync", bob=403),
+    Door("admin_sync.progress", "GET", "/admin/providers/openai/sync", bob=403, admin=303),
     Door("admin_sync.index", "GET", "/admin/plans", bob=403),
-    Door("admin_sync.plan", "GET", "/admin/plans/1", bob=403),
+    Door("admin_sync.plan", "GET", "/admin/plans/1", bob=403, admin=404),
     Door("admin_sync.apply", "POST", "/admin/plans/1/apply", bob=403),
-    Door("model_sync.providers", "GET", "/admin/model-sync/providers", 404, bob=403),
-    Door("model_sync.status", "GET", "/admin/model-sync/status", 404, bob=403),
-    Door("model_sync.run", "GET", "/admin/model-sync/runs/1", 404, bob=403),
-    Door("model_sync.plan", "GET", "/admin/model-sync/plans/1", 404, bob=403),
-    Door("model_sync.sync_one", "POST", "/admin/model-sync/provider/openai", 404, bob=403),
-    Door("model_sync.sync_all", "POST", "/admin/model-sync/all", 404, bob=403),
-    Door("model_sync.apply", "POST", "/admin/model-sync/plans/1/apply", 404, bob=403),
+    Door("model_sync.providers", "GET", "/admin/model-sync/providers", 404, wrong=401, bob=403),
+    Door("model_sync.status", "GET", "/admin/model-sync/status", 404, wrong=401, bob=403),
+    Door("model_sync.run", "GET", "/admin/model-sync/runs/1", 404, wrong=401, bob=403, admin=404),
+    Door("model_sync.plan", "GET", "/admin/model-sync/plans/1", 404, wrong=401, bob=403, admin=404),
+    Door("model_sync.sync_one", "POST", "/admin/model-sync/provider/openai", 404, wrong=401, bob=403),
+    Door("model_sync.sync_all", "POST", "/admin/model-sync/all", 404, wrong=401, bob=403),
+    Door("model_sync.apply", "POST", "/admin/model-sync/plans/1/apply", 404, wrong=401, bob=403),
     Door("admin_users.index", "GET", "/admin/users", bob=403),
     Door("admin_users.invite", "POST", "/admin/users/invite", bob=403),
     Door("admin_users.one", "GET", "/admin/users/1", bob=403),
@@ -138,7 +148,7 @@ DOORS = (
     Door("catalog.match", "POST", "/admin/catalog/unknown/match", bob=403),
     Door("catalog.leave", "POST", "/admin/catalog/unknown/leave", bob=403),
     Door("catalog.ids", "GET", "/admin/catalog/ids", bob=403),
-    Door("catalog.new", "GET", "/admin/catalog/new", bob=403),
+    Door("catalog.new", "GET", "/admin/catalog/new", bob=403, admin=404),
     Door("catalog.create", "POST", "/admin/catalog/new", bob=403),
     Door("catalog.accept", "POST", "/admin/catalog/proposals/accept", bob=403),
     Door("catalog.dismiss", "POST", "/admin/catalog/proposals/dismiss", bob=403),
@@ -177,8 +187,8 @@ DOORS = (
     Door("elsewhere.models_dev", "GET", "/api.json", 401, cache="private, no-cache"),
     Door("models_sync.last_sync", "GET", "/api/models/sync", 401),
     Door("models_sync.start", "POST", "/api/models/sync", 401),
-    Door("models_sync.cron", "GET", "/api/models/sync/cron", 404),
-    Door("models_sync.cron", "POST", "/api/models/sync/cron", 404, token=False),
+    Door("models_sync.cron", "GET", "/api/models/sync/cron", 404, wrong=401),
+    Door("models_sync.cron", "POST", "/api/models/sync/cron", 404, wrong=401, token=False),
 )
 LISTS = [door.path for door in DOORS if door.endpoint.startswith(("api_v1", "elsewhere")) and "{" not in door.path]
 POSTS = [door for door in DOORS if door.method == "POST"]
@@ -224,6 +234,7 @@ def everything() -> dict[str, list[tuple[Any, ...]]]:
         "password_resets",
         "marks",
         "feeds",
+        "subscriptions",
     )
     return {
         table: [tuple(row) for row in db.session.execute(text(f"SELECT * FROM {table} ORDER BY id"))]  # noqa: S608
@@ -271,6 +282,114 @@ def test_a_stranger_passes_only_open_doors(app: Flask, house: dict[str, Any]) ->
             assert answer.location.startswith("/login"), door
             partial = ask(client, door, house, token, **HTMX)
             assert (partial.status_code, partial.headers["HX-Redirect"][:6]) == (401, "/login"), door
+    assert everything() == before
+
+
+def unused_for_long(alice: Person) -> None:
+    """Nobody ends it: it is over by itself."""
+    past = datetime.now(UTC) - sessions.UNUSED_FOR - timedelta(minutes=1)
+    db.session.execute(update(sessions.SessionRow).where(sessions.SessionRow.user_id == alice.id).values(seen_at=past))
+
+
+def ended_elsewhere(alice: Person) -> None:
+    sessions.end_all(alice.id)
+
+
+def after_another_password(alice: Person) -> None:
+    users.end_sessions(alice.row)
+
+
+def of_a_disabled_account(alice: Person) -> None:
+    user_actions.disable(alice.row, BY_HAND, datetime.now(UTC))
+
+
+@pytest.mark.parametrize("end", [unused_for_long, ended_elsewhere, after_another_password, of_a_disabled_account])
+def test_a_session_that_is_over_opens_what_a_stranger_opens(
+    house: dict[str, Any], alice: Person, end: Callable[[Person], None]
+) -> None:
+    alice.sign_in()
+    token = alice.token("/profile")
+    assert alice.client.get("/profile").status_code == 200
+    end(alice)
+    db.session.commit()
+    before = everything()
+    for door in DOORS:
+        # A page that was open all the while has the CSRF token of then.
+        answer = ask(alice.client, door, house, token)
+        assert answer.status_code == door.stranger, door
+        answer.close()
+        assert "alice@" not in answer.text, door
+    assert everything() == before
+
+
+BY_HAND = Actor(None, "a test")
+SECRETS = {name: f"the-{name}-of-this-installation" for name in ("cron_secret", "admin_api_key", "metrics_token")}
+
+
+@pytest.fixture
+def wrong_tokens(app: Flask, house: dict[str, Any], alice: Person, bob: Person) -> list[str]:
+    """Tokens that are good for nothing, in an installation that has every secret."""
+    app.config["SETTINGS"] = replace(app.config["SETTINGS"], metrics=True, **SECRETS)
+    now = datetime.now(UTC)
+    dead = []
+    for name, made_at in (("revoked", now), ("expired", now - timedelta(days=400)), ("disabled", now)):
+        made = tokens.add((bob if name == "disabled" else alice).id, name, ("read", "sync"), made_at, days=90)
+        assert made is not None
+        if name == "revoked":
+            tokens.revoke(alice.id, made[0].id, now)
+        dead.append(made[1])
+    user_actions.disable(bob.row, BY_HAND, now)
+    db.session.commit()
+    almost = [secret[:-1] for secret in SECRETS.values()] + [secret.upper() for secret in SECRETS.values()]
+    return [*dead, f"{tokens.PREFIX}{'x' * 43}", "x", "", "\x80", *almost]
+
+
+def test_a_wrong_token_opens_no_door(app: Flask, house: dict[str, Any], wrong_tokens: list[str]) -> None:
+    client = app.test_client()
+    token = Person.token(_someone(client))
+    before = everything()
+    for door in DOORS:
+        answers = door.wrong or (401 if door.stranger == 401 else 0)
+        headers = [f"Bearer {given}" for given in wrong_tokens]
+        headers += [f"{scheme}{wrong_tokens[0]}" for scheme in ("bearer ", "Basic ", "")]
+        # A page never looks at the header: one shows it.
+        for given in headers if answers else headers[:1]:
+            limiter.reset()  # who tries so many is turned away for that alone
+            answer = ask(client, door, house, token, Authorization=given)
+            answer.close()
+            assert answer.status_code == (answers or door.stranger), (door, given)
+    assert everything() == before
+
+
+def test_each_secret_opens_its_own_doors_and_no_other(
+    app: Flask, house: dict[str, Any], wrong_tokens: list[str]
+) -> None:
+    opened: dict[str, set[str]] = {name: set() for name in SECRETS}
+    for name, secret in SECRETS.items():
+        for door in DOORS:
+            answer = ask(app.test_client(), door, house, Authorization=f"Bearer {secret}")
+            answer.close()
+            if door.wrong and answer.status_code != door.wrong:
+                opened[name].add(door.endpoint)
+            elif not door.wrong and door.method == "GET":
+                assert answer.status_code == door.stranger, (door, name)
+    assert opened["cron_secret"] == {"models_sync.cron"}
+    assert opened["metrics_token"] == {"metrics.metrics"}
+    assert opened["admin_api_key"] == {
+        door.endpoint for door in DOORS if door.endpoint.startswith(("model_sync.", "stats."))
+    }
+
+
+@both_databases
+def test_an_admin_enters_the_admins_doors_and_nobody_elses(app: Flask, house: dict[str, Any], carol: Person) -> None:
+    carol.sign_in()
+    token = carol.token("/profile")
+    before = everything()
+    for door in DOORS:
+        if door.bob and (door.method == "GET" or door.bob == 404):
+            answer = ask(carol.client, door, house, token)
+            answer.close()
+            assert answer.status_code == (door.admin or (200 if door.bob == 403 else door.bob)), door
     assert everything() == before
 
 

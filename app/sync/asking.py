@@ -135,10 +135,14 @@ def ask_all(
 
 
 def _fetched(part: Part, means: Means, before: Asked) -> Fetched:
+    """Whatever happens is told: of a thread that dies, the run would wait for the others' deadline."""
     begun = time.monotonic()
     trace: Trace = []
-    answer = ask(part, means, before, trace)
-    return Fetched(part, answer, time.monotonic() - begun, _memo(part, answer, before, means), trace)
+    try:
+        answer = ask(part, means, before, trace)
+        return Fetched(part, answer, time.monotonic() - begun, _memo(part, answer, before, means), trace)
+    except Exception as error:
+        return Fetched(part, errors.unforeseen(error), time.monotonic() - begun, trace=trace)
 
 
 def deadline_for(parts: Sequence[Part], means: Means) -> float:
@@ -192,10 +196,10 @@ def ask(part: Part, means: Means, asked: Asked = NEVER, trace: Trace | None = No
             return errors.PutOff(f"{provider.title} asked to wait until {until}, so it was not asked")
         key = signing_key(provider, _key_of(part, provider, means), means.client, means.base_urls)
         return _ask_once(_Question(part, provider, key, means, asked.memo, deadline, trace))
-    except errors.SyncError as error:
+    except (errors.SyncError, NotModified) as error:
         return error
     except Exception as error:  # stored, logged and raised by the caller
-        return error
+        return errors.unforeseen(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +257,10 @@ def _ask_now(question: _Question, base_url: str, is_typed: bool, known: Validato
             return error
         now = means.now()
         return error.put_off(provider.title, now + timedelta(seconds=error.retry_after_s or 0.0), now)
-    except Exception as error:  # stored, logged and raised by the caller
+    except NotModified as error:
         return error
+    except Exception as error:  # stored, logged and raised by the caller
+        return errors.unforeseen(error)
 
 
 def _memo(part: Part, answer: Outcome, before: Asked, means: Means) -> Memo | None:

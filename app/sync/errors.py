@@ -32,6 +32,7 @@ A code reads as words ("key revoked"), since summaries show it.
 
 from __future__ import annotations
 
+import traceback
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
@@ -256,3 +257,16 @@ BY_FAULT: dict[Fault, type[SyncError]] = {
     "unavailable": Unavailable,
     "refused": Refused,
 }
+
+
+class Unforeseen(Exception):
+    """What nobody thought of, raised while a key was in use: of what kind it was, and where.
+
+    It has neither the frames of the original nor its words: both may hold the key, and an error report shows them.
+    """
+
+
+def unforeseen(error: BaseException) -> Unforeseen:
+    """In place of an unknown error; to be raised or handed on where the original is no longer being handled."""
+    places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    return Unforeseen(f"{type(error).__module__}.{type(error).__qualname__} at " + ", from ".join(reversed(places)))

@@ -42,22 +42,29 @@ class Flights(Generic[T]):
 
         An error that `ask` raises reaches everyone, too: better it returns those it expects.
         """
-        with self._lock:
-            flight = self._flying.get(name)
-            is_first = flight is None
-            if flight is None:
-                flight = self._flying[name] = Future()
-        if not is_first:
-            return self._awaited(flight, deadline)
+        mine: Future[T] = Future()
         try:
-            flight.set_result(ask())
+            flight = self._boarded(name, mine)
+            if flight is not mine:
+                return self._awaited(flight, deadline)
+            mine.set_result(ask())
+            return mine.result()
         except BaseException as error:
-            flight.set_exception(error)
+            if not mine.done():
+                mine.set_exception(error)
             raise
         finally:
             with self._lock:
-                del self._flying[name]
-        return flight.result()
+                if self._flying.get(name) is mine:
+                    del self._flying[name]
+
+    def _boarded(self, name: bytes, mine: Future[T]) -> Future[T]:
+        """The one that is under way, else this one. One that is over is nobody's, however it came to be left here."""
+        with self._lock:
+            flight = self._flying.get(name)
+            if flight is None or flight.done():
+                flight = self._flying[name] = mine
+            return flight
 
     def _awaited(self, flight: Future[T], deadline: Deadline) -> T:
         try:

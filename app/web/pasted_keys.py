@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Any
 
 from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
@@ -157,7 +158,8 @@ def _shown(
 
 def _is_same(text: str) -> bool:
     """Whether what was chosen was chosen in a preview of this text."""
-    return request.form.get("stamp", "") == pasting.stamp(_secret(), current_user.id, text)
+    given = request.form.get("stamp", "").encode("utf-8", "surrogateescape")
+    return hmac.compare_digest(given, pasting.stamp(_secret(), current_user.id, text).encode())
 
 
 def _secret() -> str:

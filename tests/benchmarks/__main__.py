@@ -1,7 +1,8 @@
 """Print the measures as one table: `python -m tests.benchmarks` the short ones, in about three minutes.
 
 By name one of them, and with its size: `fanout --users 10000`, `growth --users 100,1000,10000`, `history --results
-1000000`. PostgreSQL and Redis are measured where MODELSYNC_TEST_DATABASE_URL and MODELSYNC_TEST_REDIS_URL name them.
+1000000`, `load --minutes 10`. PostgreSQL and Redis are measured where MODELSYNC_TEST_DATABASE_URL and
+MODELSYNC_TEST_REDIS_URL name them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from app.sync import run as sync
 from app.sync.fetch import new_client
 from app.sync.run import Means
 from app.vault import Opener, Sealer, SecretKey, new_private_key
-from tests.benchmarks import engine, fanout, forking, history, matching, model_pages, pages, reading, watchers
+from tests.benchmarks import engine, fanout, forking, history, load, matching, model_pages, pages, reading, watchers
 from tests.signed import sign_in
 
 LATENCIES = {"openai": 0.1, "anthropic": 0.4, "google": 0.7, "groq": 1.1, "openrouter": 1.5}
@@ -154,11 +155,14 @@ def main() -> int:
     parser.add_argument("name", nargs="?", choices=MEASURES)
     parser.add_argument("--users", default="", help="of fanout, or several of growth with commas between")
     parser.add_argument("--results", type=int, default=0, help="of history")
+    parser.add_argument("--minutes", type=float, default=0.0, help="of load")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.users.split(",") if size]
     long: dict[str, Measure] = {}
     if sizes:
         long |= {"fanout": lambda: fanout.rows(sizes[0]), "growth": lambda: fanout.growth(sizes)}
+    if arguments.minutes:
+        long["load"] = lambda: load.rows(arguments.minutes)
     if arguments.results:
         long["history"] = lambda: history.rows(arguments.results)
     table = Table("measure", "value", title=f"Modelsync benchmarks, {now():%Y-%m-%d}, Python {sys.version.split()[0]}")
@@ -230,6 +234,7 @@ MEASURES: dict[str, Measure] = {
     "models": model_pages.rows,
     "pages": pages.rows,
     "watchers": watchers.rows,
+    "load": load.rows,
     "forking": forking.rows,
 }
 

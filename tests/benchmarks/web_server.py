@@ -42,31 +42,34 @@ if folder := os.environ.get(FROM_MEMORY):
 @dataclass(frozen=True, slots=True)
 class Server:
     port: int
-    pid: int
-    """Of gunicorn's one worker."""
+    pids: tuple[int, ...]
+    """Of gunicorn's workers."""
 
     def resident_bytes(self) -> int:
-        """What is this process's own: not what it shares with the one that it was forked from."""
-        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
-        found = [line.split() for line in lines if line.startswith(("Private_Clean", "Private_Dirty"))]
-        return sum(int(kibibytes) for _, kibibytes, _ in found) * 1024
+        """What is these processes' own: not what they share with the one that they were forked from."""
+        return sum(own_bytes(pid) for pid in self.pids)
 
     def cpu_s(self) -> float:
-        facts = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(facts[11]) + int(facts[12])) / _TICKS
+        facts = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids]
+        return sum(int(one[11]) + int(one[12]) for one in facts) / _TICKS
+
+
+def own_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    found = [line.split() for line in lines if line.startswith(("Private_Clean", "Private_Dirty"))]
+    return sum(int(kibibytes) for _, kibibytes, _ in found) * 1024
 
 
 @contextlib.contextmanager
-def serving(stage: Stage, bodies: Path) -> Iterator[Server]:
+def serving(stage: Stage, bodies: Path, workers: int = 1) -> Iterator[Server]:
     """bodies: a folder whose files are served under `/from-memory/` by their names."""
     port = free_port()
-    command = ["tests.benchmarks.web_server:app" if word == "wsgi:app" else word for word in _command(port)]
-    settings = stage.environment() | {FROM_MEMORY: str(bodies), "MAX_STREAMS": "1000"}
+    command = ["tests.benchmarks.web_server:app" if word == "wsgi:app" else word for word in _command(port, workers)]
+    settings = stage.environment() | {FROM_MEMORY: str(bodies), "MAX_STREAMS": "1000", "LOG_LEVEL": "WARNING"}
     with subprocess.Popen(command, cwd=ROOT, env=settings) as process:
         try:
             _until_it_answers(port)
-            (worker,) = descendants(process.pid)
-            yield Server(port, worker)
+            yield Server(port, tuple(descendants(process.pid)))
         finally:
             process.terminate()
 
@@ -82,8 +85,8 @@ def cookie_of(stage: Stage, user_id: int) -> str:
     return f"session={cookie.value}"
 
 
-def _command(port: int) -> list[str]:
-    return supervisor.web("127.0.0.1", port, workers=1).command
+def _command(port: int, workers: int) -> list[str]:
+    return supervisor.web("127.0.0.1", port, workers=workers).command
 
 
 def _until_it_answers(port: int) -> None:

@@ -222,6 +222,7 @@ def test_a_lab_speaks_for_itself_at_its_own_provider_only(provider: str, model_i
         (b'{"openai": {"models"', "not valid JSON"),
         (b"\xff\xfe\x00", "not valid JSON"),
         (b'{"a":' * 50_000, "not valid JSON"),
+        (b'{"openai": {"models": {"gpt-4o": {"name": "\x80"}}}}', "not valid JSON"),
     ],
 )
 def test_what_is_no_catalog_is_refused_with_the_reason(read: Any, body: bytes, reason: str) -> None:

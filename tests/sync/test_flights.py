@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -84,3 +84,12 @@ def test_nobody_waits_longer_for_another_than_for_themselves(until: Callable[...
         flights.join(b"name", ask, PATIENT.deadline(0.05))
     arrive.set()
     first.join()
+
+
+def test_an_answer_that_was_left_behind_is_not_given_again() -> None:
+    """Whoever got it may have been ended before it could be taken away: the next who comes asks."""
+    flights: Flights[str] = Flights()
+    flights._flying[b"name"] = Future()
+    flights._flying[b"name"].set_result("of yesterday")
+    assert flights.join(b"name", lambda: "answered", PATIENT.deadline(5)) == "answered"
+    assert flights._flying == {}

@@ -104,6 +104,7 @@ def objects(body: bytes, what: str = "models") -> dict[str, msgspec.Raw]:
     if head == b"<":
         raise Refused(f"answered with a web page instead of a catalog of {what}")
     try:
+        str(body, "utf-8")  # what a Raw holds is checked only when it is looked into
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
         raise Refused("sent JSON that is not an object") from None

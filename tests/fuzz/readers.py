@@ -1,0 +1,231 @@
+"""Readers that need no database. Each takes one input and fails by an error that is not its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from hypothesis import strategies as st
+
+from app.api import paging
+from app.api.problems import Refused as NotServed
+from app.box import BoxError, seal, unseal
+from app.catalog import sources
+from app.catalog.listing import canonical_form, from_canonical_form, listing_of
+from app.catalog.overrides import OverrideError, read_file
+from app.catalog.sources.claims import Refused, packed, unpacked
+from app.cli import backup
+from app.demo import catalogs
+from app.providers import PROVIDERS, addresses, recognising
+from app.providers.answers import BadAnswer
+from app.providers.faults import fault_of
+from app.sync.decide import judge
+from app.sync.refresh import _read as read_catalog
+from app.totp import new_secret, step_of
+from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey, VaultError, new_private_key
+from app.web.entrance import own_path
+from tests.fuzz import inputs
+from tests.providers.test_answers import files_of
+from tests.web.working import now
+
+
+@dataclass(frozen=True)
+class Target:
+    name: str
+    strategy: st.SearchStrategy[Any]
+    check: Callable[[Any], None]
+    share: int = 1
+    """Of all inputs, in parts."""
+
+
+# ------------------------------------------------------------------ what providers and catalogs answer
+
+
+def _list_of(slug: str) -> Target:
+    provider = PROVIDERS[slug]
+    good = [path.read_bytes() for path in files_of(slug)] or [b'{"data": [{"id": "m"}]}']
+
+    def check(body: bytes) -> None:
+        for endpoint in provider.endpoints:
+            with contextlib.suppress(BadAnswer):
+                page = endpoint.read(body)
+                models = list({model.id: model for model in page.models}.values())
+                listing = listing_of(slug, models)
+                assert from_canonical_form(canonical_form(listing)) == listing
+                judge(None, listing, complete=True)
+
+    return Target(f"list of {slug}", inputs.any_of(good), check)
+
+
+def _catalog(name: str) -> Target:
+    source = sources.SOURCES[name]
+    good = _DOCUMENTS[name]
+
+    def check(body: bytes) -> None:
+        with contextlib.suppress(Refused):
+            reading = read_catalog(source, body)
+            assert unpacked(packed(reading.claims)) == tuple(reading.claims)
+
+    return Target(f"catalog {name}", inputs.any_of([json.dumps(good).encode()]), check, share=3)
+
+
+_DOCUMENTS: Mapping[str, Any] = {name: getattr(catalogs, name.upper()) for name in sources.SOURCES}
+
+
+def _packed_catalog() -> Target:
+    reading = read_catalog(sources.SOURCES["modelsdev"], json.dumps(_DOCUMENTS["modelsdev"]).encode())
+
+    def check(body: bytes) -> None:
+        with contextlib.suppress(ValueError):
+            unpacked(body)
+
+    return Target("a stored catalog", inputs.any_of([packed(reading.claims)]), check)
+
+
+def _faults() -> Target:
+    good = [b'{"error": {"message": "revoked", "type": "invalid_request_error", "code": "x"}}', b"<html>no</html>"]
+    pairs = st.tuples(st.integers(300, 600), inputs.any_of(good))
+    return Target("a refusal", pairs, lambda pair: _nothing(fault_of(*pair)))
+
+
+# ------------------------------------------------------------------ what people type or hand in
+
+PASTED = (
+    "OPENAI_API_KEY=sk-proj-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\nexport GROQ_API_KEY='gsk_bbbbbbbbbbbbbbbbbbbb'\n",
+    "sk-ant-api03-cccccccccccccccccccccccccccccccc\n# a comment\nOPENROUTER_API_KEY: sk-or-v1-dddddddddddddddddddddddd",
+    '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\nx\\n", "client_email": "a@b"}',
+    "AZURE_OPENAI_ENDPOINT=https://x.openai.azure.com\nAZURE_OPENAI_API_KEY=eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
+)
+
+
+def _pasted() -> Target:
+    near = inputs.changed_bytes([text.encode() for text in PASTED]).map(lambda raw: raw.decode("utf-8", "replace"))
+
+    def check(text: str) -> None:
+        reading = recognising.read(text)
+        for find in reading.finds:
+            assert find.key and find.key not in repr(find), "a key is shown by its repr"
+
+    return Target("pasted keys", near | inputs.texts | st.text(max_size=400), check, share=8)
+
+
+def _addresses() -> Target:
+    typed = st.sampled_from(["https://x.example.com/v1", "http://[::1]:11434", "localhost:11434"])
+    changed = inputs.changed_bytes([b"https://models.example.com:8443/v1", b"http://[2001:db8::7]/v1"])
+
+    def check(text: str) -> None:
+        with contextlib.suppress(addresses.BadAddress):
+            addresses.checked(text, "https://x.example.com")
+
+    return Target("an address", typed | inputs.texts | changed.map(lambda raw: raw.decode("utf-8", "replace")), check)
+
+
+def _paths() -> Target:
+    def check(text: str) -> None:
+        path = own_path(text)
+        assert path is None or (path.startswith("/") and not path.startswith(("//", "/\\")))
+
+    return Target("where to go on to", inputs.texts | st.text(alphabet="/\\:@.ex#?\t\n", max_size=12), check, share=2)
+
+
+def _overrides() -> Target:
+    good = {
+        "provider_id": "groq",
+        "model_id": "meta/llama-3.1-8b-instruct",
+        "priority": 100,
+        "reason": "x",
+        "pricing": {"input": {"per_million_tokens": 1.0, "currency": "USD"}},
+        "limits": {"context_window": 32000},
+    }
+
+    def check(body: bytes) -> None:
+        with contextlib.suppress(OverrideError):
+            read_file(body.decode("utf-8", "replace"), "a file")
+
+    return Target("overrides", inputs.any_of([json.dumps(good).encode(), json.dumps([good, good]).encode()]), check, 5)
+
+
+def _codes() -> Target:
+    secret, moment = new_secret(), now()
+    return Target("a code", inputs.texts, lambda text: _nothing(step_of(secret, text, moment, 0)))
+
+
+def _cursors() -> Target:
+    good = [paging.cursor_of("models", "openai", "gpt-4o").encode(), paging.cursor_of("runs", 7).encode()]
+
+    def check(raw: bytes) -> None:
+        for types in ((str, str), (int,), (str, int)):
+            with contextlib.suppress(NotServed):
+                paging.where_of(raw.decode("utf-8", "replace"), "models", *types)
+
+    return Target("a cursor", inputs.changed_bytes(good) | inputs.texts.map(str.encode), check, share=3)
+
+
+# ------------------------------------------------------------------ what is sealed, and backups
+
+_PRIVATE = new_private_key()
+
+
+def _sealed() -> Target:
+    vault, owner = Opener(_PRIVATE), Owner(1, 2, "openai")
+    good = Sealer(vault.public).seal(SecretKey("sk-good-key-of-nobody"), owner)
+
+    def check(raw: bytes) -> None:
+        with contextlib.suppress(CannotOpen):
+            assert vault.open(raw, 1, owner).reveal() == "sk-good-key-of-nobody" and raw == good
+
+    return Target("a sealed key", st.binary(max_size=1_400) | inputs.changed_bytes([good]), check, share=3)
+
+
+def _vault_keys() -> Target:
+    def check(raw: bytes) -> None:
+        for kind in (Opener, Sealer):
+            with contextlib.suppress(VaultError):
+                kind(raw.decode("utf-8", "replace"))
+
+    return Target("vault keys", inputs.any_of([_PRIVATE.encode(), Opener(_PRIVATE).public.encode()]), check)
+
+
+def _boxes() -> Target:
+    good = seal("a secret", b"content", "of a test")
+
+    def check(raw: bytes) -> None:
+        with contextlib.suppress(BoxError):
+            assert unseal("a secret", raw, "of a test") == b"content" and raw == good
+
+    return Target("a box", st.binary(max_size=80) | inputs.changed_bytes([good]), check)
+
+
+def backups(app: Flask, folder: Path) -> Target:
+    """A backup of this app's database, with something changed."""
+    whole = folder / "whole.zip"
+    with app.app_context():
+        backup.create(whole)
+    # As small as it goes: its tables are those of an installation that was just set up.
+    good, vault = whole.read_bytes(), Opener(_PRIVATE)
+
+    def check(raw: bytes) -> None:
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".zip") as file:
+            file.write(raw)
+            file.flush()
+            with contextlib.suppress(backup.BackupError):
+                backup.verify(Path(file.name), vault)
+
+    return Target("a backup", inputs.changed_bytes([good]) | st.binary(max_size=200), check)
+
+
+def _nothing(_: object) -> None:
+    """What it gives is right whatever it is: it did not fail."""
+
+
+def targets() -> list[Target]:
+    found = [_list_of(slug) for slug in PROVIDERS]
+    found += [_catalog(name) for name in sources.SOURCES]
+    found += [_packed_catalog(), _faults(), _pasted(), _addresses(), _paths(), _overrides(), _codes(), _cursors()]
+    return [*found, _sealed(), _vault_keys(), _boxes()]
