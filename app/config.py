@@ -25,6 +25,7 @@ import redis
 from flask import current_app
 
 from app import access
+from app.pool import FairPool
 from app.providers import PROVIDERS
 from app.vault import Opener, Sealer, SecretKey, VaultError, new_private_key
 
@@ -527,7 +528,8 @@ def flask_config(settings: Settings) -> dict[str, object]:
 def _pool(settings: Settings) -> dict[str, object]:
     """Connections are held for moments, so few serve many; whoever gets none soon is told so (see `web.doors`)."""
     kept = min(settings.database_pool_size, _KEPT_OPEN)
-    return {"pool_size": kept, "max_overflow": settings.database_pool_size - kept, "pool_timeout": 10}
+    size = {"pool_size": kept, "max_overflow": settings.database_pool_size - kept}
+    return {"poolclass": FairPool, "pool_timeout": 10, **size}
 
 
 def current() -> Settings:

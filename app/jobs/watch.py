@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -10,13 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import redis
+from flask import current_app
 from rq import Queue, Worker
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job
 from rq.utils import as_text
 
 from app import config
+from app.jobs.listening import Ear
 from app.jobs.queues import (
     ALIVE_S,
     CHANNEL,
@@ -70,31 +70,24 @@ def inspect() -> QueueState:
     )
 
 
-def news_of(run_id: int, every_s: float = 1.0, longest_s: float = 5.0) -> Iterator[None]:
-    """Yield whenever something may have changed in a run: when it is told of, else every `longest_s` seconds.
+def news_of(run_id: int, every_s: float = 1.0, longest_s: float = 5.0) -> Iterator[bool]:
+    """Yield True whenever something may have changed in a run, first of all at once; False after `longest_s` seconds in
+    which nothing was told of it.
 
-    Without Redis it yields every `every_s` seconds, so that a watcher goes on by polling the database.
+    Without Redis it yields True every `every_s` seconds, so that a watcher goes on by polling the database.
     """
-    return _news(CHANNEL.format(run_id), every_s, longest_s)
+    return _ear().news(CHANNEL.format(run_id), every_s, longest_s)
 
 
-def news_of_plan(plan_id: int, every_s: float = 1.0, longest_s: float = 5.0) -> Iterator[None]:
+def news_of_plan(plan_id: int, every_s: float = 1.0, longest_s: float = 5.0) -> Iterator[bool]:
     """The same of a plan."""
-    return _news(PLAN_CHANNEL.format(plan_id), every_s, longest_s)
+    return _ear().news(PLAN_CHANNEL.format(plan_id), every_s, longest_s)
 
 
-def _news(channel: str, every_s: float, longest_s: float) -> Iterator[None]:
-    pubsub = redis_connection().pubsub(ignore_subscribe_messages=True)
-    with contextlib.closing(pubsub):
-        while True:
-            try:
-                if not pubsub.subscribed:
-                    pubsub.subscribe(channel)
-                    yield  # for what happened before we listened
-                pubsub.get_message(timeout=longest_s)
-            except redis.RedisError:
-                time.sleep(every_s)
-            yield
+def _ear() -> Ear:
+    """This process's, with which all who watch anything listen."""
+    found: Ear = current_app.extensions.setdefault("ear", Ear(redis_connection()))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import ColumnElement, Date, Select, cast, delete, func, literal, select, union_all
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    CompoundSelect,
+    Date,
+    Engine,
+    Integer,
+    Select,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal,
+    select,
+    union_all,
+)
 
 from app.extensions import db
 from app.store import pages
+from app.store.columns import Moment
 from app.store.dialect import insert
 from app.store.pages import HistoryFilter, RunLine
 from app.store.tables import CredentialRow, ProviderRow, ResultRow, RunRow, TallyRow, UserRow
@@ -125,35 +144,93 @@ def tally(now: datetime) -> None:
     db.session.execute(delete(TallyRow).where(TallyRow.day < until - _KEPT))
 
 
-def counts(days: int, now: datetime) -> list[Count]:
-    """What ended on each of the last `days` days, today the last of them; two queries."""
+def counts(days: int, now: datetime) -> Counts:
+    """What ended on each of the last `days` days, today the last of them.
+
+    Two queries, and a third where the days that are over are not known to this process as they are.
+    """
     first = now.astimezone(UTC).date() - timedelta(days=days - 1)
-    query = select(TallyRow.day, TallyRow.slug, TallyRow.word, TallyRow.count).where(TallyRow.day >= first)
-    found = [Count._make(row) for row in db.session.execute(query)]
+    last, *sums = db.session.execute(_sums(), {"first": first}).one()
+    over = _over.get(db.engine)
+    if over is None or over.sums != (first, last, *sums):
+        rows = db.session.execute(_tallies(), {"first": first})
+        over = _over[db.engine] = _Over((first, last, *sums), [Count._make(row) for row in rows])
     # No day is counted in part: what came after the last one that was counted is counted here.
-    since = max((one.day for one in found), default=first - timedelta(days=1)) + timedelta(days=1)
-    fresh = _rows(union_all(*_ended(_midnight(since))))
-    return found + [Count(_as_day(day), *rest) for day, *rest in fresh]
+    since = (last or first - timedelta(days=1)) + timedelta(days=1)
+    moments = {"since": _midnight(since), "until": datetime.max.replace(tzinfo=UTC)}
+    fresh = _rows(_fresh(db.engine.dialect.name), moments)
+    return Counts(over, tuple(Count(_as_day(day), *rest) for day, *rest in fresh))
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class _Over:
+    """The counts of the days that are over, and what they sum up to: there are thousands, and they do not change."""
+
+    sums: tuple[Any, ...]
+    lines: list[Count]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Counts in the order of their days; cheap to compare, so that what is made of them can be kept."""
+
+    over: _Over
+    fresh: tuple[Count, ...]
+
+    def __iter__(self) -> Iterator[Count]:
+        return chain(self.over.lines, self.fresh)
+
+
+_over: WeakKeyDictionary[Engine, _Over] = WeakKeyDictionary()
+
+
+@cache
+def _sums() -> Select[date | None, int, int]:
+    """Built once, as the others that a page asks with: to build a statement takes longer than to answer it."""
+    query = select(func.max(TallyRow.day), func.count(), func.coalesce(func.sum(TallyRow.count), 0))
+    return query.where(TallyRow.day >= bindparam("first", type_=Date))
+
+
+@cache
+def _tallies() -> Select[date, str, str, int]:
+    query = select(TallyRow.day, TallyRow.slug, TallyRow.word, TallyRow.count)
+    return query.where(TallyRow.day >= bindparam("first", type_=Date)).order_by(TallyRow.day)
+
+
+@cache
+def _fresh(_dialect: str) -> CompoundSelect[Any]:
+    return union_all(*_ended(bindparam("since", type_=Moment), bindparam("until", type_=Moment)))
 
 
 def last_day(now: datetime) -> Mapping[tuple[str, str], int]:
     """("", state) of runs and ("results", outcome) of results → how many ended in the last 24 hours; one query."""
-    since = now - timedelta(days=1)
+    found = _rows(_last_day(), {"since": now - timedelta(days=1)})
+    return {(what, word): count for what, word, count in found}
+
+
+@cache
+def _last_day() -> CompoundSelect[Any]:
+    since = bindparam("since", type_=Moment)
     runs = select(literal(RUNS), RunRow.state, func.count()).where(RunRow.ended_at >= since).group_by(RunRow.state)
     results = (
         select(literal("results"), ResultRow.outcome, func.count())
         .where(ResultRow.ended_at >= since, ResultRow.outcome.is_not(None))
         .group_by(ResultRow.outcome)
     )
-    return {(what, word): count for what, word, count in _rows(union_all(runs, results))}
+    return union_all(runs, results)
 
 
 def totals() -> Totals:
     """Of the whole installation, without its own account; one query."""
+    return Totals(*tuple(db.session.execute(_totals()).one()))
+
+
+@cache
+def _totals() -> Select[*tuple[Any, ...]]:
     people = select(func.count(UserRow.id)).where(~UserRow.is_server)
     keys = select(func.count(CredentialRow.id)).where(_of_people())
     live = select(func.count(RunRow.id)).where(RunRow.ended_at.is_(None))  # by the index of what ended
-    query = select(
+    return select(
         people.scalar_subquery(),
         keys.scalar_subquery(),
         keys.where(CredentialRow.is_active).scalar_subquery(),
@@ -161,11 +238,15 @@ def totals() -> Totals:
         live.where(RunRow.state == "queued").scalar_subquery(),
         live.where(RunRow.state == "running").scalar_subquery(),
     )
-    return Totals(*tuple(db.session.execute(query).one()))
 
 
 def failing_keys(most: int) -> list[FailingKey]:
     """Active keys that fail, those first that were asked last; one query."""
+    return [FailingKey(*tuple(row)) for row in db.session.execute(_failing_keys(), {"most": most})]
+
+
+@cache
+def _failing_keys() -> Select[*tuple[Any, ...]]:
     began = (
         select(ResultRow.ended_at)
         .where(
@@ -178,7 +259,7 @@ def failing_keys(most: int) -> list[FailingKey]:
         .limit(1)
         .scalar_subquery()
     )
-    query = (
+    return (
         select(
             CredentialRow.id,
             CredentialRow.user_id,
@@ -197,18 +278,19 @@ def failing_keys(most: int) -> list[FailingKey]:
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
         .where(*_failing())
         .order_by(CredentialRow.checked_at.desc(), CredentialRow.id.desc())
-        .limit(most)
+        .limit(bindparam("most", type_=Integer))
     )
-    return [FailingKey(*tuple(row)) for row in db.session.execute(query)]
 
 
 def _failing() -> tuple[ColumnElement[bool], ...]:
     return CredentialRow.outcome == "failed", CredentialRow.is_active.is_(True)
 
 
-def _ended(since: datetime, until: datetime | None = None) -> tuple[Select[Any], Select[Any]]:
+def _ended(
+    since: datetime | BindParameter[datetime], until: datetime | BindParameter[datetime]
+) -> tuple[Select[Any], Select[Any]]:
     """What ended in this time, as (day, slug, word, count): results, then whole runs."""
-    ended_at, until = ResultRow.ended_at, until or datetime.max.replace(tzinfo=UTC)
+    ended_at = ResultRow.ended_at
     day = _day(ended_at).label("day")
     # Counted by the index alone; only then is a provider's slug looked for.
     counted = (
@@ -236,8 +318,8 @@ def _day(moment: Any) -> ColumnElement[Any]:
     return func.date(moment)
 
 
-def _rows(query: Any) -> Iterable[tuple[Any, ...]]:
-    return (tuple(row) for row in db.session.execute(query))
+def _rows(query: Any, values: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
+    return (tuple(row) for row in db.session.execute(query, values))
 
 
 def _as_day(value: Any) -> date:

@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, exists, or_, select
 
 from app.catalog.changes import Change
 from app.extensions import db
-from app.store.pages import change_of
+from app.store.pages import change_of, first_changes
 from app.store.tables import ChangeRow, ProviderRow, ResultRow
 
 SIZE = 60
@@ -152,13 +153,7 @@ def _whole_days(found: list[Sighting], zone: tzinfo) -> tuple[list[Sighting], in
 
 
 def _sightings(user_id: int, wanted: ChangeFilter, before: int | None, size: int) -> list[Sighting]:
-    query = (
-        select(ResultRow, ProviderRow.slug)
-        .join(ProviderRow, ProviderRow.id == ResultRow.provider_id)
-        .where(ResultRow.user_id == user_id, ResultRow.comparison_id.is_not(None), ResultRow.ended_at.is_not(None))
-        .order_by(ResultRow.id.desc())
-        .limit(size)
-    )
+    query = _newest()
     if before is not None:
         query = query.where(ResultRow.id <= before)
     if wanted.provider:
@@ -169,21 +164,53 @@ def _sightings(user_id: int, wanted: ChangeFilter, before: int | None, size: int
         query = query.where(ResultRow.ended_at > wanted.since)
     if conditions := _of_changes(wanted):
         query = query.where(exists().where(ChangeRow.comparison_id == ResultRow.comparison_id, *conditions))
-    return [_sighting(row, slug) for row, slug in db.session.execute(query)]
+    return [_sighting(*tuple(row)) for row in db.session.execute(query, {"user_id": user_id, "size": size})]
 
 
-def _sighting(row: ResultRow, slug: str) -> Sighting:
-    if row.comparison_id is None or row.ended_at is None:
-        raise ValueError(f"result {row.id} brought no change")
+@cache
+def _newest() -> Select[*tuple[Any, ...]]:
+    """Built once: to build it takes longer than to answer it. What filters is added to it."""
+    return (
+        select(
+            ResultRow.id,
+            ResultRow.run_id,
+            ProviderRow.slug,
+            ResultRow.label,
+            ResultRow.credential_id,
+            ResultRow.ended_at,
+            ResultRow.before_listing_id,
+            ResultRow.comparison_id,
+        )
+        .join(ProviderRow, ProviderRow.id == ResultRow.provider_id)
+        .where(
+            ResultRow.user_id == bindparam("user_id"),
+            ResultRow.comparison_id.is_not(None),
+            ResultRow.ended_at.is_not(None),
+        )
+        .order_by(ResultRow.id.desc())
+        .limit(bindparam("size", type_=Integer))
+    )
+
+
+def _sighting(
+    result_id: int,
+    run_id: int,
+    slug: str,
+    label: str,
+    credential_id: int | None,
+    ended_at: datetime,
+    before_listing_id: int | None,
+    comparison_id: int,
+) -> Sighting:
     return Sighting(
-        id=row.id,
-        run_id=row.run_id,
+        id=result_id,
+        run_id=run_id,
         provider=slug,
-        label=row.label,
-        key=row.label if row.credential_id is None else row.credential_id,
-        at=row.ended_at,
-        is_first=row.before_listing_id is None,
-        comparison_id=row.comparison_id,
+        label=label,
+        key=label if credential_id is None else credential_id,
+        at=ended_at,
+        is_first=before_listing_id is None,
+        comparison_id=comparison_id,
     )
 
 
@@ -222,20 +249,8 @@ def _changes(comparison_ids: set[int], wanted: ChangeFilter) -> tuple[Mapping[in
     left_out: dict[int, int] = defaultdict(int)
     if not comparison_ids:
         return found, left_out
-    number = func.row_number().over(partition_by=ChangeRow.comparison_id, order_by=ChangeRow.id).label("number")
-    total = func.count().over(partition_by=ChangeRow.comparison_id).label("total")
-    ranked = (
-        select(ChangeRow.id, number, total)
-        .where(ChangeRow.comparison_id.in_(comparison_ids), *_of_changes(wanted))
-        .subquery()
-    )
-    query = (
-        select(ChangeRow, ranked.c.total)
-        .join(ranked, ranked.c.id == ChangeRow.id)
-        .where(ranked.c.number <= MOST)
-        .order_by(ChangeRow.id)
-    )
-    for row, count in db.session.execute(query):
+    query = first_changes(*_of_changes(wanted))
+    for row, count in db.session.execute(query, {"comparison_ids": list(comparison_ids), "most": MOST}):
         found[row.comparison_id].append(change_of(row))
         left_out[row.comparison_id] = max(0, count - MOST)
     return found, left_out

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, bindparam, func, or_, select
 
 from app.extensions import db
 from app.store.tables import CredentialRow, ListingRow, ProviderRow, ResultRow, RunRow
@@ -49,45 +51,48 @@ def outcomes_by_day(user_id: int, bounds: Sequence[datetime]) -> list[Counter[st
     which day a run belongs to is a matter of the person's time zone, which the databases do not know alike.
     """
     counts = [Counter[str]() for _ in bounds[1:]]
-    query = (
-        select(RunRow.created_at, ResultRow.outcome, func.count())
-        .join(ResultRow, ResultRow.run_id == RunRow.id)
-        .where(
-            RunRow.user_id == user_id,
-            RunRow.created_at >= bounds[0],
-            RunRow.created_at < bounds[-1],
-            ResultRow.outcome.is_not(None),
-        )
-        .group_by(RunRow.id, RunRow.created_at, ResultRow.outcome)
-    )
-    for created_at, outcome, number in db.session.execute(query):
+    values = {"user_id": user_id, "since": bounds[0], "until": bounds[-1]}
+    for created_at, outcome, number in db.session.execute(_outcomes(), values):
         counts[bisect_right(bounds, created_at) - 1][outcome or ""] += number
     return counts
 
 
+@cache
+def _outcomes() -> Select[datetime, str | None, int]:
+    """Built once, as the others here: to build a statement takes longer than to answer it."""
+    return (
+        select(RunRow.created_at, ResultRow.outcome, func.count())
+        .join(ResultRow, ResultRow.run_id == RunRow.id)
+        .where(
+            RunRow.user_id == bindparam("user_id"),
+            RunRow.created_at >= bindparam("since"),
+            RunRow.created_at < bindparam("until"),
+            ResultRow.outcome.is_not(None),
+        )
+        .group_by(RunRow.id, RunRow.created_at, ResultRow.outcome)
+    )
+
+
 def keys(user_id: int) -> list[KeyName]:
     """A user's keys, to choose one from."""
-    query = _keys().where(CredentialRow.user_id == user_id)
-    order = (ProviderRow.slug, CredentialRow.label, CredentialRow.id)
-    return [KeyName(**row) for row in db.session.execute(query.order_by(*order)).mappings()]
+    return [KeyName(*tuple(row)) for row in db.session.execute(_keys(), {"user_id": user_id})]
 
 
 def key(user_id: int, credential_id: int) -> KeyName | None:
     """One of the user's own keys; None for anyone else's."""
-    query = _keys().where(CredentialRow.user_id == user_id, CredentialRow.id == credential_id)
-    found = db.session.execute(query).mappings().first()
-    return None if found is None else KeyName(**found)
+    query = _keys().where(CredentialRow.id == credential_id)
+    found = db.session.execute(query, {"user_id": user_id}).first()
+    return None if found is None else KeyName(*tuple(found))
 
 
-def _keys() -> Select[int, str, str, str, datetime | None]:
-    columns = (
-        CredentialRow.id,
-        ProviderRow.slug.label("provider"),
-        CredentialRow.label,
-        CredentialRow.key_hint.label("hint"),
-        CredentialRow.listed_at,
+@cache
+def _keys() -> Select[*tuple[Any, ...]]:
+    return (
+        select(CredentialRow.id, ProviderRow.slug, CredentialRow.label, CredentialRow.key_hint, CredentialRow.listed_at)
+        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+        .where(CredentialRow.user_id == bindparam("user_id"))
+        .order_by(ProviderRow.slug, CredentialRow.label, CredentialRow.id)
     )
-    return select(*columns).join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
 
 
 def moments(user_id: int, credential_id: int, also: Collection[int] = ()) -> list[KeyMoment]:

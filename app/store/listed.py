@@ -7,9 +7,10 @@ override changes, and they go when no key has the listing any more.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, literal, select, update
+from sqlalchemy import BindParameter, Insert, Integer, Select, bindparam, delete, exists, func, insert, select, update
 
 from app.catalog.identity import CatalogIndex, Match
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel, Listing
@@ -19,6 +20,8 @@ from app.store import catalog, listings, overrides
 from app.store.tables import CredentialRow, ListedModelRow, ListingRow, ProviderRow
 
 _BATCH = 1_000
+_MOST_BYTES = 1_200
+"""Of a text that an index holds beside the provider's id, which may have as many: PostgreSQL's take 2,704 in all."""
 _FACTS = ("context_length", "max_output_tokens", *CAPABILITIES, *PRICES)
 
 
@@ -47,7 +50,8 @@ def show(
             same = set()
     fresh = Listing(listing.provider, tuple(model for model in listing.models if model.id not in same))
     _write(listing_id, slug, provider_id, fresh, index, overrides.manual())
-    db.session.execute(update(ListingRow).where(ListingRow.id == listing_id).values(is_shown=True))
+    shown = update(ListingRow).where(ListingRow.id == listing_id).values(is_shown=True)
+    db.session.execute(shown.execution_options(synchronize_session=False))
 
 
 def show_in_force() -> None:
@@ -81,6 +85,11 @@ def show_again(index: CatalogIndex, provider_ids: Collection[int] | None = None)
 
 def uncatalogued(listing_id: int) -> int | None:
     """How many chat models of a listing the catalog does not know; None unless its rows are there to tell."""
+    return db.session.scalar(_unknown(), {"listing_id": listing_id})
+
+
+@cache
+def _unknown() -> Select[int]:
     unknown = (
         select(func.count())
         .select_from(ListedModelRow)
@@ -91,7 +100,7 @@ def uncatalogued(listing_id: int) -> int | None:
         )
         .scalar_subquery()
     )
-    return db.session.scalar(select(unknown).where(ListingRow.id == listing_id, ListingRow.is_shown))
+    return select(unknown).where(ListingRow.id == bindparam("listing_id"), ListingRow.is_shown)
 
 
 def uncatalogued_of(listing_ids: Collection[int]) -> dict[int, int]:
@@ -128,18 +137,27 @@ def _in_force() -> Any:
 
 def _lock(listing_id: int) -> bool:
     """Hold the listing until the transaction ends, against `drop_unused`; whether it has its rows."""
-    query = select(ListingRow.is_shown).where(ListingRow.id == listing_id)
-    return bool(db.session.scalar(query.with_for_update(key_share=True)))
+    return bool(db.session.scalar(_locked(), {"listing_id": listing_id}))
+
+
+@cache
+def _locked() -> Select[bool]:
+    return select(ListingRow.is_shown).where(ListingRow.id == bindparam("listing_id")).with_for_update(key_share=True)
 
 
 def _copy(from_id: int, to_id: int, but: Collection[str]) -> None:
     """The rows of one listing for another, but those of these models."""
+    db.session.connection().execute(_copied(), {"from_id": from_id, "to_id": to_id, "but": list(but)})
+
+
+@cache
+def _copied() -> Insert:
     columns = [column for column in ListedModelRow.__table__.columns if column.name != "listing_id"]
-    rows = select(literal(to_id), *columns).where(
-        ListedModelRow.listing_id == from_id, ListedModelRow.provider_model_id.not_in(but)
+    but: BindParameter[list[str]] = bindparam("but", expanding=True)
+    rows = select(bindparam("to_id", type_=Integer), *columns).where(
+        ListedModelRow.listing_id == bindparam("from_id"), ListedModelRow.provider_model_id.not_in(but)
     )
-    names = ["listing_id", *(column.name for column in columns)]
-    db.session.execute(insert(ListedModelRow).from_select(names, rows))
+    return insert(ListedModelRow).from_select(["listing_id", *(column.name for column in columns)], rows)
 
 
 def _write(
@@ -172,10 +190,12 @@ def _values(
     canonical = index.models[match.canonical_id] if match.canonical_id else None
     settled = manual.get((slug, canonical.id)) if canonical else None
     facts = effective(slug, canonical, model, settled, match.variant)
+    searched = "\n".join((model.id, match.canonical_id or "", facts.name))
     return {
         "provider_model_id": model.id,
         "name": facts.name,
-        "sort_name": (canonical.name if canonical else facts.name).lower(),
+        "sort_name": _indexed(canonical.name if canonical else facts.name),
+        "search": _indexed(searched),
         "kind": model.kind,
         "kind_reason": model.kind_reason,
         "canonical_id": match.canonical_id,
@@ -188,3 +208,8 @@ def _values(
         "retires_on": facts.retires_on,
         "successor": facts.successor,
     }
+
+
+def _indexed(text: str) -> str:
+    """In lower case, as much of it as an index takes."""
+    return text.lower().encode()[:_MOST_BYTES].decode(errors="ignore")

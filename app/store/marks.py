@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, func, select, tuple_
 
 from app.extensions import db
-from app.store.tables import ListedModelRow, MarkRow, ProviderRow, UserRow
+from app.store.tables import MarkRow, UserRow
 
 Mark = Literal["starred", "hidden", "plain"]
 Named = tuple[str, str]
@@ -54,43 +55,26 @@ def marks_of(user_id: int, named: Collection[Named]) -> dict[Named, Mark]:
     """The marks of these names, those without one left out."""
     if not named:
         return {}
-    query = select(MarkRow.provider, MarkRow.model_id, MarkRow.mark).where(
-        MarkRow.user_id == user_id, tuple_(MarkRow.provider, MarkRow.model_id).in_(list(named))
-    )
-    return {(provider, model_id): mark for provider, model_id, mark in db.session.execute(query)}  # type: ignore[misc]
+    found = db.session.execute(_marks_of(), {"user_id": user_id, "named": list(named)})
+    return {(provider, model_id): mark for provider, model_id, mark in found}  # type: ignore[misc]
 
 
-def lines_marked(user_id: int, mark: Mark, fitting: Sequence[ColumnElement[bool]]) -> list[tuple[int, str]]:
-    """The lines that the user marked so, among those that fit all conditions, as (listing, the provider's id).
-
-    Found from the marks, which are few, and not from the lines, which may be many.
-    """
-    query = select(MarkRow.provider, MarkRow.model_id, MarkRow.mark).where(MarkRow.user_id == user_id)
-    said: dict[Named, str] = {(provider, model_id): word for provider, model_id, word in db.session.execute(query)}
-    asked = [name for name, word in said.items() if word == mark]
-    columns = {
-        ListedModelRow.provider_model_id: {model_id for provider, model_id in asked if provider},
-        ListedModelRow.canonical_id: {model_id for provider, model_id in asked if not provider},
-    }
-    return sorted(
-        {
-            (listing_id, model_id)
-            for column, ids in columns.items()
-            if ids
-            for listing_id, model_id, canonical_id, slug in db.session.execute(_lines(column.in_(ids), fitting))
-            if said.get((slug, model_id), said.get(("", canonical_id or ""))) == mark
-        }
-    )
+def all_of(user_id: int) -> dict[Named, Mark]:
+    """Every mark of a person."""
+    found = db.session.execute(_all_of(), {"user_id": user_id})
+    return {(provider, model_id): mark for provider, model_id, mark in found}  # type: ignore[misc]
 
 
-def _lines(named: ColumnElement[bool], fitting: Sequence[ColumnElement[bool]]) -> Select[int, str, str | None, str]:
-    return (
-        select(
-            ListedModelRow.listing_id, ListedModelRow.provider_model_id, ListedModelRow.canonical_id, ProviderRow.slug
-        )
-        .join(ProviderRow, ProviderRow.id == ListedModelRow.provider_id)
-        .where(named, *fitting)
-    )
+@cache
+def _all_of() -> Select[str, str, str]:
+    """Built once, as the next: to build a statement takes longer than to answer it."""
+    return select(MarkRow.provider, MarkRow.model_id, MarkRow.mark).where(MarkRow.user_id == bindparam("user_id"))
+
+
+@cache
+def _marks_of() -> Select[str, str, str]:
+    named: BindParameter[Sequence[Named]] = bindparam("named", expanding=True)
+    return _all_of().where(tuple_(MarkRow.provider, MarkRow.model_id).in_(named))
 
 
 def choose_columns(user_id: int, columns: Collection[str]) -> None:

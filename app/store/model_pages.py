@@ -6,22 +6,26 @@ import base64
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, TypeVarTuple, get_args
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     ColumnElement,
+    Integer,
     Row,
     Select,
+    Subquery,
+    Text,
     and_,
     bindparam,
     exists,
-    false,
     func,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -32,7 +36,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from app.catalog.listing import CAPABILITIES
 from app.extensions import db
 from app.store import marks
-from app.store.columns import Moment
+from app.store.columns import Moment, Usd
 from app.store.marks import Mark, Named
 from app.store.tables import ChangeRow, CredentialRow, ListedModelRow, ModelRow, ProviderRow, ResultRow, UserRow
 
@@ -41,6 +45,10 @@ NEW_FOR = timedelta(days=30)
 """A model stays "new" for this long after a sync told of it, and until its person has seen it."""
 _MOST_GONE = 200
 _MOST_PARTS = 100  # SQLite joins no more than 500 selects
+_STATEMENTS = 256  # of each kind are kept: to build one takes longer than to answer it
+_RARE = 500
+"""A search that finds no more than so many is sorted as a whole."""
+_LONGEST_CURSOR = 3_600
 _OTHER = aliased(ListedModelRow)
 Columns = TypeVarTuple("Columns")
 Query = Select[ListedModelRow, str]
@@ -109,6 +117,21 @@ class ModelLine:
     is_new: bool
     mark: Mark
 
+    @property
+    def shared(self) -> ModelLine:
+        """The same without the keys: all that a page shows of it which is nobody's own."""
+        return replace(self, keys=())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the keys that have one."""
+        return tuple(key.label for key in self.keys if key.label)
+
+    @property
+    def listed_at(self) -> datetime | None:
+        """When the key that was synced last told of it."""
+        return self.keys[0].listed_at if self.keys else None
+
 
 @dataclass(frozen=True, slots=True)
 class ModelPage:
@@ -142,17 +165,18 @@ def models(
     keys = keys_of(user_id)
     if not keys:
         return ModelPage([], None, 0, [])
-    shown = [key for key in keys if wanted.provider in ("", key.provider)]
-    places, conditions = _places(shown), _conditions(wanted, user_id, now)
-    fitting = [or_(false(), *places), *conditions]
-    lines, is_wanted = _marked(wanted.marks, user_id, fitting)
+    asked = _asked([key for key in keys if wanted.provider in ("", key.provider)], wanted, user_id, now)
+    marked = None if wanted.marks == "any" else marks.all_of(user_id)
+    lines, is_wanted = _marked(wanted.marks, marked or {}, asked)
     hidden = 0 if is_wanted else len(lines)
-    total = len(lines) if is_wanted else _count(fitting) - hidden
-    of_marks = _of_marks(lines, is_wanted=is_wanted)
-    first = _first(places, [*conditions, *of_marks], wanted.sort, _decoded(cursor, wanted.sort), size + 1)
-    found = db.session.execute(first).all()
+    total = len(lines) if is_wanted else _count(asked) - hidden
+    after = _decoded(cursor, wanted.sort)
+    of_marks = "in" if is_wanted else "out" if lines else ""
+    shape = _First(asked.shape, wanted.sort, _after_what(after), of_marks, is_rare=total <= _RARE)
+    values = asked.values | _cursor_values(after) | {"lines": lines, "size": size + 1}
+    found = db.session.execute(_first(shape), values).all() if total else []
     following = _encoded(found[size - 1][0], wanted.sort) if len(found) > size else None
-    return ModelPage(_lines(found[:size], keys, user_id, now), following, total, keys, hidden)
+    return ModelPage(_lines(found[:size], keys, user_id, now, marked), following, total, keys, hidden)
 
 
 def lines_of(user_id: int, named: Sequence[Named], now: datetime) -> list[ModelLine]:
@@ -163,8 +187,8 @@ def lines_of(user_id: int, named: Sequence[Named], now: datetime) -> list[ModelL
     keys = keys_of(user_id)
     if not keys or not named:
         return []
-    query = _of_keys(keys).where(tuple_(ProviderRow.slug, ListedModelRow.provider_model_id).in_(list(named)))
-    found = db.session.execute(query).all()
+    asked = _asked(keys, ModelFilter(kind=""), user_id, now)
+    found = db.session.execute(_of_names(asked.shape), asked.values | {"named": list(named)}).all()
     latest = {key.listing_id: place for place, key in reversed(list(enumerate(keys)))}
     lines: dict[Named, ModelLine] = {}
     for line in _lines(sorted(found, key=lambda pair: latest[pair[0].listing_id]), keys, user_id, now):
@@ -172,50 +196,88 @@ def lines_of(user_id: int, named: Sequence[Named], now: datetime) -> list[ModelL
     return [lines[name] for name in named if name in lines]
 
 
-def _marked(wanted: Marks, user_id: int, fitting: Sequence[ColumnElement[bool]]) -> tuple[list[tuple[int, str]], bool]:
-    """The fitting lines that are starred or hidden, whichever matters, and whether they are wanted or left out."""
+def _marked(wanted: Marks, marked: dict[Named, Mark], asked: _Asked) -> tuple[list[tuple[int, str]], bool]:
+    """The fitting lines that are starred or hidden, whichever matters, as (listing, the provider's id), and whether
+    they are wanted or left out. Found from the marks, which are few, and not from the lines, which may be many."""
     if wanted == "any":
         return [], False
     mark: Mark = "starred" if wanted == "starred" else "hidden"
-    return marks.lines_marked(user_id, mark, fitting), wanted != "shown"
+    of_mark = [name for name, word in marked.items() if word == mark]
+    ids = {
+        "provider_model_id": [model_id for provider, model_id in of_mark if provider],
+        "canonical_id": [model_id for provider, model_id in of_mark if not provider],
+    }
+    lines = {
+        (listing_id, model_id)
+        for column, named in ids.items()
+        if named
+        for listing_id, model_id, canonical_id, slug in db.session.execute(
+            _named_lines(asked.shape, column), asked.values | {"named": named}
+        )
+        if marked.get((slug, model_id), marked.get(("", canonical_id or ""))) == mark
+    }
+    return sorted(lines), wanted != "shown"
 
 
-def _of_marks(lines: Sequence[tuple[int, str]], *, is_wanted: bool) -> list[ColumnElement[bool]]:
-    of_them = tuple_(ListedModelRow.listing_id, ListedModelRow.provider_model_id).in_(lines)
-    if is_wanted:
-        return [of_them]
-    return [~of_them] if lines else []
+@lru_cache(_STATEMENTS)
+def _named_lines(shape: _Shape, column: str) -> Select[int, str, str | None, str]:
+    named: BindParameter[Sequence[str]] = bindparam("named", expanding=True)
+    return (
+        select(
+            ListedModelRow.listing_id, ListedModelRow.provider_model_id, ListedModelRow.canonical_id, ProviderRow.slug
+        )
+        .join(ProviderRow, ProviderRow.id == ListedModelRow.provider_id)
+        .where(getattr(ListedModelRow, column).in_(named), _anywhere(shape), *_conditions(shape, kind=_ANY_KIND))
+    )
 
 
-def _count(fitting: Sequence[ColumnElement[bool]]) -> int:
-    return db.session.scalar(select(func.count(ListedModelRow.listing_id)).where(*fitting)) or 0
+def _count(asked: _Asked) -> int:
+    return db.session.scalar(_counted(asked.shape), asked.values) or 0
 
 
-def _first(
-    places: Sequence[ColumnElement[bool]],
-    conditions: Sequence[ColumnElement[bool]],
-    sort: Sort,
-    after: Cursor | None,
-    count: int,
-) -> Query:
+@lru_cache(_STATEMENTS)
+def _counted(shape: _Shape) -> Select[int]:
+    return select(func.count(ListedModelRow.listing_id)).where(_anywhere(shape), *_conditions(shape))
+
+
+@lru_cache(_STATEMENTS)
+def _first(wanted: _First) -> Query:
     """The first lines behind the cursor. Each listing gives its own first ones, which its index has in order: were
-    all of them sorted together, a page would take the longer the more models there are."""
+    all of them sorted together, a page would take the longer the more models there are.
+
+    What a search finds rarely is sorted together: it is looked up in the index of what is searched, whereas on the
+    way through the others' each model would have to be read.
+    """
+    shape = wanted.shape
+    conditions = [*_conditions(shape), *_of_marks(wanted.of_marks)]
     query = select(ListedModelRow, ProviderRow.slug).join(ProviderRow, ProviderRow.id == ListedModelRow.provider_id)
-    if not 0 < len(places) <= _MOST_PARTS:
-        return _ordered(query.where(or_(false(), *places), *conditions), sort, after).limit(count)
+    size = bindparam("size", type_=Integer)
     # Of the table's own columns: those of the class take several times as long to be put together.
     table = ListedModelRow.__table__
     line = select(table.c.listing_id, table.c.provider_model_id)
-    parts = [_ordered(line.where(place, *conditions), sort, after).limit(count).subquery() for place in places]
-    heads = union_all(*(select(part.c.listing_id, part.c.provider_model_id) for part in parts)).subquery()
-    query = query.join(
-        heads,
-        and_(
-            heads.c.listing_id == ListedModelRow.listing_id,
-            heads.c.provider_model_id == ListedModelRow.provider_model_id,
-        ),
+    if shape.words and wanted.is_rare:
+        # So few: a planner that knows it looks them up, instead of reading the whole table.
+        heads = line.where(_anywhere(shape), *conditions).limit(_RARE).subquery()
+        return _ordered(query.join(heads, _is_line(heads)), wanted.sort, wanted.after).limit(size)
+    places = _places(shape)
+    if not 0 < len(places) <= _MOST_PARTS:
+        return _ordered(query.where(_anywhere(shape), *conditions), wanted.sort, wanted.after).limit(size)
+    parts = [_ordered(line.where(place, *conditions), wanted.sort, wanted.after).limit(size) for place in places]
+    subqueries = [part.subquery() for part in parts]
+    heads = union_all(*(select(part.c.listing_id, part.c.provider_model_id) for part in subqueries)).subquery()
+    return _ordered(query.join(heads, _is_line(heads)), wanted.sort, "").limit(size)
+
+
+def _is_line(heads: Subquery) -> ColumnElement[bool]:
+    return and_(
+        heads.c.listing_id == ListedModelRow.listing_id, heads.c.provider_model_id == ListedModelRow.provider_model_id
     )
-    return _ordered(query, sort, None).limit(count)
+
+
+def _of_marks(which: str) -> Sequence[ColumnElement[bool]]:
+    lines: BindParameter[Sequence[tuple[int, str]]] = bindparam("lines", expanding=True)
+    of_them = tuple_(ListedModelRow.listing_id, ListedModelRow.provider_model_id).in_(lines)
+    return {"": [], "in": [of_them], "out": [~of_them]}[which]
 
 
 def is_cursor(text: str, sort: Sort) -> bool:
@@ -307,46 +369,121 @@ def gone(user_id: int, provider: str = "") -> list[GoneLine]:
     return list(latest.values())
 
 
-def _of_keys(keys: Sequence[KeyOf]) -> Query:
-    """Each model of the keys' listings, once where several keys of one provider at one address list it."""
+@lru_cache(_STATEMENTS)
+def _of_names(shape: _Shape) -> Query:
+    named: BindParameter[Sequence[Named]] = bindparam("named", expanding=True)
     return (
         select(ListedModelRow, ProviderRow.slug)
         .join(ProviderRow, ProviderRow.id == ListedModelRow.provider_id)
-        .where(or_(false(), *_places(keys)))
+        .where(_anywhere(shape), tuple_(ProviderRow.slug, ListedModelRow.provider_model_id).in_(named))
     )
 
 
-def _places(keys: Sequence[KeyOf]) -> list[ColumnElement[bool]]:
-    """A condition for each listing of the keys: its lines, but not those that an earlier one at that place has."""
-    places: list[ColumnElement[bool]] = []
+# ------------------------------------------------------------------ what is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a statement looks like, whatever its values are: one is built for each, and kept."""
+
+    places: tuple[bool, ...]
+    """For each listing, whether there are earlier ones of the same provider at one address."""
+    words: int
+    kind: bool
+    capabilities: tuple[str, ...]
+    price: bool
+    context: bool
+    only_new: bool
+    dialect: str
+    """Of SQL."""
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """The statement of a page's first lines."""
+
+    shape: _Shape
+    sort: Sort
+    after: Literal["", "unknown", "known"]
+    """Whether there is a cursor, and whether the value it stands at is known."""
+    of_marks: str
+    """"in": only the marked lines · "out": all but them · empty: all."""
+    is_rare: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    shape: _Shape
+    values: dict[str, Any]
+
+
+def _asked(keys: Sequence[KeyOf], wanted: ModelFilter, user_id: int, now: datetime) -> _Asked:
+    """What is wanted of the listings of these keys, of each once."""
+    values: dict[str, Any] = {"user_id": user_id, "since": now - NEW_FOR, "kind": wanted.kind}
+    values |= {"most_price": wanted.most_input_price, "least_context": wanted.least_context}
+    words = wanted.search.lower().split()
+    values |= {f"word_{number}": word for number, word in enumerate(words)}
+    places: list[bool] = []
+    listings: list[int] = []
     groups: dict[tuple[str, str | None], list[int]] = defaultdict(list)
     for key in keys:
         earlier = groups[key.provider, key.base_url]
-        if key.listing_id in earlier:
-            continue
-        if earlier:
+        if key.listing_id not in earlier:
+            values |= {f"listing_{len(places)}": key.listing_id, f"earlier_{len(places)}": list(earlier)}
+            places.append(bool(earlier))
+            listings.append(key.listing_id)
+            earlier.append(key.listing_id)
+    values["listings"] = listings
+    shape = _Shape(
+        places=tuple(places),
+        words=len(words),
+        kind=bool(wanted.kind),
+        capabilities=tuple(sorted(wanted.capabilities & set(CAPABILITIES))),
+        price=wanted.most_input_price is not None,
+        context=wanted.least_context is not None,
+        only_new=wanted.only_new,
+        dialect=db.engine.dialect.name,
+    )
+    return _Asked(shape, values)
+
+
+def _anywhere(shape: _Shape) -> ColumnElement[bool]:
+    if not any(shape.places):  # PostgreSQL reads this from an index alone, and alternatives never
+        listings: BindParameter[Sequence[int]] = bindparam("listings", expanding=True)
+        return ListedModelRow.listing_id.in_(listings)
+    return or_(*_places(shape))
+
+
+def _places(shape: _Shape) -> list[ColumnElement[bool]]:
+    """A condition for each listing: its lines, but not those that an earlier one at that place has."""
+    places: list[ColumnElement[bool]] = []
+    for number, has_earlier in enumerate(shape.places):
+        place: ColumnElement[bool] = ListedModelRow.listing_id == bindparam(f"listing_{number}", type_=BigInteger)
+        if has_earlier:
+            earlier: BindParameter[Sequence[int]] = bindparam(f"earlier_{number}", expanding=True)
             seen = exists().where(
-                _OTHER.listing_id.in_(list(earlier)), _OTHER.provider_model_id == ListedModelRow.provider_model_id
+                _OTHER.listing_id.in_(earlier), _OTHER.provider_model_id == ListedModelRow.provider_model_id
             )
-            places.append(and_(ListedModelRow.listing_id == key.listing_id, ~seen))
-        else:
-            places.append(ListedModelRow.listing_id == key.listing_id)
-        earlier.append(key.listing_id)
+            place = and_(place, ~seen)
+        places.append(place)
     return places
 
 
-def _conditions(wanted: ModelFilter, user_id: int, now: datetime) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [_holds(word) for word in wanted.search.lower().split()]
-    if wanted.kind:
-        conditions.append(ListedModelRow.kind == wanted.kind)
-    for name in sorted(wanted.capabilities & set(CAPABILITIES)):
-        conditions.append(getattr(ListedModelRow, name).is_(True))
-    if wanted.most_input_price is not None:
-        conditions.append(ListedModelRow.input_per_million <= wanted.most_input_price)
-    if wanted.least_context is not None:
-        conditions.append(ListedModelRow.context_length >= wanted.least_context)
-    if wanted.only_new:
-        news = _news(user_id, now - NEW_FOR).where(
+_ANY_KIND = ListedModelRow.kind.concat("")
+"""The kind where it must not lead the planner to an index: the few names that are asked for find their lines sooner."""
+
+
+def _conditions(shape: _Shape, kind: ColumnElement[str] = ListedModelRow.kind) -> list[ColumnElement[bool]]:  # type: ignore[assignment]
+    conditions: list[ColumnElement[bool]] = [_holds(f"word_{number}", shape.dialect) for number in range(shape.words)]
+    if shape.kind:
+        conditions.append(kind == bindparam("kind"))
+    conditions += [getattr(ListedModelRow, name).is_(True) for name in shape.capabilities]
+    if shape.price:
+        conditions.append(ListedModelRow.input_per_million <= bindparam("most_price", type_=Usd))
+    if shape.context:
+        conditions.append(ListedModelRow.context_length >= bindparam("least_context", type_=BigInteger))
+    if shape.only_new:
+        news = _news(bindparam("user_id"), bindparam("since", type_=Moment)).where(
             ChangeRow.provider_model_id == ListedModelRow.provider_model_id,
             ResultRow.provider_id == ListedModelRow.provider_id,
         )
@@ -354,12 +491,10 @@ def _conditions(wanted: ModelFilter, user_id: int, now: datetime) -> list[Column
     return conditions
 
 
-def _holds(word: str) -> ColumnElement[bool]:
-    """SQLite's own LIKE passes over the case of letters as its lower() does, and nothing has to be lowered for it."""
-    columns = (ListedModelRow.provider_model_id, ListedModelRow.name, ListedModelRow.canonical_id)
-    if db.engine.dialect.name == "sqlite":
-        return or_(*(column.contains(word, autoescape=True) for column in columns))
-    return or_(*(column.icontains(word, autoescape=True) for column in columns))
+def _holds(word: str, dialect: str) -> ColumnElement[bool]:
+    """That what is searched holds the word, letter by letter: both are in lower case, and no pattern is read."""
+    position = func.instr if dialect == "sqlite" else func.strpos
+    return position(ListedModelRow.search, bindparam(word, type_=Text)) > literal_column("0")
 
 
 @cache
@@ -398,36 +533,47 @@ Cursor = tuple[Any, str, int]
 """The sorted value, the id and the listing of the last line shown."""
 
 
-def _ordered(query: Select[*Columns], sort: Sort, after: Cursor | None) -> Select[*Columns]:
+def _ordered(query: Select[*Columns], sort: Sort, after: str) -> Select[*Columns]:
     column = _COLUMNS[sort]
     descending = sort.startswith("-")
     ties = (ListedModelRow.provider_model_id, ListedModelRow.listing_id)
-    if after is not None:
+    if after:
         query = query.where(_after(column, after, descending=descending))
     direction = column.desc() if descending else column.asc()
     return query.order_by(direction if sort == "name" else direction.nulls_last(), *ties)
 
 
-def _after(column: InstrumentedAttribute[Any], after: Cursor, *, descending: bool) -> ColumnElement[bool]:
+def _after(column: InstrumentedAttribute[Any], after: str, *, descending: bool) -> ColumnElement[bool]:
     """What comes behind the cursor; unknown values come last in either direction."""
-    value, model_id, listing_id = after
-    behind = tuple_(ListedModelRow.provider_model_id, ListedModelRow.listing_id) > (model_id, listing_id)
-    if value is None:
+    at = tuple_(bindparam("after_id", type_=Text), bindparam("after_listing", type_=BigInteger))
+    behind = tuple_(ListedModelRow.provider_model_id, ListedModelRow.listing_id) > at
+    if after == "unknown":
         return and_(column.is_(None), behind)
+    value: BindParameter[Any] = bindparam("after_value", type_=column.type)
     beyond = column < value if descending else column > value
     return or_(beyond, and_(column == value, behind), column.is_(None))
+
+
+def _after_what(after: Cursor | None) -> Literal["", "unknown", "known"]:
+    if after is None:
+        return ""
+    return "unknown" if after[0] is None else "known"
+
+
+def _cursor_values(after: Cursor | None) -> dict[str, Any]:
+    return dict(zip(("after_value", "after_id", "after_listing"), after or (), strict=False))
 
 
 def _encoded(row: ListedModelRow, sort: Sort) -> str:
     value = getattr(row, _COLUMNS[sort].key)
     shown = str(value) if isinstance(value, Decimal) else value
-    cursor = json.dumps([sort, shown, row.provider_model_id, row.listing_id])
+    cursor = json.dumps([sort, shown, row.provider_model_id, row.listing_id], ensure_ascii=False)
     return base64.urlsafe_b64encode(cursor.encode()).decode().rstrip("=")
 
 
 def _decoded(cursor: str | None, wanted: Sort) -> Cursor | None:
     """None for anything that `_encoded` did not make for this order."""
-    if not cursor or len(cursor) > 2_000:
+    if not cursor or len(cursor) > _LONGEST_CURSOR:
         return None
     try:
         read = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
@@ -458,12 +604,17 @@ def _is_id(value: object) -> bool:
 
 
 def _lines(
-    found: Sequence[Row[ListedModelRow, str]], keys: Sequence[KeyOf], user_id: int, now: datetime
+    found: Sequence[Row[ListedModelRow, str]],
+    keys: Sequence[KeyOf],
+    user_id: int,
+    now: datetime,
+    marked: dict[Named, Mark] | None = None,
 ) -> list[ModelLine]:
+    """marked: all marks of the user, if they are known already."""
     ids = {row.provider_model_id for row, _ in found}
     names = {(slug, row.provider_model_id) for row, slug in found}
     names |= {("", row.canonical_id) for row, _ in found if row.canonical_id}
-    marked = marks.marks_of(user_id, names)
+    marked = marks.marks_of(user_id, names) if marked is None else marked
     news: set[tuple[int, str]] = set()
     holders: dict[tuple[str, str], set[int]] = defaultdict(set)
     if found:
@@ -492,12 +643,18 @@ def _holders(keys: Sequence[KeyOf], ids: set[str]) -> dict[tuple[str, str], set[
     holders: dict[tuple[str, str], set[int]] = defaultdict(set)
     if several:
         slugs = {key.listing_id: key.provider for key in keys}
-        query = select(ListedModelRow.listing_id, ListedModelRow.provider_model_id).where(
-            ListedModelRow.listing_id.in_(several), ListedModelRow.provider_model_id.in_(ids)
-        )
-        for listing_id, model_id in db.session.execute(query):
+        for listing_id, model_id in db.session.execute(_held(), {"listings": several, "ids": list(ids)}):
             holders[slugs[listing_id], model_id].add(listing_id)
     return holders
+
+
+@cache
+def _held() -> Select[int, str]:
+    several: BindParameter[Sequence[int]] = bindparam("listings", expanding=True)
+    ids: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
+    return select(ListedModelRow.listing_id, ListedModelRow.provider_model_id).where(
+        ListedModelRow.listing_id.in_(several), ListedModelRow.provider_model_id.in_(ids)
+    )
 
 
 def _line(

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
+    Integer,
     Select,
     and_,
     bindparam,
@@ -259,15 +260,26 @@ def _keys() -> Select[*tuple[Any, ...]]:
 
 
 def latest_run(user_id: int) -> RunLine | None:
-    """The newest run with its results: what the sync status shows."""
+    """The newest run with its results, as the sync status shows it: without what they skipped and asked."""
     return _one(_latest_run(), {"user_id": user_id})
 
 
 def run(run_id: int, user_id: int | None = None) -> RunLine | None:
-    """One run with its results; with `user_id` only if it is theirs."""
-    if user_id is None:
-        return _one(_runs().where(RunRow.id == run_id))
-    return _one(_own_run(), {"run_id": run_id, "user_id": user_id})
+    """One run with its results and all that they tell; with `user_id` only if it is theirs."""
+    return _one(_one_run(user_id is not None, True), {"run_id": run_id, "user_id": user_id})
+
+
+def progress(run_id: int, user_id: int) -> RunLine | None:
+    """One run of this user, as `latest_run` has it: what is committed of it by now.
+
+    Read past the session, without a transaction, by a connection that is given back at once: whoever watches a sync
+    asks this at each news. The session must not hold another connection meanwhile.
+    """
+    with db.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        found = connection.execute(_one_run(True, False), {"run_id": run_id, "user_id": user_id})
+        lines = _lines(found)
+    return lines[0] if lines else None
 
 
 def history(
@@ -277,21 +289,43 @@ def history(
     *,
     within: tuple[datetime, datetime] | None = None,
 ) -> tuple[list[RunLine], int | None]:
-    """A user's runs, newest first, with the cursor of the next page; `within` this time only, if it is given."""
-    query = _runs().where(RunRow.user_id == user_id)
+    """A user's runs, newest first, as `latest_run` has them, with the cursor of the next page; `within` this time
+    only, if it is given."""
+    values: dict[str, Any] = {"user_id": user_id, "before": before, "size": size + 1}
     if within is not None:
-        query = query.where(RunRow.created_at >= within[0], RunRow.created_at < within[1])
-    return _page(query, before, size)
+        values |= {"since": within[0], "until": within[1]}
+    return _page(_own_runs(before is not None, within is not None), values, size)
+
+
+@cache
+def _own_runs(is_later: bool, is_within: bool) -> Select[*tuple[Any, ...]]:
+    query = select(RunRow.id).where(RunRow.user_id == bindparam("user_id"))
+    if is_within:
+        query = query.where(RunRow.created_at >= bindparam("since"), RunRow.created_at < bindparam("until"))
+    return _with_results(_newest(query, is_later=is_later))
 
 
 def all_history(
     wanted: HistoryFilter, before: int | None = None, size: int = PAGE_SIZE
 ) -> tuple[list[RunLine], int | None]:
-    """Everyone's runs, newest first, for admins."""
-    query = _runs()
-    for condition in _conditions(wanted):
-        query = query.where(condition)
-    return _page(query, before, size)
+    """Everyone's runs, newest first, for admins; as `latest_run` has them."""
+    values = {"before": before, "size": size + 1}
+    if conditions := _conditions(wanted):
+        query = select(RunRow.id).join(UserRow, UserRow.id == RunRow.user_id).where(*conditions)
+        return _page(_with_results(_newest(query, is_later=before is not None)), values, size)
+    return _page(_all(before is not None), values, size)
+
+
+@cache
+def _all(is_later: bool) -> Select[*tuple[Any, ...]]:
+    return _with_results(_newest(select(RunRow.id), is_later=is_later))
+
+
+def _newest(query: Select[int], *, is_later: bool) -> Select[int]:
+    """So many of them, `size`; is_later: behind the cursor `before`."""
+    if is_later:
+        query = query.where(RunRow.id < bindparam("before"))
+    return query.order_by(RunRow.id.desc()).limit(bindparam("size", type_=Integer))
 
 
 def changes_of(results: Iterable[ResultLine], most: int = _MOST_CHANGES) -> list[ChangeGroup]:
@@ -301,16 +335,7 @@ def changes_of(results: Iterable[ResultLine], most: int = _MOST_CHANGES) -> list
     by_comparison: dict[int, list[Change]] = defaultdict(list)
     totals: dict[int, int] = {}
     if ids:
-        number = func.row_number().over(partition_by=ChangeRow.comparison_id, order_by=ChangeRow.id).label("number")
-        total = func.count().over(partition_by=ChangeRow.comparison_id).label("total")
-        ranked = select(ChangeRow.id, number, total).where(ChangeRow.comparison_id.in_(ids)).subquery()
-        query = (
-            select(ChangeRow, ranked.c.total)
-            .join(ranked, ranked.c.id == ChangeRow.id)
-            .where(ranked.c.number <= most)
-            .order_by(ChangeRow.id)
-        )
-        for row, count in db.session.execute(query):
+        for row, count in db.session.execute(first_changes(), {"comparison_ids": list(ids), "most": most}):
             by_comparison[row.comparison_id].append(change_of(row))
             totals[row.comparison_id] = count
     groups = []
@@ -320,12 +345,39 @@ def changes_of(results: Iterable[ResultLine], most: int = _MOST_CHANGES) -> list
     return groups
 
 
+def first_changes(*conditions: ColumnElement[bool]) -> Select[ChangeRow, int]:
+    """The first `most` changes of each of `comparison_ids`, with how many it has that fit."""
+    return _ranked(*conditions) if conditions else _any_changes()
+
+
+@cache
+def _any_changes() -> Select[ChangeRow, int]:
+    return _ranked()
+
+
+def _ranked(*conditions: ColumnElement[bool]) -> Select[ChangeRow, int]:
+    number = func.row_number().over(partition_by=ChangeRow.comparison_id, order_by=ChangeRow.id).label("number")
+    total = func.count().over(partition_by=ChangeRow.comparison_id).label("total")
+    ids: BindParameter[Sequence[int]] = bindparam("comparison_ids", expanding=True)
+    ranked = select(ChangeRow.id, number, total).where(ChangeRow.comparison_id.in_(ids), *conditions).subquery()
+    return (
+        select(ChangeRow, ranked.c.total)
+        .join(ranked, ranked.c.id == ChangeRow.id)
+        .where(ranked.c.number <= bindparam("most", type_=Integer))
+        .order_by(ChangeRow.id)
+    )
+
+
 def last_change_at(user_id: int) -> datetime | None:
     """Until where someone who looks now has seen."""
-    query = select(func.max(ResultRow.ended_at)).where(
-        ResultRow.user_id == user_id, ResultRow.comparison_id.is_not(None)
+    return db.session.scalar(_last_change_at(), {"user_id": user_id})
+
+
+@cache
+def _last_change_at() -> Select[datetime | None]:
+    return select(func.max(ResultRow.ended_at)).where(
+        ResultRow.user_id == bindparam("user_id"), ResultRow.comparison_id.is_not(None)
     )
-    return db.session.scalar(query)
 
 
 def listing_of_result(result: ResultLine) -> Listing | None:
@@ -333,98 +385,130 @@ def listing_of_result(result: ResultLine) -> Listing | None:
     return listings.load_many([result.listing_id])[result.listing_id] if result.listing_id else None
 
 
-@cache
-def _latest_run() -> Select[RunRow, str]:
-    return _runs().where(RunRow.user_id == bindparam("user_id")).order_by(RunRow.id.desc()).limit(1)
+_OF_RUN = (
+    RunRow.id,
+    RunRow.user_id,
+    UserRow.email,
+    RunRow.trigger,
+    RunRow.state,
+    RunRow.total_new_models,
+    RunRow.created_at,
+    RunRow.started_at,
+    RunRow.ended_at,
+)
+_OF_RESULT = (
+    ResultRow.id,
+    ResultRow.run_id,
+    ProviderRow.slug,
+    ResultRow.label,
+    ResultRow.outcome,
+    ResultRow.fetched,
+    ResultRow.chat,
+    ResultRow.new,
+    ResultRow.changed,
+    ResultRow.unlisted,
+    ResultRow.relisted,
+    ResultRow.uncatalogued,
+    ResultRow.skipped,
+    ResultRow.error_code,
+    ResultRow.error_message,
+    ResultRow.error_action,
+    ResultRow.ended_at,
+    ResultRow.listing_id,
+    ResultRow.before_listing_id,
+    ResultRow.comparison_id,
+    ResultRow.credential_id,
+    ResultRow.started_at,
+)
+_DETAILS = (ResultRow.skipped_entries, ResultRow.requests)
+"""What can be long, and is shown of one run alone."""
 
 
 @cache
-def _own_run() -> Select[RunRow, str]:
-    return _runs().where(RunRow.id == bindparam("run_id"), RunRow.user_id == bindparam("user_id"))
-
-
-def _runs() -> Select[RunRow, str]:
-    query = select(RunRow, UserRow.email).join(UserRow, UserRow.id == RunRow.user_id)
-    return query.execution_options(populate_existing=True)
+def _latest_run() -> Select[*tuple[Any, ...]]:
+    latest = select(func.max(RunRow.id)).where(RunRow.user_id == bindparam("user_id")).scalar_subquery()
+    return _with_results(select(RunRow.id).where(RunRow.id == latest))
 
 
 @cache
-def _results_of_runs() -> Select[ResultRow, str]:
-    """Built once, as `_counters`: whoever watches a sync has it asked every few seconds."""
-    run_ids: BindParameter[Sequence[int]] = bindparam("run_ids", expanding=True)
-    query = select(ResultRow, ProviderRow.slug).join(ProviderRow, ProviderRow.id == ResultRow.provider_id)
-    return query.where(ResultRow.run_id.in_(run_ids)).order_by(ResultRow.id).execution_options(populate_existing=True)
+def _one_run(is_own: bool, has_details: bool) -> Select[*tuple[Any, ...]]:
+    query = select(RunRow.id).where(RunRow.id == bindparam("run_id"))
+    if is_own:
+        query = query.where(RunRow.user_id == bindparam("user_id"))
+    return _with_results(query, *(_DETAILS if has_details else ()))
 
 
-def _page(query: Select[RunRow, str], before: int | None, size: int) -> tuple[list[RunLine], int | None]:
-    if before is not None:
-        query = query.where(RunRow.id < before)
-    lines = _with_results(query.order_by(RunRow.id.desc()).limit(size + 1))
+def _with_results(run_ids: Select[int], *details: Any) -> Select[*tuple[Any, ...]]:
+    """These runs, newest first, each with a row for every result it has, in one statement: pages ask it all the time,
+    and of whole objects a database's answer would take three times as long to be read."""
+    wanted = run_ids.subquery()
+    return (
+        select(*_OF_RUN, *_OF_RESULT, *details)
+        .join(wanted, wanted.c.id == RunRow.id)
+        .join(UserRow, UserRow.id == RunRow.user_id)
+        .outerjoin(ResultRow, ResultRow.run_id == RunRow.id)
+        .outerjoin(ProviderRow, ProviderRow.id == ResultRow.provider_id)
+        .order_by(RunRow.id.desc(), ResultRow.id)
+    )
+
+
+def _page(query: Select[*tuple[Any, ...]], values: Mapping[str, Any], size: int) -> tuple[list[RunLine], int | None]:
+    lines = _lines(db.session.execute(query, values))
     following = lines[size - 1].id if len(lines) > size else None
     return lines[:size], following
 
 
-def _one(query: Select[RunRow, str], values: Mapping[str, int] | None = None) -> RunLine | None:
-    lines = _with_results(query, values)
+def _one(query: Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> RunLine | None:
+    lines = _lines(db.session.execute(query, values))
     return lines[0] if lines else None
 
 
-def _with_results(query: Select[RunRow, str], values: Mapping[str, int] | None = None) -> list[RunLine]:
-    found = db.session.execute(query, values).all()
-    by_run: dict[int, list[ResultLine]] = defaultdict(list)
-    if found:
-        for row in db.session.execute(_results_of_runs(), {"run_ids": [row.id for row, _ in found]}):
-            line = _result(row)
-            by_run[line.run_id].append(line)
-    return [_run(row, email, by_run[row.id]) for row, email in found]
+def _lines(rows: Iterable[Sequence[Any]]) -> list[RunLine]:
+    runs: dict[int, RunLine] = {}
+    width = len(_OF_RUN)
+    for row in rows:
+        found = tuple(row)
+        run = runs.get(found[0])
+        if run is None:
+            run = runs[found[0]] = RunLine(*found[:width])
+        if found[width] is not None:
+            run.results.append(_result(found[width:]))
+    return list(runs.values())
 
 
-def _run(row: RunRow, email: str, results: list[ResultLine]) -> RunLine:
-    return RunLine(
-        id=row.id,
-        user_id=row.user_id,
-        email=email,
-        trigger=row.trigger,
-        state=row.state,
-        total_new_models=row.total_new_models,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        results=results,
-    )
-
-
-def _result(found: Sequence[object]) -> ResultLine:
-    row, slug = found
-    if not isinstance(row, ResultRow):
-        raise TypeError("expected a result row")
+def _result(found: Sequence[Any]) -> ResultLine:
+    """From the columns in their order, the long ones last and perhaps not at all."""
+    result_id, run_id, slug, label, outcome, fetched, chat, new, changed, unlisted, relisted, *rest = found
+    uncatalogued, skipped, code, message, action, ended_at, *rest = rest
+    listing_id, before_listing_id, comparison_id, credential_id, started_at, *details = rest
+    skipped_entries, requests = details or (None, None)
     return ResultLine(
-        id=row.id,
-        run_id=row.run_id,
-        provider=str(slug),
-        label=row.label,
-        state="done" if row.outcome else "fetching" if row.started_at else "waiting",
-        outcome=row.outcome,
-        fetched=row.fetched,
-        chat=row.chat,
-        new=row.new,
-        changed=row.changed,
-        unlisted=row.unlisted,
-        relisted=row.relisted,
-        uncatalogued=row.uncatalogued,
-        skipped=row.skipped,
-        duration_s=(row.ended_at - row.started_at).total_seconds() if row.ended_at and row.started_at else None,
-        error_code=row.error_code,
-        error_message=row.error_message,
-        error_action=row.error_action,
-        ended_at=row.ended_at,
-        listing_id=row.listing_id,
-        before_listing_id=row.before_listing_id,
-        comparison_id=row.comparison_id,
-        skipped_entries=row.skipped_entries or (),
-        requests=row.requests or (),
-        credential_id=row.credential_id,
-        started_at=row.started_at,
+        id=result_id,
+        run_id=run_id,
+        provider=slug,
+        label=label,
+        state="done" if outcome else "fetching" if started_at else "waiting",
+        outcome=outcome,
+        fetched=fetched,
+        chat=chat,
+        new=new,
+        changed=changed,
+        unlisted=unlisted,
+        relisted=relisted,
+        uncatalogued=uncatalogued,
+        skipped=skipped,
+        duration_s=(ended_at - started_at).total_seconds() if ended_at and started_at else None,
+        error_code=code,
+        error_message=message,
+        error_action=action,
+        ended_at=ended_at,
+        listing_id=listing_id,
+        before_listing_id=before_listing_id,
+        comparison_id=comparison_id,
+        skipped_entries=skipped_entries or (),
+        requests=requests or (),
+        credential_id=credential_id,
+        started_at=started_at,
     )
 
 

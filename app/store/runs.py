@@ -9,12 +9,28 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, bindparam, cast, func, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    String,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy import insert as plain_insert
 
 from app.extensions import db
+from app.store.columns import Moment
 from app.store.dialect import insert
 from app.store.tables import LIVE, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
 
@@ -205,16 +221,19 @@ def get(run_id: int) -> RunRow | None:
 
 def last_done(user_id: int, *, whole: bool = False) -> RunRow | None:
     """The newest finished run in which at least one provider's list was read; `whole`: one over all keys."""
+    return db.session.scalar(_last_done(whole), {"user_id": user_id})
+
+
+@cache
+def _last_done(whole: bool) -> Select[RunRow]:
+    """Built once, as all statements that pages ask with: to build one takes longer than to answer it."""
     read = select(ResultRow.id).where(
         ResultRow.run_id == RunRow.id, ResultRow.outcome.is_not(None), ResultRow.outcome.not_in(NOTHING_READ)
     )
-    query = (
-        select(RunRow)
-        .where(RunRow.user_id == user_id, RunRow.state == "done", read.exists(), RunRow.is_whole.in_({True, whole}))
-        .order_by(RunRow.id.desc())
-        .limit(1)
-    )
-    return db.session.scalar(query)
+    query = select(RunRow).where(RunRow.user_id == bindparam("user_id"), RunRow.state == "done", read.exists())
+    if whole:
+        query = query.where(RunRow.is_whole)
+    return query.order_by(RunRow.id.desc()).limit(1)
 
 
 def needs_sync(last: RunRow | None, now: datetime) -> bool:
@@ -341,15 +360,13 @@ def cancel(run_id: int, now: datetime, user_id: int | None = None) -> bool:
 
 def close_lost(now: datetime) -> list[int]:
     """Close running runs whose lease is over. What they settled stays; the rest is skipped, and says so."""
-    # A lease far ahead is from before the clock was set back: its worker would have renewed it.
-    is_over = or_(RunRow.lease_until < now, RunRow.lease_until > now + _NO_LEASE_IS_SO_LONG)
-    over = select(RunRow.id).where(RunRow.state == "running", is_over)
-    lost = list(db.session.scalars(over.order_by(RunRow.id).limit(500)))  # in one order, as `_start_many`
+    moments = {"now": now, "far": now + _NO_LEASE_IS_SO_LONG}
+    lost = list(db.session.scalars(_lost(), moments))
     taken = []
     for run_id in lost:
         done = db.session.execute(
             update(RunRow)
-            .where(RunRow.id == run_id, RunRow.state == "running", is_over)
+            .where(RunRow.id == run_id, RunRow.state == "running", _is_over(moments["now"], moments["far"]))
             .values(state="lost", ended_at=now, lease_until=None)
             .execution_options(synchronize_session=False)
         )
@@ -365,6 +382,18 @@ def close_lost(now: datetime) -> list[int]:
         )
         _total(taken, "lost", now)
     return taken
+
+
+@cache
+def _lost() -> Select[int]:
+    is_over = _is_over(bindparam("now", type_=Moment), bindparam("far", type_=Moment))
+    # In one order, as `_start_many`.
+    return select(RunRow.id).where(RunRow.state == "running", is_over).order_by(RunRow.id).limit(500)
+
+
+def _is_over(now: datetime | BindParameter[datetime], far: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """A lease far ahead is from before the clock was set back: its worker would have renewed it."""
+    return or_(RunRow.lease_until < now, RunRow.lease_until > far)
 
 
 def waiting(before: datetime, count: int = 500) -> list[int]:

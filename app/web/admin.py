@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any
 
 import redis
@@ -13,7 +14,7 @@ from flask_login import current_user, login_required
 
 from app.jobs import watch
 from app.store import admin_pages, catalog, pages, sources
-from app.store.admin_pages import RUNS, Count
+from app.store.admin_pages import RUNS, Counts
 from app.store.tables import OUTCOMES, RUN_STATES, TRIGGERS
 from app.web import admin_export, charts, showing
 from app.web.history import cursor
@@ -46,13 +47,13 @@ def admin_required(view: Callable[..., Any]) -> Callable[..., Any]:
 def overview() -> str:
     now = showing.now()
     counts = admin_pages.counts(charts.DAYS, now)
-    slugs = sorted({one.slug for one in counts if one.slug != RUNS})
     return render_template(
         "admin/overview.html",
         totals=admin_pages.totals(),
         periods=_periods(counts, now),
-        by_day=charts.by_day(counts, now.date()),
-        health=charts.health(counts, slugs, now.date()),
+        counts=counts,
+        day=now.date(),
+        summary=_summary,
         failing=admin_pages.failing_keys(_MOST_FAILING),
         in_force=catalog.in_force(),
         sources=sources.lines(),
@@ -71,21 +72,38 @@ def _queue() -> watch.QueueState | None:
         return None
 
 
-def _periods(counts: list[Count], now: datetime) -> list[tuple[str, int, int, charts.Chart]]:
+def _periods(counts: Counts, now: datetime) -> list[tuple[str, int, int, charts.Chart]]:
     """(words, syncs, syncs that stopped early, their results) of the last 24 hours, 7 and 30 days."""
     day = admin_pages.last_day(now)
     runs = {state: count for (what, state), count in day.items() if what == RUNS}
     results = {outcome: count for (what, outcome), count in day.items() if what != RUNS}
     found = [_period("24 hours", runs, results)]
+    return found + [_period(f"{days} days", *sums) for days, sums in _summary(counts, now.date()).sums.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Summary:
+    """What the overview draws of the last days."""
+
+    by_day: charts.Chart
+    health: dict[str, charts.Chart]
+    sums: dict[int, tuple[dict[str, int], dict[str, int]]]
+    """Number of days → state of runs, and outcome of results → how many ended in them."""
+
+
+@lru_cache(4)
+def _summary(counts: Counts, today: date) -> _Summary:
+    """Summed up once for all who look while nothing ends."""
+    slugs = sorted({one.slug for one in counts if one.slug != RUNS})
+    sums: dict[int, tuple[dict[str, int], dict[str, int]]] = {}
     for days in (7, charts.DAYS):
-        first = now.date() - timedelta(days=days - 1)
-        runs, results = {}, {}
+        first = today - timedelta(days=days - 1)
+        runs, results = sums.setdefault(days, ({}, {}))
         for one in counts:
             if one.day >= first:
                 into = runs if one.slug == RUNS else results
                 into[one.word] = into.get(one.word, 0) + one.number
-        found.append(_period(f"{days} days", runs, results))
-    return found
+    return _Summary(charts.by_day(counts, today), charts.health(counts, slugs, today), sums)
 
 
 def _period(words: str, runs: dict[str, int], results: dict[str, int]) -> tuple[str, int, int, charts.Chart]:

@@ -6,9 +6,10 @@ A chart says in its title and description what it shows; the page puts the table
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import lru_cache
 
 from markupsafe import Markup, escape
 
@@ -67,9 +68,12 @@ def bars(chart: Chart, *, share: bool = False) -> Markup:
     """A column for each day, as high as its number; with `share` all are of one height and show its parts."""
     width = len(chart.columns) * (_WIDTH + _GAP) - _GAP
     drawn = []
+    series, most = tuple(chart.series), chart.most
     for number, column in enumerate(chart.columns):
-        height = _HEIGHT * (1 if share else column.total / chart.most) if column.total else 0
-        drawn.append(_column(chart, column, number * (_WIDTH + _GAP), height))
+        if column.total:
+            height = _HEIGHT * (1 if share else column.total / most)
+            values = tuple(column.values.get(word, 0) for word in series)
+            drawn.append(_column(series, column.name, values, number * (_WIDTH + _GAP), height))
     return _svg(chart, width, _HEIGHT, "chart-bars", "".join(drawn))
 
 
@@ -95,18 +99,18 @@ def timeline(chart: Chart, spans: Sequence[tuple[float, float, str]]) -> Markup:
     return _svg(chart, 100, max(len(spans), 1) * 10, "chart-timeline", "".join(drawn))
 
 
-def _column(chart: Chart, column: Column, left: float, height: float) -> str:
-    """The parts of one column from the ground up; its numbers are told where a pointer rests."""
-    if not column.total:
-        return ""
-    drawn, told, top = [], [], float(_HEIGHT)
-    for word in chart.series:
-        if value := column.values.get(word, 0):
-            part = height * value / column.total
+@lru_cache(2_048)
+def _column(series: tuple[str, ...], name: str, values: tuple[int, ...], left: float, height: float) -> str:
+    """The parts of one column from the ground up; its numbers are told where a pointer rests. Drawn once: all but the
+    last day of a chart are as they were the last time."""
+    drawn, told, top, total = [], [], float(_HEIGHT), sum(values)
+    for word, value in zip(series, values, strict=True):
+        if value:
+            part = height * value / total
             top -= part
             drawn.append(_rectangle(word, left, top, _WIDTH, part))
             told.append(f"{wording.number(value)} {word}")
-    return f"<g><title>{escape(column.name)}: {', '.join(told)}</title>{''.join(drawn)}</g>"
+    return f"<g><title>{escape(name)}: {', '.join(told)}</title>{''.join(drawn)}</g>"
 
 
 def _rectangle(word: str, left: float, top: float, width: float, height: float) -> str:
@@ -126,7 +130,7 @@ def _svg(chart: Chart, width: float, height: float, css: str, inner: str) -> Mar
 # ------------------------------------------------------------------ what the admin's pages draw
 
 
-def by_day(counts: Sequence[Count], today: date) -> Chart:
+def by_day(counts: Iterable[Count], today: date) -> Chart:
     """Results of all providers, day by day."""
     days = _days(today)
     values: dict[date, dict[str, int]] = {day: {} for day in days}
@@ -138,7 +142,7 @@ def by_day(counts: Sequence[Count], today: date) -> Chart:
     return _described(chart)
 
 
-def health(counts: Sequence[Count], slugs: Sequence[str], today: date) -> dict[str, Chart]:
+def health(counts: Iterable[Count], slugs: Sequence[str], today: date) -> dict[str, Chart]:
     """Provider → its days: how many results read its list, and how many did not or were kept aside."""
     days = _days(today)
     of = dict.fromkeys(READ, "read") | dict.fromkeys(TROUBLED, "troubled")

@@ -72,7 +72,7 @@ def index() -> str:
         query=_query(asked.wanted, gone_too),
         here=_here(asked.wanted, gone_too, request.args.get("after", "")),
         ticked=_names(request.args),
-        columns=_columns(),
+        columns=tuple(_columns()),
         every_column=COLUMNS,
     )
 

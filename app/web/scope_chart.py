@@ -31,11 +31,13 @@ class Square:
     @property
     def worst(self) -> str:
         """Empty where nothing was synced."""
-        return next((word for word in _WORST_FIRST if self.counts[word]), "")
+        return next((word for word in _WORST_FIRST if self.counts[word]), "") if self.counts else ""
 
     @property
     def told(self) -> str:
         """ "3 complete, 1 failed"."""
+        if not self.counts:
+            return "no sync"
         counted = [f"{wording.number(self.counts[word])} {word}" for word in _WORST_FIRST if self.counts[word]]
         return ", ".join(counted) or "no sync"
 
@@ -60,12 +62,13 @@ def calendar(squares: Sequence[Square]) -> Markup:
     named = ""
     for number, square in enumerate(squares):
         left, top = _LEFT + number // 7 * _STEP, _TOP + number % 7 * _STEP
-        month = f"{square.day:%b}"
         # Two names side by side would lie on one another, and the last would be cut off.
-        if number % 7 == 0 and month != named and square.day.day <= 14 and number // 7 < columns - 1:
-            named = month
-            drawn.append(f'<text x="{left}" y="9">{month}</text>')
-        css = f"in-{square.worst}" if square.worst else "in-nothing"
+        if number % 7 == 0 and square.day.day <= 14 and number // 7 < columns - 1:
+            month = f"{square.day:%b}"
+            if month != named:
+                named = month
+                drawn.append(f'<text x="{left}" y="9">{month}</text>')
+        css = f"in-{square.worst or 'nothing'}"
         told = escape(f"{square.day:%-d %b %Y}: {square.told}")
         drawn.append(
             f'<rect class="{css}" x="{left}" y="{top}" width="{_CELL}" height="{_CELL}" rx="2">'

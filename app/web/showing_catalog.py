@@ -24,7 +24,7 @@ _TITLES = {
     "tools": "tool use",
     **{name: f"{name.removesuffix('_per_million').replace('_', ' ')} price" for name in PRICES},
 }
-_PLAIN = frozenset({"provider", "user", "job", "sync", "plan"})
+_PLAIN = frozenset({"provider", "user", "job", "sync", "plan", "test"})
 """Actions whose states are words for people already."""
 _UNTOLD = frozenset({"id", "lab", "source", "field_sources", "reason"})
 
@@ -137,6 +137,7 @@ _ABOUT: dict[str, Callable[[str], str]] = {
     "user": lambda email: f"The account {email}",
     "job": lambda job_id: f"The failed job {job_id}",
     "sync": lambda slugs: f"A sync with the server's own keys: {_titles(slugs)}",
+    "test": lambda slugs: f"A test with the server's own key, if it has one: {_titles(slugs)}",
     "plan": lambda slugs: f"A dry run with the server's own keys: {_titles(slugs)}",
 }
 
