@@ -24,12 +24,14 @@ from app.web import (
     coverage,
     design,
     doors,
+    drawing,
     feeds,
     health,
     history,
     hosts,
     keys,
     models,
+    notifications,
     oidc,
     pages,
     password_reset,
@@ -76,6 +78,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     second_factor.init_app(app)
     problems.init_app(app)
     static_files.init_app(app)
+    drawing.init_app(app)
     compressing.init_app(app)
 
     for module in (accounts, admin, catalog, changes, health, history, keys, models, pages, sync, models_sync):
@@ -88,7 +91,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         app.register_blueprint(design.blueprint)
     for module in (admin_providers, admin_sync, admin_users, admin_workers, model_sync):
         app.register_blueprint(module.blueprint)
-    for module in (oidc, password_reset, pasted_keys, second_factor):
+    for module in (notifications, oidc, password_reset, pasted_keys, second_factor):
         app.register_blueprint(module.blueprint)
     for module in (account_settings, feeds, tokens, v1, elsewhere, openapi, stats, metrics, coverage, reports):
         app.register_blueprint(module.blueprint)

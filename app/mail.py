@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
 from app.access import MailServer, is_loopback
 
 _TIMEOUT_S = 10.0
+_LONG_LINES = policy.default.clone(max_line_length=500, cte_type="7bit")
+"""A longer header would be encoded in pieces, and no mail program looks for an address in them."""
 
 
 class MailError(Exception):
@@ -18,16 +21,60 @@ class MailError(Exception):
 
 def reset_letter(sender: str, to: str, link: str) -> EmailMessage:
     """The letter with the link that leads to another password."""
-    letter = EmailMessage()
-    letter["From"], letter["To"], letter["Subject"] = sender, to, "Another password for Modelsync"
-    letter["Date"], letter["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2].strip("> "))
-    letter["Auto-Submitted"] = "auto-generated"
-    letter.set_content(
+    return _asked_for(
+        sender,
+        to,
+        "Another password for Modelsync",
         "Somebody, probably you, asked for another password for your account at Modelsync.\n\n"
         f"Choose it here within an hour; the link works once:\n\n{link}\n\n"
         "If it was not you, do nothing: your password stays as it is.\n",
-        cte="8bit",  # quoted-printable might break the link
     )
+
+
+def sign_up_letter(sender: str, to: str, link: str) -> EmailMessage:
+    """The letter with the link that makes an account with this address."""
+    return _asked_for(
+        sender,
+        to,
+        "Your account at Modelsync",
+        "Somebody, probably you, wants an account at Modelsync with this address.\n\n"
+        f"Choose its password here within a week:\n\n{link}\n\n"
+        "If it was not you, do nothing: there will be no account.\n",
+    )
+
+
+def known_letter(sender: str, to: str, address: str) -> EmailMessage:
+    """To who has an account and signs up once more. address: this server's."""
+    return _asked_for(
+        sender,
+        to,
+        "You have an account at Modelsync",
+        "Somebody, probably you, wanted to sign up at Modelsync with this address. It has an account already.\n\n"
+        f"Sign in:\n\n{address}/login\n\nIf you forgot the password, choose another:\n\n{address}/reset\n\n"
+        "If it was not you, do nothing: nothing was changed, and nobody was told that there is an account.\n",
+    )
+
+
+def _asked_for(sender: str, to: str, subject: str, text: str) -> EmailMessage:
+    letter = EmailMessage()
+    letter["From"], letter["To"], letter["Subject"] = sender, to, subject
+    letter["Date"], letter["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2].strip("> "))
+    letter["Auto-Submitted"] = "auto-generated"
+    letter.set_content(text, cte="8bit")  # quoted-printable might break the link
+    return letter
+
+
+def news_letter(sender: str, to: str, subject: str, text: str, stop_link: str) -> EmailMessage:
+    """A letter that its reader asked for, and ends by one press in the mail program (RFC 8058).
+
+    stop_link: the address that ends them when it is posted to.
+    """
+    letter = EmailMessage(_LONG_LINES)
+    letter["From"], letter["To"], letter["Subject"] = sender, to, subject
+    letter["Date"], letter["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2].strip("> "))
+    letter["Auto-Submitted"] = "auto-generated"
+    letter["List-Unsubscribe"], letter["List-Unsubscribe-Post"] = f"<{stop_link}>", "List-Unsubscribe=One-Click"
+    letter.set_content(text)
     return letter
 
 

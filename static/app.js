@@ -91,6 +91,9 @@
     heir.focus({ preventScroll: true });
   });
 
+  // A line of tabs that is wider than the screen begins where one is.
+  find(".subnav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   // ---------------------------------------------------------------- dialogs and menus
 
   const closeMenus = (but) => {

@@ -172,7 +172,7 @@ def test_who_watches_a_run_is_told_over_tls(app: Flask, until: Until) -> None:
     jobs.tell(7)
     next(news)
     with redis.Redis.from_url(config.current().redis_url) as client:
-        assert client.pubsub_numsub("modelsync:run:7") == [(b"modelsync:run:7", 1)]
+        assert client.pubsub_numpat() == 1
     news.close()
 
 

@@ -17,7 +17,16 @@ from flask import Blueprint, Response, url_for
 
 from app import config, jobs
 from app.api.admin_doors import admin_limit_key, admit_admin
-from app.api.operations import JSON, READS, WRITES, read_query
+from app.api.admin_shapes import (
+    AllQuery,
+    CatalogState,
+    OneQuery,
+    ServerSync,
+    SyncableProviders,
+    WaitQuery,
+    WatchQuery,
+)
+from app.api.operations import JSON, READS, WRITES, for_admins, read_query
 from app.api.problems import Refused
 from app.api.sync_report import Line, Report, answered, dry, errors_of, under_way
 from app.extensions import csrf, db, limiter
@@ -42,31 +51,11 @@ _writes = limiter.shared_limit(WRITES, scope="api sync", key_func=admin_limit_ke
 Seen = TypeVar("Seen", RunLine, Plan)
 
 
-class OneQuery(msgspec.Struct, forbid_unknown_fields=True):
-    dry_run: bool = False
-    """Ask, and keep a plan of what would change, but change nothing."""
-    wait: bool = True
-    """False: answer at once."""
-
-
-class AllQuery(OneQuery, forbid_unknown_fields=True):
-    providers: list[str] = []
-    """Only these; may be given several times."""
-
-
-class WaitQuery(msgspec.Struct, forbid_unknown_fields=True):
-    wait: bool = True
-
-
-class WatchQuery(msgspec.Struct, forbid_unknown_fields=True):
-    provider: str = ""
-    """Answer as for this provider alone."""
-
-
 # ------------------------------------------------------------------ reading
 
 
 @blueprint.get("/providers")
+@for_admins({200: SyncableProviders})
 @_reads
 def providers() -> Response:
     """Providers that can be synced."""
@@ -75,6 +64,7 @@ def providers() -> Response:
 
 
 @blueprint.get("/status")
+@for_admins({200: CatalogState})
 @_reads
 def status() -> Response:
     """How the shared catalog does."""
@@ -104,6 +94,7 @@ def status() -> Response:
 
 
 @blueprint.get("/runs/<int:run_id>")
+@for_admins({200: ServerSync, 202: ServerSync}, query=WatchQuery)
 @_reads
 def run(run_id: int) -> Response:
     """A sync that was started here: 202 while it is under way, then the same answer as from the start."""
@@ -118,6 +109,7 @@ def run(run_id: int) -> Response:
 
 
 @blueprint.get("/plans/<int:plan_id>")
+@for_admins({200: ServerSync, 202: ServerSync}, query=WatchQuery)
 @_reads
 def plan(plan_id: int) -> Response:
     """A plan that a dry run makes: 202 until it is made."""
@@ -133,9 +125,13 @@ def plan(plan_id: int) -> Response:
 
 
 @blueprint.post("/provider/<provider_slug>")
+@for_admins({200: ServerSync, 202: ServerSync}, scope="sync", query=OneQuery, also=(409,))
 @_writes
 def sync_one(provider_slug: str) -> Response:
-    """Sync one provider."""
+    """Sync one provider with the server's own key.
+
+    Answered when it is over, but after twenty seconds at the latest, then with 202.
+    """
     actor = _actor("sync")
     query = _read(OneQuery)
     _refuse_unknown([provider_slug])
@@ -143,9 +139,13 @@ def sync_one(provider_slug: str) -> Response:
 
 
 @blueprint.post("/all")
+@for_admins({200: ServerSync, 202: ServerSync}, scope="sync", query=AllQuery, also=(409,))
 @_writes
 def sync_all() -> Response:
-    """Sync all providers, or those that are named."""
+    """Sync all providers, or those that are named, with the server's own keys.
+
+    Answered as the sync of one.
+    """
     actor = _actor("sync")
     query = _read(AllQuery)
     _refuse_unknown(query.providers)
@@ -153,6 +153,7 @@ def sync_all() -> Response:
 
 
 @blueprint.post("/plans/<int:plan_id>/apply")
+@for_admins({200: ServerSync, 202: ServerSync}, scope="sync", query=WaitQuery, also=(409,))
 @_writes
 def apply(plan_id: int) -> Response:
     """Write exactly what a plan shows, without asking anybody again."""
@@ -210,7 +211,7 @@ def _end_of_plan(plan_id: int, deadline: float) -> Plan | None:
     return _end_of(lambda: plans.get(plan_id), watch.news_of_plan(plan_id, longest_s=_LOOK_EVERY_S), deadline)
 
 
-def _end_of(look: Callable[[], Seen | None], news: Iterator[None], deadline: float) -> Seen | None:
+def _end_of(look: Callable[[], Seen | None], news: Iterator[object], deadline: float) -> Seen | None:
     """What is seen once it is over, or when the time is. No connection to the database is held while waiting."""
     seen = look()
     if seen is None or _is_over(seen) or time.monotonic() >= deadline:

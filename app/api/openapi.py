@@ -12,6 +12,7 @@ from apispec import APISpec
 from flask import Blueprint, Flask, Response, current_app, render_template
 from werkzeug.routing import Rule
 
+from app.api.admin_shapes import Liveness, Readiness
 from app.api.operations import JSON, Answers, Operation, tag
 from app.store.tokens import SCOPES
 
@@ -25,7 +26,20 @@ _TAGS = {
     "Changes and runs": "What your syncs found, and how they went.",
     "For other programs": "The same list in shapes that other programs know.",
     "Sync, as before": "The first endpoints, in the words of the first documents.",
+    "Administration": "The shared catalog and its sync with the server's own keys: for an admin's session or personal "
+    "token, or with ADMIN_API_KEY as a bearer.",
+    "Health": "For containers, load balancers and whoever watches over the server. Anyone may ask.",
 }
+_HEALTH = {
+    "health.health": Operation("Whether this process lives", "", "Health", {200: Answers(Liveness)}),
+    "health.ready": Operation(
+        "Whether it can work",
+        "Database, migrations, Redis and workers, within two seconds even if one of them hangs; 503 if any is not.",
+        "Health",
+        {200: Answers(Readiness), 503: Answers(Readiness)},
+    ),
+}
+"""Endpoints whose views stand among the pages."""
 _LARGEST_ID = 2**63 - 1
 _HEADERS = {
     "ETag": "Send it back in If-None-Match: 304 if nothing changed.",
@@ -95,7 +109,7 @@ def document_of(app: Flask) -> dict[str, Any]:
 
 def _operations(app: Flask) -> Iterator[tuple[Rule, str, Operation]]:
     for rule in app.url_map.iter_rules():
-        operation = getattr(app.view_functions[rule.endpoint], "operation", None)
+        operation = _HEALTH.get(rule.endpoint) or getattr(app.view_functions[rule.endpoint], "operation", None)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}) if operation else ():
             yield rule, method, operation  # type: ignore[misc]  # it is one, or the loop is empty
 
@@ -118,6 +132,7 @@ def _add_security(spec: APISpec, cookie: str) -> None:
         "csrf", {"type": "apiKey", "in": "header", "name": "X-CSRFToken", "description": "The token of a page."}
     )
     spec.components.security_scheme("cron", {**bearer, "description": "CRON_SECRET."})
+    spec.components.security_scheme("admin", {**bearer, "description": "ADMIN_API_KEY."})
 
 
 def _entry(rule: Rule, method: str, operation: Operation, by_shape: dict[int, Any]) -> dict[str, Any]:
@@ -142,9 +157,8 @@ def _is_twofold(rule: Rule) -> bool:
 
 def _security(operation: Operation, method: str) -> list[dict[str, list[str]]]:
     session: dict[str, list[str]] = {"session": []} if method == "GET" else {"session": [], "csrf": []}
-    if operation.scope is not None:
-        return [{"token": [operation.scope]}, session]
-    return [session if name == "session" else {name: []} for name in operation.security]
+    others: list[dict[str, list[str]]] = [session if name == "session" else {name: []} for name in operation.security]
+    return others if operation.scope is None else [{"token": [operation.scope]}, session, *others]
 
 
 def _address(rule: Rule) -> Iterator[dict[str, Any]]:
@@ -175,13 +189,14 @@ def _response(code: int, one: Answers, operation: Operation, by_shape: dict[int,
 
 
 def _headers(code: int, operation: Operation) -> Iterator[tuple[str, dict[str, Any]]]:
+    retry = ["Retry-After"] if operation.tag != "Health" else []
     names = {
         200: (["ETag"] if operation.tagged else []) + (["Link"] if operation.paged else []),
         202: ["Location"],
         304: ["ETag"],
         401: ["WWW-Authenticate"] if operation.scope else [],
         429: ["Retry-After"],
-        503: ["Retry-After"],
+        503: retry,
     }.get(code, [])
     limits = [name for name in _HEADERS if name.startswith("X-RateLimit")] if operation.scope else []
     for name in (*names, *limits):

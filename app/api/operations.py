@@ -38,6 +38,11 @@ _MEANINGS = {
     503: "The database or the queue cannot be reached.",
     507: "The server's disk is full.",
 }
+_MEANINGS_FOR_ADMINS = {
+    202: "It is under way: look at the address in Location.",
+    403: "This is for admins, or the token lacks the scope.",
+    404: "There is no such thing, or nobody is signed in and no ADMIN_API_KEY is set.",
+}
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,13 @@ class Operation:
     scope: Scope | None = None
     """Needed of a token; None where no token is known."""
     security: tuple[str, ...] = ()
-    """Names of the security schemes of endpoints without scopes."""
+    """Names of the security schemes that will do, besides a token with the scope."""
     paged: bool = False
     tagged: bool = False
     """Whether its answers have an ETag."""
 
     def meaning(self, status: int) -> str:
-        return _MEANINGS[status]
+        return (_MEANINGS_FOR_ADMINS.get(status) if "admin" in self.security else None) or _MEANINGS[status]
 
 
 @dataclass(frozen=True)
@@ -140,19 +145,52 @@ def describe(
     tag: str,
     security: tuple[str, ...],
     errors: tuple[int, ...] = (),
+    shape: type[msgspec.Struct] = PlainError,
+    scope: Scope | None = None,
+    query: type[msgspec.Struct] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Put a view that does all by itself into the OpenAPI document."""
-    told = {status: Answers(shape) for status, shape in answers.items()}
-    told |= {status: Answers(PlainError) for status in errors}
+    """Put a view that does all by itself into the OpenAPI document.
+
+    shape: of its errors. scope: needed of a personal token, where one will do besides `security`.
+    """
+    media = PROBLEM if shape is Problem else JSON
+    told = {status: Answers(answer) for status, answer in answers.items()}
+    told |= {status: Answers(shape, media) for status in errors}
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         title, _, text = (view.__doc__ or "").partition("\n")
         view.operation = Operation(  # type: ignore[attr-defined]
-            title.rstrip("."), " ".join(text.split()), tag, dict(sorted(told.items())), security=security
+            title.rstrip("."),
+            " ".join(text.split()),
+            tag,
+            dict(sorted(told.items())),
+            query=query,
+            scope=scope,
+            security=security,
         )
         return view
 
     return decorate
+
+
+def for_admins(
+    answers: Mapping[int, type[msgspec.Struct]],
+    *,
+    scope: Scope = "read",
+    query: type[msgspec.Struct] | None = None,
+    also: tuple[int, ...] = (),
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Describe a view that admits by `admin_doors.admit_admin`. also: statuses of refusals that it knows itself."""
+    refusals = {400, 401, 403, 404, 429, 503, *also} | ({507} if scope == "sync" else set())
+    return describe(
+        answers,
+        tag="Administration",
+        security=("admin",),
+        errors=tuple(sorted(refusals)),
+        shape=Problem,
+        scope=scope,
+        query=query,
+    )
 
 
 # ------------------------------------------------------------------ reading what is asked
@@ -232,4 +270,15 @@ def tag(response: Response, encoded: bytes) -> None:
     response.make_conditional(request)
 
 
-__all__ = ["JSON", "OpenAIError", "Operation", "Reply", "describe", "operation", "respond", "tag", "wrong"]
+__all__ = [
+    "JSON",
+    "OpenAIError",
+    "Operation",
+    "Reply",
+    "describe",
+    "for_admins",
+    "operation",
+    "respond",
+    "tag",
+    "wrong",
+]

@@ -7,7 +7,8 @@ from typing import Any
 from flask import Blueprint
 
 from app.api.admin_doors import admin_limit_key, admit_admin
-from app.api.operations import READS
+from app.api.admin_shapes import ModelStatistics, ProviderStatistics
+from app.api.operations import READS, for_admins
 from app.extensions import limiter
 from app.store import stats
 from app.web import showing
@@ -17,9 +18,13 @@ _limited = limiter.shared_limit(READS, scope="api read", key_func=admin_limit_ke
 
 
 @blueprint.get("/models/stats")
+@for_admins({200: ModelStatistics})
 @_limited
 def models() -> dict[str, Any]:
-    """Of all models that any key lists or listed: the fields of `/admin/model-sync/status`, and two more."""
+    """How many models there are.
+
+    Of all that any key lists or listed: the fields of `/admin/model-sync/status`, and two more.
+    """
     admit_admin("read")
     found = stats.models()
     return {
@@ -32,8 +37,10 @@ def models() -> dict[str, Any]:
 
 
 @blueprint.get("/providers/stats")
+@for_admins({200: ProviderStatistics})
 @_limited
 def providers() -> dict[str, Any]:
+    """How each provider does, and how many models it has."""
     admit_admin("read")
     found = stats.providers(showing.now())
     return {

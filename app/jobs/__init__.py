@@ -24,6 +24,7 @@ from rq import Queue, Retry
 
 from app import config, logs, mail
 from app.extensions import db
+from app.jobs import letters, sign_ups, trials
 from app.jobs.queues import (
     BULK,
     CHANNEL,
@@ -31,11 +32,13 @@ from app.jobs.queues import (
     INTERACTIVE,
     PLAN_CHANNEL,
     QUEUES,
+    letter_job,
     plan_job,
     refresh_job,
     reset_job,
     run_job,
     runs_of,
+    trial_job,
     worker_connection,
     workers_alive,
 )
@@ -55,6 +58,7 @@ from app.store import (
     retention,
     runs,
     sources,
+    subscriptions,
 )
 from app.store.audit import Actor
 from app.store.tables import ProviderRow
@@ -66,6 +70,7 @@ from app.sync.fetch import new_client, process_client
 from app.sync.gate import FOR_BULK, FOR_PEOPLE, Share
 from app.sync.rebuild import rebuild
 from app.sync.shared import RedisStore
+from app.sync.trial import attempt
 from app.sync.writing import written
 from app.vault import Opener
 
@@ -87,6 +92,9 @@ NO_REDIS_FOR_NEWS = "The job queue (Redis) cannot be reached, so the catalog was
 NO_REDIS_FOR_DECISIONS = (
     "The job queue (Redis) cannot be reached. What you decided is saved; the catalog follows when it is back."
 )
+NO_REDIS_FOR_TRIALS = "The job queue (Redis) cannot be reached, so the provider was not asked: try again later."
+NO_WORKER_FOR_TRIALS = "No worker is running, so nobody asks the provider: start one with `flask work`."
+NO_REDIS_FOR_LETTERS = "The job queue (Redis) cannot be reached, so no letter can be sent. Try again in a moment."
 NO_WORKER = "No worker is running. Your sync is saved and starts by itself when one does; tell the operator."
 
 
@@ -204,6 +212,17 @@ def enqueue_check(credential_id: int) -> str | None:
     return _enqueue(do_check, credential_id)
 
 
+def begin_trial(slug: str) -> str | None:
+    """Have a worker ask a provider once, as a test. A sentence if it cannot, or will have to wait."""
+    try:
+        if _queues()[0].get_job_position(trial_job(slug)) is None:
+            trials.begin(slug, _now())
+            _enqueue(do_trial, slug)
+        return None if workers_alive() else NO_WORKER_FOR_TRIALS
+    except redis.RedisError:
+        return NO_REDIS_FOR_TRIALS
+
+
 def enqueue_everyone(trigger: str) -> str | None:
     """Have a worker start runs for all users with active keys; a call that waits already is not doubled."""
     try:
@@ -235,6 +254,12 @@ def enqueue_reset(reset_id: int) -> None:
     with contextlib.suppress(redis.RedisError):
         if _queues()[0].get_job_position(reset_job(reset_id)) is None:
             _enqueue(do_reset, reset_id)
+
+
+def enqueue_sign_up(letter: str) -> str | None:
+    """Have a worker write to an address that somebody wants an account with. letter: as `sign_ups.sealed` gives it.
+    A sentence if it cannot be."""
+    return NO_REDIS_FOR_LETTERS if _enqueue(do_sign_up, letter, retry=Retry(max=3), shows=False) else None
 
 
 def trouble_now() -> str | None:
@@ -282,6 +307,24 @@ def do_reset(reset_id: int) -> None:
         mail.send(config.mail_server(), letter)
         password_resets.sent(reset_id, _now())
         db.session.commit()
+
+
+def do_trial(slug: str) -> None:
+    """Ask a provider once, with the server's own key or without one, for an admin who waits."""
+    with _app().app_context(), means() as ours:
+        trials.end(slug, _now(), attempt(slug, ours))
+
+
+def do_letter(user_id: int) -> None:
+    """Mail what this user's finished runs brought of what they want letters about."""
+    with _app().app_context():
+        letters.write(user_id, _now())
+
+
+def do_sign_up(letter: str) -> None:
+    """Mail what `sign_ups` sealed. Raises MailError."""
+    with _app().app_context():
+        sign_ups.write(letter, _vault())
 
 
 def do_plan(plan_id: int) -> None:
@@ -390,6 +433,20 @@ def housekeeping() -> None:
         _enqueue_many([run_id for run_id in waiting if run_id not in queued])
 
 
+def mail_news() -> None:
+    """Queue the letters that are due, each a job of its own: no run waits for a mail server."""
+    with _app().app_context():
+        if not config.current().mail_from:
+            return
+        subscriptions.pass_over_quiet(_now())
+        db.session.commit()
+        waiting = subscriptions.due(_now(), _BATCH)
+        db.session.rollback()
+        for user_id in waiting:
+            if Queue(BULK, connection=_connection()).get_job_position(letter_job(user_id)) is None:
+                _enqueue(do_letter, user_id, queue=BULK)
+
+
 def tell(*run_ids: int) -> None:
     """Wake whoever watches these runs. Nobody's loss if Redis is away: watchers look at the database anyway."""
     with contextlib.suppress(redis.RedisError), _connection().pipeline(transaction=False) as pipe:
@@ -452,6 +509,7 @@ SCHEDULE = (
     Recurring(housekeeping, every_s=15, ttl_s=60),
     Recurring(do_due, every_s=60, ttl_s=60),
     Recurring(look_after_catalog, every_s=60, ttl_s=60),
+    Recurring(mail_news, every_s=60, ttl_s=60),
     Recurring(prune_history, every_s=6 * 3_600, ttl_s=3_600),
     Recurring(tally_days, every_s=3_600, ttl_s=3_600),
 )
@@ -518,22 +576,34 @@ def _options(function: Any, *arguments: Any) -> dict[str, Any]:
         job_id = plan_job(*arguments)
     elif function is do_reset:
         job_id = reset_job(*arguments)
+    elif function is do_trial:
+        job_id = trial_job(*arguments)
+    elif function is do_letter:
+        job_id = letter_job(*arguments)
     elif function is do_refresh:
         job_id = refresh_job(str(arguments[0]))
     return {"job_id": job_id, "timeout": _JOB_TIMEOUT_S, "result_ttl": 0, "failure_ttl": 86_400}
 
 
 def _enqueue(
-    function: Any, *arguments: Any, queue: str = INTERACTIVE, retry: Retry | None = None, at_front: bool = False
+    function: Any,
+    *arguments: Any,
+    queue: str = INTERACTIVE,
+    retry: Retry | None = None,
+    at_front: bool = False,
+    shows: bool = True,
 ) -> str | None:
+    """shows: whether logs and the admin's page may show the arguments."""
     options = _options(function, *arguments)
     options["job_timeout"] = options.pop("timeout")
+    if not shows:
+        options["description"] = f"{function.__module__}.{function.__name__}()"
     if asked := structlog.contextvars.get_contextvars().get("request_id"):
         options["meta"] = {"request_id": asked}
     try:
         Queue(queue, connection=_connection()).enqueue(function, *arguments, retry=retry, at_front=at_front, **options)
     except redis.RedisError:
-        log.warning("cannot queue %s%s: Redis is away", function.__name__, arguments)
+        log.warning("cannot queue %s%s: Redis is away", function.__name__, arguments if shows else "")
         return NO_REDIS
     return None
 

@@ -21,6 +21,8 @@ SCHEDULER = "modelsync:scheduler"
 SCHEDULER_ALIVE_S = 75  # it goes round at least once a minute
 CHANNEL = "modelsync:run:{}"
 PLAN_CHANNEL = "modelsync:plan:{}"
+CHANNELS = "modelsync:*:[0-9]*"
+"""All of them, as Redis' patterns have it."""
 
 
 def redis_connection() -> redis.Redis:
@@ -66,6 +68,14 @@ def plan_job(plan_id: int) -> str:
 
 def reset_job(reset_id: int) -> str:
     return f"reset-{reset_id}"
+
+
+def trial_job(slug: str) -> str:
+    return f"trial-{slug}"
+
+
+def letter_job(user_id: int) -> str:
+    return f"letter-{user_id}"
 
 
 def refresh_job(source: str) -> str:

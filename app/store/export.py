@@ -16,7 +16,9 @@ from app.extensions import db
 from app.store import change_feed, listings, pages
 from app.store.columns import Moment
 from app.store.feeds import FeedRow
+from app.store.identities import IdentityRow
 from app.store.sessions import SessionRow
+from app.store.subscriptions import SubscriptionRow
 from app.store.tables import CredentialRow, MarkRow, ProviderRow, ResultRow, UserRow
 from app.store.tokens import TokenRow
 
@@ -30,7 +32,8 @@ Object = Mapping[str, Any]
 
 
 def account(user_id: int) -> Object:
-    """The account itself. Raises NoResultFound if there is none."""
+    """The account itself, with since when it has a second factor, never its secret. Raises NoResultFound if there is
+    none."""
     names = (
         "email",
         "is_admin",
@@ -38,9 +41,11 @@ def account(user_id: int) -> Object:
         "last_sign_in_at",
         "changes_seen_at",
         "sync_on_sign_in",
+        "second_factor_at",
         "theme",
         "time_zone",
         "model_columns",
+        "told_topics",
     )
     query = select(*(getattr(UserRow, name) for name in names)).where(UserRow.id == user_id)
     found = dict(db.session.execute(query).mappings().one())
@@ -196,6 +201,23 @@ def tokens(user_id: int) -> Iterator[Object]:
     yield from found
 
 
+def letters(user_id: int) -> Iterator[Object]:
+    """Of what they get letters, and when the last one went."""
+    query = select(SubscriptionRow.topics, SubscriptionRow.sent_at).where(SubscriptionRow.user_id == user_id)
+    found = [dict(row) for row in db.session.execute(query).mappings()]
+    _let_go()
+    yield from found
+
+
+def identities(user_id: int) -> Iterator[Object]:
+    """The accounts at OpenID providers that sign in to this one."""
+    names = ("issuer", "subject", "email", "created_at", "used_at")
+    query = select(*(getattr(IdentityRow, name) for name in names)).where(IdentityRow.user_id == user_id)
+    found = [dict(row) for row in db.session.execute(query.order_by(IdentityRow.id)).mappings()]
+    _let_go()
+    yield from found
+
+
 def signed_in(user_id: int) -> Iterator[Object]:
     """The sessions."""
     names = ("agent", "address", "created_at", "seen_at")
@@ -214,7 +236,9 @@ PARTS: dict[str, Callable[[int], Iterator[Object]]] = {
     "changes": changes,
     "marks": marks,
     "feeds": feeds,
+    "letters": letters,
     "tokens": tokens,
+    "identities": identities,
     "sessions": signed_in,
 }
 

@@ -74,6 +74,8 @@ class UserRow(Row, UserMixin):
     """Name of an IANA zone, in which this person is shown moments."""
     model_columns: Mapped[str | None] = mapped_column(String(200))
     """The columns of their page of models, with commas between; none until they choose."""
+    told_topics: Mapped[str] = mapped_column(String(40), default="new", server_default="new")
+    """Of which topics (`catalog.topics`, commas between) the app tells; letters are asked for in `subscriptions`."""
     second_factor_at: Mapped[datetime | None] = mapped_column(Moment)
     """Since when signing in asks for a code beside the password."""
 
@@ -414,6 +416,7 @@ class ListedModelRow(Row):
         Index("ix_listed_models_name", "listing_id", "kind", "sort_name", "provider_model_id"),
         Index("ix_listed_models_input", "listing_id", "kind", "input_per_million", "provider_model_id"),
         Index("ix_listed_models_context", "listing_id", "kind", "context_length", "provider_model_id"),
+        Index("ix_listed_models_search", "listing_id", "kind", "search", "provider_model_id"),
         Index("ix_listed_models_canonical_id", "canonical_id"),
     )
 
@@ -423,6 +426,11 @@ class ListedModelRow(Row):
     name: Mapped[str] = mapped_column(Text)
     sort_name: Mapped[str] = mapped_column(Text)
     """Lower case, the canonical name first where there is one: all who serve a model stand together."""
+    search: Mapped[str] = mapped_column(Text)
+    """What a search looks through, in lower case: the id, the canonical id, the name.
+
+    As `sort_name`, no longer than an index of PostgreSQL takes: see `listed`.
+    """
     kind: Mapped[str] = mapped_column(String(20))
     kind_reason: Mapped[str] = mapped_column(Text)
     canonical_id: Mapped[str | None] = mapped_column(String(300))

@@ -85,6 +85,11 @@ def end_sessions(user: UserRow) -> None:
     password_resets.end_all(user.id)
 
 
+def is_nobody() -> bool:
+    """Whether there is no account yet."""
+    return db.session.scalar(_people().limit(1)) is None
+
+
 def everyone() -> list[UserRow]:
     """All people, without the installation's own account."""
     return list(db.session.scalars(_people().order_by(UserRow.id)))

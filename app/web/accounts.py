@@ -18,8 +18,9 @@ from flask import (
 from flask_login import current_user, login_required, logout_user
 from itsdangerous import BadData, URLSafeTimedSerializer
 
-from app import config, passwords
+from app import config, jobs, passwords
 from app.extensions import db, limiter, network
+from app.jobs import sign_ups
 from app.store import feeds, sessions, tokens, user_actions, users
 from app.web import doors, entrance, showing
 from app.web.tokens import going_on
@@ -38,17 +39,30 @@ def invite_token(email: str) -> str:
     return _invites().dumps(users.normal(email))
 
 
+def _wanted() -> str:
+    return "signup:" + users.normal(_typed()[0])
+
+
+# Where letters can be sent, who signs up is sent one, with the link to go on by: the page says the same of an address
+# that has an account, and only whoever reads its mail learns of it. Without letters whoever signs up is let in at once,
+# so an address that cannot be had any more is known to have an account; the limits are what is left then.
 @blueprint.route("/signup", methods=["GET", "POST"])
 @limiter.limit("20 per hour", methods=["POST"])
+@limiter.limit("5 per hour", methods=["POST"], key_func=_wanted, exempt_when=lambda: not config.current().mail_from)
 def signup() -> Any:
+    """Two steps by letter; one where no letters are sent, with an invitation, and for the first account of all."""
     if current_user.is_authenticated:
         return redirect(url_for("keys.profile"), 303)
     invited = _invited(request.values.get("invite", ""))
     mode = config.current().signup
     if mode != "open" and not (mode == "invite" and invited):
         return render_template("accounts/signup.html", closed=mode), 403
+    by_letter = bool(config.current().mail_from) and not invited and not users.is_nobody()
     if request.method == "GET":
-        return render_template("accounts/signup.html", email=invited or "", invite=request.values.get("invite"))
+        again = {"email": invited or "", "invite": request.values.get("invite"), "by_letter": by_letter}
+        return render_template("accounts/signup.html", **again)
+    if by_letter:
+        return _write_to(_typed()[0])
     email, password = _typed()
     complaint = _address_complaint(email) or passwords.complaint(password)
     if invited and users.normal(email) != invited:
@@ -62,6 +76,19 @@ def signup() -> Any:
     db.session.commit()
     entrance.sign_in(user)
     return redirect(url_for("keys.profile"), 303)
+
+
+def _write_to(email: str) -> Any:
+    """The same for every address, and as long: whether it has an account is looked up, never told."""
+    complaint, status = _address_complaint(email), 422
+    if complaint is None:
+        settings, is_known = config.current(), users.by_email(email) is not None
+        link = settings.public_url + url_for("accounts.signup", invite=invite_token(email))
+        letter = sign_ups.sealed(email, "" if is_known else link, config.sealer(settings))
+        complaint, status = jobs.enqueue_sign_up(letter), 503
+    if complaint:
+        return render_template("accounts/signup.html", email=email, error=complaint, by_letter=True), status
+    return render_template("accounts/signup_asked.html", email=email)
 
 
 def _account() -> str:

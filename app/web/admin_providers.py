@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import redis
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 
 from app import config, jobs
 from app.extensions import db, limiter
+from app.jobs import trials
 from app.providers import PROVIDERS, get
 from app.providers.addresses import BadAddress, for_all
-from app.store import admin_pages, catalog, credentials
+from app.store import admin_pages, audit, catalog, credentials
 from app.store.audit import Actor
 from app.web import charts, entrance, showing
 from app.web.admin import admin_required
@@ -68,6 +71,47 @@ def change(slug: str) -> Any:
     return redirect(url_for(".index", _anchor=f"provider-{slug}"), 303)
 
 
+@blueprint.post("/admin/providers/<slug>/test")
+@admin_required
+@limiter.limit("30 per minute")
+def test(slug: str) -> Any:
+    """Have a worker ask it once, with the server's own key or without one; nothing is recorded but who asked."""
+    if slug not in jobs.SYNCABLE or slug not in credentials.providers():
+        abort(404)
+    trouble = jobs.begin_trial(slug)
+    audit.note(Actor(current_user.id, current_user.email), "test", slug, None, {"test": "asked"}, "", showing.now())
+    db.session.commit()
+    if request.headers.get("HX-Request"):
+        return _trial(slug, trouble)
+    if trouble:
+        flash(trouble, "warn")
+    return redirect(url_for(".index", _anchor=f"provider-test-{slug}"), 303)
+
+
+@blueprint.get("/admin/providers/<slug>/test")
+@admin_required
+def tested(slug: str) -> Any:
+    """What came of it, as a piece of the page; without htmx, the page."""
+    if slug not in jobs.SYNCABLE:
+        abort(404)
+    if not request.headers.get("HX-Request"):
+        return redirect(url_for(".index", _anchor=f"provider-test-{slug}"), 303)
+    return _trial(slug)
+
+
+def _trial(slug: str, trouble: str | None = None) -> str:
+    trial = _trials([slug]).get(slug)
+    return render_template("admin/_provider_test.html", line={"slug": slug}, trial=trial, trouble=trouble)
+
+
+def _trials(slugs: Iterable[str]) -> dict[str, trials.Trial | None]:
+    """The last test of each; none of any, where Redis is away."""
+    try:
+        return trials.of_all(slugs)
+    except redis.RedisError:
+        return {}
+
+
 def _has_typed_password() -> bool:
     """A session that somebody else came by is not enough to have everybody's keys sent elsewhere."""
     typed = request.form.get("password", "")
@@ -92,10 +136,12 @@ def _context(slug: str | None = None) -> dict[str, Any]:
     now = showing.now()
     lines = [line for line in admin_pages.providers() if line.slug in PROVIDERS and slug in (None, line.slug)]
     counts = admin_pages.counts(charts.DAYS, now)
+    tested = _trials([line.slug for line in lines])
     return {
         "lines": sorted(lines, key=lambda line: (-line.keys, line.slug)),
         "health": charts.health(counts, [line.slug for line in lines], now.date()),
         "charts": charts,
+        "trials": tested,
         "frequencies": FREQUENCIES,
         "from_environment": dict(config.current().base_urls),
     }

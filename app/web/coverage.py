@@ -114,7 +114,7 @@ New models not showing: cache, catalog, canonical patterns | route catalog.unkno
 Sync history not saving: table, policies, signed in | command doctor; command setup | what belongs to whom is decided in the queries instead of by RLS policies
 ## Future enhancements
 Auto-sync on login if more than 30 days since the last | column users.sync_on_sign_in; route accounts.login | beyond:
-E-mail notifications of new models | | missing: Modelsync sends no e-mail; new models are told by the badge and at /changes
+E-mail notifications of new models | route notifications.choose; setting SMTP_URL; table subscriptions | beyond: at most one letter a day, of the chosen topics
 Model changelog | table changes; route changes.index; route models.one | beyond:
 Automatic catalog updates | command catalog refresh; route catalog.refresh; setting CATALOG_REFRESH_HOURS | beyond:
 Model testing with a sample request | | missing: as above, it would cost the key's owner money

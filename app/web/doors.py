@@ -28,11 +28,11 @@ from werkzeug.routing import IntegerConverter, Map
 from app import config
 from app.catalog import wording
 from app.extensions import db
-from app.store import pages, sessions, users
+from app.store import sessions, users
 from app.store.sessions import SessionRow
 from app.store.tables import THEMES, UserRow
 from app.store.trouble import LASTING, Trouble, trouble_of
-from app.web import reports, showing, tracing
+from app.web import notifications, reports, showing, tracing
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,13 @@ _TROUBLES: dict[Trouble, tuple[int, str, str]] = {
 }
 _RETRY_AFTER_S = "5"
 _TOKEN, _THEME = "session_token", "theme"
-_SECRET_ADDRESSES = ("feeds.atom", "password_reset.choose", "password_reset.change")
+_SECRET_ADDRESSES = (
+    "feeds.atom",
+    "password_reset.choose",
+    "password_reset.change",
+    "notifications.ask",
+    "notifications.stop",
+)
 _A_YEAR = 365 * 86_400
 _FOR_NOBODY = ("static", "health.health", "health.ready", "metrics.metrics", "feeds.atom", "reports.csp")
 """Endpoints that do not ask who is there, and so not the database either."""
@@ -250,8 +256,8 @@ def _everywhere() -> dict[str, Any]:
     """What `base.html` shows on every page; a partial needs none of it, so it costs one no query."""
     settings = config.current()
 
-    def nav() -> pages.Nav | None:
-        return pages.nav(current_user.id) if current_user.is_authenticated else None
+    def nav() -> notifications.Counters | None:
+        return notifications.counters(current_user) if current_user.is_authenticated else None
 
     return {
         "nav": nav,

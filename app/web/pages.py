@@ -13,9 +13,10 @@ from flask_login import current_user, login_required
 from htmx_flask import request
 from werkzeug.wrappers import Response
 
-from app.catalog import wording
+from app.catalog import topics, wording
 from app.store import pages
-from app.web import showing
+from app.web import notifications, showing
+from app.web.notifications import Counters, Toast
 
 blueprint = Blueprint("pages", __name__)
 
@@ -35,14 +36,24 @@ def front() -> str | Response:
 def news() -> Any:
     """What the badge asks each minute: 204, or itself anew, with a toast if there are models that were not told of.
 
-    `since` is the newest result that the page knows, `known` the number that its badge shows.
+    `since` is the newest result that the page knows, `known` the number that its badge shows, `after` the newest run,
+    where somebody wants to be told of more than new models.
     """
     if not request.htmx:
         return redirect(url_for("changes.index"), 303)
-    found = pages.news(current_user.id, _moment(request.args.get("since", "")))
-    if not found.fresh and str(found.nav.unseen_new) == request.args.get("known"):
+    found = _new_models(_moment(request.args.get("since", "")))
+    toasts, after = notifications.since(current_user, _number(request.args.get("after", "")))
+    if not found.fresh and not toasts and str(found.nav.unseen_new) == request.args.get("known"):
         return "", 204
-    return render_template("_news.html", counters=found.nav, text=told(found.fresh))
+    if found.fresh:
+        toasts.insert(0, Toast(told(found.fresh), "changes.index", "See the changes"))
+    return render_template("_news.html", counters=Counters(found.nav, after), toasts=toasts)
+
+
+def _new_models(since: datetime | None) -> pages.News:
+    if topics.NEW not in topics.read(current_user.told_topics):
+        return pages.News(pages.Nav(0), [])
+    return pages.news(current_user.id, since)
 
 
 def told(fresh: Sequence[tuple[str, int]]) -> str:
@@ -68,6 +79,10 @@ def _version() -> str:
         return version("modelsync")
     except PackageNotFoundError:  # run from a folder that was never installed
         return ""
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _moment(text: str) -> datetime | None:

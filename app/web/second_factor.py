@@ -22,7 +22,16 @@ PER_ACCOUNT = "10 per 15 minutes;50 per day"
 """Codes tried at one account, at all doors together: of a million codes three are right at a time."""
 _SHOWN_FOR = timedelta(minutes=15)
 """So long a secret that was shown can be confirmed."""
-_OPEN = ("static", "health.health", "health.ready", "metrics.metrics", "accounts.logout", "settings.change_theme")
+_OPEN = (
+    "static",
+    "health.health",
+    "health.ready",
+    "metrics.metrics",
+    "accounts.logout",
+    "settings.change_theme",
+    "notifications.ask",
+    "notifications.stop",
+)
 _WRONG_PASSWORD = "The password is not right; nothing was changed."  # noqa: S105  (a sentence)
 _WRONG = "That code is not right, or it was used already. Type the one that is shown now."
 _SHUT = (

@@ -21,12 +21,13 @@ from flask import (
 from flask_login import current_user, login_required, logout_user
 
 from app import config
+from app.catalog import topics
 from app.extensions import db, limiter
 from app.store import export as exporting
-from app.store import feeds, identities, sessions, tokens, user_actions, users
+from app.store import feeds, identities, sessions, subscriptions, tokens, user_actions, users
 from app.store.tables import THEMES
 from app.store.user_actions import UserActionError
-from app.web import agents, doors, entrance, second_factor, showing
+from app.web import agents, doors, entrance, notifications, second_factor, showing
 from app.web.tokens import going_on
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")
@@ -180,6 +181,9 @@ def _page(**context: Any) -> str:
         zones=showing.time_zones(),
         going_on=going_on(live, feed is not None),
         factor=second_factor.state(),
+        topic_titles=notifications.TITLES,
+        told_topics=topics.read(current_user.told_topics),
+        mailed_topics=subscriptions.chosen(current_user.id) if config.current().mail_from else (),
         identity=identities.of_user(current_user.id) if config.current().oidc else None,
         **_sessions(),
         **context,

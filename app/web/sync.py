@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Response, flash, redirect, render_template, request, stream_with_context, url_for
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    flash,
+    redirect,
+    render_template,
+    request,
+    stream_with_context,
+    url_for,
+)
 from flask_login import current_user, login_required
 
 from app import config, jobs
@@ -13,13 +23,15 @@ from app.extensions import db, limiter
 from app.jobs import watch
 from app.providers import get
 from app.store import credentials, pages, runs
-from app.web import showing
+from app.web import notifications, showing
 
 blueprint = Blueprint("sync", __name__)
 
 NO_KEYS = "There is no active API key to sync. Add one below first."
 _LONGEST_STREAM = 900
 """Messages and heartbeats after which a stream ends; the page then connects anew."""
+_LOOKS = 6
+"""While a run is under way, every so many heartbeats the database is asked for what nobody told of."""
 _streams = 0
 
 
@@ -98,10 +110,13 @@ def _messages(run_id: int, user_id: int) -> Iterator[str]:
     shown: dict[int, str] = {}
     revision = ""
     told_trouble = request.args.get("trouble") == "1"  # what the page that asks shows already
-    for count, _ in enumerate(watch.news_of(run_id)):
-        run = pages.run(run_id, user_id)
-        db.session.rollback()  # no transaction stays open while we wait
-        db.session.remove()
+    run: pages.RunLine | None = None
+    db.session.remove()  # no transaction stays open while we wait, and no connection is held
+    for count, is_told in enumerate(watch.news_of(run_id)):
+        if not is_told and run and run.state == "running" and count % _LOOKS:
+            yield ": still here\n\n"
+            continue
+        run = pages.progress(run_id, user_id)
         if run is None or not run.is_live or count > _LONGEST_STREAM:
             break
         trouble = trouble_of(run)
@@ -112,21 +127,23 @@ def _messages(run_id: int, user_id: int) -> Iterator[str]:
         if run.revision == revision and run.settled == len(run.results):
             yield ": still here\n\n"
             continue
-        pieces = [_row_piece(result) for result in run.results if shown.get(result.id) != _look(result)]
+        pieces = [
+            _piece("sync/_row.html", result=result) for result in run.results if shown.get(result.id) != _look(result)
+        ]
         shown = {result.id: _look(result) for result in run.results}
         if pieces or run.revision != revision:
-            pieces.append(render_template("sync/_progress.html", run=run, piece=True))
+            pieces.append(_piece("sync/_progress.html", run=run))
         revision = run.revision
         yield _message("".join(pieces)) if pieces else ": still here\n\n"
-    run = pages.run(run_id, user_id)
     last = _message(render_template("sync/_status.html", run=run, has_keys=True, trouble=None) + _beside(run))
     db.session.remove()  # whoever reads slowly holds no connection meanwhile
     yield last
     yield "event: done\ndata: \n\n"
 
 
-def _row_piece(result: pages.ResultLine) -> str:
-    return render_template("sync/_row.html", result=result, piece=True)
+def _piece(template: str, **told: Any) -> str:
+    """Rendered without what a whole page knows of its reader: of a sync, hundreds are sent in a moment."""
+    return current_app.jinja_env.get_template(template).render(**told, as_piece=True)
 
 
 def _look(result: pages.ResultLine) -> str:
@@ -138,17 +155,24 @@ def _message(html: str) -> str:
 
 
 def latest() -> pages.RunLine | None:
-    """The newest run, after what died was closed."""
-    close_lost()
-    return pages.latest_run(current_user.id)
+    """The newest run; a live one only once those whose worker died were closed."""
+    run = pages.latest_run(current_user.id)
+    if run and run.is_live and close_lost():
+        run = pages.latest_run(current_user.id)
+    return run
 
 
-def close_lost() -> None:
-    """Whoever looks at runs first closes those whose worker died, so that no page shows them as live."""
+def close_lost() -> bool:
+    """Whoever looks at runs first closes those whose worker died, so that no page shows them as live.
+
+    True if there were any.
+    """
     lost = runs.close_lost(showing.now())
-    db.session.commit()
+    if lost:
+        db.session.commit()
     for run_id in lost:
         jobs.tell(run_id)
+    return bool(lost)
 
 
 def _revision(run: pages.RunLine, trouble: str | None) -> str:
@@ -160,7 +184,7 @@ def _beside(run: pages.RunLine | None) -> str:
     if run is None or run.is_live:
         return ""
     keys = pages.keys(run.user_id, showing.now())
-    return render_template("sync/_beside.html", counters=pages.nav(run.user_id), keys=keys)
+    return render_template("sync/_beside.html", counters=notifications.counters_of(run.user_id), keys=keys)
 
 
 def trouble_of(run: pages.RunLine | None) -> str | None:

@@ -13,6 +13,8 @@ from app.api.openapi import document_of
 from tests.conftest import Person
 from tests.web.plainly import words
 
+_FOR_PROGRAMS = ("/api/", "/v1/", "/api.json", "/admin/model-sync/", "/models/stats", "/providers/stats", "/health")
+
 
 @pytest.fixture
 def document(app: Flask) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def test_every_route_of_the_api_is_in_it(app: Flask, document: dict[str, Any]) -
     routes = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in app.url_map.iter_rules()
-        if rule.rule.startswith(("/api/", "/v1/", "/api.json")) and not rule.endpoint.startswith("openapi.")
+        if rule.rule.startswith(_FOR_PROGRAMS) and not rule.endpoint.startswith("openapi.")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert told == routes
@@ -52,8 +54,16 @@ def test_every_operation_says_who_may_call_it_and_how_it_refuses(document: dict[
     for path, operations in document["paths"].items():
         for method, one in operations.items():
             ids.append(one["operationId"])
-            assert one["security"] and one["summary"] and len(one["tags"]) == 1, path
-            assert "401" in one["responses"] and "503" in one["responses"]
+            assert one["summary"] and len(one["tags"]) == 1, path
+            if path.startswith("/health"):
+                assert one["security"] == [] and "401" not in one["responses"]
+                continue
+            assert one["security"] and "401" in one["responses"] and "503" in one["responses"]
+            if "Administration" in one["tags"]:
+                assert {"admin": []} in one["security"]
+                assert {"token": ["read" if method == "get" else "sync"]} in one["security"]
+                assert "application/problem+json" in one["responses"]["404"]["content"]
+                continue
             if path.startswith("/api/v1"):
                 assert "application/problem+json" in one["responses"]["401"]["content"]
                 assert {"token": ["read" if method == "get" else "sync"]} in one["security"]

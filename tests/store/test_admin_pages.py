@@ -157,7 +157,22 @@ def test_each_reading_takes_its_queries_whatever_there_is(alice: Person, carol: 
                 read()
             counts.append(len(sent))
         asked.append(counts)
-    assert asked == [[2, 1, 1, 1, 1, 1, 1]] * 3
+    assert asked == [[3, 1, 1, 1, 1, 1, 1]] + [[2, 1, 1, 1, 1, 1, 1]] * 2  # the days that are over are read once
+
+
+@both_databases
+def test_days_that_were_read_are_read_again_once_others_were_counted(alice: Person) -> None:
+    now = datetime.now(UTC)
+    ended(alice, "openai", "failed", now - timedelta(days=3))
+    before = list(admin_pages.counts(30, now))
+    admin_pages.tally(now)
+    db.session.commit()
+    after = admin_pages.counts(30, now)
+    assert sorted(after) == sorted(before) and len(after.over.lines) == len(before)
+    assert admin_pages.counts(30, now) == after  # so what was made of them may be kept
+    ended(alice, "openai", "failed", now)
+    later = admin_pages.counts(30, now)
+    assert later != after and later.over is after.over and sum(one.number for one in later if one.slug) == 2
 
 
 @both_databases

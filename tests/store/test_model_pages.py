@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Select, event, func, insert, literal, select, text
+from sqlalchemy import event, func, insert, literal, select, text
 
 from app.catalog.identity import CatalogIndex
 from app.catalog.listing import ListedModel, Listing, listing_of
@@ -62,6 +63,41 @@ def test_filters_keep_what_fits_and_unknown_facts_fit_no_limit(priced: None, ids
     assert ids(most_input_price=Decimal("0")) == ["acme/free"]
     assert ids(least_context=200_000) == ["acme/dear", "acme/varies"]
     assert ids(provider="openai") == []
+
+
+@both_databases
+def test_a_search_passes_over_the_case_of_all_letters_and_finds_the_canonical_model_too(
+    alice: Person, simulator: Simulator, means: Means, ids: Ids
+) -> None:
+    simulator.set_models("openrouter", [SimModel("openai/gpt-4o", name="ÜBER_Großes 4o"), SimModel("acme/other")])
+    alice.add_key("openrouter", None)
+    synced(alice, means)
+    assert ids(search="ÜBER_GROẞES") == ["openai/gpt-4o"]
+    assert ids(search="Über openai/GPT-4o") == ["openai/gpt-4o"]
+    assert ids(search="r_g") == ["openai/gpt-4o"] and ids(search="rxg") == []
+    (row,) = db.session.scalars(select(ListedModelRow).where(ListedModelRow.provider_model_id == "openai/gpt-4o"))
+    assert row.canonical_id and row.canonical_id in row.search
+
+
+@both_databases
+def test_names_longer_than_an_index_takes_are_listed_found_and_walked(
+    alice: Person, simulator: Simulator, means: Means, ids: Ids
+) -> None:
+    chance = random.Random(7)  # noqa: S311  # what can be compressed would fit
+    names = ["".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(2_000)) for _ in range(3)]
+    wide = [f"acme/{number}" + "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(290)) for number in "abc"]
+    simulator.set_models("openrouter", [SimModel(*pair) for pair in zip(wide, ("chat",) * 3, names, strict=True)])
+    alice.add_key("openrouter", None)
+    assert [result.outcome for result in synced(alice, means).results] == ["complete"]
+    seen, cursor = [], None
+    for _ in wide:
+        page = model_pages.models(alice.id, ModelFilter(), means.now(), cursor, 1)
+        seen += [line.provider_model_id for line in page.lines]
+        assert len(page.lines[0].name) > 1_900
+        cursor = page.following
+        assert cursor is None or len(cursor) < 4_000  # as an address it must fit into the line of a request
+    assert cursor is None and sorted(seen) == sorted(wide)
+    assert ids(search=wide[1][:40]) == [wide[1]]
 
 
 @both_databases
@@ -287,28 +323,36 @@ def test_at_twenty_thousand_models_every_filter_uses_an_index(many: None, alice:
         ModelFilter(least_context=1_900_000),
         ModelFilter(sort="-price", most_input_price=Decimal(10), capabilities=frozenset({"tools"})),
         ModelFilter(only_new=True),
+        ModelFilter(search="lab 7"),
+        ModelFilter(search="groq-777", sort="-price"),
     ):
-        shown = [key for key in keys if wanted.provider in ("", key.provider)]
-        conditions = model_pages._conditions(wanted, alice.id, means.now())
-        plan = explain(model_pages._first(model_pages._places(shown), conditions, wanted.sort, None, 51))
-        assert "listed_models" in plan
-        assert not scans_whole(plan), plan
+        plans = plans_of(lambda wanted=wanted: model_pages.models(alice.id, wanted, means.now()))  # type: ignore[misc]
+        assert 1 <= len(plans) <= 2  # how many there are and, if there are any, the first of them
+        for plan in plans:
+            assert not scans_whole(plan), plan
+        if wanted.search:  # what is counted is read from the index alone
+            index = "COVERING INDEX" if db.engine.dialect.name == "sqlite" else "Index Only Scan using"
+            assert f"{index} ix_listed_models_search" in plans[0]
 
 
-def explain(query: Select[Any]) -> str:
-    """The database's plan for a query, with the very parameters that are sent to it."""
+def plans_of(act: Callable[[], object]) -> list[str]:
+    """The database's plans for what is asked of the listed models, with the very parameters that are sent to it."""
     sent: list[tuple[str, Any]] = []
 
     def note(*args: Any) -> None:
-        sent.append((args[2], args[3]))
+        if "FROM listed_models" in args[2]:
+            sent.append((args[2], args[3]))
 
+    db.session.commit()
+    if db.engine.dialect.name == "postgresql":  # as it does by itself after a while
+        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE listed_models")
     event.listen(db.engine, "before_cursor_execute", note)
-    db.session.execute(query).all()
+    act()
     event.remove(db.engine, "before_cursor_execute", note)
-    ((statement, parameters),) = sent
     verb = "EXPLAIN QUERY PLAN" if db.engine.dialect.name == "sqlite" else "EXPLAIN"
-    found = db.session.connection().exec_driver_sql(f"{verb} {statement}", parameters)
-    return "\n".join(" ".join(map(str, row)) for row in found)
+    found = [db.session.connection().exec_driver_sql(f"{verb} {statement}", values) for statement, values in sent]
+    return ["\n".join(" ".join(map(str, row)) for row in rows) for rows in found]
 
 
 def scans_whole(plan: str) -> bool:

@@ -28,7 +28,6 @@ DOCUMENTS = {
 # What is missing, each for a reason that its row tells. Nothing may join them unseen.
 MISSING = {
     "Anthropic, future: test each model with a small request",
-    "E-mail notifications of new models",
     "Model testing with a sample request",
     "1. Supported capabilities of the provider",
     "Webhooks when providers publish models",

@@ -13,7 +13,7 @@ from sqlalchemy.pool import QueuePool
 
 from app import config, jobs
 from app.extensions import db
-from app.jobs import watch
+from app.jobs.listening import Ear
 from app.store import runs
 from app.sync import run as sync
 from app.sync.run import Means
@@ -108,10 +108,10 @@ def test_a_stream_without_redis_holds_none_while_it_tries_to_listen(
 ) -> None:
     waited = []
 
-    def note(seconds: float) -> None:
+    def note(_ear: Ear, seconds: float) -> None:
         waited.append((seconds, held()))
 
-    monkeypatch.setattr(watch.time, "sleep", note)
+    monkeypatch.setattr(Ear, "_wait_until_it_hears", note)
     with no_redis(app):
         watcher = Watcher(app, alice)
         assert jobs.NO_REDIS in words(watcher.hear())

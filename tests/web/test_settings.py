@@ -13,10 +13,10 @@ from flask import Flask, g
 from flask.testing import FlaskClient
 from sqlalchemy import event, select, text, update
 
-from app import config
+from app import box, config, totp
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import audit, credentials, plans, sessions, tokens, user_actions
+from app.store import audit, credentials, identities, plans, second_factors, sessions, tokens, user_actions
 from app.store.audit import Actor
 from app.store.catalog_tables import AuditRow
 from app.store.plans import PlanRow
@@ -25,6 +25,7 @@ from app.store.tables import CredentialRow, MarkRow, UserRow
 from app.sync.run import Means
 from app.web import agents, showing
 from tests.conftest import PASSWORD, Person, both_databases
+from tests.signed import sign_in
 from tests.store.test_pages import counted, many_runs
 from tests.sync.test_run import named, synced
 from tests.web.plainly import Plainly, words
@@ -403,6 +404,27 @@ def test_the_export_holds_earlier_lists_and_those_kept_aside(
     alice.post(f"/keys/{key.id}/delete")
     told = json.loads(alice.client.get("/settings/export.json", buffered=True).text)
     assert told["lists"] == [] and [one["key"] for one in told["earlier_lists"]] == [None] * 3
+
+
+def test_the_export_tells_who_signs_in_and_how_and_no_secret_of_it(alice: Person, bob: Person) -> None:
+    secret = totp.new_secret()
+    second_factors.offer(alice.row, box.seal(alice.app.config["SECRET_KEY"], secret.encode(), "x"), now())
+    codes = second_factors.turn_on(alice.row, now())
+    for person in (alice, bob):
+        assert identities.link(person.id, "https://id.example", f"subject-{person.id}", person.row.email, now())
+    db.session.commit()
+    sign_in(alice.client, alice.row)
+    answer = alice.client.get("/settings/export.json", buffered=True)
+    told = json.loads(answer.text)
+    assert told["account"]["second_factor_at"].endswith("Z")
+    assert [(one["issuer"], one["subject"]) for one in told["identities"]] == [
+        ("https://id.example", f"subject-{alice.id}")
+    ]
+    assert not [one for one in (secret, *codes) if one in answer.text] and "bob" not in answer.text
+    sign_in(bob.client, bob.row)
+    assert (
+        json.loads(bob.client.get("/settings/export.json", buffered=True).text)["account"]["second_factor_at"] is None
+    )
 
 
 def test_an_export_of_an_empty_account_is_whole_too(alice: Person) -> None:

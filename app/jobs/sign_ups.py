@@ -1,0 +1,37 @@
+"""The letter to an address that somebody signs up with: it has the link that makes an account, or says there is one.
+
+Whoever typed the address is told neither. What is to be written waits in the queue sealed for the workers: an address
+that has no account stands in no table, and the link is for who gets the letter alone.
+"""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+
+from app import config, mail
+from app.vault import Opener, Owner, Sealer, SecretKey
+
+_ENVELOPE = Owner(0, 0, "letter to who signs up")
+"""Of no credential: nothing else that is sealed opens as this."""
+
+
+def sealed(email: str, link: str, sealer: Sealer) -> str:
+    """For the queue. link: empty where the address has an account."""
+    content = msgspec.json.encode([email, link]).decode()
+    return f"{sealer.version}:{base64.b64encode(sealer.seal(SecretKey(content), _ENVELOPE)).decode()}"
+
+
+def write(letter: str, vault: Opener) -> None:
+    """Hand in the letter of what `sealed` gave. Raises CannotOpen and mail.MailError."""
+    version, _, content = letter.partition(":")
+    opened = vault.open(base64.b64decode(content), int(version), _ENVELOPE)
+    email, link = msgspec.json.decode(opened.reveal(), type=tuple[str, str])
+    settings = config.current()
+    written = (
+        mail.sign_up_letter(settings.mail_from, email, link)
+        if link
+        else mail.known_letter(settings.mail_from, email, settings.public_url)
+    )
+    mail.send(config.mail_server(), written)

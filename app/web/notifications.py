@@ -1,0 +1,132 @@
+"""What a person is told of, and how: chosen in the settings, told while they look, ended from a letter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user, login_required
+
+from app import config
+from app.catalog import topics, wording
+from app.extensions import csrf, db, limiter, network
+from app.jobs.letters import KEY_PROBLEMS
+from app.store import notices, pages, subscriptions
+from app.store.notices import FailingKey, ProviderNews
+from app.store.pages import Nav
+from app.store.tables import UserRow
+from app.web import showing
+
+blueprint = Blueprint("notifications", __name__)
+
+TITLES = {
+    topics.NEW: ("New models", "that a key of yours did not list before"),
+    topics.GONE: ("Models that went away", "or came back, were renamed, deprecated or given an end of service"),
+    topics.TERMS: ("Prices and limits", "when a price, the context window or the longest answer changes"),
+    topics.KEYS: ("A key that fails", "once, when a provider begins to refuse it"),
+}
+"""Topic → its title, and what is in it."""
+LINKS_PER_NETWORK = "600 per hour"
+"""Large, as mail providers end letters for many of their people from one address."""
+_OVER = "This link ends nobody's letters any more. Sign in, and choose in the settings what letters you get."
+_NAMED = 2
+"""So many providers' news, or keys, are named in a toast; more are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What the badge shows, and from where on it asks for more."""
+
+    nav: Nav
+    after: int | None
+    """The newest run of which there is nothing to tell; None where of runs nothing is told but new models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Toast:
+    text: str
+    endpoint: str
+    """Where its link leads."""
+    link: str
+    tone: Literal["busy", "warn"] = "busy"
+
+
+def counters(user: UserRow) -> Counters:
+    """Of the navigation, for whoever wants to be told."""
+    wanted = topics.read(user.told_topics)
+    nav = pages.nav(user.id) if topics.NEW in wanted else Nav(0)
+    return Counters(nav, notices.newest_run(user.id) if wanted - {topics.NEW} else None)
+
+
+def counters_of(user_id: int) -> Counters | None:
+    """The same, for a stream, in which the account is read anew."""
+    user = db.session.get(UserRow, user_id, populate_existing=True)
+    return counters(user) if user else None
+
+
+def since(user: UserRow, after: int | None) -> tuple[list[Toast], int | None]:
+    """What runs after this one brought beside new models, and the run until which that is told."""
+    wanted = topics.read(user.told_topics) - {topics.NEW}
+    if not wanted:
+        return [], None
+    until = notices.newest_run(user.id)
+    if after is None or until <= after:
+        return [], until
+    found = notices.between(user.id, after, until, wanted, KEY_PROBLEMS)
+    toasts = []
+    if found.news:
+        toasts.append(Toast(_headlines(found.news), "changes.index", "See the changes"))
+    if found.keys:
+        toasts.append(Toast(_failing(found.keys), "keys.profile", "See your keys", "warn"))
+    return toasts, until
+
+
+@blueprint.post("/settings/notifications")
+@login_required
+def choose() -> Any:
+    current_user.told_topics = topics.written(request.form.getlist("in_app"))
+    if config.current().mail_from:
+        subscriptions.choose(current_user.id, request.form.getlist("by_mail"))
+    db.session.commit()
+    flash("Saved.", "good")
+    return redirect(url_for("settings.index", _anchor="notifications"), 303)
+
+
+@blueprint.get("/unsubscribe/<token>")
+@limiter.limit(LINKS_PER_NETWORK, key_func=network)
+def ask(token: str) -> Any:
+    """Looking at the link ends nothing: mail programs look too."""
+    if not subscriptions.is_known(token[:100]):
+        return _refused()
+    return render_template("accounts/unsubscribe.html", token=token)
+
+
+@blueprint.post("/unsubscribe/<token>")
+@csrf.exempt  # a mail program posts it, without a page before (RFC 8058); the token says whose letters end
+@limiter.limit(LINKS_PER_NETWORK, key_func=network)
+def stop(token: str) -> Any:
+    """No more letters; nobody needs to sign in, and twice does no harm."""
+    if not subscriptions.stop(token[:100]):
+        return _refused()
+    db.session.commit()
+    return render_template("accounts/unsubscribe.html", token=token, done=True)
+
+
+def _refused() -> Any:
+    return render_template("accounts/unsubscribe.html", error=_OVER), 404
+
+
+def _headlines(news: list[ProviderNews]) -> str:
+    told = [wording.headline(showing.title(one.provider), one.changes, one.uncatalogued) + "." for one in news[:_NAMED]]
+    if len(news) > _NAMED:
+        told.append(f"{wording.plural(len(news) - _NAMED, 'more provider')} changed something.")
+    return " ".join(told)
+
+
+def _failing(keys: list[FailingKey]) -> str:
+    if len(keys) > _NAMED:
+        return f"{wording.number(len(keys))} keys began to fail."
+    return " ".join(
+        f"{showing.title(key.provider)}{f' ({key.label})' if key.label else ''}: {key.message}" for key in keys
+    )

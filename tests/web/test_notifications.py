@@ -1,0 +1,402 @@
+"""What people are told of, and how: chosen in the settings, told while they look, mailed at most once a day."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from app import jobs
+from app.catalog import topics
+from app.catalog.changes import Change, FieldChange
+from app.demo.simulator import Simulator
+from app.extensions import db
+from app.jobs import letters as writing
+from app.jobs.letters import one_line
+from app.store import notices, subscriptions
+from app.store.notices import FailingKey, Notices, ProviderNews
+from app.store.subscriptions import SubscriptionRow
+from app.store.tables import RunRow
+from app.sync import errors
+from app.sync.run import Means
+from app.vault import Opener
+from app.web import notifications
+from tests.conftest import Person, both_databases
+from tests.store.test_pages import counted
+from tests.sync.test_run import synced
+from tests.web import test_password_reset as mailing
+from tests.web.conforming import complaints
+from tests.web.plainly import Plainly, words
+from tests.web.telling import new, tell
+from tests.web.test_news import address
+from tests.web.test_password_reset import NO_VAULT, Letters
+from tests.web.working import now, work_off
+
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+HTMX = {"HX-Request": "true"}
+letters, post, house = mailing.letters, mailing.post, mailing.house
+GPT = "gpt-4o"
+
+
+def chosen(house: Flask, person: Person, *, in_app: tuple[str, ...] = (), by_mail: tuple[str, ...] = ()) -> Plainly:
+    """Choose it on the page of settings, in a browser of its own."""
+    person.row.sync_on_sign_in = False
+    db.session.commit()
+    client = house.test_client()
+    page = Plainly(client).open("/login")
+    page.submit("/login", email=person.row.email, password=mailing.PASSWORD)
+    page.open("/settings")
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page.html)[1]  # type: ignore[index]
+    data = {"csrf_token": token, "in_app": list(in_app), "by_mail": list(by_mail)}
+    assert client.post("/settings/notifications", data=data).location == "/settings#notifications"
+    return page.open("/settings")
+
+
+def checked(page: Plainly, way: str) -> set[str]:
+    return set(re.findall(rf'name="{way}" value="(\w+)" checked', page.html))
+
+
+def sent(house: Flask) -> None:
+    """What the scheduler does each minute, and the workers after it."""
+    with house.app_context():
+        jobs.mail_news()
+        work_off(house, NO_VAULT)
+
+
+def later(monkeypatch: pytest.MonkeyPatch, **by: float) -> None:
+    moment = now() + timedelta(**by)
+    monkeypatch.setattr(jobs, "_now", lambda: moment)
+
+
+def body(letters: Letters, number: int = -1) -> str:
+    return str(letters.taken[number][2].get_payload(decode=True).decode())
+
+
+def changed(model_id: str, *fields: tuple[str, Any, Any]) -> Change:
+    return Change("changed", model_id, model_id, tuple(FieldChange(*field) for field in fields))
+
+
+CHEAPER = changed(GPT, ("output_per_million", "10", "8"))
+ENDING = changed("o1", ("retires_at", None, "2026-12-01T00:00:00+00:00"))
+
+
+# ------------------------------------------------------------------ choosing
+
+
+def test_each_topic_is_chosen_for_each_way_and_nothing_is_mailed_unasked(house: Flask, alice: Person) -> None:
+    page = chosen(house, alice, in_app=("new", "keys"), by_mail=("gone", "terms", "nonsense"))
+    assert checked(page, "in_app") == {"new", "keys"} and checked(page, "by_mail") == {"gone", "terms"}
+    page = chosen(house, alice)
+    assert checked(page, "in_app") == checked(page, "by_mail") == set()
+
+
+def test_at_first_the_app_tells_of_new_models_and_no_letter_goes(house: Flask, alice: Person) -> None:
+    page = Plainly(house.test_client()).open("/login")
+    page.submit("/login", email=alice.row.email, password=mailing.PASSWORD).open("/settings")
+    assert checked(page, "in_app") == {"new"} and checked(page, "by_mail") == set()
+    assert "at most one a day" in page.words
+
+
+def test_without_a_mail_server_there_is_no_such_column(app: Flask, house: Flask, alice: Person) -> None:
+    chosen(house, alice, by_mail=("new",))
+    alice.sign_in()
+    page = alice.client.get("/settings").text
+    assert "by_mail" not in page and "This server sends no letters." in words(page)
+    assert alice.post("/settings/notifications", in_app="gone").status_code == 303
+    assert subscriptions.chosen(alice.id) == {"new"}, "what was chosen waits for the mail server"
+
+
+# ------------------------------------------------------------------ in the app
+
+
+@both_databases
+def test_toasts_tell_of_the_chosen_topics_once(alice: Person) -> None:
+    key = alice.add_key("openai")
+    alice.row.told_topics = "gone,keys"
+    db.session.commit()
+    alice.sign_in()
+    asked = address(alice.client.get("/profile").text)
+    assert alice.client.get(asked, headers=HTMX).status_code == 204
+    tell(alice, Change("unlisted", "o1", "o1"), CHEAPER, *new("gpt-6"), at=now(), key=key)
+    with counted() as statements:
+        answer = alice.client.get(asked, headers=HTMX)
+    assert len([one for one in statements if "changes" in one]) == 2
+    told = words(answer.text)
+    assert "OpenAI no longer lists o1. See the changes" in told and "gpt-6" not in told and "price" not in told
+    assert "badge-new" not in answer.text, "new models were not chosen"
+    assert alice.client.get(address(answer.text), headers=HTMX).status_code == 204
+
+
+def test_the_badge_alone_costs_no_query_more(alice: Person) -> None:
+    alice.sign_in()
+    with counted() as plain:
+        alice.client.get("/settings/tokens")
+    alice.row.told_topics = ""
+    db.session.commit()
+    with counted() as silent:
+        page = alice.client.get("/settings/tokens").text
+    assert len(silent) == len(plain) - 1 and "after=" not in address(page)
+
+
+# ------------------------------------------------------------------ letters
+
+
+@both_databases
+def test_a_sync_that_found_something_of_a_chosen_topic_is_mailed(
+    house: Flask, alice: Person, bob: Person, letters: Letters
+) -> None:
+    key = alice.add_key("openai", label="work")
+    tell(alice, *new("before-i-asked"), at=now(), key=key)
+    chosen(house, alice, by_mail=("new", "gone"))
+    chosen(house, bob, by_mail=())
+    tell(alice, *new("gpt-6"), CHEAPER, ENDING, Change("relisted", "o3", "o3"), at=now(), key=key)
+    sent(house)
+    ((sender, to, letter),) = letters.taken
+    assert (sender, to) == ("us@models.example", ["alice@example.com"])
+    assert letter["Subject"] == "Modelsync: 1 new model, 2 models gone, going or back"
+    assert letter["Auto-Submitted"] == "auto-generated"
+    text = body(letters)
+    assert "gpt-6: new for this key" in text and "o3: listed again" in text and "end of service" in text
+    assert "before-i-asked" not in text and "price" not in text
+    assert "https://models.example/changes" in text and "https://models.example/settings#notifications" in text
+    sent(house)
+    assert len(letters.taken) == 1
+
+
+@both_databases
+def test_what_comes_within_a_day_is_in_the_next_letter(
+    house: Flask, alice: Person, letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = alice.add_key("openai")
+    chosen(house, alice, by_mail=("new",))
+    tell(alice, *new("one"), at=now(), key=key)
+    sent(house)
+    for name in ("two", "three"):
+        tell(alice, *new(name), at=now(), key=key)
+        sent(house)
+    assert len(letters.taken) == 1
+    later(monkeypatch, hours=24, seconds=5)
+    sent(house)
+    assert len(letters.taken) == 2 and letters.taken[1][2]["Subject"] == "Modelsync: 2 new models"
+    assert "two:" in body(letters) and "three:" in body(letters) and "one:" not in body(letters)
+
+
+@both_databases
+def test_a_sync_that_found_nothing_of_it_is_no_letter_and_counts_as_told(
+    house: Flask, alice: Person, letters: Letters
+) -> None:
+    key = alice.add_key("openai")
+    chosen(house, alice, by_mail=("new",))
+    tell(alice, CHEAPER, at=now(), key=key)
+    run = RunRow(user_id=alice.id, trigger="cron", state="done", created_at=now(), ended_at=now())
+    db.session.add(run)
+    db.session.commit()
+    sent(house)
+    assert letters.taken == []
+    assert db.session.scalar(select(SubscriptionRow.told_run_id)) == run.id
+    assert subscriptions.due(now(), 10) == []
+
+
+def test_a_run_that_goes_on_is_told_when_it_is_over(house: Flask, alice: Person, letters: Letters) -> None:
+    key = alice.add_key("openai")
+    chosen(house, alice, by_mail=("new",))
+    run = RunRow(
+        user_id=alice.id, trigger="cron", state="running", created_at=now(), lease_until=now() + timedelta(days=1)
+    )
+    db.session.add(run)
+    db.session.flush()
+    tell(alice, *new("gpt-6"), at=now(), key=key, run=run)
+    sent(house)
+    assert letters.taken == []
+    run.state, run.lease_until, run.ended_at = "done", None, now()
+    db.session.commit()
+    sent(house)
+    assert len(letters.taken) == 1
+
+
+@both_databases
+def test_a_key_that_begins_to_fail_is_told_once_and_only_for_a_reason_of_its_own(
+    house: Flask, alice: Person, letters: Letters, simulator: Simulator, means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = alice.add_key("openai", label="work")
+    synced(alice, means)
+    chosen(house, alice, by_mail=("keys",))
+    simulator.set_fault("openai", "unavailable_503")
+    synced(alice, means)
+    sent(house)
+    assert letters.taken == []
+    simulator.set_fault("openai", "unauthorized")
+    synced(alice, means)
+    sent(house)
+    assert letters.taken[0][2]["Subject"] == "Modelsync: 1 key that fails"
+    assert "OpenAI, work: The provider says this key is not valid" in " ".join(body(letters).split())
+    assert "1234" not in body(letters) and key.key_hint not in body(letters)
+    synced(alice, means)
+    later(monkeypatch, days=2)
+    sent(house)
+    assert len(letters.taken) == 1, "that it still fails is no news"
+
+
+def test_letters_end_by_one_press_without_signing_in(house: Flask, alice: Person, letters: Letters) -> None:
+    key = alice.add_key("openai")
+    chosen(house, alice, by_mail=topics.TOPICS)
+    tell(alice, *new("gpt-6"), at=now(), key=key)
+    sent(house)
+    letter = letters.taken[0][2]
+    assert letter["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    link = re.fullmatch(r"<https://models\.example(/unsubscribe/\S+)>", letter["List-Unsubscribe"])[1]  # type: ignore[index]
+    assert f"https://models.example{link}" in body(letters)
+    stranger = house.test_client()
+    looked = stranger.get(link)
+    assert looked.status_code == 200 and alice.row.email not in looked.text and complaints(looked.text) == []
+    assert subscriptions.chosen(alice.id), "to look ends nothing"
+    for _ in range(2):
+        done = stranger.post(link, data={"List-Unsubscribe": "One-Click"})
+        assert done.status_code == 200 and complaints(done.text) == []
+        assert subscriptions.chosen(alice.id) == frozenset()
+    tell(alice, *new("gpt-7"), at=now(), key=key)
+    sent(house)
+    assert len(letters.taken) == 1
+    chosen(house, alice, by_mail=("new",))
+    assert Plainly(house.test_client()).open(link).submit(link).words.count("You will get no more letters") == 1
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [lambda mine, his: his.split("-")[0] + "-" + mine.split("-")[1], lambda mine, _his: mine[:-1], lambda *_: "x"],
+)
+def test_a_forged_address_ends_nobodys_letters(house: Flask, alice: Person, bob: Person, forge: Any) -> None:
+    tokens = []
+    for person in (alice, bob):
+        chosen(house, person, by_mail=("new",))
+        tell(person, *new("x"), at=now(), key=person.add_key("openai"))
+        taken = subscriptions.take(person.id, now())
+        assert taken
+        tokens.append(taken.stop_token)
+    db.session.commit()
+    link = f"/unsubscribe/{forge(*tokens)}"
+    for answer in (house.test_client().get(link), house.test_client().post(link)):
+        assert answer.status_code == 404 and "ends nobody's letters" in words(answer.text)
+    assert subscriptions.chosen(alice.id) == subscriptions.chosen(bob.id) == {"new"}
+
+
+def test_a_mail_server_that_fails_is_a_sentence_in_the_log_and_a_later_try(
+    house: Flask, alice: Person, letters: Letters, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = alice.add_key("openai")
+    chosen(house, alice, by_mail=("new",))
+    tell(alice, *new("gpt-6"), at=now(), key=key)
+    letters.refuses = True
+    sent(house)
+    sent(house)
+    assert caplog.text.count("a letter with news was not sent") == 1 and "alice@" not in caplog.text
+    letters.refuses = False
+    later(monkeypatch, minutes=11)
+    sent(house)
+    assert len(letters.taken) == 1 and "gpt-6" in body(letters)
+    row = db.session.scalars(select(SubscriptionRow).execution_options(populate_existing=True)).one()
+    assert (row.tries, row.put_off_until) == (0, None)
+
+
+def test_it_waits_longer_each_time(alice: Person) -> None:
+    subscriptions.choose(alice.id, ["new"])
+    letter = subscriptions.Due(alice.id, alice.row.email, frozenset({"new"}), 0, 1, "")
+    at = now()
+    waits = [subscriptions.failed(letter, at) - at for _ in range(5)]
+    assert waits == [
+        timedelta(minutes=10),
+        timedelta(hours=1),
+        timedelta(hours=6),
+        timedelta(days=1),
+        timedelta(days=1),
+    ]
+
+
+def test_a_letter_is_taken_by_one_worker(alice: Person) -> None:
+    subscriptions.choose(alice.id, ["new"])
+    tell(alice, *new("x"), at=now(), key=alice.add_key("openai"))
+    assert subscriptions.take(alice.id, now()) is not None
+    assert subscriptions.take(alice.id, now()) is None
+    assert subscriptions.take(alice.id, now() + timedelta(minutes=11)) is not None, "its worker died"
+
+
+def test_a_disabled_account_gets_none(house: Flask, alice: Person, letters: Letters) -> None:
+    chosen(house, alice, by_mail=("new",))
+    tell(alice, *new("x"), at=now(), key=alice.add_key("openai"))
+    alice.row.disabled_at = now()
+    db.session.commit()
+    sent(house)
+    with house.app_context():
+        jobs.do_letter(alice.id)
+    assert letters.taken == []
+
+
+def test_a_sync_goes_on_whatever_the_mail_server_does(
+    house: Flask, alice: Person, vault: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The letter is a job of its own: a worker without a mail server syncs as ever, and the job ends well."""
+    alice.add_key("openai")
+    chosen(house, alice, by_mail=topics.TOPICS)
+    monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
+    with house.app_context():
+        begun = jobs.begin_sync(alice.id, "manual")
+        assert begun is not None
+        work_off(house, vault)
+        jobs.mail_news()
+        work_off(house, vault)
+        assert db.session.get_one(RunRow, begun.run_id, populate_existing=True).state == "done"
+
+
+# ------------------------------------------------------------------ words
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("gpt-4o", "gpt-4o"),
+        ("a\r\nBcc: x@evil.example", "a Bcc: x@evil.example"),
+        ("a\u2028b\x1b[31mc\u202edcba", "a b [31mc dcba"),
+        ("see https://evil.example", "see https: //evil.example"),
+        ("x" * 400, "x" * 159 + "…"),
+    ],
+)
+def test_what_a_provider_says_is_one_harmless_line(typed: str, shown: str) -> None:
+    assert one_line(typed) == shown
+
+
+def test_a_hostile_provider_writes_no_lines_of_its_own_into_a_letter() -> None:
+    hostile = "x\n\n-- \nYour account is locked: https://evil.example/login"
+    news = ProviderNews("openai", [Change("new", hostile, hostile), changed(hostile, ("id", hostile, "y"))])
+    found = Notices([news], [FailingKey("openai", hostile, hostile, hostile)])
+    text = writing.text(found, "https://models.example", "https://models.example/unsubscribe/1-x")
+    assert text.count("\n-- \n") == 1 and "://evil" not in text
+    assert "evil" not in writing.subject(found)
+
+
+def test_many_changes_are_counted() -> None:
+    found = Notices([ProviderNews("openai", new(*(f"m{number:03}" for number in range(100))))])
+    text = writing.text(found, "https://models.example", "")
+    assert "m039" in text and "m040" not in text and "and 60 more changes" in text
+
+
+def test_key_problems_are_all_that_blame_the_key() -> None:
+    everything = list(errors.SyncError.__subclasses__())
+    for one in everything:
+        everything += one.__subclasses__()
+    assert {one.code for one in everything if one.blames_key and hasattr(one, "code")} == writing.KEY_PROBLEMS
+
+
+def test_the_same_change_seen_by_two_keys_is_told_once(alice: Person) -> None:
+    first, second = alice.add_key("openai", label="a"), alice.add_key("openai", label="b")
+    for key in (first, second):
+        tell(alice, *new("gpt-6"), at=now(), key=key)
+    found = notices.between(alice.id, 0, notices.newest_run(alice.id), topics.TOPICS, ())
+    assert found.count("new") == 1
+
+
+def test_every_topic_has_its_words() -> None:
+    assert set(notifications.TITLES) == set(writing._WORDS) == set(topics.TOPICS)

@@ -1,0 +1,177 @@
+"""Sign-up where letters can be sent: nobody but who reads the mail learns whether an address has an account."""
+
+from __future__ import annotations
+
+import re
+import time
+from statistics import median
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from app import jobs
+from app.extensions import db, limiter
+from app.jobs import sign_ups
+from app.store import users
+from app.store.tables import UserRow
+from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey
+from tests.chaos.verdict import queued
+from tests.conftest import PASSWORD, Person, both_databases
+from tests.web.plainly import Plainly, words
+from tests.web.test_password_reset import Letters
+from tests.web.test_password_reset import house as house  # the fixtures
+from tests.web.test_password_reset import letters as letters
+from tests.web.test_password_reset import post as post
+from tests.web.working import no_redis, work_off
+
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+NEW = "dora@example.com"
+
+
+def asked(house: Flask, address: str) -> Any:
+    page = Plainly(house.test_client()).open("/signup")
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page.html)[1]  # type: ignore[index]
+    return page.client.post("/signup", data={"csrf_token": token, "email": address, "password": PASSWORD})
+
+
+def accounts() -> int:
+    db.session.rollback()
+    return db.session.scalar(select(func.count()).select_from(UserRow)) or 0
+
+
+def jobs_in(url: str) -> bytes:
+    """All that RQ holds. (Limits are counted by address, as those of signing in are.)"""
+    return b"".join(said for place, said in queued(url) if "rq:" in place)
+
+
+def text_of(letters: Letters) -> str:
+    return str(letters.taken[-1][2].get_payload())
+
+
+@both_databases
+def test_a_new_address_gets_a_link_and_the_account_is_made_by_it(
+    house: Flask,
+    alice: Person,
+    vault: Opener,
+    letters: Letters,
+) -> None:
+    before = accounts()
+    answer = asked(house, " Dora@Example.com ")
+    assert answer.status_code == 200 and "Look into your mail" in words(answer.text)
+    assert accounts() == before, "nothing is made until the address is shown to be theirs"
+    work_off(house, vault)
+    assert letters.taken[0][1] == ["Dora@Example.com"]
+    link = re.search(r"https://models\.example(/signup\?invite=\S+)", text_of(letters))[1]  # type: ignore[index]
+    page = Plainly(house.test_client()).open(link)
+    assert f'value="{NEW}"' in page.html
+    page.submit("/signup", password=PASSWORD)
+    made = users.by_email(NEW)
+    assert made is not None and not made.is_admin
+    assert page.client.get("/profile").status_code == 200
+    again = Plainly(house.test_client()).open(link)  # whoever has the link knows already
+    token = re.search(r'name="csrf_token" value="([^"]+)"', again.html)[1]  # type: ignore[index]
+    form = {"csrf_token": token, "email": NEW, "password": PASSWORD, "invite": link.partition("invite=")[2]}
+    answer = again.client.post("/signup", data=form)
+    assert answer.status_code == 422 and "There is an account" in words(answer.text)
+
+
+@both_databases
+def test_an_address_with_an_account_gets_the_same_answer_and_another_letter(
+    house: Flask,
+    alice: Person,
+    vault: Opener,
+    letters: Letters,
+) -> None:
+    before = accounts()
+    unknown, known = asked(house, NEW), asked(house, "ALICE@example.com")
+
+    def shown(answer: Any, address: str) -> str:
+        return re.sub(r'value="[^"]+"|nonce|[0-9a-f]{32}', "", answer.text.replace(address, "IT"))
+
+    assert (unknown.status_code, shown(unknown, NEW)) == (known.status_code, shown(known, "ALICE@example.com"))
+    assert {name for name, _ in unknown.headers} == {name for name, _ in known.headers}
+    assert accounts() == before
+    work_off(house, vault)
+    assert len(letters.taken) == 2
+    told = text_of(letters)
+    assert "It has an account already." in told and "https://models.example/reset" in told and "invite" not in told
+
+
+def test_the_answer_takes_as_long_for_both(house: Flask, alice: Person) -> None:
+    took: dict[str, list[float]] = {"alice@example.com": [], NEW: []}
+    client = house.test_client()
+    page = Plainly(client).open("/signup")
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page.html)[1]  # type: ignore[index]
+    for _ in range(15):
+        for address, times in took.items():
+            limiter.reset()
+            began = time.perf_counter()
+            answer = client.post("/signup", data={"csrf_token": token, "email": address})
+            times.append(time.perf_counter() - began)
+            assert answer.status_code == 200
+    known, unknown = (median(times) for times in took.values())
+    assert max(known, unknown) < 2 * min(known, unknown) + 0.01
+
+
+def test_neither_the_address_nor_the_link_stands_in_the_queue(
+    house: Flask,
+    alice: Person,
+    redis_url: str,
+    vault: Opener,
+) -> None:
+    asked(house, NEW)
+    held = jobs_in(redis_url)
+    assert b"do_sign_up" in held
+    assert NEW.encode() not in held and b"invite" not in held
+    letter = sign_ups.sealed(NEW, "https://models.example/x", Sealer(vault.public))
+    other = Sealer(vault.public).seal(SecretKey("sk-of-somebody"), Owner(1, 1, "openai"))
+    with pytest.raises(CannotOpen):
+        vault.open(other, 1, sign_ups._ENVELOPE)
+    assert NEW not in letter
+
+
+def test_letters_to_one_address_are_few_and_what_is_none_is_said(
+    house: Flask,
+    alice: Person,
+) -> None:
+    assert asked(house, "no address").status_code == 422
+    answers = [asked(house, NEW).status_code for _ in range(6)]
+    assert answers == [200] * 5 + [429]
+    assert asked(house, "else@example.com").status_code == 200
+
+
+def test_without_redis_it_says_so(house: Flask, alice: Person) -> None:
+    with no_redis(house):
+        limiter.enabled, kept = False, limiter.enabled
+        try:
+            answer = asked(house, NEW)
+        finally:
+            limiter.enabled = kept
+    assert answer.status_code == 503 and "no letter can be sent" in words(answer.text)
+
+
+def test_the_first_account_of_all_needs_no_letter(house: Flask, letters: Letters) -> None:
+    page = Plainly(house.test_client()).open("/signup").submit("/signup", email="first@example.com", password=PASSWORD)
+    assert page.client.get("/profile").status_code == 200
+    first = users.by_email("first@example.com")
+    assert first is not None and first.is_admin and not letters.taken
+
+
+def test_a_letter_that_was_not_taken_is_tried_again(
+    house: Flask,
+    alice: Person,
+    vault: Opener,
+    letters: Letters,
+) -> None:
+    letters.refuses = True
+    asked(house, NEW)
+    work_off(house, vault)
+    assert not letters.taken
+    held = jobs_in(house.config["SETTINGS"].redis_url)
+    assert b"rq:failed" in held and NEW.encode() not in held, "a job that failed tells no address either"
+    letters.refuses = False
+    assert jobs.enqueue_sign_up(sign_ups.sealed(NEW, "https://models.example/x", Sealer(vault.public))) is None
+    work_off(house, vault)
+    assert len(letters.taken) == 1
