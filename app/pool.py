@@ -7,12 +7,16 @@ crowded, while others are served over and over.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from typing import Any
 
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util.queue import Empty, Queue
+
+# SQLAlchemy names its log after the class: of each connection's way it would tell in ours, where nobody asked for it.
+logging.getLogger(__name__).setLevel(logging.WARNING)
 
 
 class _Waiter:

@@ -364,6 +364,7 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 128
+    timeout = 1.0  # so often it looks whether it is to end, should nobody come to wake it
 
     def __init__(self, address: tuple[str, int], simulator: Simulator) -> None:
         self.simulator = simulator
@@ -379,8 +380,8 @@ class _Server(ThreadingHTTPServer):
 
     def end(self) -> None:
         self._is_ending = True
-        with contextlib.suppress(OSError):  # a last visitor, who wakes it
-            socket.create_connection(("127.0.0.1", self.server_address[1]), timeout=1).close()
+        with socket.socket() as visitor, contextlib.suppress(OSError):  # the last, who wakes it
+            visitor.connect(("127.0.0.1", self.server_address[1]))
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         return not self._is_ending
