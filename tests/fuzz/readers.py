@@ -97,8 +97,8 @@ def _faults() -> Target:
 # ------------------------------------------------------------------ what people type or hand in
 
 PASTED = (
-    "OPENAI_API_KEY=sk-proj-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\nexport GROQ_API_KEY='gsk_bbbbbbbbbbbbbbbbbbbb'\n",
-    "sk-ant-api03-cccccccccccccccccccccccccccccccc\n# a comment\nOPENROUTER_API_KEY: sk-or-v1-dddddddddddddddddddddddd",
+    "OPENAI_API_KEY=sk-proj-aaaaaaaaaaaaaaaaa\nexport GROQ_API_KEY='gsk_bbbbbbbbbbbbbbbbbbbb'\n",
+    "sk-ant-api03-ccccccccc\n# a comment\nOPENROUTER_API_KEY: sk-or-v1-dddddddddd",
     '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\nx\\n", "client_email": "a@b"}',
     "AZURE_OPENAI_ENDPOINT=https://x.openai.azure.com\nAZURE_OPENAI_API_KEY=eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
 )
