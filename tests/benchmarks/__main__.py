@@ -1,6 +1,6 @@
 """Print the measures as one table: `python -m tests.benchmarks` the short ones, in about three minutes.
 
-By name one of them, and with its size: `fanout --users 10000`, `growth --users 100,1000,10000`, `history --results
+By name some of them, and with their size: `fanout --users 10000`, `growth --users 100,1000,10000`, `history --results
 1000000`, `load --minutes 10`. PostgreSQL and Redis are measured where MODELSYNC_TEST_DATABASE_URL and
 MODELSYNC_TEST_REDIS_URL name them.
 """
@@ -152,11 +152,13 @@ def many_runs(user: UserRow, count: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure Modelsync.")
-    parser.add_argument("name", nargs="?", choices=MEASURES)
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(MEASURES))
     parser.add_argument("--users", default="", help="of fanout, or several of growth with commas between")
     parser.add_argument("--results", type=int, default=0, help="of history")
     parser.add_argument("--minutes", type=float, default=0.0, help="of load")
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - MEASURES.keys():
+        parser.error(f"there is no measure {min(unknown)}; there are {', '.join(MEASURES)}")
     sizes = [int(size) for size in arguments.users.split(",") if size]
     long: dict[str, Measure] = {}
     if sizes:
@@ -166,7 +168,7 @@ def main() -> int:
     if arguments.results:
         long["history"] = lambda: history.rows(arguments.results)
     table = Table("measure", "value", title=f"Modelsync benchmarks, {now():%Y-%m-%d}, Python {sys.version.split()[0]}")
-    for name in [arguments.name] if arguments.name else MEASURES:
+    for name in arguments.names or MEASURES:
         begun = time.monotonic()
         for measure, value in long.get(name, MEASURES[name])():
             table.add_row(measure, value)

@@ -117,7 +117,8 @@ def sync_to_the_end(page: Page) -> None:
 
 
 def has_script(page: Page) -> bool:
-    return bool(page.evaluate("document.documentElement.classList.contains('scripted')"))
+    # By a locator, which waits where the page is just being exchanged for the next.
+    return "scripted" in (page.locator("html").get_attribute("class") or "").split()
 
 
 def _last_sync(page: Page) -> int | None:
