@@ -38,7 +38,16 @@ from app.extensions import db
 from app.store import marks
 from app.store.columns import Moment, Usd
 from app.store.marks import Mark, Named
-from app.store.tables import ChangeRow, CredentialRow, ListedModelRow, ModelRow, ProviderRow, ResultRow, UserRow
+from app.store.tables import (
+    ChangeRow,
+    CredentialRow,
+    ListedModelRow,
+    ListingRow,
+    ModelRow,
+    ProviderRow,
+    ResultRow,
+    UserRow,
+)
 
 PAGE_SIZE = 50
 NEW_FOR = timedelta(days=30)
@@ -50,6 +59,7 @@ _RARE = 500
 """A search that finds no more than so many is sorted as a whole."""
 _LONGEST_CURSOR = 3_600
 _OTHER = aliased(ListedModelRow)
+_COUNTED = {"": ListingRow.model_count, "chat": ListingRow.chat_count}
 Columns = TypeVarTuple("Columns")
 Query = Select[ListedModelRow, str]
 """A line's row with its provider's slug."""
@@ -232,7 +242,16 @@ def _named_lines(shape: _Shape, column: str) -> Select[int, str, str | None, str
 
 
 def _count(asked: _Asked) -> int:
+    if asked.shape.is_whole and asked.values["kind"] in _COUNTED:
+        return db.session.scalar(_known(asked.values["kind"]), asked.values) or 0
     return db.session.scalar(_counted(asked.shape), asked.values) or 0
+
+
+@cache
+def _known(kind: str) -> Select[int]:
+    """What each listing knows of itself, so that nothing has to be counted."""
+    listings: BindParameter[Sequence[int]] = bindparam("listings", expanding=True)
+    return select(func.sum(_COUNTED[kind])).where(ListingRow.id.in_(listings))
 
 
 @lru_cache(_STATEMENTS)
@@ -396,6 +415,11 @@ class _Shape:
     only_new: bool
     dialect: str
     """Of SQL."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing but the kind is asked for, of listings that have no model in common."""
+        return not (any(self.places) or self.words or self.capabilities or self.price or self.context or self.only_new)
 
 
 @dataclass(frozen=True, slots=True)
