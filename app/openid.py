@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -271,7 +273,14 @@ def _keys(place: _Place, http: httpx.Client, kept_s: float) -> KeySet:
 
 def _client() -> httpx.Client:
     timeout = httpx.Timeout(_READ_S, connect=_CONNECT_S)
-    return httpx.Client(timeout=timeout, follow_redirects=False, headers={"Accept": "application/json"})
+    accept = {"Accept": "application/json"}
+    return httpx.Client(verify=_tls(), timeout=timeout, follow_redirects=False, headers=accept)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """The authorities that this machine trusts; to load them takes 20 ms."""
+    return httpx.create_ssl_context()
 
 
 def _ask(http: httpx.Client, method: str, url: str, **more: Any) -> httpx.Response:

@@ -7,6 +7,7 @@ MODELSYNC_TEST_REDIS_URL name them; with MODELSYNC_TEST_EVERYTHING=1 (as in CI) 
 from __future__ import annotations
 
 import contextvars
+import gc
 import os
 import shutil
 import socket
@@ -96,6 +97,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "MODELSYNC_TEST_EVERYTHING=1 needs MODELSYNC_TEST_DATABASE_URL and MODELSYNC_TEST_REDIS_URL"
         )
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: the garbage collector need not go through it after every few tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

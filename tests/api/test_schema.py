@@ -88,6 +88,7 @@ def caller(
     return Caller(headers, is_admin=person is carol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caller", WHO, indirect=True)
 def test_every_answer_is_as_the_document_says(app: Flask, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limiter, "enabled", False)

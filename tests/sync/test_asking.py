@@ -33,6 +33,7 @@ class _Silent(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_servers_of_users_own_that_hang_keep_nobody_elses_waiting(means: Means) -> None:
     """Of one provider that is a server of one's own, at different addresses."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Silent)
