@@ -137,6 +137,11 @@ class CatalogIndex:
             known = self._matched[asked] = self._match(provider, model)
         return known
 
+    def identity(self, provider: str, model: ListedModel) -> tuple[str, str, str] | None:
+        """What two ids of one model share: the canonical model, how it is served, its date. None if unknown."""
+        match = self.match(provider, model)
+        return (match.canonical_id, match.variant, match.snapshot) if match.canonical_id else None
+
     def _match(self, provider: str, model: ListedModel) -> Match:
         decision = self._decided.get((provider, model.id), "")
         if decision is None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import case, func, null, select, true, union_all
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.catalog.listing import ListedModel
 from app.extensions import db
@@ -86,32 +88,28 @@ def keys(user_id: int) -> Iterator[Object]:
 
 def lists(user_id: int) -> Iterator[Object]:
     """The list in force of each key, one at a time, as the provider gave it."""
-    query = (
-        select(CredentialRow.id, ProviderRow.slug, CredentialRow.listed_at, CredentialRow.listing_id)
-        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
-        .where(CredentialRow.user_id == user_id, CredentialRow.listing_id.is_not(None))
-        .order_by(CredentialRow.id)
-    )
-    found = db.session.execute(query).all()
-    _let_go()
-    for key, provider, listed_at, listing_id in found:
-        for models in _models(listing_id):
-            yield {"key": key, "provider": provider, "listed_at": listed_at, "models": models}
+    return _of_keys(user_id, CredentialRow.listed_at, CredentialRow.listing_id)
 
 
 def kept_aside(user_id: int) -> Iterator[Object]:
     """Answers that wait to be accepted or dropped, one at a time."""
+    return _of_keys(user_id, CredentialRow.checked_at, CredentialRow.suspect_listing_id)
+
+
+def _of_keys(
+    user_id: int, moment: InstrumentedAttribute[datetime | None], listing: InstrumentedAttribute[int | None]
+) -> Iterator[Object]:
     query = (
-        select(CredentialRow.id, ProviderRow.slug, CredentialRow.checked_at, CredentialRow.suspect_listing_id)
+        select(CredentialRow.id, ProviderRow.slug, moment, listing)
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
-        .where(CredentialRow.user_id == user_id, CredentialRow.suspect_listing_id.is_not(None))
+        .where(CredentialRow.user_id == user_id, listing.is_not(None))
         .order_by(CredentialRow.id)
     )
     found = db.session.execute(query).all()
     _let_go()
-    for key, provider, checked_at, listing_id in found:
+    for key, provider, at, listing_id in found:
         for models in _models(listing_id):
-            yield {"key": key, "provider": provider, "checked_at": checked_at, "models": models}
+            yield {"key": key, "provider": provider, moment.key: at, "models": models}
 
 
 def earlier_lists(user_id: int) -> Iterator[Object]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Set
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from app.catalog.changes import Change, compare, renames
 from app.catalog.identity import CatalogIndex
-from app.catalog.listing import ListedModel, Listing, listing_of
+from app.catalog.listing import Listing, listing_of
 from app.extensions import db
 from app.store import asked, catalog, credentials, due, listed, listings, models, overrides, runs
 from app.store.runs import Part
@@ -205,12 +206,7 @@ def changes_between(
 
 def _renamed(before: Listing, after: Listing, index: CatalogIndex, lost: Set[str]) -> dict[str, str]:
     """By the catalog's knowledge: one canonical model, served in one way, at one date."""
-
-    def identity(model: ListedModel) -> tuple[str, str, str] | None:
-        match = index.match(after.provider, model)
-        return (match.canonical_id, match.variant, match.snapshot) if match.canonical_id else None
-
-    return renames(before, after, identity, lost)
+    return renames(before, after, partial(index.identity, after.provider), lost)
 
 
 def _changes_of(comparison: ComparisonRow | None) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, abort, render_template, request
 from flask_login import current_user, login_required
 
 from app.catalog.changes import Change, compare, merge, renames
-from app.catalog.listing import ListedModel, Listing
+from app.catalog.listing import Listing
 from app.store import catalog, history_pages, listings, pages
 from app.store.history_pages import KeyMoment, KeyName
 from app.web import admin_requests, scope_chart, showing
@@ -166,12 +167,7 @@ def _between(first: KeyMoment, last: KeyMoment) -> dict[str, list[Change]]:
 def _renamed(before: Listing, after: Listing) -> dict[str, str]:
     """By the catalog's knowledge of today, as a sync tells renames."""
     _, index = catalog.index()
-
-    def identity(model: ListedModel) -> Hashable | None:
-        match = index.match(after.provider, model)
-        return (match.canonical_id, match.variant, match.snapshot) if match.canonical_id else None
-
-    return renames(before, after, identity, frozenset())
+    return renames(before, after, partial(index.identity, after.provider), frozenset())
 
 
 def _day(text: str) -> date | None:

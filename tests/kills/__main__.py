@@ -208,8 +208,12 @@ class Installation:
         self.say("flask keys rotate", 0, "keys", "rotate")
         app = self.app()
         with app.app_context():
+            # A run whose worker was killed is live until its lease is over; whoever syncs meanwhile is given that one.
+            until(lambda: not live_runs(), "runs of killed workers are still open", CALM_S + LEASE.total_seconds())
             for user_id in [users.by_email(email).id for email in self.emails]:  # type: ignore[union-attr]
-                jobs.begin_sync(user_id, "manual")
+                begun = jobs.begin_sync(user_id, "manual")
+                if begun is None or not begun.is_new:
+                    self.report.wrong.append(f"no new sync could be begun for user {user_id}: {begun}")
             until(lambda: not live_runs(), "runs are still open", CALM_S + LEASE.total_seconds())
             self._results_are_right()
             opener = Opener(",".join(self.privates))
