@@ -27,8 +27,6 @@ import redis
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
-from jinja2.bccache import Bucket, BytecodeCache
-from werkzeug.routing import Rule
 
 from app import config, create_app
 from app.cli import supervisor
@@ -41,6 +39,7 @@ from app.sync.fetch import new_client
 from app.sync.retrying import Patience
 from app.sync.run import Means
 from app.vault import Opener, Sealer, SecretKey, new_private_key
+from tests import compiled
 
 PASSWORD = "correct horse battery"
 _POSTGRES = os.environ.get("MODELSYNC_TEST_DATABASE_URL", "")
@@ -58,38 +57,7 @@ hypothesis.settings.register_profile("thorough", deadline=None)
 hypothesis.settings.load_profile("thorough" if _EVERYTHING else "quick")
 
 
-# Each test has an app of its own. Its routes and templates are the same every time, and compiling them anew would take
-# half of all the time the tests of pages need.
-
-
-class _Compiled(BytecodeCache):
-    """Templates, compiled once for all apps of this process."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], Any] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        bucket.code = self._kept.get((bucket.key, bucket.checksum))
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._kept[bucket.key, bucket.checksum] = bucket.code
-
-
-Flask.jinja_options = {"bytecode_cache": _Compiled()}
-
-_compile_builder = Rule._compile_builder
-_builders: dict[tuple[Any, ...], Any] = {}
-
-
-def _compiled_once(rule: Rule, append_unknown: bool = True) -> Any:
-    """What builds the addresses of a rule; it takes the rule it is of when it is called."""
-    key = (tuple(rule._trace), repr(rule.defaults), append_unknown)
-    if key not in _builders:
-        _builders[key] = _compile_builder(rule, append_unknown)
-    return _builders[key]
-
-
-Rule._compile_builder = _compiled_once  # type: ignore[method-assign]
+compiled.once()
 
 
 def pytest_configure(config: pytest.Config) -> None:
