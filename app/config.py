@@ -274,8 +274,10 @@ def keep_demo_places(instance: Path, base_urls: Mapping[str, str]) -> None:
 
 
 def _as_in_the_demo(environ: Mapping[str, str], instance: Path) -> Mapping[str, str]:
-    path = secret_file(instance, _DEMO_PLACES)
-    return {**environ, **json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else environ
+    try:
+        return {**environ, **json.loads(secret_file(instance, _DEMO_PLACES).read_text(encoding="utf-8"))}
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return environ  # in production the folder may be another role's; a demo is its user's alone
 
 
 def _instance(environ: Mapping[str, str]) -> Path:
@@ -287,10 +289,12 @@ def _kept_secret(environ: Mapping[str, str], name: str, instance: Path, producti
     if given := secret(environ, name):
         return given
     path = secret_file(instance, name)
-    if production or not path.is_file():
+    if production:
         return ""
     try:
         return path.read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
     except OSError:
         raise ConfigError(f"{path} cannot be read: run as the user who owns it.") from None
 

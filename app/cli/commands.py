@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ import redis
 from email_validator import EmailNotValidError, validate_email
 from flask import Flask, current_app, url_for
 from flask.cli import AppGroup, with_appcontext
+from sqlalchemy.exc import OperationalError
 
 from app import config, jobs, passwords
 from app.api.shapes import models_json
@@ -21,7 +23,7 @@ from app.cli.batch_commands import COMMANDS as BATCH_COMMANDS
 from app.cli.catalog_commands import catalog_group
 from app.cli.doctor import doctor, lasting_trouble
 from app.cli.history_commands import history_group
-from app.cli.install import NotReady, set_up
+from app.cli.install import NotReady, set_up, unreachable
 from app.cli.output import print_json, print_table
 from app.cli.override_commands import overrides_group
 from app.cli.provider_commands import providers_group
@@ -31,12 +33,12 @@ from app.cli.user_commands import COMMANDS as USER_COMMANDS
 from app.cli.vault_commands import rotate_keys, vault_group, warn_of_shut_keys
 from app.extensions import db
 from app.providers import PROVIDERS, addresses
-from app.store import catalog, credentials, due, key_models, models, pages, runs, user_actions, users
+from app.store import catalog, credentials, due, key_models, models, pages, runs, stats, user_actions, users
 from app.store.audit import COMMAND_LINE
 from app.store.tables import CredentialRow, UserRow
 from app.sync.run import utc_now
 from app.vault import SecretKey
-from app.web import showing
+from app.web import health, showing
 from app.web.keys import key_complaint, label_complaint
 
 users_group = AppGroup("users", help="Accounts.")
@@ -136,6 +138,7 @@ def users_invite(email: str) -> None:
     """Print the path of a sign-up page for this address, good for a week (with SIGNUP=invite)."""
     from app.web.accounts import invite_token
 
+    config.require_web_secrets(config.current())  # only the web's SECRET_KEY makes a link that opens there
     with current_app.test_request_context():
         click.echo(url_for("accounts.signup", invite=invite_token(email)))
 
@@ -345,6 +348,8 @@ def work(workers: int) -> None:
         vault = config.open_vault()
     except config.ConfigError as error:
         raise click.ClickException(str(error)) from None
+    _end_when_told()
+    _wait_for_database()
     warn_of_shut_keys(vault)
     _wait_for_redis()
     jobs.work(current_app._get_current_object(), vault, workers)  # type: ignore[attr-defined]
@@ -354,8 +359,38 @@ def work(workers: int) -> None:
 @with_appcontext
 def schedule() -> None:
     """Run the scheduler in the foreground: one for an installation."""
+    _end_when_told()
+    _wait_for_database()
     _wait_for_redis()
     jobs.schedule(current_app._get_current_object())  # type: ignore[attr-defined]
+
+
+def _end_when_told() -> None:
+    """Until the workers or the scheduler see to it: a container's first process is deaf to SIGTERM by itself."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+
+def _wait_for_database() -> None:
+    """All parts of an installation start at one moment, `flask setup` perhaps among them."""
+    told = ""
+    while True:
+        says = _database_lacks()
+        if not says:
+            return
+        if says != told:
+            click.echo(f"{says} Waiting for that.", err=True)
+        told = says
+        time.sleep(0.5)
+
+
+def _database_lacks() -> str:
+    try:
+        is_behind = health.is_behind(stats.schema_revision())
+        return "The database is not at this version: run `flask setup`." if is_behind else ""
+    except OperationalError as error:
+        return unreachable(config.current(), error)
+    finally:
+        db.session.remove()
 
 
 def _wait_for_redis() -> None:

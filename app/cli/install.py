@@ -53,7 +53,7 @@ def set_up(app: Flask) -> None:
                     rotation.keep_known_answer(config.sealer(settings), utc_now())
                     db.session.commit()
         except OperationalError as error:
-            raise NotReady(_unreachable(settings, error)) from None
+            raise NotReady(unreachable(settings, error)) from None
         finally:
             db.session.remove()
 
@@ -95,7 +95,7 @@ def _migrate(app: Flask, settings: config.Settings) -> None:
     flask_migrate.upgrade(directory)
 
 
-def _unreachable(settings: config.Settings, error: OperationalError) -> str:
+def unreachable(settings: config.Settings, error: OperationalError) -> str:
     if settings.database_url.startswith("sqlite"):
         return f"The database file of {settings.instance} cannot be opened ({error.orig}): check the folder's rights."
     # psycopg's text names host and user, never the password; its first line is enough.

@@ -299,7 +299,8 @@ def _http_error(error: HTTPException) -> Any:
     return answer
 
 
-def _csrf_error(_error: CSRFError) -> Any:
+def _csrf_error(error: CSRFError) -> Any:
+    log.warning("a form was refused: %s", error.description)  # a proxy that tells another host or port shows here
     return _answer(419) if not wants_json() else _answer(400, "The CSRF token is missing or old")
 
 

@@ -120,9 +120,21 @@ def _database() -> Checks:
             "database": Check(False, "It cannot be reached, or has no connection free."),
             "migrations": Check(False, _UNKNOWN),
         }
-    is_current = revision == head()
-    says = "The newest one is applied." if is_current else "The database is not at this version: run `flask setup`."
-    return {"database": Check(True, "It answers."), "migrations": Check(is_current, says)}
+    if is_behind(revision):
+        migrations = Check(False, "The database is not at this version: run `flask setup`.")
+    elif revision == _revisions()[0]:
+        migrations = Check(True, "The newest one is applied.")
+    else:
+        migrations = Check(True, "The database is of a newer version: an update is under way.")
+    return {"database": Check(True, "It answers."), "migrations": migrations}
+
+
+def is_behind(revision: str | None) -> bool:
+    """Whether `flask setup` of this version has still to run.
+
+    A revision that this version does not know is a newer one's: during an update the old version goes on with it.
+    """
+    return revision is None or revision in _revisions()[1:]
 
 
 def _queue() -> Checks:
@@ -135,6 +147,7 @@ def _queue() -> Checks:
 
 
 @functools.cache
-def head() -> str | None:
-    """The newest migration of this version of the code."""
-    return ScriptDirectory(str(config.ROOT / "migrations")).get_current_head()
+def _revisions() -> list[str]:
+    """The migrations of this version of the code, the newest first."""
+    scripts = ScriptDirectory(str(config.ROOT / "migrations"))
+    return [script.revision for script in scripts.walk_revisions()]
