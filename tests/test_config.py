@@ -241,6 +241,20 @@ def test_settings_never_hold_a_private_vault_key(tmp_path: Path, role: str) -> N
     assert PRIVATE not in held
 
 
+def test_production_needs_no_look_into_the_instance_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under systemd it belongs to the workers' user, and the web may not even look into it."""
+
+    def refuse(self: Path, *_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    for name in ("read_text", "stat"):
+        monkeypatch.setattr(Path, name, refuse)
+    environ = {"APP_ENV": "production", "SECRET_KEY": LONG, "VAULT_PUBLIC_KEY": PUBLIC, "ALLOWED_HOSTS": "a.example"}
+    require_web_secrets(load({"MODELSYNC_INSTANCE": str(tmp_path), **environ}))
+    with pytest.raises(ConfigError, match="run as the user who owns it"):
+        load({"MODELSYNC_INSTANCE": str(tmp_path)})
+
+
 def test_the_vault_opens_with_keys_from_the_environment_or_the_instance_folder(tmp_path: Path) -> None:
     assert open_vault({"VAULT_PRIVATE_KEYS": PRIVATE, "MODELSYNC_INSTANCE": str(tmp_path)}).public == PUBLIC
     make_secrets({}, tmp_path)

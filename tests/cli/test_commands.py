@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -106,6 +107,13 @@ def test_an_invitation_is_an_address_of_the_sign_up_page(run: Run, app: Flask) -
     path = said(run("users", "invite", "new@example.com"))
     assert path.startswith("/signup?invite=")
     assert 'value="new@example.com"' in app.test_client().get(path).text
+
+
+def test_where_the_web_s_secret_is_missing_no_invitation_is_made(run: Run, app: Flask) -> None:
+    bare = dataclasses.replace(app.config["SETTINGS"], production=True, secret_key="")
+    app.config["SETTINGS"] = bare
+    result = run("users", "invite", "new@example.com")
+    assert result.exit_code == 1 and "SECRET_KEY is not set" in result.output and "/signup" not in result.output
 
 
 @both_databases

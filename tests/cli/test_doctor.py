@@ -55,6 +55,16 @@ def test_it_is_content_with_an_installation_that_runs(run: Run, app: Flask, alic
     assert "✓ database" in text and "Start `flask schedule`" in text
 
 
+def test_a_worker_s_machine_is_right_to_lack_the_web_s_secrets(
+    run: Run, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = dataclasses.replace(app.config["SETTINGS"], production=True, secret_key="")
+    monkeypatch.setitem(app.config, "SETTINGS", bare)
+    assert findings(run, code=1)["configuration"]["state"] == "bad"
+    monkeypatch.setenv("MODELSYNC_ROLE", "worker")
+    assert findings(run, code=1)["configuration"]["state"] == "good"
+
+
 def test_a_key_that_does_not_open_is_named_and_nothing_is_lost(
     run: Run, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""`flask work` that starts before its Redis: it waits, says so once, and begins."""
+"""`flask work` that starts before its Redis or before `flask setup`: it waits, says so once, and begins."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 import redis
 from flask import Flask
 
-from app import config, jobs
+from app import config, create_app, jobs
 from app.cli import supervisor
+from app.cli.install import set_up
 from tests.conftest import Person
 from tests.installation import working
 
@@ -40,3 +41,20 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet(
         finally:
             server.terminate()
             server.wait(10)
+
+
+def test_a_worker_waits_for_set_up_and_ends_when_told_meanwhile(
+    app: Flask, settings: config.Settings, tmp_path: Path, until: Until
+) -> None:
+    early = dataclasses.replace(settings, database_url=f"sqlite:///{tmp_path}/early.sqlite")
+    with working(early, tmp_path / "work.log") as part:
+        until(lambda: "Waiting" in part.told, 40)
+        set_up(create_app(early))
+        until(jobs.workers_alive, 40)
+        assert part.told.splitlines()[0] == "The database is not at this version: run `flask setup`. Waiting for that."
+        assert part.told.count("Waiting") == 1 and "Traceback" not in part.told
+        assert part.stop() == 0
+    empty = dataclasses.replace(settings, database_url=f"sqlite:///{tmp_path}/empty.sqlite")
+    with working(empty, tmp_path / "none.log") as part:
+        until(lambda: "Waiting" in part.told, 40)
+        assert part.stop(patience_s=5) == 0
