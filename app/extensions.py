@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+from typing import Any
 
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_login import LoginManager, current_user
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from flask_sqlalchemy.session import Session
 from flask_wtf import CSRFProtect
 from htmx_flask import Htmx
-from sqlalchemy import MetaData
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import Connection, MetaData, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, SessionTransaction, UOWTransaction
 
 
 class Row(DeclarativeBase):
@@ -52,7 +56,45 @@ def _who() -> str:
     return f"user:{current_user.id}" if current_user and current_user.is_authenticated else network()
 
 
-db = SQLAlchemy(model_class=Row, session_options={"expire_on_commit": False})
+_WROTE = "may have written"
+
+
+class Reading(Session):
+    """Ends what only read by COMMIT; what may have written, and was not committed, is taken back as ever.
+
+    psycopg forgets its prepared statements at each ROLLBACK (psycopg 3.3, `PrepareManager`), so that PostgreSQL would
+    plan every statement of every page anew: half of its work and more.
+    """
+
+    def close(self) -> None:
+        if self.in_transaction() and not (self.info.get(_WROTE) or self.new or self.dirty or self.deleted):
+            with contextlib.suppress(SQLAlchemyError):  # of a connection that is lost nobody wants anything any more
+                self.commit()
+        super().close()
+
+    def connection(self, *args: Any, **kwargs: Any) -> Connection:
+        self.info[_WROTE] = True  # what is done with it cannot be seen from here
+        return super().connection(*args, **kwargs)
+
+
+@event.listens_for(Reading, "do_orm_execute")
+def _executed(state: ORMExecuteState) -> None:
+    if not state.is_select:
+        state.session.info[_WROTE] = True
+
+
+@event.listens_for(Reading, "after_flush")
+def _flushed(session: Reading, _: UOWTransaction) -> None:
+    session.info[_WROTE] = True
+
+
+@event.listens_for(Reading, "after_transaction_end")
+def _ended(session: Reading, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session.info.pop(_WROTE, None)
+
+
+db = SQLAlchemy(model_class=Row, session_options={"expire_on_commit": False, "class_": Reading})
 migrate = Migrate(directory="migrations", render_as_batch=True)
 login_manager = LoginManager()
 htmx = Htmx()

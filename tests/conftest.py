@@ -226,6 +226,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 both_databases = pytest.mark.parametrize("database_url", _STAGES, indirect=True)
 """Run a test on SQLite + embedded Redis, and on PostgreSQL + shared Redis."""
+on_postgresql = pytest.mark.parametrize("database_url", _STAGES[1:], indirect=True)
 
 
 @pytest.fixture
