@@ -91,6 +91,26 @@ def refused(instance: Path, *options: str, **changes: str) -> str:
     return said
 
 
+@pytest.mark.parametrize(
+    ("path", "header"),
+    [
+        ("/evil/login", "SCRIPT_NAME: /evil"),
+        ("/there-is-nothing", "PATH_INFO: /login"),
+        ("/login", "X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off"),
+    ],
+)
+def test_no_header_of_a_stranger_says_where_the_app_is_or_how_it_was_reached(
+    running: Live, path: str, header: str
+) -> None:
+    """gunicorn believes some headers of this machine's own, where the reverse proxy is that passes on everybody's."""
+    port = int(running.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 10) as line:
+        line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: line.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 200" if path == "/login" else b"HTTP/1.1 404"), answer[:200]
+    assert b'"/evil/' not in answer
+
+
 def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
