@@ -301,7 +301,7 @@ def _ask(http: httpx.Client, method: str, url: str, **more: Any) -> httpx.Respon
 def _object(answer: httpx.Response) -> Mapping[str, Any]:
     try:
         said = msgspec.json.decode(answer.content) if answer.status_code == 200 else None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         said = None
     if not isinstance(said, dict):
         raise OidcError(AWAY, f"{answer.request.url.host} answered {answer.status_code}, or no JSON object")

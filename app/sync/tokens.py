@@ -50,7 +50,7 @@ def _google_token(key: SecretKey, client: httpx.Client, url: str) -> SecretKey:
         )
     except exceptions.TransportError:
         failure = errors.Unreachable()
-    except (exceptions.GoogleAuthError, ValueError, TypeError, AttributeError):
+    except (exceptions.GoogleAuthError, ValueError, TypeError, AttributeError, RecursionError):
         failure = errors.KeyRejected("This is not the JSON of a service account")
     # Raised out here: google-auth's own errors may hold what was sent.
     raise failure

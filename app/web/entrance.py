@@ -70,6 +70,8 @@ def own_path(target: str | None) -> str | None:
     """A path of ours to go on to; never another host, whatever the address says."""
     if not target or not target.startswith("/") or target.startswith("//") or "\\" in target:
         return None
+    if not target.isprintable():  # a line break would be refused as a header only once the session has begun
+        return None
     try:
         parts = urlsplit(target)
     except ValueError:

@@ -234,7 +234,7 @@ def key_complaint(value: str) -> str | None:
 def _is_json(value: str) -> bool:
     try:
         json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -320,3 +320,9 @@ def test_a_list_is_kept_and_the_answer_beside_it_dropped(suspect: CredentialRow,
     assert caller.read("/api/v1/models")["total"] == 3
     for what in ("keep", "accept"):
         assert caller.ask(f"/api/v1/keys/{suspect.id}/{what}", "POST").status_code == 409
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"provider":' + "[" * 100_000, '{"unknown":' + "[" * 100_000])
+def test_a_body_nested_without_end_is_refused_in_a_sentence(alice: Person, body: str) -> None:
+    answer = program(alice, "read", "sync").ask("/api/v1/runs", "POST", data=body, content_type="application/json")
+    assert answer.status_code == 400, answer.text

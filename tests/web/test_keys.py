@@ -43,6 +43,14 @@ def row_text(person: Person, row: CredentialRow) -> str:
     return words(person.client.get(f"/keys/{row.id}", headers={"HX-Request": "true"}).text)
 
 
+@pytest.mark.parametrize("deep", ['{"a":' * 1_599, '{"a":' + "[" * 7_990, '{"a":' + "[" * 3_990 + "]" * 3_990 + "}"])
+def test_a_key_that_is_nested_without_end_is_refused_in_a_sentence(alice: Person, deep: str) -> None:
+    alice.sign_in()
+    answer = alice.post("/keys", htmx=True, provider="google-vertex", key=deep)
+    assert answer.status_code == 422 and "is not whole" in answer.text
+    assert stored(alice) == []
+
+
 @pytest.fixture(params=["htmx", "plain form"])
 def send(request: pytest.FixtureRequest, alice: Person) -> Callable[..., str]:
     """Send a form of the profile in either way; what the person sees then."""
