@@ -48,8 +48,8 @@ loglevel = "warning"
 worker_class = "gevent"  # a watched sync holds an event stream, which must not cost a thread
 timeout = 60
 graceful_timeout = 3
-# Of whom headers are believed, `TRUSTED_PROXIES` says, in the app. gunicorn would believe whoever comes from this machine, and
-# so, through a proxy on it, everybody: by `SCRIPT_NAME` where the app is, by `PATH_INFO` what is asked for.
+# Whose headers count, `TRUSTED_PROXIES` says, in the app. gunicorn would believe whoever comes from this machine, and
+# so, through a proxy on it, everybody: by `SCRIPT_NAME` where the app is, by `X-Forwarded-Ssl` how it was reached.
 forwarded_allow_ips = ""
 control_socket_disable = True  # it would be a further door, and a file in the home folder
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # the heartbeats' alone

@@ -79,7 +79,7 @@ ONLY_IN: dict[str, set[str]] = {
     "httpx": {"sync/fetch.py", "sync/asking.py", "sync/tokens.py", "openid.py"},
     "httpcore": {"sync/fetch.py", "sync/guard.py"},
     "google": {"sync/tokens.py"},
-    "rq": {"jobs/__init__.py", "jobs/queues.py", "jobs/watch.py", "jobs/workers.py"},
+    "rq": {"jobs/__init__.py", "jobs/doors.py", "jobs/queues.py", "jobs/watch.py", "jobs/workers.py"},
     "cryptography": {"vault.py", "box.py"},
     "pyotp": {"totp.py"},
     "authlib": {"openid.py"},

@@ -25,6 +25,7 @@ from rq import Queue, Retry
 from app import config, logs, mail
 from app.extensions import db
 from app.jobs import letters, sign_ups, trials
+from app.jobs.doors import door
 from app.jobs.queues import (
     BULK,
     CHANNEL,
@@ -43,6 +44,7 @@ from app.jobs.queues import (
     workers_alive,
 )
 from app.jobs.queues import all_queues as _queues
+from app.jobs.queues import queue as _queue
 from app.jobs.queues import redis_connection as _connection
 from app.jobs.workers import SyncPool, SyncScheduler, SyncWorker
 from app.processes import keep_memory_private
@@ -226,7 +228,7 @@ def begin_trial(slug: str) -> str | None:
 def enqueue_everyone(trigger: str) -> str | None:
     """Have a worker start runs for all users with active keys; a call that waits already is not doubled."""
     try:
-        if Queue(BULK, connection=_connection()).get_job_position(_EVERYONE) is not None:
+        if _queue(BULK).get_job_position(_EVERYONE) is not None:
             return None
     except redis.RedisError:
         return NO_REDIS
@@ -273,12 +275,14 @@ def trouble_now() -> str | None:
 # ------------------------------------------------------------------ jobs
 
 
+@door
 def do_run(run_id: int) -> None:
     with _app().app_context(), means() as ours:
         sync_run.perform(run_id, ours)
         _adopt()
 
 
+@door
 def do_runs(*run_ids: int) -> None:
     """Several at once, in one process: what a fork and a connection cost is shared."""
     with _app().app_context(), means(share=FOR_BULK) as ours:
@@ -286,11 +290,13 @@ def do_runs(*run_ids: int) -> None:
         _adopt()
 
 
+@door
 def do_check(credential_id: int) -> None:
     with _app().app_context(), means() as ours:
         sync_run.check(credential_id, ours)
 
 
+@door
 def do_reset(reset_id: int) -> None:
     """Mail the link of a request for another password: made here, and known to nobody but who gets the letter.
 
@@ -309,24 +315,28 @@ def do_reset(reset_id: int) -> None:
         db.session.commit()
 
 
+@door
 def do_trial(slug: str) -> None:
     """Ask a provider once, with the server's own key or without one, for an admin who waits."""
     with _app().app_context(), means() as ours:
         trials.end(slug, _now(), attempt(slug, ours))
 
 
+@door
 def do_letter(user_id: int) -> None:
     """Mail what this user's finished runs brought of what they want letters about."""
     with _app().app_context():
         letters.write(user_id, _now())
 
 
+@door
 def do_sign_up(letter: str) -> None:
     """Mail what `sign_ups` sealed. Raises MailError."""
     with _app().app_context():
         sign_ups.write(letter, _vault())
 
 
+@door
 def do_plan(plan_id: int) -> None:
     with _app().app_context(), means() as ours:
         try:
@@ -336,6 +346,7 @@ def do_plan(plan_id: int) -> None:
                 _connection().publish(PLAN_CHANNEL.format(plan_id), b"")
 
 
+@door
 def do_everyone(trigger: str) -> int:
     """Start a run for every user with an active key and no live run; in batches, resumable by doing it again."""
     begun, last = 0, 0
@@ -347,6 +358,7 @@ def do_everyone(trigger: str) -> int:
     return begun
 
 
+@door
 def do_due() -> int:
     """Start runs of all that is due by the schedule, in batches; the number of runs."""
     begun = 0
@@ -361,6 +373,7 @@ def do_due() -> int:
     return begun
 
 
+@door
 def do_refresh(source: str, trigger: str) -> None:
     with _app().app_context(), new_client() as client:
         url = config.current().catalog_urls.get(source, "")
@@ -368,6 +381,7 @@ def do_refresh(source: str, trigger: str) -> None:
         _adopt()
 
 
+@door
 def do_rebuild() -> None:
     with _app().app_context():
         rebuild(_now())
@@ -382,6 +396,7 @@ def _adopt() -> None:
     db.session.commit()
 
 
+@door
 def look_after_catalog() -> None:
     """Queue the refreshes that are due, and put into force what a lost job left undone."""
     with _app().app_context():
@@ -394,6 +409,7 @@ def look_after_catalog() -> None:
                 enqueue_refresh(source, "schedule")
 
 
+@door
 def prune_history() -> None:
     """Take away history that is older than HISTORY_KEEP_DAYS, and old plans, in small transactions."""
     with _app().app_context():
@@ -406,6 +422,7 @@ def prune_history() -> None:
             db.session.rollback()
 
 
+@door
 def tally_days() -> None:
     """Count the days that are over, for the admin's charts."""
     with _app().app_context():
@@ -413,6 +430,7 @@ def tally_days() -> None:
         db.session.commit()
 
 
+@door
 def housekeeping() -> None:
     """Close runs whose worker died; queue anew those whose job was lost; tidy up what no page shows any more."""
     with _app().app_context():
@@ -433,6 +451,7 @@ def housekeeping() -> None:
         _enqueue_many([run_id for run_id in waiting if run_id not in queued])
 
 
+@door
 def mail_news() -> None:
     """Queue the letters that are due, each a job of its own: no run waits for a mail server."""
     with _app().app_context():
@@ -443,7 +462,7 @@ def mail_news() -> None:
         waiting = subscriptions.due(_now(), _BATCH)
         db.session.rollback()
         for user_id in waiting:
-            if Queue(BULK, connection=_connection()).get_job_position(letter_job(user_id)) is None:
+            if _queue(BULK).get_job_position(letter_job(user_id)) is None:
                 _enqueue(do_letter, user_id, queue=BULK)
 
 
@@ -601,7 +620,7 @@ def _enqueue(
     if asked := structlog.contextvars.get_contextvars().get("request_id"):
         options["meta"] = {"request_id": asked}
     try:
-        Queue(queue, connection=_connection()).enqueue(function, *arguments, retry=retry, at_front=at_front, **options)
+        _queue(queue).enqueue(function, *arguments, retry=retry, at_front=at_front, **options)
     except redis.RedisError:
         log.warning("cannot queue %s%s: Redis is away", function.__name__, arguments if shows else "")
         return NO_REDIS
@@ -612,4 +631,4 @@ def _enqueue_many(run_ids: Sequence[int]) -> None:
     if run_ids:
         batches = [run_ids[start : start + _TOGETHER] for start in range(0, len(run_ids), _TOGETHER)]
         jobs = [Queue.prepare_data(do_runs, tuple(batch), **_options(do_runs, *batch)) for batch in batches]
-        Queue(BULK, connection=_connection()).enqueue_many(jobs)
+        _queue(BULK).enqueue_many(jobs)

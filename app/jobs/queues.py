@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from rq import Queue
 
 from app import config
+from app.jobs.doors import PlainQueue
 
 INTERACTIVE, CHORES, BULK = "interactive", "chores", "bulk"
 QUEUES = (INTERACTIVE, CHORES, BULK)
@@ -36,8 +37,12 @@ def redis_connection() -> redis.Redis:
     return found
 
 
+def queue(name: str) -> Queue:
+    return PlainQueue(name, connection=redis_connection())
+
+
 def all_queues() -> list[Queue]:
-    return [Queue(name, connection=redis_connection()) for name in QUEUES]
+    return [queue(name) for name in QUEUES]
 
 
 def worker_connection(app: Flask) -> redis.Redis:

@@ -16,6 +16,7 @@ from rq.job import Job
 from rq.utils import as_text
 
 from app import config
+from app.jobs.doors import PLAINLY, PlainJob
 from app.jobs.listening import Ear
 from app.jobs.queues import (
     ALIVE_S,
@@ -141,7 +142,7 @@ def workers_now() -> list[WorkerLine]:
     connection = redis_connection()
     fresh: Any = connection.zrangebyscore(WORKERS, time.time() - ALIVE_S, "+inf")
     beating = {as_text(name) for name in fresh}
-    lines = [_worker_line(worker, beating) for worker in Worker.all(connection=connection)]
+    lines = [_worker_line(worker, beating) for worker in Worker.all(connection=connection, **PLAINLY)]
     return sorted(lines, key=lambda line: (line.host, line.name))
 
 
@@ -180,7 +181,7 @@ def failed_jobs() -> list[FailedJob]:
     found = []
     for queue in all_queues():
         ids = queue.failed_job_registry.get_job_ids(0, _MOST_FAILED - 1, desc=True, cleanup=False)
-        found += [_failed_job(job, queue) for job in Job.fetch_many(ids, connection=redis_connection()) if job]
+        found += [_failed_job(job, queue) for job in PlainJob.fetch_many(ids, connection=redis_connection()) if job]
     found.sort(key=lambda one: one.failed_at or datetime.min.replace(tzinfo=UTC), reverse=True)
     return found[:_MOST_FAILED]
 

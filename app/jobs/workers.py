@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
+from redis import Redis
 from rq import Queue, Worker
-from rq.cron import CronScheduler
+from rq.cron import CronJob, CronScheduler
 from rq.job import Job
 from rq.worker_pool import WorkerPool
 
+from app.jobs.doors import PLAINLY, PlainQueue
 from app.jobs.queues import BULK, CHORES, INTERACTIVE, SCHEDULER, SCHEDULER_ALIVE_S, WORKERS
 from app.jobs.watch import job_name
 from app.processes import die_with_parent, keep_memory_private
@@ -40,7 +43,15 @@ class LoggedJobs:
         return done
 
 
-class SyncWorker(LoggedJobs, Worker):
+class PlainJobs:
+    """Mixed into a worker: it takes jobs as `doors` has them, also from queues that RQ's pool made by itself."""
+
+    def __init__(self, queues: Iterable[Queue | str], *args: Any, **kwargs: Any) -> None:
+        named = [one if isinstance(one, str) else one.name for one in queues]
+        super().__init__(named, *args, **kwargs | PLAINLY)  # type: ignore[call-arg]  # the worker's
+
+
+class SyncWorker(LoggedJobs, PlainJobs, Worker):
     """RQ's forking worker with a short heartbeat, so that a dead one is noticed within half a minute."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -85,8 +96,18 @@ class SyncPool(WorkerPool):
             self._queue_names = everything
 
 
+class _PlainCronJob(CronJob):
+    def enqueue(self, connection: Redis) -> Job:
+        return PlainQueue(self.queue_name, connection=connection).enqueue(self.func_name, **self.job_options)
+
+
 class SyncScheduler(CronScheduler):
     """RQ's scheduler, which leaves a mark each time round: its own registry does not survive a Redis restart."""
+
+    def register(self, func: Callable[..., object], queue_name: str, *args: Any, **options: Any) -> CronJob:
+        job = _PlainCronJob(queue_name, func, *args, **options)
+        self._cron_jobs.append(job)
+        return job
 
     def enqueue_jobs(self) -> list[Any]:
         self.connection.set(SCHEDULER, self.name, ex=SCHEDULER_ALIVE_S)

@@ -16,7 +16,7 @@ from app.jobs import workers
 from app.vault import Opener
 
 
-class _HereWorker(SimpleWorker):
+class _HereWorker(workers.PlainJobs, SimpleWorker):
     def _install_signal_handlers(self) -> None:
         """Ctrl-C stays pytest's."""
 
