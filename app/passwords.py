@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import string
+from functools import cache
+from importlib.resources import files
+
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
-SHORTEST, LONGEST = 10, 256
+SHORTEST, LONGEST = 12, 256
+_AROUND = 6
+"""So many digits and signs make no other password of a word."""
 
 _hasher = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 # Verified where there is no account, so that an unknown address takes as long as a wrong password. It is no secret, and
@@ -31,10 +37,32 @@ def is_right(password_hash: str | None, password: str) -> bool:
     return real is not None
 
 
-def complaint(password: str) -> str | None:
-    """What is wrong with a new password, as a sentence; None if nothing is."""
+def complaint(password: str, email: str = "") -> str | None:
+    """What is wrong with a new password, as a sentence; None if nothing is. email: of the account it is for."""
     if len(password) < SHORTEST:
         return f"Choose a password of at least {SHORTEST} characters."
     if len(password) > LONGEST:
         return f"Choose a password of at most {LONGEST} characters."
+    word, address = password.strip().casefold(), email.strip().casefold()
+    if _is_common(word):
+        return "Many people use this password, so it is among the first that are tried: choose another."
+    if word in (address, address.partition("@")[0]):
+        return "That is your e-mail address, which others know: choose another password."
     return None
+
+
+def _is_common(word: str) -> bool:
+    """Whether it leaked often, is one that did with a few digits or signs around it, or says one of them again and
+    again."""
+    core = word.strip(string.digits + string.punctuation + " ")
+    if len(word) - len(core) > _AROUND:
+        core = word
+    again = (word + word).find(word, 1)  # so long is what it repeats
+    return bool({word, core, word[:again]} & _common())
+
+
+@cache
+def _common() -> frozenset[str]:
+    """Those that leaked most often, lower case."""
+    lines = files("app").joinpath("common_passwords.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(line for line in lines if not line.startswith("#"))

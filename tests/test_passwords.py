@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app import passwords
 
 
@@ -14,3 +16,26 @@ def test_nobodys_hash_has_the_parameters_of_everybodys() -> None:
 def test_nobody_never_fits() -> None:
     assert not passwords.is_right(None, "nobody signs in with this")
     assert passwords.is_right(passwords.hash_password("correct horse battery"), "correct horse battery")
+
+
+@pytest.mark.parametrize(
+    "common",
+    ["1QAZ2wsx3edc", " q1w2e3r4t5y6 ", "Password1234", "!dragon2026!", "liverpool-123", "abc123abc123", "0" * 40],
+)
+def test_a_password_that_leaked_often_cannot_be_chosen(common: str) -> None:
+    said = passwords.complaint(common)
+    assert said is not None and "choose another" in said and common not in said
+
+
+def test_ones_own_address_is_no_password() -> None:
+    for word in ("alice.liddell@example.com", "Alice.Liddell"):
+        assert "e-mail address" in (passwords.complaint(word, "alice.liddell@example.com") or "")
+
+
+@pytest.mark.parametrize(
+    "good", ["correct horse battery", "Пароль из слов и ещё", "a" * 3 + "b" * 60 + "é" * 65, "x " * 128]
+)
+def test_length_alone_makes_a_good_one(good: str) -> None:
+    """Any characters, spaces among them, up to 128 and more; nothing is asked for but length."""
+    assert passwords.complaint(good, "alice@example.com") is None
+    assert passwords.complaint("short one") is not None and passwords.complaint("x" * 257) is not None

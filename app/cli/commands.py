@@ -79,7 +79,7 @@ def users_add(email: str, admin: bool) -> None:
         validate_email(email, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
         raise click.ClickException(f"{email} is not an e-mail address.") from None
-    user = users.create(email, passwords.hash_password(_new_password()), utc_now(), is_admin=admin)
+    user = users.create(email, passwords.hash_password(_new_password(email)), utc_now(), is_admin=admin)
     if user is None:
         raise click.ClickException(f"There is an account {email} already.")
     db.session.commit()
@@ -109,7 +109,7 @@ def users_list(as_json: bool) -> None:
 def users_set_password(email: str) -> None:
     """Set another password and sign out all sessions of the account."""
     user = user_of(email)
-    users.set_password(user, passwords.hash_password(_new_password()))
+    users.set_password(user, passwords.hash_password(_new_password(user.email)))
     db.session.commit()
     click.echo(f"The password of {user.email} is changed; all its sessions are signed out.")
 
@@ -410,9 +410,9 @@ def _wait_for_redis() -> None:
             time.sleep(0.5)
 
 
-def _new_password() -> str:
+def _new_password(email: str) -> str:
     password = _read_secret("Password", twice=True)
-    if complaint := passwords.complaint(password):
+    if complaint := passwords.complaint(password, email):
         raise click.ClickException(complaint)
     return password
 

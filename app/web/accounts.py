@@ -64,7 +64,7 @@ def signup() -> Any:
     if by_letter:
         return _write_to(_typed()[0])
     email, password = _typed()
-    complaint = _address_complaint(email) or passwords.complaint(password)
+    complaint = _address_complaint(email) or passwords.complaint(password, email)
     if invited and users.normal(email) != invited:
         complaint = "This invitation is for another e-mail address."
     user = None if complaint else users.create(email, passwords.hash_password(password), showing.now())
@@ -137,7 +137,7 @@ def logout() -> Any:
 @limiter.limit("10 per hour")
 def change_password() -> Any:
     old, new = request.form.get("current_password", ""), request.form.get("password", "")
-    complaint = passwords.complaint(new)
+    complaint = passwords.complaint(new, current_user.email)
     if not entrance.is_owner(old):
         complaint = "The current password is not right." if current_user.has_password else entrance.SIGN_IN_AGAIN
     if complaint:

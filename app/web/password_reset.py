@@ -72,7 +72,8 @@ def choose(token: str) -> Any:
 def change(token: str) -> Any:
     """The new password. Every session ends; signing in asks for the second factor as ever."""
     password = request.form.get("password", "")[:1000]
-    if complaint := passwords.complaint(password):
+    found = password_resets.whose(token[:100], showing.now())
+    if complaint := passwords.complaint(password, found.email if found else ""):
         return render_template("accounts/reset_choose.html", token=token, error=complaint), 422
     hashed = passwords.hash_password(password)
     user = password_resets.use(token[:100], showing.now())

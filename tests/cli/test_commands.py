@@ -79,9 +79,9 @@ def test_what_is_wrong_with_an_account_is_a_sentence(run: Run, alice: Person) ->
     assert "There is an account ALICE@example.com already." in said(
         run("users", "add", "ALICE@example.com", typed=PASSWORD), 1
     )
-    assert "at least 10 characters" in said(run("users", "add", "d@example.com", typed="short"), 1)
-    assert "at least 10 characters" in said(run("users", "add", "d@example.com"), 1)
-    assert "at least 10 characters" in said(run("users", "set-password", alice.row.email, typed="short"), 1)
+    assert "at least 12 characters" in said(run("users", "add", "d@example.com", typed="short"), 1)
+    assert "at least 12 characters" in said(run("users", "add", "d@example.com"), 1)
+    assert "at least 12 characters" in said(run("users", "set-password", alice.row.email, typed="short"), 1)
     for command in (
         ["users", "delete", "--yes"],
         ["users", "set-password"],

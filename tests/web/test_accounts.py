@@ -71,8 +71,8 @@ def test_the_first_account_is_the_admin_and_the_second_is_not(app: Flask) -> Non
     [
         ("no address", PASSWORD, "That is not an e-mail address. Type it as name@example.com."),
         ("", PASSWORD, "That is not an e-mail address."),
-        (NEW, "short", "Choose a password of at least 10 characters."),
-        (NEW, "", "Choose a password of at least 10 characters."),
+        (NEW, "short", "Choose a password of at least 12 characters."),
+        (NEW, "", "Choose a password of at least 12 characters."),
         (NEW, "x" * 257, "Choose a password of at most 256 characters."),
         ("ALICE@example.com ", PASSWORD, "There is an account with this e-mail address. Sign in instead."),
     ],
@@ -454,7 +454,7 @@ def test_a_refused_password_change_says_why_and_changes_nothing(app: Flask, alic
     alice.sign_in()
     for current, new, sentence in (
         ("wrong wrong", "another fine password", "The current password is not right."),
-        (PASSWORD, "short", "Choose a password of at least 10 characters."),
+        (PASSWORD, "short", "Choose a password of at least 12 characters."),
     ):
         alice.post("/profile/password", current_password=current, password=new)
         assert sentence in words(alice.client.get("/settings").text)

@@ -124,7 +124,7 @@ def test_a_forgotten_password_is_replaced_by_the_link_in_a_letter(
     assert letter["From"] == "Modelsync <us@models.example>" and letter["Auto-Submitted"] == "auto-generated"
     page = Plainly(house.test_client()).open(letters.link())
     page.submit(letters.link(), password="short")
-    assert "at least 10 characters" in page.words
+    assert "at least 12 characters" in page.words
     page.submit(letters.link(), password=NEW)
     assert "Your password is changed, and all sessions are ended." in page.words and "Sign in" in page.words
     assert alice.client.get("/profile").status_code == 303
