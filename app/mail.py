@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from collections.abc import Mapping
 from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from functools import cache
+from typing import Literal
 
 from app.access import MailServer, is_loopback
 
 _TIMEOUT_S = 10.0
+Change = Literal[
+    "password", "password reset", "second factor on", "second factor off", "recovery codes", "linked", "unlinked"
+]
+"""What may be changed of the ways into an account."""
+CHANGES: Mapping[Change, str] = {
+    "password": "Its password was changed. All other sessions are ended.",
+    "password reset": "Its password was changed by a link that was sent to this address. All sessions are ended.",
+    "second factor on": "Two-step sign-in was turned on: a code of an authenticator app is asked for from now on.",
+    "second factor off": "Two-step sign-in was turned off: the password alone is asked for from now on.",
+    "recovery codes": "New recovery codes were made. The ones before do not work any more.",
+    "linked": "It was linked to an account at the sign-in server, which opens it from now on.",
+    "unlinked": "It is not linked to an account at the sign-in server any more: its password alone opens it.",
+}
 _LONG_LINES = policy.default.clone(max_line_length=500, cte_type="7bit")
 """A longer header would be encoded in pieces, and no mail program looks for an address in them."""
 
@@ -53,6 +68,18 @@ def known_letter(sender: str, to: str, address: str) -> EmailMessage:
         "Somebody, probably you, wanted to sign up at Modelsync with this address. It has an account already.\n\n"
         f"Sign in:\n\n{address}/login\n\nIf you forgot the password, choose another:\n\n{address}/reset\n\n"
         "If it was not you, do nothing: nothing was changed, and nobody was told that there is an account.\n",
+    )
+
+
+def changed_letter(sender: str, to: str, address: str, change: Change) -> EmailMessage:
+    """To the owner of an account, one of whose ways in was changed, whoever did it. address: this server's."""
+    return _asked_for(
+        sender,
+        to,
+        "Your account at Modelsync was changed",
+        f"Something was changed at your account at Modelsync. {CHANGES[change]}\n\n"
+        "If it was you, there is nothing to do. If it was not, choose another password at once, which ends all\n"
+        f"sessions, and look at what the settings show:\n\n{address}/reset\n{address}/settings\n",
     )
 
 

@@ -21,6 +21,7 @@ import msgspec
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.client import OAuth2Client
 from authlib.oidc.core import CodeIDToken
+from email_validator import EmailNotValidError, validate_email
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -210,10 +211,19 @@ def _claimed(place: _Place, claims: Mapping[str, Any], token: Mapping[str, Any],
         if said.get("sub") != subject:  # OpenID Connect Core 1.0, 5.3.2
             raise OidcError(UNPROVEN, "user info of another subject")
     email = said.get("email")
-    if not isinstance(email, str) or "@" not in email or "\0" in email:
+    if not isinstance(email, str) or not _is_address(email.strip()):
         return Claimed(place.issuer, subject, "", False)
     # Some write it as a word.
     return Claimed(place.issuer, subject, email.strip().lower()[:320], said.get("email_verified") in (True, "true"))
+
+
+def _is_address(email: str) -> bool:
+    """One address alone: letters will be sent to it."""
+    try:
+        validate_email(email, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        return False
+    return True
 
 
 # ------------------------------------------------------------------ what the provider says of itself

@@ -61,6 +61,7 @@ from app.store import (
     runs,
     sources,
     subscriptions,
+    users,
 )
 from app.store.audit import Actor
 from app.store.tables import ProviderRow
@@ -264,6 +265,13 @@ def enqueue_sign_up(letter: str) -> str | None:
     return NO_REDIS_FOR_LETTERS if _enqueue(do_sign_up, letter, retry=Retry(max=3), shows=False) else None
 
 
+def tell_owner(user_id: int, change: mail.Change) -> None:
+    """Have a worker write to the owner of an account that a way into it was changed, where letters are sent. After the
+    commit."""
+    if config.current().mail_from:
+        _enqueue(do_tell_owner, user_id, change, retry=Retry(max=3))
+
+
 def trouble_now() -> str | None:
     """Why a queued run cannot begin at present, as a sentence; None if a worker is there."""
     try:
@@ -334,6 +342,18 @@ def do_sign_up(letter: str) -> None:
     """Mail what `sign_ups` sealed. Raises MailError."""
     with _app().app_context():
         sign_ups.write(letter, _vault())
+
+
+@door
+def do_tell_owner(user_id: int, change: mail.Change) -> None:
+    """Raises MailError."""
+    with _app().app_context():
+        email = users.address_of(user_id)
+        db.session.rollback()
+        if email is not None:
+            settings = config.current()
+            letter = mail.changed_letter(settings.mail_from, email, settings.public_url, change)
+            mail.send(config.mail_server(), letter)
 
 
 @door

@@ -41,6 +41,11 @@ def by_identity(identity: str) -> UserRow | None:
     return user if secrets.compare_digest(user.get_id().encode(), identity.encode()) else None
 
 
+def address_of(user_id: int) -> str | None:
+    """Where letters to this person go; None for the installation's own account and for one that is gone."""
+    return db.session.scalar(select(UserRow.email).where(UserRow.id == user_id, UserRow.is_server.is_(False)))
+
+
 def by_email(email: str) -> UserRow | None:
     return db.session.scalar(select(UserRow).where(UserRow.email == normal(email)))
 

@@ -79,12 +79,16 @@ def signup() -> Any:
 
 
 def _write_to(email: str) -> Any:
-    """The same for every address, and as long: whether it has an account is looked up, never told."""
+    """The same for every address, and as long: whether it has an account is looked up, never told.
+
+    The letter goes to the address as accounts have it, for which the link is: what is typed may be another mailbox,
+    such as one with a sign that is a K only once it is written small.
+    """
     complaint, status = _address_complaint(email), 422
     if complaint is None:
         settings, is_known = config.current(), users.by_email(email) is not None
         link = settings.public_url + url_for("accounts.signup", invite=invite_token(email))
-        letter = sign_ups.sealed(email, "" if is_known else link, config.sealer(settings))
+        letter = sign_ups.sealed(users.normal(email), "" if is_known else link, config.sealer(settings))
         complaint, status = jobs.enqueue_sign_up(letter), 503
     if complaint:
         return render_template("accounts/signup.html", email=email, error=complaint, by_letter=True), status
@@ -115,8 +119,10 @@ def login() -> Any:
     email, password = _typed()
     user = users.by_email(email)
     if not passwords.is_right(user.password_hash if user else None, password) or user is None:
+        entrance.note("sign-in refused", user, why="password" if user else "no account")
         return render_template("accounts/login.html", email=email, next=target, error=_WRONG), 422
     if not user.is_active:
+        entrance.note("sign-in refused", user, why="disabled")
         return render_template("accounts/login.html", email=email, next=target, error=_DISABLED), 422
     return entrance.enter(user, target)
 
@@ -139,6 +145,7 @@ def change_password() -> Any:
     old, new = request.form.get("current_password", ""), request.form.get("password", "")
     complaint = passwords.complaint(new, current_user.email)
     if not entrance.is_owner(old):
+        entrance.note("password refused", current_user)
         complaint = "The current password is not right." if current_user.has_password else entrance.SIGN_IN_AGAIN
     if complaint:
         flash(complaint, "bad")
@@ -146,6 +153,7 @@ def change_password() -> Any:
     users.set_password(current_user, passwords.hash_password(new))
     user_actions.note_own(current_user._get_current_object(), {"password": "changed"}, showing.now())
     doors.begin_session(current_user._get_current_object())  # all sessions end; this browser goes on in a new one
+    jobs.tell_owner(current_user.id, "password")
     flash("Your password is changed. All other sessions are signed out.", "good")
     live, has_feed = tokens.count_live(current_user.id, showing.now()), feeds.of_user(current_user.id) is not None
     if said := going_on(live, has_feed):

@@ -8,7 +8,7 @@ from email_validator import EmailNotValidError, validate_email
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from app import config
+from app import config, jobs
 from app.extensions import db
 from app.store import admin_pages, user_actions, users
 from app.store.audit import Actor
@@ -86,12 +86,15 @@ def change(user_id: int, act: str) -> Any:
     user = user_actions.by_id(user_id)
     if user is None:
         abort(404)
+    had_factor = user.second_factor_at is not None
     try:
         ACTIONS[act](user, _actor(), showing.now())
     except UserActionError as error:
         db.session.rollback()
         return _one(user_id, error=str(error)), 422
     db.session.commit()
+    if had_factor and user.second_factor_at is None:
+        jobs.tell_owner(user_id, "second factor off")
     flash(_DONE[act].format(user.email), "good")
     return redirect(url_for(".one", user_id=user_id), 303)
 

@@ -12,11 +12,11 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, login_required
 
-from app import config, openid
+from app import config, jobs, openid
 from app.access import OpenId
 from app.extensions import db, limiter, network
 from app.openid import Attempt, Claimed, OidcError
-from app.store import audit, feeds, identities, tokens, users
+from app.store import audit, feeds, identities, tokens, user_actions, users
 from app.store.audit import AUTOMATIC
 from app.store.tables import UserRow
 from app.web import entrance, showing
@@ -90,10 +90,12 @@ def callback() -> Any:
         return _told(error)
     except _Refusal as refusal:
         db.session.rollback()
+        entrance.note("sign-in refused", None, why="elsewhere")
         return _page(str(refusal)), 422
     db.session.commit()
     answer = entrance.enter(user, kept["next"])
     if adopted:
+        jobs.tell_owner(user.id, "linked")
         flash(_ADOPTED, "warn")
     return answer
 
@@ -121,7 +123,9 @@ def unlink() -> Any:
         flash("The password is not right; nothing was changed.", "bad")
     else:
         identities.unlink(current_user.id)
+        user_actions.note_own(current_user._get_current_object(), {"signing in elsewhere": "unlinked"}, showing.now())
         db.session.commit()
+        jobs.tell_owner(current_user.id, "unlinked")
         flash("Your account is not linked any more: sign in with your password.", "good")
     return _to_settings()
 
@@ -177,7 +181,9 @@ def _link(claimed: Claimed, who: str) -> Any:
     if not current_user.is_authenticated or current_user.get_id() != who:
         raise _Refusal(_EXPIRED)
     _keep(current_user, claimed)
+    user_actions.note_own(current_user._get_current_object(), {"signing in elsewhere": "linked"}, showing.now())
     db.session.commit()
+    jobs.tell_owner(current_user.id, "linked")
     flash("Your account is linked: you can sign in there from now on.", "good")
     return _to_settings()
 

@@ -83,5 +83,6 @@ def change(token: str) -> Any:
     users.set_password(user, hashed)
     user_actions.note_own(user, {"password": "reset by mail"}, showing.now())
     db.session.commit()
+    jobs.tell_owner(user.id, "password reset")
     flash("Your password is changed, and all sessions are ended. Sign in with the new one.", "good")
     return redirect(url_for("accounts.login"), 303)

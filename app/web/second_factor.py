@@ -10,9 +10,9 @@ import segno
 from flask import Blueprint, Flask, Response, current_app, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from app import box, config, totp
+from app import box, config, jobs, mail, totp
 from app.extensions import db, limiter, login_manager, network
-from app.store import second_factors, sessions
+from app.store import second_factors, sessions, user_actions
 from app.store.tables import UserRow
 from app.web import doors, entrance, showing
 
@@ -78,10 +78,12 @@ def check() -> Any:
     user, target = found
     how = _fits(user, request.form.get("code", ""))
     if how in ("wrong", "shut"):
+        entrance.note("sign-in refused", user, why="code")
         return render_template("accounts/second_factor.html", error=_WRONG if how == "wrong" else _SHUT), 422
     db.session.commit()  # the code is used, whatever comes next
     answer = entrance.complete(user, target)
     if how == "recovery":
+        entrance.note("recovery code used", user)
         left = second_factors.codes_left(user.id)
         flash(f"You used a recovery code; {left} are left. Make new ones in the settings before they run out.", "warn")
     return answer
@@ -131,7 +133,7 @@ def confirm() -> Any:
     codes = second_factors.turn_on(user, showing.now())
     here = doors.this_session()
     sessions.end_all(user.id, but=here.id if here else None)
-    db.session.commit()
+    _changed("on", "second factor on")
     return _codes_page(codes, is_new=True)
 
 
@@ -143,7 +145,7 @@ def renew() -> Any:
     if sentence := _objection():
         return _refused(sentence)
     codes = second_factors.new_codes(current_user.id)
-    db.session.commit()
+    _changed("recovery codes renewed", "recovery codes")
     return _codes_page(codes, is_new=False)
 
 
@@ -154,9 +156,16 @@ def turn_off() -> Any:
     if sentence := _objection():
         return _refused(sentence)
     second_factors.turn_off(_me())
-    db.session.commit()
+    _changed("off", "second factor off")
     flash("Two-step sign-in is off: your password alone is asked for.", "good")
     return _to_settings()
+
+
+def _changed(said: str, change: mail.Change) -> None:
+    """Into the audit log, committed with what was done, and by letter to the owner."""
+    user_actions.note_own(_me(), {"second factor": said}, showing.now())
+    db.session.commit()
+    jobs.tell_owner(current_user.id, change)
 
 
 @dataclass(frozen=True, slots=True)

@@ -392,6 +392,20 @@ def test_somebody_without_an_account_stays_out_where_signing_in_makes_none(
     assert not signed_in(client) and users.by_email(DORA) is None
 
 
+@pytest.mark.parametrize(
+    "email", ["a@b.example, c@d.example", "a@b.example\r\nBcc: c@d.example", "a b@c.example", "@", "a@b@c"]
+)
+def test_what_is_no_single_address_makes_no_account(
+    make: Callable[..., Flask], provider: OpenIdProvider, email: str, carol: Person
+) -> None:
+    """Letters would go to all of them."""
+    provider.who |= {"email": email, "email_verified": True}
+    client = make().test_client()
+    before = rows()
+    assert came_back(client).status_code == 422
+    assert rows() == before and not signed_in(client)
+
+
 def test_only_addresses_of_the_allowed_domains_get_in_also_later(
     make: Callable[..., Flask], provider: OpenIdProvider, carol: Person
 ) -> None:
@@ -430,6 +444,7 @@ def test_a_person_links_their_account_with_their_password_and_unlinks_it(
     assert "Go on to Example ID" in page.words
     answer = came_back(page.client)
     assert (answer.status_code, answer.location) == (303, "/settings#elsewhere")
+    assert audit.entries()[0][0].after == {"signing in elsewhere": "linked"}
     assert "private@elsewhere.example" in page.open("/settings").words
     elsewhere = house.test_client()
     assert came_back(elsewhere).status_code == 303
@@ -438,6 +453,7 @@ def test_a_person_links_their_account_with_their_password_and_unlinks_it(
     assert rows()[1] == 1
     page.submit("/settings/oidc/unlink", password=PASSWORD)
     assert "Your account is not linked any more" in page.words and rows()[1] == 0
+    assert audit.entries()[0][0].after == {"signing in elsewhere": "unlinked"}
 
 
 def test_one_sign_in_elsewhere_leads_to_one_account(

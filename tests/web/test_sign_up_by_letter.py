@@ -62,7 +62,7 @@ def test_a_new_address_gets_a_link_and_the_account_is_made_by_it(
     assert answer.status_code == 200 and "Look into your mail" in words(answer.text)
     assert accounts() == before, "nothing is made until the address is shown to be theirs"
     work_off(house, vault)
-    assert letters.taken[0][1] == ["Dora@Example.com"]
+    assert letters.taken[0][1] == [NEW]  # as the account will have it
     link = re.search(r"https://models\.example(/signup\?invite=\S+)", text_of(letters))[1]  # type: ignore[index]
     page = Plainly(house.test_client()).open(link)
     assert f'value="{NEW}"' in page.html
@@ -175,3 +175,14 @@ def test_a_letter_that_was_not_taken_is_tried_again(
     assert jobs.enqueue_sign_up(sign_ups.sealed(NEW, "https://models.example/x", Sealer(vault.public))) is None
     work_off(house, vault)
     assert len(letters.taken) == 1
+
+
+def test_the_letter_goes_to_the_very_address_that_its_link_is_for(
+    house: Flask, carol: Person, letters: Letters, vault: Opener
+) -> None:
+    """The Kelvin sign is no K for a mail server, and a k once it is written small."""
+    assert asked(house, "\u212aelvin@example.com").status_code == 200
+    with house.app_context():
+        work_off(house, vault)
+    ((_, to, letter),) = letters.taken
+    assert to == [letter["To"]] == ["kelvin@example.com"]
