@@ -89,6 +89,10 @@ class Settings:
     """What a scraper must send as its bearer; empty: nothing."""
     history_keep_days: int = 730
     """How long runs and old lists are kept; 0 for ever."""
+    session_hours: int = 720
+    """So long after signing in one has to do it again."""
+    session_idle_minutes: int = 43_200
+    """A session that is not used for so long is over."""
     require_second_factor: Required = "off"
     """Who has to have a second factor; nobody, unless set."""
     public_url: str = ""
@@ -141,6 +145,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         metrics=_flag(environ, "METRICS", False),
         metrics_token=secret(environ, "METRICS_TOKEN") if signs else "",
         history_keep_days=_whole(environ, "HISTORY_KEEP_DAYS", 730, 0, 100_000),
+        session_hours=_whole(environ, "SESSION_HOURS", 720, 1, 24 * 365),
+        session_idle_minutes=_whole(environ, "SESSION_IDLE_MINUTES", 43_200, 10, 43_200),
         require_second_factor=_required(environ),
         demo_url=environ.get("MODELSYNC_DEMO_URL", ""),
         **_access(environ, signs, _flag(environ, "SECURE_COOKIES", production)),
@@ -516,7 +522,7 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "REMEMBER_COOKIE_HTTPONLY": True,
         "REMEMBER_COOKIE_SAMESITE": "Lax",
         "REMEMBER_COOKIE_DURATION": timedelta(days=0),
-        "PERMANENT_SESSION_LIFETIME": timedelta(days=30),
+        "PERMANENT_SESSION_LIFETIME": timedelta(minutes=settings.session_idle_minutes),
         "SESSION_REFRESH_EACH_REQUEST": False,  # but as its use is noted: see `web.doors`
         "MAX_CONTENT_LENGTH": 1024 * 1024,
         "MAX_FORM_MEMORY_SIZE": 256 * 1024,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -22,6 +23,18 @@ from app.store.tables import UserRow
 LONGEST_AGENT, MOST = 200, 50
 UNUSED_FOR = timedelta(days=30)
 """A session that nobody used for so long is over, as its cookie is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How long sessions last."""
+
+    unused: timedelta = UNUSED_FOR
+    in_all: timedelta = timedelta(days=30)
+    """After so long one signs in anew, however much it is used: a stolen cookie is not good for ever."""
+
+
+AS_EVER = Lives()
 SEEN_EVERY = timedelta(minutes=5)
 """That a session was used is written no more often than this."""
 
@@ -69,9 +82,10 @@ def begin(user_id: int, agent: str, address: str, now: datetime) -> str:
     return token
 
 
-def find(token: str, now: datetime) -> tuple[SessionRow, UserRow] | None:
-    """The session of this token with its user; None once it was ended, or was not used for long. One query."""
-    found = db.session.execute(_by_digest(), {"digest": _digest(token), "since": now - UNUSED_FOR}).first()
+def find(token: str, now: datetime, lives: Lives = AS_EVER) -> tuple[SessionRow, UserRow] | None:
+    """The session of this token with its user; None once it was ended, was not used for long or is old. One query."""
+    told = {"digest": _digest(token), "since": now - lives.unused, "born": now - lives.in_all}
+    found = db.session.execute(_by_digest(), told).first()
     return (found[0], found[1]) if found else None
 
 
@@ -81,7 +95,11 @@ def _by_digest() -> Select[SessionRow, UserRow]:
     return (
         select(SessionRow, UserRow)
         .join(UserRow, UserRow.id == SessionRow.user_id)
-        .where(SessionRow.digest == bindparam("digest"), SessionRow.seen_at >= bindparam("since"))
+        .where(
+            SessionRow.digest == bindparam("digest"),
+            SessionRow.seen_at >= bindparam("since"),
+            SessionRow.created_at >= bindparam("born"),
+        )
     )
 
 
@@ -93,11 +111,15 @@ def see(row: SessionRow, now: datetime) -> bool:
     return _run(update(SessionRow).where(SessionRow.id == row.id, SessionRow.seen_at <= due).values(seen_at=now)) > 0
 
 
-def of_user(user_id: int, now: datetime) -> list[SessionRow]:
+def of_user(user_id: int, now: datetime, lives: Lives = AS_EVER) -> list[SessionRow]:
     """A user's sessions that count, the one used last first."""
     query = (
         select(SessionRow)
-        .where(SessionRow.user_id == user_id, SessionRow.seen_at >= now - UNUSED_FOR)
+        .where(
+            SessionRow.user_id == user_id,
+            SessionRow.seen_at >= now - lives.unused,
+            SessionRow.created_at >= now - lives.in_all,
+        )
         .order_by(SessionRow.seen_at.desc(), SessionRow.id.desc())
     )
     return list(db.session.scalars(query.execution_options(populate_existing=True)))

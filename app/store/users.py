@@ -10,7 +10,7 @@ from sqlalchemy import Select, delete, func, select, text, update
 from app.extensions import db
 from app.store import due, password_resets, sessions
 from app.store.dialect import insert
-from app.store.sessions import SessionRow
+from app.store.sessions import Lives, SessionRow
 from app.store.tables import CredentialRow, UserRow
 
 SERVER = "server"
@@ -21,12 +21,14 @@ _SHREDDED = bytes(32)
 DAILY = timedelta(days=1)
 
 
-def by_session(identity: str, token: str, now: datetime) -> tuple[SessionRow, UserRow] | None:
+def by_session(
+    identity: str, token: str, now: datetime, lives: Lives = sessions.AS_EVER
+) -> tuple[SessionRow, UserRow] | None:
     """The session of this token with its account, whose identity `<id>.<stamp>` it must know.
 
     None once the session was ended or the password was changed. One query.
     """
-    found = sessions.find(token, now)
+    found = sessions.find(token, now, lives)
     if found is None or not secrets.compare_digest(found[1].get_id().encode(), identity.encode()):
         return None
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from flask import (
@@ -171,6 +172,11 @@ def begin_session(user: UserRow) -> None:
     session.permanent = True
 
 
+def session_lives() -> sessions.Lives:
+    settings = config.current()
+    return sessions.Lives(timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours))
+
+
 def this_session() -> SessionRow | None:
     """The session that asks; None for a stranger."""
     found: SessionRow | None = g.get("session_row") if current_user.is_authenticated else None
@@ -196,7 +202,8 @@ def keep_theme(theme: str) -> None:
 
 def _whose(identity: str) -> UserRow | None:
     token = session.get(_TOKEN)
-    found = users.by_session(identity, token, showing.now()) if isinstance(token, str) else None
+    lives = session_lives()
+    found = users.by_session(identity, token, showing.now(), lives) if isinstance(token, str) else None
     if found is None:
         return None
     g.session_row, user = found

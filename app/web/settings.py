@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from flask import (
 from flask_login import current_user, login_required, logout_user
 
 from app import config
-from app.catalog import topics
+from app.catalog import topics, wording
 from app.extensions import db, limiter
 from app.store import export as exporting
 from app.store import feeds, identities, sessions, subscriptions, tokens, user_actions, users
@@ -166,11 +167,23 @@ def _saved(anchor: str) -> Any:
 
 def _sessions() -> dict[str, Any]:
     here = doors.this_session()
-    rows = sessions.of_user(current_user.id, showing.now())
+    lives = doors.session_lives()
+    rows = sessions.of_user(current_user.id, showing.now(), lives)
     return {
         "lines": [(row, agents.words(row.agent)) for row in rows],
         "here": here.id if here else None,
+        "unused": _long(lives.unused),
+        "in_all": _long(lives.in_all),
     }
+
+
+def _long(span: timedelta) -> str:
+    """ "30 days", "12 hours", "30 minutes"."""
+    seconds = int(span.total_seconds())
+    for length, unit in ((86_400, "day"), (3_600, "hour")):
+        if seconds >= length and seconds % length == 0:
+            return wording.plural(seconds // length, unit)
+    return wording.plural(seconds // 60, "minute")
 
 
 def _page(**context: Any) -> str:

@@ -152,3 +152,14 @@ def test_the_sessions_go_with_the_account(app: Flask, alice: Person, clock: Cloc
     sessions.begin(alice.id, "", "", clock())
     users.remove(alice.row)
     assert rows() == []
+
+
+def test_a_session_ends_in_the_end_however_much_it_is_used(alice: Person, clock: Clock) -> None:
+    token = sessions.begin(alice.id, "a browser", "127.0.0.1", clock())
+    for _ in range(29):
+        clock.forward(days=1)
+        found = sessions.find(token, clock())
+        assert found is not None and sessions.see(found[0], clock())
+        db.session.expire_all()
+    clock.forward(days=1)
+    assert sessions.find(token, clock()) is None and sessions.of_user(alice.id, clock()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from flask import Flask, g
 from flask.testing import FlaskClient
 from sqlalchemy import event, select, text, update
 
-from app import box, config, totp
+from app import box, config, create_app, totp
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, credentials, identities, plans, second_factors, sessions, tokens, user_actions
@@ -24,7 +25,7 @@ from app.store.sessions import SessionRow
 from app.store.tables import CredentialRow, MarkRow, UserRow
 from app.sync.run import Means
 from app.web import agents, showing
-from tests.conftest import PASSWORD, Person, both_databases
+from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.signed import sign_in
 from tests.store.test_pages import counted, many_runs
 from tests.sync.test_run import named, synced
@@ -569,3 +570,31 @@ def test_settings_are_reached_from_the_profile_and_from_every_page(alice: Person
     assert '<a href="/settings" aria-current="page">Settings</a>' in page.html
     assert page.open("/profile").html.partition("<main")[2].partition("</main>")[0].count('href="/settings"') == 1
     assert "Personal tokens" in page.follow("/settings").follow("/settings/tokens").words
+
+
+def test_how_long_sessions_last_is_the_operators_to_say(
+    app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As OWASP ASVS 3.3.2 asks for it at level 2: twelve hours in all, half an hour unused."""
+    strict = dataclasses.replace(app.config["SETTINGS"], session_hours=12, session_idle_minutes=30)
+    house = create_app(strict)
+    house.config["TESTING"] = True
+    house.test_client_class = Browser
+    began = showing.now()
+
+    def status(client: FlaskClient, **later: float) -> int:
+        monkeypatch.setattr(showing, "now", lambda: began + timedelta(**later))
+        return client.get("/settings").status_code
+
+    def signed_in() -> FlaskClient:
+        monkeypatch.setattr(showing, "now", lambda: began)
+        alice.client = house.test_client()
+        return alice.sign_in().client
+
+    busy, idle = signed_in(), signed_in()
+    assert "not used for 30 minutes, and 12 hours after you signed in" in words(busy.get("/settings").text)
+    assert (status(idle, minutes=29), status(idle, minutes=60)) == (200, 303)
+    assert {status(busy, minutes=minute) for minute in range(0, 720, 20)} == {200}
+    assert status(busy, minutes=721) == 303
+    with house.app_context():
+        db.engine.dispose()
