@@ -9,17 +9,21 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask_login import current_user
 
 from app import config, jobs
-from app.extensions import db
+from app.extensions import db, limiter
 from app.store import admin_pages, user_actions, users
 from app.store.audit import Actor
 from app.store.user_actions import ACTIONS, UserActionError
-from app.web import showing
+from app.web import entrance, showing
 from app.web.accounts import invite_token
 from app.web.admin import admin_required
 from app.web.history import cursor
 
 blueprint = Blueprint("admin_users", __name__, url_prefix="/admin/users")
 
+SERIOUS = ("promote", "reset-second-factor")
+"""What gives power over others or cannot be taken back, as deleting: a session that somebody else came by is not
+enough."""
+_NOT_YOU = "Your own password is not right; nothing was changed."
 _DONE = {
     "disable": "{} cannot sign in any more, and is not synced. Tokens and the feed's address are revoked.",
     "enable": "{} may sign in again.",
@@ -77,12 +81,16 @@ def _one(user_id: int, **context: Any) -> str:
     facts = admin_pages.user(user_id)
     if facts is None:
         abort(404)
-    return render_template("admin/user.html", facts=facts, user=facts.line, **context)
+    return render_template("admin/user.html", facts=facts, user=facts.line, serious=SERIOUS, **context)
 
 
 @blueprint.post("/<int:user_id>/<any(disable, enable, promote, demote, 'sign-out', 'reset-second-factor'):act>")
 @admin_required
+@limiter.limit("20 per hour", exempt_when=lambda: not request.form.get("password"))
 def change(user_id: int, act: str) -> Any:
+    """For what is `SERIOUS`, with the admin's own password."""
+    if act in SERIOUS and (complaint := _not_you()):
+        return _one(user_id, error=complaint), 422
     user = user_actions.by_id(user_id)
     if user is None:
         abort(404)
@@ -101,8 +109,11 @@ def change(user_id: int, act: str) -> Any:
 
 @blueprint.post("/<int:user_id>/delete")
 @admin_required
+@limiter.limit("20 per hour", exempt_when=lambda: not request.form.get("password"))
 def delete(user_id: int) -> Any:
-    """The account with everything of its, once its address was typed."""
+    """The account with everything of its, once its address was typed, and the admin's own password."""
+    if complaint := _not_you():
+        return _one(user_id, error=complaint), 422
     user = user_actions.by_id(user_id)
     if user is None:
         abort(404)
@@ -117,6 +128,14 @@ def delete(user_id: int) -> Any:
     db.session.commit()
     flash(f"{email} is deleted, with all keys and all history.", "good")
     return redirect(url_for(".index"), 303)
+
+
+def _not_you() -> str | None:
+    """Why it is not done, as a sentence; None once the admin has shown who sits there."""
+    if entrance.is_owner(request.form.get("password", "")):
+        return None
+    entrance.note("password refused", current_user)
+    return _NOT_YOU if current_user.has_password else entrance.SIGN_IN_AGAIN
 
 
 def _actor() -> Actor:

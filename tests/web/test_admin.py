@@ -21,6 +21,7 @@ from app import jobs
 from app.extensions import db
 from app.jobs import queues, watch
 from app.store import admin_pages, audit, credentials, users
+from app.store.sessions import SessionRow
 from app.store.tables import CredentialRow, ResultRow, RunRow, TallyRow, UserRow
 from app.sync.run import Means
 from app.vault import Opener
@@ -330,11 +331,44 @@ def test_admins_are_made_and_unmade_but_never_the_last(house: Person, alice: Per
     for act in ("demote", "disable"):
         answer = house.post(f"/admin/users/{house.id}/{act}")
         assert answer.status_code == 422 and "This is the last admin" in words(answer.text)
-    reader.open(f"/admin/users/{alice.id}").submit(f"/admin/users/{alice.id}/promote")
+    reader.open(f"/admin/users/{alice.id}").submit(f"/admin/users/{alice.id}/promote", password=PASSWORD)
     alice.sign_in()
     assert alice.client.get("/admin").status_code == 200
     reader.submit(f"/admin/users/{alice.id}/demote")
     assert alice.client.get("/admin").status_code == 403
+
+
+@pytest.mark.parametrize("act", ["promote", "reset-second-factor", "delete"])
+def test_what_is_serious_takes_the_admins_own_password(
+    house: Person, alice: Person, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that somebody else came by makes no admins, lets nobody in and deletes nothing."""
+    alice.row.second_factor_at = datetime.now(UTC)
+    db.session.commit()
+    path = f"/admin/users/{alice.id}/{act}"
+
+    def tried(**form: str) -> Any:
+        answer = house.post(path, email=alice.row.email, **form)
+        db.session.rollback()
+        db.session.expire_all()
+        return answer
+
+    for form in ({}, {"password": ""}, {"password": "not the password at all"}):
+        answer = tried(**form)
+        assert answer.status_code == 422 and "Your own password is not right" in words(answer.text)
+        assert not alice.row.is_admin and alice.row.second_factor_at is not None
+    with monkeypatch.context() as guessing:
+        guessing.setattr("app.passwords.is_right", lambda *_: False)
+        assert [tried(password="a guess").status_code for _ in range(20)][-1] == 429
+    house.row.password_hash = users.NO_PASSWORD  # who signs in elsewhere has to have done it just now
+    db.session.commit()
+    assert 'name="password"' not in page(house, f"/admin/users/{alice.id}")
+    db.session.execute(update(SessionRow).values(created_at=datetime.now(UTC) - timedelta(minutes=11)))
+    db.session.commit()
+    assert "Sign out, sign in again" in words(tried().text)
+    db.session.execute(update(SessionRow).values(created_at=datetime.now(UTC)))
+    db.session.commit()
+    assert tried().status_code == 303
 
 
 def test_sessions_are_ended(house: Person, alice: Person) -> None:
@@ -352,17 +386,17 @@ def test_a_user_is_deleted_with_everything_once_the_address_was_typed(
         person.add_key("openai")
         synced(person, means)
     path = f"/admin/users/{alice.id}/delete"
-    assert house.post(path, email="bob@example.com").status_code == 422
-    assert house.post(path, email="").status_code == 422
+    assert house.post(path, email="bob@example.com", password=PASSWORD).status_code == 422
+    assert house.post(path, email="", password=PASSWORD).status_code == 422
     reader = Plainly(house.client).open(f"/admin/users/{alice.id}")
-    reader.submit(path, email=" Alice@example.com ")
+    reader.submit(path, email=" Alice@example.com ", password=PASSWORD)
     assert "alice@example.com is deleted" in reader.words
     db.session.rollback()
     for table in (CredentialRow, RunRow, ResultRow):
         owners = set(db.session.scalars(select(table.user_id)))
         assert owners == {bob.id}, table
     assert users.by_email("alice@example.com") is None
-    assert house.post(path, email="alice@example.com").status_code == 404
+    assert house.post(path, email="alice@example.com", password=PASSWORD).status_code == 404
 
 
 def test_an_invitation_is_a_link_for_one_address(house: Person) -> None:

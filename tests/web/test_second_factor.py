@@ -295,7 +295,7 @@ def test_an_admin_turns_it_off_for_who_lost_everything(app: Flask, alice: Person
     turned_on(alice, phone)
     page = Plainly(carol.sign_in().client).open(f"/admin/users/{alice.id}")
     assert "on since" in page.words
-    page.submit(f"/admin/users/{alice.id}/reset-second-factor")
+    page.submit(f"/admin/users/{alice.id}/reset-second-factor", password=PASSWORD)
     assert "signs in with the password alone" in page.words and "Turn off two-step sign-in" not in page.words
     assert not signed_in(alice.client)
     (entry, *_), _ = audit.entries()
