@@ -26,7 +26,7 @@ KINDS = {
     "do_letter": "mailing news",
     "mail_news": "looking for news to mail",
     "do_reset": "mailing the link to another password",
-    "do_tell_owner": "letter about a changed account",
+    "do_tell_owner": "mailing that an account was changed",
     "do_sign_up": "mailing who signs up",
     "do_everyone": "starting everyone's sync",
     "do_due": "starting what is due",
