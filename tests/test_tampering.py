@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
+from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import rotation
 from app.store.tables import CredentialRow, ProviderRow, ResultRow
@@ -177,6 +178,22 @@ def test_what_was_tampered_with_is_refused_and_named_and_the_rest_goes_on(
     assert f"{len(touched)} of {len(touched | whole)} do not open" in found
     assert all(str(number) in found for number in touched)
     assert set(rotate.try_keys(means.vault, utc_now()).shut) == touched
+
+
+@both_databases
+def test_no_key_is_sent_to_an_address_that_was_written_beside_it(
+    alice: Person, means: Means, simulator: Simulator
+) -> None:
+    """Who can write the database reads no key, and is not to have one sent to them either."""
+    led, whole = alice.add_key("openai", KEY, "led away"), alice.add_key("openai", KEY + "1", "whole")
+    _write(led.id, base_url=simulator.base_urls["groq"])
+    db.session.commit()
+    before = simulator.requests("groq")
+    synced(alice, means)
+    results = select(ResultRow.credential_id, ResultRow.outcome, ResultRow.error_code)
+    came = {number: (outcome, code) for number, outcome, code in db.session.execute(results)}
+    assert came == {led.id: ("failed", "no_address"), whole.id: ("complete", None)}
+    assert simulator.requests("groq") == before
 
 
 @both_databases

@@ -281,8 +281,14 @@ def _memo(part: Part, answer: Outcome, before: Asked, means: Means) -> Memo | No
 
 def _place(part: Part, provider: Provider, means: Means) -> tuple[str, bool]:
     """The base URL to ask at, and whether a user or an admin typed it. The operator's goes before an admin's, and that
-    before a region's."""
+    before a region's.
+
+    Raises NoAddress: also for an address that no page keeps with a key of this provider. Whoever wrote it into the
+    database would be sent the key.
+    """
     if part.base_url and part.base_url not in provider.regions.values():
+        if not provider.own_url:
+            raise errors.NoAddress(f"The address that is kept with this key is none of {provider.title}'s")
         return part.base_url, True
     if operators := means.base_urls.get(part.slug):
         return operators, False

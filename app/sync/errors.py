@@ -231,7 +231,7 @@ class PrivateAddress(BadAnswer):
 class NoAddress(BadAnswer):
     code = "no_address"
     sentence = "This key has no address to ask at"
-    action = "Delete it and add it again with the address of your server."
+    action = "Delete it and add it again; a server of yours with its address."
 
 
 class RegionBlocked(BadAnswer):

@@ -349,7 +349,7 @@ def test_the_job_payload_holds_an_id_and_nothing_else(app: Flask, alice: Person)
     alice.sign_in().post("/keys", htmx=True, provider="openai", key=KEY)
     (row,) = stored(alice)
     (job,) = [job for queue in jobs._queues() for job in queue.jobs]
-    assert (job.func_name, job.args, job.kwargs) == ("app.jobs.do_check", (row.id,), {})
+    assert (job.func_name, job.args, job.kwargs) == ("app.jobs.do_check", [row.id], {})
 
 
 def test_to_accept_what_is_not_kept_aside_starts_nothing_and_has_a_limit(alice: Person) -> None:
