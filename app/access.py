@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parseaddr
+from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 Environ = Mapping[str, str]
@@ -17,6 +18,11 @@ Secret = Callable[[Environ, str], str]
 """`config.secret`: NAME, or what the file holds that NAME_FILE names."""
 _PORTS = {"smtp": 587, "smtps": 465}
 _NEEDS_PUBLIC_URL = "{} needs PUBLIC_URL: the address of this server as browsers have it, such as https://example.com."
+
+WayIn = Literal[
+    "password", "password reset", "second factor on", "second factor off", "recovery codes", "linked", "unlinked"
+]
+"""What may be changed of the ways into an account; its owner is told."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -9,16 +9,11 @@ from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from functools import cache
-from typing import Literal
 
-from app.access import MailServer, is_loopback
+from app.access import MailServer, WayIn, is_loopback
 
 _TIMEOUT_S = 10.0
-Change = Literal[
-    "password", "password reset", "second factor on", "second factor off", "recovery codes", "linked", "unlinked"
-]
-"""What may be changed of the ways into an account."""
-CHANGES: Mapping[Change, str] = {
+CHANGES: Mapping[WayIn, str] = {
     "password": "Its password was changed. All other sessions are ended.",
     "password reset": "Its password was changed by a link that was sent to this address. All sessions are ended.",
     "second factor on": "Two-step sign-in was turned on: a code of an authenticator app is asked for from now on.",
@@ -71,7 +66,7 @@ def known_letter(sender: str, to: str, address: str) -> EmailMessage:
     )
 
 
-def changed_letter(sender: str, to: str, address: str, change: Change) -> EmailMessage:
+def changed_letter(sender: str, to: str, address: str, change: WayIn) -> EmailMessage:
     """To the owner of an account, one of whose ways in was changed, whoever did it. address: this server's."""
     return _asked_for(
         sender,

@@ -193,9 +193,10 @@ def _postgres_url(name: str) -> str:
     return config._database_url(_POSTGRES.rsplit("/", 1)[0] + "/" + name)
 
 
-def _on_postgres(statement: str) -> None:
+def _on_postgres(*statements: str) -> None:
     with psycopg.connect(_POSTGRES.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute(statement)  # type: ignore[arg-type]
+        for statement in statements:
+            connection.execute(statement)  # type: ignore[arg-type]
 
 
 _STAGES = [
@@ -219,7 +220,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{tmp_path}/modelsync.sqlite"
         return
     name = f"modelsync_test_{uuid.uuid4().hex[:8]}"
-    _on_postgres(f'CREATE DATABASE "{name}" TEMPLATE "{request.getfixturevalue("postgres_template")}"')
+    _on_postgres(
+        f'CREATE DATABASE "{name}" TEMPLATE "{request.getfixturevalue("postgres_template")}"',
+        f'ALTER DATABASE "{name}" SET synchronous_commit = off',  # it has not to outlive the machine's power
+    )
     yield _postgres_url(name)
     _on_postgres(f'DROP DATABASE "{name}" WITH (FORCE)')
 

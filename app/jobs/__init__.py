@@ -23,6 +23,7 @@ from flask import Flask, current_app
 from rq import Queue, Retry
 
 from app import config, logs, mail
+from app.access import WayIn
 from app.extensions import db
 from app.jobs import letters, sign_ups, trials
 from app.jobs.doors import door
@@ -265,7 +266,7 @@ def enqueue_sign_up(letter: str) -> str | None:
     return NO_REDIS_FOR_LETTERS if _enqueue(do_sign_up, letter, retry=Retry(max=3), shows=False) else None
 
 
-def tell_owner(user_id: int, change: mail.Change) -> None:
+def tell_owner(user_id: int, change: WayIn) -> None:
     """Have a worker write to the owner of an account that a way into it was changed, where letters are sent. After the
     commit."""
     if config.current().mail_from:
@@ -345,7 +346,7 @@ def do_sign_up(letter: str) -> None:
 
 
 @door
-def do_tell_owner(user_id: int, change: mail.Change) -> None:
+def do_tell_owner(user_id: int, change: WayIn) -> None:
     """Raises MailError."""
     with _app().app_context():
         email = users.address_of(user_id)

@@ -10,7 +10,8 @@ import segno
 from flask import Blueprint, Flask, Response, current_app, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from app import box, config, jobs, mail, totp
+from app import box, config, jobs, totp
+from app.access import WayIn
 from app.extensions import db, limiter, login_manager, network
 from app.store import second_factors, sessions, user_actions
 from app.store.tables import UserRow
@@ -161,7 +162,7 @@ def turn_off() -> Any:
     return _to_settings()
 
 
-def _changed(said: str, change: mail.Change) -> None:
+def _changed(said: str, change: WayIn) -> None:
     """Into the audit log, committed with what was done, and by letter to the owner."""
     user_actions.note_own(_me(), {"second factor": said}, showing.now())
     db.session.commit()
