@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,6 +23,7 @@ _line = structlog.get_logger("app.jobs")
 
 _WORKER_TTL_S = 17  # RQ's worker waits fifteen seconds less for a job, and beats its heart after each wait
 _HEARTBEAT_S = 2
+_STOPS = {signal.SIGINT, signal.SIGTERM}
 MAX_JOBS = 1_000
 """After so many jobs a worker is replaced by a fresh one."""
 
@@ -41,6 +43,13 @@ class LoggedJobs:
         else:  # chores come all the time
             (_line.debug if queue.name == CHORES else _line.info)("job done", ms=ms)
         return done
+
+
+def _heed_signals() -> None:
+    """In a worker that was forked just now: told to stop meanwhile, it ends, and does not do what its pool would."""
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
 
 
 class PlainJobs:
@@ -70,6 +79,7 @@ class SyncWorker(LoggedJobs, PlainJobs, Worker):
     def work(self, *args: Any, **kwargs: Any) -> bool:
         die_with_parent()
         keep_memory_private()
+        _heed_signals()
         # The pool asks each of its workers to schedule as well; `flask up` has one scheduler of its own.
         return super().work(*args, **{**kwargs, "with_scheduler": False, "max_jobs": MAX_JOBS})
 
@@ -81,6 +91,19 @@ class SyncPool(WorkerPool):
     """
 
     _for_people = _for_schedule = ""
+
+    def start_workers(self, *args: Any, **kwargs: Any) -> None:
+        self._install_signal_handlers()  # RQ's pool does so only when all are there
+        super().start_workers(*args, **kwargs)
+
+    def start_worker(self, *args: Any, **kwargs: Any) -> None:
+        """None is begun that nobody tells to stop: who is told while it begins one tells that one as well."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        try:
+            if self.status != self.Status.STOPPED:
+                super().start_worker(*args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
 
     def get_worker_process(self, name: str, *args: Any, **kwargs: Any) -> Any:
         everything = self._queue_names
