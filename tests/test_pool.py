@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from typing import Any
 
 import pytest
@@ -73,3 +76,40 @@ def test_what_is_compiled_before_the_fork_changes_nothing(app: Flask, alice: Per
     assert not db.session().in_transaction()
     found = db.session.execute(select(ResultRow.id, ResultRow.outcome, ResultRow.listing_id))
     assert [tuple(row) for row in found] == before
+
+
+class _Process(subprocess.Popen[bytes]):
+    """Instead of a worker's: one that waits, and in whose first moment the pool is told to stop."""
+
+    def __init__(self) -> None:
+        pass
+
+    def start(self) -> None:
+        super().__init__(["sleep", "60"], preexec_fn=workers._heed_signals)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_pool_told_to_stop_while_it_begins_workers_tells_the_one_there_and_begins_no_other(
+    pool: SyncPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[_Process] = []
+
+    def make(*_args: Any, **_kwargs: Any) -> _Process:
+        made.append(_Process())
+        return made[-1]
+
+    monkeypatch.setattr(pool, "get_worker_process", make)
+    pool.status = pool.Status.STARTED
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        pool.start_workers()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    try:
+        assert made[0].wait(5) == -signal.SIGINT
+    finally:
+        for process in made:
+            process.kill()
+            process.wait(5)
+    assert len(made) == 1 and pool.status == pool.Status.STOPPED

@@ -1,10 +1,8 @@
-"""`flask work` that starts before its Redis or before `flask setup`: it waits, says so once, and begins. Told to stop
-meanwhile, or while it starts its workers, it ends."""
+"""`flask work` that starts before its Redis or before `flask setup`: it waits, says so once, and begins."""
 
 from __future__ import annotations
 
 import dataclasses
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,6 @@ from app.cli import supervisor
 from app.cli.install import set_up
 from tests.conftest import Person
 from tests.installation import working
-from tests.live import descendants
 
 pytestmark = pytest.mark.slow
 
@@ -61,12 +58,3 @@ def test_a_worker_waits_for_set_up_and_ends_when_told_meanwhile(
     with working(empty, tmp_path / "none.log") as part:
         until(lambda: "Waiting" in part.told, 40)
         assert part.stop(patience_s=5) == 0
-
-
-@pytest.mark.parametrize("begun", [1, 2, 3])
-def test_told_to_stop_while_it_starts_its_workers_it_ends(
-    app: Flask, settings: config.Settings, tmp_path: Path, until: Until, begun: int
-) -> None:
-    with working(settings, tmp_path / "work.log", workers=2) as part:
-        until(lambda: len(descendants(part.process.pid)) >= begun, 40)
-        assert part.stop(patience_s=10) in (0, -signal.SIGTERM)
