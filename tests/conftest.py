@@ -193,10 +193,9 @@ def _postgres_url(name: str) -> str:
     return config._database_url(_POSTGRES.rsplit("/", 1)[0] + "/" + name)
 
 
-def _on_postgres(*statements: str) -> None:
+def _on_postgres(statement: str) -> None:
     with psycopg.connect(_POSTGRES.replace("+psycopg", ""), autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement)  # type: ignore[arg-type]
 
 
 _STAGES = [
@@ -220,10 +219,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{tmp_path}/modelsync.sqlite"
         return
     name = f"modelsync_test_{uuid.uuid4().hex[:8]}"
-    _on_postgres(
-        f'CREATE DATABASE "{name}" TEMPLATE "{request.getfixturevalue("postgres_template")}"',
-        f'ALTER DATABASE "{name}" SET synchronous_commit = off',  # it has not to outlive the machine's power
-    )
+    _on_postgres(f'CREATE DATABASE "{name}" TEMPLATE "{request.getfixturevalue("postgres_template")}"')
     yield _postgres_url(name)
     _on_postgres(f'DROP DATABASE "{name}" WITH (FORCE)')
 
