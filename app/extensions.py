@@ -67,10 +67,12 @@ class Reading(Session):
     """
 
     def close(self) -> None:
-        if self.in_transaction() and not (self.info.get(_WROTE) or self.new or self.dirty or self.deleted):
-            with contextlib.suppress(SQLAlchemyError):  # of a connection that is lost nobody wants anything any more
-                self.commit()
-        super().close()
+        try:
+            if self.in_transaction() and not (self.info.get(_WROTE) or self.new or self.dirty or self.deleted):
+                with contextlib.suppress(SQLAlchemyError):  # of a connection that is lost nobody wants anything more
+                    self.commit()
+        finally:  # whatever ends the commit, such as the end of who asked: the connection goes back
+            super().close()
 
     def connection(self, *args: Any, **kwargs: Any) -> Connection:
         self.info[_WROTE] = True  # what is done with it cannot be seen from here

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from flask import Flask
+from gevent import GreenletExit
 from sqlalchemy import event, func, insert, select, text, update
 
 from app.extensions import db
@@ -85,3 +86,18 @@ def test_a_page_is_planned_once_and_not_each_time(alice: Person) -> None:
         assert alice.client.get("/profile").status_code == 200
     with db.engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM pg_prepared_statements")) >= 4
+
+
+def test_a_connection_goes_back_even_if_its_reader_is_ended_at_the_commit(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.session.scalar(select(func.count()).select_from(UserRow))
+    session = db.session()
+
+    def ended() -> None:
+        raise GreenletExit
+
+    monkeypatch.setattr(session, "commit", ended)
+    with pytest.raises(GreenletExit):
+        session.close()
+    assert not session.in_transaction() and db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
