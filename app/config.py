@@ -24,7 +24,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 import redis
 from flask import current_app
 
-from app import access
+from app.auth import settings as auth_settings
 from app.pool import FairPool
 from app.providers import PROVIDERS
 from app.vault import Opener, Sealer, SecretKey, VaultError, new_private_key
@@ -99,7 +99,7 @@ class Settings:
     """This server's address as browsers have it, without a slash at the end; links in letters begin so."""
     mail_from: str = ""
     """The sender of letters; empty: none are sent. Only workers know how, see `mail_server`."""
-    oidc: access.OpenId | None = None
+    oidc: auth_settings.OpenId | None = None
     demo_url: str = ""
     """Where the simulated providers listen; empty outside demo mode."""
 
@@ -177,13 +177,13 @@ def server_keys(environ: Mapping[str, str] = os.environ) -> dict[str, SecretKey]
     return {slug: SecretKey(value) for slug, value in named.items() if value}
 
 
-def mail_server(environ: Mapping[str, str] = os.environ) -> access.MailServer:
+def mail_server(environ: Mapping[str, str] = os.environ) -> auth_settings.MailServer:
     """Where workers hand letters in. Raises ConfigError if SMTP_URL is missing or malformed."""
     url = secret(environ, "SMTP_URL")
     if not url:
         raise ConfigError("MAIL_FROM is set, but SMTP_URL is not: set it or SMTP_URL_FILE where workers run.")
     try:
-        return access.mail_server(url)
+        return auth_settings.mail_server(url)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
@@ -464,11 +464,11 @@ def _hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
 def _access(environ: Mapping[str, str], signs: bool, is_secure: bool) -> dict[str, Any]:
     """What of `Settings` says who may come in. Only the web is told the client secret of OpenID Connect."""
     try:
-        public_url = access.public_url(environ, is_secure)
+        public_url = auth_settings.public_url(environ, is_secure)
         return {
             "public_url": public_url,
-            "mail_from": access.mail_from(environ, public_url),
-            "oidc": access.openid(environ, secret, public_url, _signup(environ) == "open") if signs else None,
+            "mail_from": auth_settings.mail_from(environ, public_url),
+            "oidc": auth_settings.openid(environ, secret, public_url, _signup(environ) == "open") if signs else None,
         }
     except ValueError as error:
         raise ConfigError(str(error)) from None

@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from functools import cache
 
-from app.access import MailServer, WayIn, is_loopback
+from app.auth.settings import MailServer, WayIn, is_loopback
 
 _TIMEOUT_S = 10.0
 CHANGES: Mapping[WayIn, str] = {

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from app import box, config
-from app.access import MailServer
+from app import config
+from app.auth import secretbox
+from app.auth.settings import MailServer
 from app.cli import supervisor
 from app.config import ConfigError, Settings
 
@@ -121,9 +122,9 @@ def test_each_process_is_given_only_what_it_needs(tmp_path: Path) -> None:
 
 
 def test_a_box_opens_for_its_key_and_purpose_alone() -> None:
-    key, sealed = "k" * 40, box.seal("k" * 40, b"content", "mine")
-    assert box.unseal(key, sealed, "mine") == b"content"
-    assert sealed != box.seal(key, b"content", "mine") and b"content" not in sealed
+    key, sealed = "k" * 40, secretbox.seal("k" * 40, b"content", "mine")
+    assert secretbox.unseal(key, sealed, "mine") == b"content"
+    assert sealed != secretbox.seal(key, b"content", "mine") and b"content" not in sealed
     changed = sealed[:-1] + bytes([sealed[-1] ^ 1])
     for other, what, purpose in (
         ("x" * 40, sealed, "mine"),
@@ -133,5 +134,5 @@ def test_a_box_opens_for_its_key_and_purpose_alone() -> None:
         (key, sealed[:13], "mine"),
         (key, b"", "mine"),
     ):
-        with pytest.raises(box.BoxError):
-            box.unseal(other, what, purpose)
+        with pytest.raises(secretbox.BoxError):
+            secretbox.unseal(other, what, purpose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app import passwords
+from app.auth import passwords
 
 
 def test_nobodys_hash_has_the_parameters_of_everybodys() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Flask
 
-from app.access import OpenId
+from app.auth.settings import OpenId
 from app.demo import seed
 
 STRANGER, NEWCOMER, HALFWAY, ALICE, BOB, CAROL = "stranger", "newcomer", "halfway", "alice", "bob", "carol"

@@ -15,8 +15,9 @@ from flask import Flask, current_app, url_for
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.exc import OperationalError
 
-from app import config, jobs, passwords
+from app import config, jobs
 from app.api.shapes import models_json
+from app.auth import passwords
 from app.cli import syncing
 from app.cli.backup_commands import backup_group
 from app.cli.batch_commands import COMMANDS as BATCH_COMMANDS

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from app import passwords
+from app.auth import passwords
 from app.demo import catalogs
 from app.demo.listings import TODAY
 from app.demo.simulator import Simulator, addresses

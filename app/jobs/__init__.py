@@ -23,7 +23,7 @@ from flask import Flask, current_app
 from rq import Queue, Retry
 
 from app import config, logs, mail
-from app.access import WayIn
+from app.auth.settings import WayIn
 from app.extensions import db
 from app.jobs import letters, sign_ups, trials
 from app.jobs.doors import door

@@ -31,7 +31,7 @@ class SecondFactorRow(Row):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     user_id: Mapped[int] = mapped_column(ref("users.id"))
     sealed_secret: Mapped[bytes] = mapped_column(LargeBinary)
-    """See `app.box`."""
+    """See `app.auth.secretbox`."""
     last_step: Mapped[int] = mapped_column(BigInteger, default=0)
     """The time step whose code was used last: neither it nor an earlier one counts again."""
     created_at: Mapped[datetime] = mapped_column(Moment)

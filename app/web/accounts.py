@@ -18,7 +18,8 @@ from flask import (
 from flask_login import current_user, login_required, logout_user
 from itsdangerous import BadData, URLSafeTimedSerializer
 
-from app import config, jobs, passwords
+from app import config, jobs
+from app.auth import passwords
 from app.extensions import db, limiter, network
 from app.jobs import sign_ups
 from app.store import feeds, sessions, tokens, user_actions, users

@@ -10,7 +10,8 @@ import structlog
 from flask import redirect, request, session, url_for
 from flask_login import current_user
 
-from app import jobs, passwords
+from app import jobs
+from app.auth import passwords
 from app.store import runs, sessions, users
 from app.store.tables import UserRow
 from app.web import doors, showing

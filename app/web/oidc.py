@@ -12,10 +12,11 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, login_required
 
-from app import config, jobs, openid
-from app.access import OpenId
+from app import config, jobs
+from app.auth import openid
+from app.auth.openid import Attempt, Claimed, OidcError
+from app.auth.settings import OpenId
 from app.extensions import db, limiter, network
-from app.openid import Attempt, Claimed, OidcError
 from app.store import audit, feeds, identities, tokens, user_actions, users
 from app.store.audit import AUTOMATIC
 from app.store.tables import UserRow

@@ -11,7 +11,8 @@ from typing import Any
 from email_validator import EmailNotValidError, validate_email
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 
-from app import config, jobs, passwords
+from app import config, jobs
+from app.auth import passwords
 from app.extensions import db, limiter, network
 from app.store import password_resets, user_actions, users
 from app.web import showing

@@ -10,8 +10,9 @@ import segno
 from flask import Blueprint, Flask, Response, current_app, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from app import box, config, jobs, totp
-from app.access import WayIn
+from app import config, jobs
+from app.auth import secretbox, totp
+from app.auth.settings import WayIn
 from app.extensions import db, limiter, login_manager, network
 from app.store import second_factors, sessions, user_actions
 from app.store.tables import UserRow
@@ -112,7 +113,7 @@ def begin() -> Any:
     if not entrance.is_owner(request.form.get("password", "")):
         return _set_up_page(None, error=_not_owner()), 422
     secret = totp.new_secret()
-    second_factors.offer(_me(), box.seal(_key(), secret.encode(), _purpose(current_user.id)), showing.now())
+    second_factors.offer(_me(), secretbox.seal(_key(), secret.encode(), _purpose(current_user.id)), showing.now())
     db.session.commit()
     return _set_up_page(secret)
 
@@ -254,8 +255,8 @@ def _shown() -> str | None:
 
 def _opened(sealed: bytes, user_id: int) -> str | None:
     try:
-        return box.unseal(_key(), sealed, _purpose(user_id)).decode()
-    except box.BoxError:
+        return secretbox.unseal(_key(), sealed, _purpose(user_id)).decode()
+    except secretbox.BoxError:
         return None
 
 

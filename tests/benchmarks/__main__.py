@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import event, func, insert, select
 
-from app import config, create_app, passwords
+from app import config, create_app
+from app.auth import passwords
 from app.cli.install import set_up
 from app.demo.simulator import Simulator
 from app.extensions import db

@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import insert, select, text
 
-from app import config, create_app, passwords
+from app import config, create_app
+from app.auth import passwords
 from app.cli.install import set_up
 from app.extensions import db
 from app.store import admin_pages, credentials, users

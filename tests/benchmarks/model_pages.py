@@ -14,7 +14,8 @@ from pathlib import Path
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import config, create_app, passwords
+from app import config, create_app
+from app.auth import passwords
 from app.catalog.listing import ListedModel, Listing, listing_of
 from app.cli.install import set_up
 from app.extensions import db

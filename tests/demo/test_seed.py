@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import passwords
+from app.auth import passwords
 from app.demo import seed
 from app.demo.simulator import Simulator, addresses
 from app.extensions import db

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from app.api import paging
 from app.api.problems import Refused as NotServed
-from app.box import BoxError, seal, unseal
+from app.auth.secretbox import BoxError, seal, unseal
+from app.auth.totp import new_secret, step_of
 from app.catalog import sources
 from app.catalog.listing import canonical_form, from_canonical_form, listing_of
 from app.catalog.overrides import OverrideError, read_file
@@ -27,7 +28,6 @@ from app.providers.answers import BadAnswer
 from app.providers.faults import fault_of
 from app.sync.decide import judge
 from app.sync.refresh import _read as read_catalog
-from app.totp import new_secret, step_of
 from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey, VaultError, new_private_key
 from app.web.entrance import own_path
 from tests.fuzz import inputs

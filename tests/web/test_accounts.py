@@ -266,7 +266,7 @@ def from_network(app: Flask, address: str) -> FlaskClient:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every password is wrong, and nobody waits for its hash."""
-    monkeypatch.setattr("app.passwords.is_right", lambda *_: False)
+    monkeypatch.setattr("app.auth.passwords.is_right", lambda *_: False)
 
 
 def test_one_account_is_throttled_after_twenty_attempts_and_others_are_not(
@@ -339,7 +339,7 @@ def test_nobody_locks_an_account_out_for_another_network(
     app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as wrong:
-        wrong.setattr("app.passwords.is_right", lambda *_: False)
+        wrong.setattr("app.auth.passwords.is_right", lambda *_: False)
         codes = [
             sent(app, "/login", from_network(app, "192.0.2.66"), email=alice.row.email, password="x").status_code
             for _ in range(130)

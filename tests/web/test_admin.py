@@ -298,7 +298,7 @@ def test_another_address_for_all_keys_takes_the_admins_password_and_https(
     assert answer.status_code == 200 and kept == url
     answer, kept = change("")
     assert answer.status_code == 200 and kept is None
-    monkeypatch.setattr("app.passwords.is_right", lambda *_: False)
+    monkeypatch.setattr("app.auth.passwords.is_right", lambda *_: False)
     codes = [change(url, password="a guess")[0].status_code for _ in range(8)]
     assert codes[0] == 422 and codes[-1] == 429
     assert change("")[0].status_code == 200  # without a password there is nothing to guess
@@ -358,7 +358,7 @@ def test_what_is_serious_takes_the_admins_own_password(
         assert answer.status_code == 422 and "Your own password is not right" in words(answer.text)
         assert not alice.row.is_admin and alice.row.second_factor_at is not None
     with monkeypatch.context() as guessing:
-        guessing.setattr("app.passwords.is_right", lambda *_: False)
+        guessing.setattr("app.auth.passwords.is_right", lambda *_: False)
         assert [tried(password="a guess").status_code for _ in range(20)][-1] == 429
     house.row.password_hash = users.NO_PASSWORD  # who signs in elsewhere has to have done it just now
     db.session.commit()

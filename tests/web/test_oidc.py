@@ -16,7 +16,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from app import config, create_app
-from app.access import OpenId
+from app.auth.settings import OpenId
 from app.extensions import db, limiter
 from app.store import audit, identities, tokens, users
 from app.store.identities import IdentityRow
@@ -141,7 +141,7 @@ def test_a_new_key_of_the_provider_is_fetched_when_it_is_first_used(
     provider.new_key()
     assert came_back(house.test_client()).status_code == 422  # asked a moment ago: nobody makes us ask at will
     later = time.monotonic() + 61
-    monkeypatch.setattr("app.openid.time.monotonic", lambda: later)
+    monkeypatch.setattr("app.auth.openid.time.monotonic", lambda: later)
     assert came_back(house.test_client()).status_code == 303
     assert provider.asked.count("/jwks") == 2
 
@@ -325,7 +325,7 @@ def test_an_answer_that_does_not_end_is_given_up(
     provider.metadata["padding"] = "x" * 600_000
     assert make().test_client().get("/oidc/start").status_code == 502
     provider.metadata.clear()
-    monkeypatch.setattr("app.openid._IN_ALL_S", 0.0)
+    monkeypatch.setattr("app.auth.openid._IN_ALL_S", 0.0)
     assert make().test_client().get("/oidc/start").status_code == 502
 
 

@@ -19,7 +19,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from app import create_app, jobs, mail
-from app.access import MailServer
+from app.auth.settings import MailServer
 from app.config import ConfigError
 from app.extensions import db, limiter
 from app.store import password_resets, users

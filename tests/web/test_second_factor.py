@@ -15,7 +15,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import box, create_app
+from app import create_app
+from app.auth import secretbox
 from app.extensions import db
 from app.store import audit, second_factors, tokens
 from app.store.second_factors import RecoveryCodeRow, SecondFactorRow
@@ -119,9 +120,9 @@ def test_the_key_is_sealed_and_codes_are_hashed(alice: Person, phone: Hand, app:
     row = db.session.scalars(select(SecondFactorRow)).one()
     assert phone.secret.encode() not in row.sealed_secret
     purpose = f"second factor of {alice.id}"
-    assert box.unseal(app.config["SECRET_KEY"], row.sealed_secret, purpose) == phone.secret.encode()
-    with pytest.raises(box.BoxError):
-        box.unseal(app.config["SECRET_KEY"], row.sealed_secret, "second factor of another")
+    assert secretbox.unseal(app.config["SECRET_KEY"], row.sealed_secret, purpose) == phone.secret.encode()
+    with pytest.raises(secretbox.BoxError):
+        secretbox.unseal(app.config["SECRET_KEY"], row.sealed_secret, "second factor of another")
     kept = b"".join(one.digest for one in db.session.scalars(select(RecoveryCodeRow)))
     assert not any(code.encode() in kept or code.replace("-", "").encode() in kept for code in codes)
 

@@ -14,7 +14,8 @@ from flask import Flask, g
 from flask.testing import FlaskClient
 from sqlalchemy import event, select, text, update
 
-from app import box, config, create_app, totp
+from app import config, create_app
+from app.auth import secretbox, totp
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, credentials, identities, plans, second_factors, sessions, tokens, user_actions
@@ -409,7 +410,7 @@ def test_the_export_holds_earlier_lists_and_those_kept_aside(
 
 def test_the_export_tells_who_signs_in_and_how_and_no_secret_of_it(alice: Person, bob: Person) -> None:
     secret = totp.new_secret()
-    second_factors.offer(alice.row, box.seal(alice.app.config["SECRET_KEY"], secret.encode(), "x"), now())
+    second_factors.offer(alice.row, secretbox.seal(alice.app.config["SECRET_KEY"], secret.encode(), "x"), now())
     codes = second_factors.turn_on(alice.row, now())
     for person in (alice, bob):
         assert identities.link(person.id, "https://id.example", f"subject-{person.id}", person.row.email, now())
@@ -531,7 +532,7 @@ def test_the_last_admin_cannot_delete_their_account(alice: Person, carol: Person
 
 def test_a_guesser_of_passwords_is_stopped_here_too(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     alice.sign_in()
-    monkeypatch.setattr("app.passwords.is_right", lambda *_: False)
+    monkeypatch.setattr("app.auth.passwords.is_right", lambda *_: False)
     typed = {"email": alice.row.email, "password": "wrong wrong", "csrf_token": _token(alice.client)}
     codes = [alice.client.post("/settings/delete", data=typed).status_code for _ in range(11)]
     assert codes == [422] * 10 + [429]

@@ -26,7 +26,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from app.access import OpenId, is_loopback
+from app.auth.settings import OpenId, is_loopback
 
 _IN_ALL_S, _CONNECT_S, _READ_S = 10.0, 3.0, 5.0
 _MOST_BYTES = 512 * 1024

@@ -64,5 +64,5 @@ def _is_common(word: str) -> bool:
 @cache
 def _common() -> frozenset[str]:
     """Those that leaked most often, lower case."""
-    lines = files("app").joinpath("common_passwords.txt").read_text(encoding="utf-8").splitlines()
+    lines = files("app.auth").joinpath("common_passwords.txt").read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if not line.startswith("#"))
