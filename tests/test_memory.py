@@ -169,7 +169,7 @@ def test_a_key_that_does_not_open_is_not_in_the_report_and_neither_is_the_vaults
 def test_a_process_that_keeps_its_memory_private_leaves_no_core_and_lets_nobody_look_in() -> None:
     code = (
         "import ctypes, resource\n"
-        "from app.processes import keep_memory_private\n"
+        "from app.hardening import keep_memory_private\n"
         "keep_memory_private()\n"
         "print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
     )

@@ -20,7 +20,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.api.doors import Caller
 from app.api.operations import operation
 from app.api.problems import OpenAIError, Refused
-from app.catalog.identity import CanonicalModel
+from app.catalog.matching import CanonicalModel
 from app.extensions import csrf
 from app.store import catalog
 from app.store.usable import Place, Usable, usable

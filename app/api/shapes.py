@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from app.catalog.identity import CatalogIndex
 from app.catalog.listing import ListedModel
+from app.catalog.matching import CatalogIndex
 from app.store.key_models import KeyModels
 from app.store.pages import ResultLine
 from app.store.tables import OUTCOMES

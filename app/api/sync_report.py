@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.store.pages import ResultLine
 from app.store.plans import PlanPart
 from app.store.stats import READ
@@ -140,7 +140,7 @@ def _changes(parts: Sequence[PlanPart]) -> dict[str, Any]:
             "model_id": change.model_id,
             "name": change.name,
             "fields": [{"field": one.field, "before": one.before, "after": one.after} for one in change.fields],
-            "sentence": wording.sentence(change),
+            "sentence": humanize.sentence(change),
         }
         for part in parts
         for change in part.changes

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.catalog.changes import Fact
 from app.catalog.listing import CAPABILITIES, Kind
 from app.store.change_feed import ChangeLine
@@ -326,7 +326,7 @@ def difference_of(line: ChangeLine) -> Difference:
         provider_model_id=change.model_id,
         name=change.name,
         fields=tuple(FieldDifference(one.field, one.before, one.after) for one in change.fields),
-        sentence=wording.sentence(change),
+        sentence=humanize.sentence(change),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.catalog.identity import CanonicalModel
-from app.catalog.merging import TRACKED
+from app.catalog.matching import CanonicalModel
+from app.catalog.merge import TRACKED
 
 _COMPARED = (
     "name",

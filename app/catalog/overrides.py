@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.catalog.identity import CanonicalModel, CatalogIndex
 from app.catalog.listing import CAPABILITIES, PRICES, Kind, ListedModel
+from app.catalog.matching import CanonicalModel, CatalogIndex
 
 MANUAL_PRIORITY = 100
 """Overrides below it are made by sync and replaced by it; from it on they are a person's and kept."""

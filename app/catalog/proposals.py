@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from app.catalog.identity import CanonicalModel, identity_key
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel
+from app.catalog.matching import CanonicalModel, identity_key
 from app.catalog.overrides import LIMITS, is_own
 
 _FEWEST_PROVIDERS = 2

@@ -30,7 +30,7 @@ from alembic.util import CommandError
 
 from app import config
 from app.extensions import db
-from app.processes import die_with_parent
+from app.hardening import die_with_parent
 from app.store import checks, copies, rotation
 from app.store.copies import CopiedKey, State
 from app.vault import CannotOpen, Opener, Owner

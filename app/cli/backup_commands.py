@@ -16,7 +16,7 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import config, jobs
-from app.catalog import wording
+from app.catalog import humanize
 from app.cli import backup
 from app.cli.backup import BackupError, Manifest, Verified
 from app.cli.install import NotReady, set_up
@@ -123,8 +123,8 @@ def _what(manifest: Manifest) -> str:
     users, keys = manifest.rows.get("users", 0), sum(manifest.vault_versions.values())
     rows = sum(manifest.rows.values())
     return (
-        f"{wording.plural(users, 'account')}, {wording.plural(keys, 'sealed API key')} and "
-        f"{wording.plural(rows, 'row')} in all (revision {manifest.revision})"
+        f"{humanize.plural(users, 'account')}, {humanize.plural(keys, 'sealed API key')} and "
+        f"{humanize.plural(rows, 'row')} in all (revision {manifest.revision})"
     )
 
 
@@ -140,10 +140,10 @@ def _keys(found: Verified) -> str:
     if found.shut:
         some = ", ".join(map(str, found.shut[:10])) + (" …" if len(found.shut) > 10 else "")
         return (
-            f"{len(found.shut)} of {wording.plural(total, 'API key')} do not open with VAULT_PRIVATE_KEYS "
+            f"{len(found.shut)} of {humanize.plural(total, 'API key')} do not open with VAULT_PRIVATE_KEYS "
             f"(numbers {some}): put the private key of then into it before you start."
         )
-    return f"{wording.plural(total, 'API key')}, all open with VAULT_PRIVATE_KEYS."
+    return f"{humanize.plural(total, 'API key')}, all open with VAULT_PRIVATE_KEYS."
 
 
 def _apart() -> str:

@@ -19,7 +19,7 @@ from rich.console import Console
 from app import config, jobs, logs
 from app.api.shapes import result_json
 from app.api.sync_report import errors_of, synced
-from app.catalog import wording
+from app.catalog import humanize
 from app.cli import syncing
 from app.cli.output import print_json, print_table
 from app.cli.ready import sentences
@@ -263,16 +263,16 @@ class _Done:
         if line.outcome not in READ:
             _echo(f"    ✗ {line.error_message or 'It was not synced.'}", "")
             return
-        _echo(f"    ✓ Fetched {wording.plural(line.fetched, 'model')}")
+        _echo(f"    ✓ Fetched {humanize.plural(line.fetched, 'model')}")
         if line.error_message:
             _echo(f"    ! {line.error_message}")
         if line.new:
-            _echo(f"  + {'Would add' if self.plan else 'Adding'} {wording.plural(line.new, 'new model')}")
+            _echo(f"  + {'Would add' if self.plan else 'Adding'} {humanize.plural(line.new, 'new model')}")
         written = self.written.get(line.provider, Overrides())
         if written.generated:
-            _echo(f"  + Generated {wording.plural(written.generated, 'new override')}")
+            _echo(f"  + Generated {humanize.plural(written.generated, 'new override')}")
         if written.merged:
-            _echo(f"  + Merged {wording.plural(written.merged, 'override')}")
+            _echo(f"  + Merged {humanize.plural(written.merged, 'override')}")
         others = {kind: getattr(line, kind) for kind in ("changed", "unlisted", "relisted")}
         if any(others.values()):
             _echo(f"  ~ {', '.join(f'{count} {kind}' for kind, count in others.items() if count)}")
@@ -285,7 +285,7 @@ class _Done:
             changes = line.changes
         else:
             changes = tuple(change for group in pages.changes_of([line]) for change in group.changes)
-        _echo(*(f"    {change.kind}: {_plain(change.model_id)}: {wording.sentence(change)}" for change in changes))
+        _echo(*(f"    {change.kind}: {_plain(change.model_id)}: {humanize.sentence(change)}" for change in changes))
 
     def _end(self) -> str:
         if self.plan is None:
@@ -300,7 +300,7 @@ def _dry_run(batch: _Batch, *, quiet: bool) -> _Done:
     db.session.commit()
     with Console(stderr=True) as console, syncing.progress(console, quiet) as bar:
         if bar:
-            bar.add_task(f"Asking {wording.plural(len(batch.slugs), 'provider')}", total=None)
+            bar.add_task(f"Asking {humanize.plural(len(batch.slugs), 'provider')}", total=None)
         with jobs.means(config.open_vault()) as means:
             planning.make(plan_id, means)
     plan = plans.get(plan_id)

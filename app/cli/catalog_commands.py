@@ -12,10 +12,10 @@ import msgspec
 from flask.cli import AppGroup
 
 from app import config
-from app.catalog import wording
+from app.catalog import humanize
 from app.catalog.differences import Difference
-from app.catalog.identity import CanonicalModel, CatalogIndex
 from app.catalog.listing import PRICES, ListedModel
+from app.catalog.matching import CanonicalModel, CatalogIndex
 from app.catalog.sources import SOURCES
 from app.cli.output import print_json, print_table
 from app.cli.ready import sentences
@@ -74,7 +74,7 @@ def _lines(done: refresh.Refreshed) -> Iterator[str]:
         yield f"{told}. {done.message}"
         return
     news = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count) or "nothing new"
-    yield f"{told}, {wording.plural(done.model_count, 'entry', 'entries')}; canonical models: {news}."
+    yield f"{told}, {humanize.plural(done.model_count, 'entry', 'entries')}; canonical models: {news}."
     if done.message:
         yield f"  {done.message}"
     for difference in done.changes[:_SHOWN]:

@@ -19,7 +19,7 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app import config
-from app.catalog import wording
+from app.catalog import humanize
 from app.cli import backup
 from app.cli.output import print_json
 from app.extensions import db
@@ -141,7 +141,7 @@ def _catalog() -> Iterator[Finding]:
 def _runs() -> Iterator[Finding]:
     lost, waiting = checks.stuck_runs(_now(), _WAITING)
     if lost or waiting:
-        says = f"{wording.plural(lost, 'run')} without a worker, {waiting} waiting for over ten minutes."
+        says = f"{humanize.plural(lost, 'run')} without a worker, {waiting} waiting for over ten minutes."
         yield Finding("runs", "warn", says, "They close or start by themselves once workers and scheduler run.")
     else:
         yield Finding("runs", "good", "none is stuck")
@@ -168,7 +168,7 @@ def _keys() -> Iterator[Finding]:
             "again. Nothing was deleted.",
         )
     else:
-        yield Finding("API keys", "good", f"{wording.plural(total, 'key')}, all open")
+        yield Finding("API keys", "good", f"{humanize.plural(total, 'key')}, all open")
 
 
 def _pair(vault: Opener) -> Iterator[Finding]:
@@ -197,7 +197,7 @@ def _vault(vault: Opener) -> Iterator[Finding]:
     newest, counts = max(vault.versions), rotation.counts()
     old = sum(count for version, count in counts.items() if version < newest)
     if old:
-        says = f"{wording.plural(old, 'API key')} sealed by an older vault key than version {newest}."
+        says = f"{humanize.plural(old, 'API key')} sealed by an older vault key than version {newest}."
         yield Finding("vault", "warn", says, "Reseal with `flask keys rotate`; everything may run meanwhile.")
     elif not wrong:
         yield Finding("vault", "good", f"version {newest} seals all, and opens what was sealed at set-up")
@@ -229,13 +229,13 @@ def _queue() -> Iterator[Finding]:
     except redis.RedisError as error:
         yield Finding("queue", "bad", *(lasting_trouble(error) or _unreachable()))
         return
-    yield Finding("queue", "good", f"Redis {seen.version}, {wording.plural(seen.queued, 'job')} waiting")
+    yield Finding("queue", "good", f"Redis {seen.version}, {humanize.plural(seen.queued, 'job')} waiting")
     if seen.evicts:
         yield Finding(
             "queue", "warn", "this Redis may throw jobs away when it is full.", "Set maxmemory-policy noeviction."
         )
     if seen.workers:
-        yield Finding("workers", "good", wording.plural(seen.workers, "worker"))
+        yield Finding("workers", "good", humanize.plural(seen.workers, "worker"))
     else:
         yield Finding("workers", "bad", "none is running.", "Start `flask work` (or `flask up`).")
     if seen.has_scheduler:

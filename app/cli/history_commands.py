@@ -9,7 +9,7 @@ import click
 from flask.cli import AppGroup
 
 from app import config
-from app.catalog import wording
+from app.catalog import humanize
 from app.cli.output import print_json
 from app.cli.ready import sentences
 from app.extensions import db
@@ -38,7 +38,7 @@ def prune(days: int | None, dry_run: bool, as_json: bool) -> None:
         parts = (("run", gone.runs), ("set", gone.comparisons), ("list", gone.listings), ("refresh", gone.refreshes))
         named = {"set": "set of changes", "refresh": "catalog refresh"}
         many = {"set": "sets of changes", "refresh": "catalog refreshes"}
-        told = ", ".join(wording.plural(number, named.get(name, name), many.get(name)) for name, number in parts)
+        told = ", ".join(humanize.plural(number, named.get(name, name), many.get(name)) for name, number in parts)
         click.echo(f"{'Would take' if dry_run else 'Took'} away what is older than {before:%Y-%m-%d}: {told}.")
 
 

@@ -19,7 +19,7 @@ from app.catalog.listing import listing_of
 from app.cli.output import print_json, print_table
 from app.cli.ready import sentences
 from app.extensions import db
-from app.providers import PROVIDERS, answers
+from app.providers import PROVIDERS, parsing
 from app.providers.addresses import BadAddress, for_all
 from app.providers.contract import Endpoint, Page, Provider
 from app.providers.drift import drift, scrub
@@ -218,7 +218,7 @@ def _page(provider: Provider, body: bytes) -> Page:
 def _try(endpoint: Endpoint, body: bytes) -> Page | str:
     try:
         return endpoint.read(body)
-    except answers.BadAnswer as bad:
+    except parsing.BadAnswer as bad:
         return str(bad)
 
 

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO
 
 from app import config
-from app.processes import die_with_parent
+from app.hardening import die_with_parent
 from app.providers import PROVIDERS
 
 _READY_S = 120.0  # a small or busy machine takes its time; a process that ends is noticed at once

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from app import jobs
 from app.api.shapes import result_json
-from app.catalog import wording
+from app.catalog import humanize
 from app.cli.output import print_table
 from app.extensions import db
 from app.store import pages, runs
@@ -98,7 +98,7 @@ def show(report: Report) -> None:
             for result in report["results"]
         ]
     )
-    click.echo(f"{wording.plural(report['total_new_models'], 'new model')}.")
+    click.echo(f"{humanize.plural(report['total_new_models'], 'new model')}.")
 
 
 def progress(console: Console, quiet: bool) -> Any:

@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy.exc import DBAPIError
 
 from app import config
-from app.catalog import wording
+from app.catalog import humanize
 from app.cli.output import print_json, print_table
 from app.cli.ready import sentences
 from app.extensions import db
-from app.processes import keep_memory_private
+from app.hardening import keep_memory_private
 from app.store import rotation
 from app.sync import rotate
 from app.sync.rotate import Rotated
@@ -49,7 +49,7 @@ def status(as_json: bool) -> None:
     print_table([line.as_json() for line in lines])
     old = [line for line in lines if line.is_older and line.keys]
     if old:
-        click.echo(f"{wording.plural(sum(line.keys for line in old), 'key')} to be resealed: `flask keys rotate`.")
+        click.echo(f"{humanize.plural(sum(line.keys for line in old), 'key')} to be resealed: `flask keys rotate`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +164,13 @@ def _tell_json(done: Rotated) -> None:
 
 
 def _tell(done: Rotated) -> None:
-    click.echo(f"Resealed {wording.plural(done.resealed, 'key')} to version {done.version}.")
+    click.echo(f"Resealed {humanize.plural(done.resealed, 'key')} to version {done.version}.")
     if done.overtaken:
         click.echo(
-            f"{wording.plural(done.overtaken, 'key')} had been replaced or removed meanwhile and stayed as saved."
+            f"{humanize.plural(done.overtaken, 'key')} had been replaced or removed meanwhile and stayed as saved."
         )
     if done.shut:
-        click.echo(f"{wording.plural(len(done.shut), 'key')} did not open and stayed as they were:")
+        click.echo(f"{humanize.plural(len(done.shut), 'key')} did not open and stayed as they were:")
         for key in done.shut[:_MOST_NAMED]:
             click.echo(f"  number {key.credential_id} of {key.email} at {key.owner.provider}, version {key.version}")
         if len(done.shut) > _MOST_NAMED:
@@ -196,7 +196,7 @@ def warn_of_shut_keys(vault: Opener) -> None:
         return
     some = ", ".join(map(str, tried.shut[:10])) + (" …" if len(tried.shut) > 10 else "")
     click.echo(
-        f"{len(tried.shut)} of {wording.plural(tried.total, 'API key')} cannot be opened with VAULT_PRIVATE_KEYS "
+        f"{len(tried.shut)} of {humanize.plural(tried.total, 'API key')} cannot be opened with VAULT_PRIVATE_KEYS "
         f"(numbers {some}). Their owners are asked to enter them again; nothing was deleted. "
         "If you have the private key that sealed them, put it back and restart.",
         err=True,

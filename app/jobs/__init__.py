@@ -25,6 +25,7 @@ from rq import Queue, Retry
 from app import config, logs, mail
 from app.auth.settings import WayIn
 from app.extensions import db
+from app.hardening import keep_memory_private
 from app.jobs import letters, sign_ups, trials
 from app.jobs.doors import door
 from app.jobs.queues import (
@@ -48,7 +49,6 @@ from app.jobs.queues import all_queues as _queues
 from app.jobs.queues import queue as _queue
 from app.jobs.queues import redis_connection as _connection
 from app.jobs.workers import SyncPool, SyncScheduler, SyncWorker
-from app.processes import keep_memory_private
 from app.store import (
     admin_pages,
     catalog,

@@ -7,7 +7,7 @@ import unicodedata
 from datetime import datetime
 
 from app import config, mail
-from app.catalog import topics, wording
+from app.catalog import humanize, topics
 from app.catalog.changes import Change
 from app.extensions import db
 from app.providers import PROVIDERS
@@ -58,7 +58,7 @@ def write(user_id: int, now: datetime) -> bool:
 def subject(found: Notices) -> str:
     """ "Modelsync: 2 new models, 1 key that fails": our words and numbers only."""
     counted = [(found.count(topic), words) for topic, words in _WORDS.items()]
-    return "Modelsync: " + ", ".join(wording.plural(count, *words) for count, words in counted if count)
+    return "Modelsync: " + ", ".join(humanize.plural(count, *words) for count, words in counted if count)
 
 
 def text(found: Notices, address: str, stop_link: str) -> str:
@@ -93,15 +93,15 @@ def _send(letter: Due, found: Notices) -> None:
 
 def _of_provider(news: ProviderNews) -> str:
     told = [*news.changes, *news.uncatalogued]
-    title = wording.headline(_title(news.provider), news.changes, news.uncatalogued)
+    title = humanize.headline(_title(news.provider), news.changes, news.uncatalogued)
     lines = [f"  {one_line(change.model_id)}: {_deed(change)}" for change in told[:_LINES]]
     if len(told) > _LINES:
-        lines.append(f"  and {wording.plural(len(told) - _LINES, 'more change')}")
+        lines.append(f"  and {humanize.plural(len(told) - _LINES, 'more change')}")
     return "\n".join([one_line(title, 300), *lines])
 
 
 def _deed(change: Change) -> str:
-    return one_line(wording.sentence(change), 300)
+    return one_line(humanize.sentence(change), 300)
 
 
 def _of_key(key: FailingKey) -> str:

@@ -14,8 +14,8 @@ from functools import lru_cache
 
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import Kind, ListedModel
-from app.providers.answers import Entry, document, entries, identifier, page, per_million, section, text, whole
 from app.providers.contract import Page, Provider, Request, bearer
+from app.providers.parsing import Entry, document, entries, identifier, page, per_million, section, text, whole
 
 _TYPES: dict[str, Kind] = {  # the first that fits decides
     "embedding": "embedding",

@@ -10,8 +10,8 @@ the documentation gives each workspace an address of its own, too, and has anoth
 from __future__ import annotations
 
 from app.providers import openai_shape
-from app.providers.answers import BadAnswer, document, entries, page, text
 from app.providers.contract import Page, Provider, Request, bearer
+from app.providers.parsing import BadAnswer, document, entries, page, text
 
 _REGIONS = {
     "International (Singapore)": "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from app.catalog.kind import kind_of
 from app.catalog.listing import ListedModel
-from app.providers.answers import (
+from app.providers.contract import Page, Provider, Request
+from app.providers.parsing import (
     BadAnswer,
     Entry,
     document,
@@ -22,7 +23,6 @@ from app.providers.answers import (
     text,
     whole,
 )
-from app.providers.contract import Page, Provider, Request
 
 
 def ask(cursor: str | None) -> Request:

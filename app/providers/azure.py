@@ -14,8 +14,8 @@ from datetime import datetime
 
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import ListedModel
-from app.providers.answers import Entry, document, entries, flag, identifier, moment, page, section
 from app.providers.contract import Page, Provider, Request
+from app.providers.parsing import Entry, document, entries, flag, identifier, moment, page, section
 
 _NEVER_FROM = 2090
 _PARTNERS_CREATED = 1727740800

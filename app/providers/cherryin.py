@@ -10,8 +10,8 @@ from __future__ import annotations
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import Kind, ListedModel
 from app.providers import openai_shape
-from app.providers.answers import Entry, document, entries, identifier, page, words
 from app.providers.contract import Page, Provider, bearer
+from app.providers.parsing import Entry, document, entries, identifier, page, words
 
 _CHAT = ("openai", "openai-response", "anthropic", "gemini")
 _OTHERWISE: dict[str, Kind] = {

@@ -12,8 +12,8 @@ from decimal import Decimal
 from app.catalog.kind import kind_of
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import Entry, document, entries, identifier, page, per_million, section, whole, words
 from app.providers.contract import Page, Provider, bearer
+from app.providers.parsing import Entry, document, entries, identifier, page, per_million, section, whole, words
 
 
 def read(body: bytes) -> Page:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import Kind, ListedModel
-from app.providers.answers import Entry, document, entries, flag, identifier, page, text, whole, words
 from app.providers.contract import Page, Provider, Request, bearer
+from app.providers.parsing import Entry, document, entries, flag, identifier, page, text, whole, words
 
 _KINDS: dict[str, Kind] = {
     "chat": "chat",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from app.catalog.kind import kind_of
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import Entry, document, entries, identifier, page
 from app.providers.contract import Page, Provider, bearer
+from app.providers.parsing import Entry, document, entries, identifier, page
 
 
 def read(body: bytes) -> Page:

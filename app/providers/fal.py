@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import Kind, ListedModel
-from app.providers.answers import BadAnswer, Entry, document, entries, identifier, moment, page, section, text
 from app.providers.contract import Page, Provider, Request
+from app.providers.parsing import BadAnswer, Entry, document, entries, identifier, moment, page, section, text
 
 _CATEGORIES: dict[str, Kind] = {
     "llm": "chat",

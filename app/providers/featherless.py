@@ -10,8 +10,8 @@ from __future__ import annotations
 from app.catalog.kind import kind_of
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import Entry, document, entries, flag, identifier, page, per_token, section, text, whole
 from app.providers.contract import Page, Provider, Request, bearer
+from app.providers.parsing import Entry, document, entries, flag, identifier, page, per_token, section, text, whole
 
 
 def ask(cursor: str | None) -> Request:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from app.catalog.kind import kind_of
 from app.catalog.listing import ListedModel
-from app.providers.answers import Entry, document, entries, identifier, page, section, text, whole, words
 from app.providers.contract import Page, Provider, Request, bearer
+from app.providers.parsing import Entry, document, entries, identifier, page, section, text, whole, words
 
 
 def ask(_cursor: str | None) -> Request:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import ListedModel
-from app.providers.answers import BadModel, Entry, document, entries, flag, identifier, page, text, whole, words
 from app.providers.contract import Page, Provider, Request
+from app.providers.parsing import BadModel, Entry, document, entries, flag, identifier, page, text, whole, words
 
 _METHODS = {
     "embedContent": "embedding",

@@ -16,8 +16,8 @@ import msgspec
 
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import ListedModel
-from app.providers.answers import BadModel, Entry, document, entries, identifier, page, text
 from app.providers.contract import Documented, Page, Provider, Request, bearer
+from app.providers.parsing import BadModel, Entry, document, entries, identifier, page, text
 
 _PREFIX = "publishers/google/models/"
 _HOST = "https://aiplatform.googleapis.com"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import (
+from app.providers.contract import Page, Provider, Request, bearer
+from app.providers.parsing import (
     Entry,
     document,
     entries,
@@ -22,7 +23,6 @@ from app.providers.answers import (
     whole,
     words,
 )
-from app.providers.contract import Page, Provider, Request, bearer
 
 
 def ask(cursor: str | None) -> Request:

@@ -15,7 +15,8 @@ from decimal import Decimal
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import (
+from app.providers.contract import Page, Provider, bearer
+from app.providers.parsing import (
     Entry,
     document,
     entries,
@@ -29,7 +30,6 @@ from app.providers.answers import (
     whole,
     words,
 )
-from app.providers.contract import Page, Provider, bearer
 
 Prices = tuple[Decimal | None, Decimal | None]
 

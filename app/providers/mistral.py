@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import Kind, ListedModel
-from app.providers.answers import Entry, document, entries, flag, identifier, moment, page, section, text, whole
 from app.providers.contract import Page, Provider, Request, bearer
+from app.providers.parsing import Entry, document, entries, flag, identifier, moment, page, section, text, whole
 
 _KINDS: tuple[tuple[str, Kind], ...] = (
     ("ocr", "ocr"),

@@ -12,8 +12,8 @@ import msgspec
 
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import Entry, document, entries, flag, page, text, whole
 from app.providers.contract import Page, Provider, bearer
+from app.providers.parsing import Entry, document, entries, flag, page, text, whole
 
 _INTERNATIONAL = "https://api.moonshot.ai/v1"
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import (
+from app.providers.contract import Page, Provider, bearer
+from app.providers.parsing import (
     Entry,
     document,
     entries,
@@ -26,7 +27,6 @@ from app.providers.answers import (
     whole,
     words,
 )
-from app.providers.contract import Page, Provider, bearer
 
 
 def read(body: bytes) -> Page:

@@ -11,8 +11,8 @@ import msgspec
 
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import Entry, document, entries, page
 from app.providers.contract import Page, Provider, bearer
+from app.providers.parsing import Entry, document, entries, page
 
 
 def read(body: bytes) -> Page:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import ListedModel
-from app.providers.answers import Entry, document, entries, identifier, page, section, text, words
 from app.providers.contract import Page, Provider, Request, bearer
+from app.providers.parsing import Entry, document, entries, identifier, page, section, text, words
 
 _SEEING = frozenset({"clip", "mllama"})
 

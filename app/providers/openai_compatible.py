@@ -10,19 +10,8 @@ from __future__ import annotations
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import Kind, ListedModel
 from app.providers import openai_shape
-from app.providers.answers import (
-    BadAnswer,
-    Entry,
-    document,
-    entries,
-    identifier,
-    page,
-    section,
-    text,
-    whole,
-    words,
-)
 from app.providers.contract import Page, Provider, bearer
+from app.providers.parsing import BadAnswer, Entry, document, entries, identifier, page, section, text, whole, words
 
 _CONTEXT = ("context_length", "max_model_len", "context_window", "max_context_length", "context_size")
 _OUTPUT = ("max_output_tokens", "max_completion_tokens", "max_output_length")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from app.catalog.kind import kind_of
 from app.catalog.listing import ListedModel
-from app.providers.answers import Entry, document, entries, identifier, moment, page
 from app.providers.contract import Page, Request
+from app.providers.parsing import Entry, document, entries, identifier, moment, page
 
 
 def ask(_cursor: str | None) -> Request:

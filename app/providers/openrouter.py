@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 from app.catalog.kind import kind_of
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import (
+from app.providers.contract import Page, Provider, Request, bearer
+from app.providers.parsing import (
     Entry,
     document,
     entries,
@@ -28,7 +29,6 @@ from app.providers.answers import (
     whole,
     words,
 )
-from app.providers.contract import Page, Provider, Request, bearer
 
 _NEVER_FROM = 2090
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from app.catalog.kind import kind_of
 from app.catalog.listing import ListedModel
-from app.providers.answers import Entry, document, entries, identifier, page, per_million, section, text
 from app.providers.contract import Documented, Page, Provider, Request, bearer
+from app.providers.parsing import Entry, document, entries, identifier, page, per_million, section, text
 
 _UNIT = "usd_per_1m_tokens"
 _AS_OF = "2026-08-17"

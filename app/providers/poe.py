@@ -12,7 +12,8 @@ from datetime import datetime
 from app.catalog.kind import kind_of
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import (
+from app.providers.contract import Page, Provider, bearer
+from app.providers.parsing import (
     Entry,
     document,
     entries,
@@ -25,7 +26,6 @@ from app.providers.answers import (
     whole,
     words,
 )
-from app.providers.contract import Page, Provider, bearer
 
 
 def read(body: bytes) -> Page:

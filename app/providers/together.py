@@ -15,8 +15,8 @@ from decimal import Decimal
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import Kind, ListedModel
 from app.providers import openai_shape
-from app.providers.answers import Entry, document, entries, identifier, moment, page, per_million, section, text, whole
 from app.providers.contract import Page, Provider, bearer
+from app.providers.parsing import Entry, document, entries, identifier, moment, page, per_million, section, text, whole
 
 _KINDS: dict[str, Kind] = {
     "chat": "chat",

@@ -11,8 +11,8 @@ import re
 
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import ListedModel
-from app.providers.answers import Entry, document, entries, identifier, page, text, whole
 from app.providers.contract import Page, Provider, Request, bearer
+from app.providers.parsing import Entry, document, entries, identifier, page, text, whole
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 

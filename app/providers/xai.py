@@ -12,18 +12,8 @@ from decimal import Decimal
 from app.catalog.kind import Decision, kind_of
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import (
-    Entry,
-    document,
-    entries,
-    identifier,
-    moment,
-    page,
-    per_million_in,
-    whole,
-    words,
-)
 from app.providers.contract import Page, Provider, bearer
+from app.providers.parsing import Entry, document, entries, identifier, moment, page, per_million_in, whole, words
 
 _UNIT = Decimal("0.0001")
 

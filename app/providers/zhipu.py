@@ -13,8 +13,8 @@ import msgspec
 
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.answers import Entry, document, entries, page
 from app.providers.contract import Documented, Page, Provider, bearer
+from app.providers.parsing import Entry, document, entries, page
 
 _AS_OF = "2026-04-07"
 _INTERNATIONAL = "https://api.z.ai/api/paas/v4"

@@ -13,8 +13,8 @@ import msgspec
 from sqlalchemy import BindParameter, Select, Text, bindparam, cast, delete, false, func, select, update
 
 from app.catalog import seed
-from app.catalog.identity import CanonicalModel, CatalogIndex
-from app.catalog.merging import Decisions, sources_of
+from app.catalog.matching import CanonicalModel, CatalogIndex
+from app.catalog.merge import Decisions, sources_of
 from app.catalog.sources import PERSON, SOURCES
 from app.extensions import db
 from app.store import audit

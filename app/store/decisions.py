@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
-from app.catalog.identity import CanonicalModel
+from app.catalog.matching import CanonicalModel
 from app.catalog.overrides import MANUAL_PRIORITY, Conflict, OverrideError, of_facts, to_json
 from app.extensions import db
 from app.store import audit, overrides

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Insert, Integer, Select, bindparam, delete, exists, func, insert, select, update
 
-from app.catalog.identity import CatalogIndex, Match
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel, Listing
+from app.catalog.matching import CatalogIndex, Match
 from app.catalog.overrides import Override, effective
 from app.extensions import db
 from app.store import catalog, listings, overrides

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Select, bindparam, exists, select, update
 
-from app.catalog.identity import Match
 from app.catalog.listing import ListedModel
+from app.catalog.matching import Match
 from app.extensions import db
 from app.store.dialect import insert
 from app.store.tables import ListedModelRow, ModelRow, ProviderRow

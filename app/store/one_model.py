@@ -10,8 +10,8 @@ import msgspec
 from sqlalchemy import select, tuple_
 
 from app.catalog.changes import Change
-from app.catalog.identity import CanonicalModel
 from app.catalog.listing import CAPABILITIES, ListedModel
+from app.catalog.matching import CanonicalModel
 from app.catalog.overrides import Override, effective
 from app.extensions import db
 from app.store import overrides, pages

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, select
 
-from app.catalog.identity import CatalogIndex, Match
 from app.catalog.listing import ListedModel
+from app.catalog.matching import CatalogIndex, Match
 from app.catalog.overrides import (
     HIGHEST_PRIORITY,
     MANUAL_PRIORITY,

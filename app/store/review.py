@@ -16,8 +16,8 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_
 from sqlalchemy.orm import aliased, defer
 
-from app.catalog.identity import Candidate, CanonicalModel, CatalogIndex, identity_key
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel
+from app.catalog.matching import Candidate, CanonicalModel, CatalogIndex, identity_key
 from app.catalog.overrides import LIMITS, MANUAL_PRIORITY, Conflict, Override, from_json, layered
 from app.catalog.overrides import conflicts as conflicts_of
 from app.catalog.proposals import Proposal, Sighting, propose

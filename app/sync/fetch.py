@@ -24,9 +24,9 @@ import httpx
 import msgspec
 
 from app.catalog.listing import ListedModel
-from app.providers import answers
+from app.providers import parsing
 from app.providers.contract import Endpoint, Page, Provider, Request, Skipped
-from app.providers.faults import fault_of
+from app.providers.error_mapping import fault_of
 from app.sync import errors
 from app.sync.guard import GuardedBackend, Network
 from app.sync.retrying import PATIENT, Deadline, Patience
@@ -304,7 +304,7 @@ class _Asking:
 def _read(endpoint: Endpoint, body: bytes) -> Page:
     try:
         return endpoint.read(body)
-    except answers.BadAnswer as bad:
+    except parsing.BadAnswer as bad:
         raise errors.UnreadableAnswer(f"The provider {bad}") from None
 
 

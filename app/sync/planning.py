@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from app.catalog.changes import Change
-from app.catalog.identity import CatalogIndex
 from app.catalog.listing import ListedModel, Listing, canonical_form, fingerprint, listing_of
+from app.catalog.matching import CatalogIndex
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.providers.contract import Skipped

@@ -13,9 +13,9 @@ import msgspec
 
 from app.catalog import seed
 from app.catalog.differences import Difference, differences
-from app.catalog.identity import CatalogIndex, Match
 from app.catalog.listing import ListedModel
-from app.catalog.merging import Told, merge
+from app.catalog.matching import CatalogIndex, Match
+from app.catalog.merge import Told, merge
 from app.catalog.sources import SOURCES
 from app.store import catalog, credentials, listed, listings, models, overrides, sources
 

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from app.catalog.changes import Change, compare, renames
-from app.catalog.identity import CatalogIndex
 from app.catalog.listing import Listing, listing_of
+from app.catalog.matching import CatalogIndex
 from app.extensions import db
 from app.store import asked, catalog, credentials, due, listed, listings, models, overrides, runs
 from app.store.runs import Part

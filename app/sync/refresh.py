@@ -22,7 +22,7 @@ from app.catalog.sources import SOURCES, Source
 from app.catalog.sources.claims import Fault, Reading, Refused, Shrunk, check, keep
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.providers.answers import BadAnswer
+from app.providers.parsing import BadAnswer
 from app.store import catalog, sources
 from app.store.sources import Known
 from app.sync import errors

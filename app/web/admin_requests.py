@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.store.pages import ResultLine
 from app.web import charts
 
@@ -43,7 +43,7 @@ def requests_of(result: ResultLine) -> list[RequestLine]:
 
 def timeline(result: ResultLine, lines: Sequence[RequestLine]) -> Markup:
     failed = sum(line.tone != "read" for line in lines)
-    says = f"{wording.plural(len(lines), 'request')}, {failed} failed. The numbers are in the table that follows."
+    says = f"{humanize.plural(len(lines), 'request')}, {failed} failed. The numbers are in the table that follows."
     chart = charts.Chart(f"requests-{result.id}", "Requests over time", says, (), ())
     return charts.timeline(chart, [(line.at_s, line.took_s, line.tone) for line in lines])
 

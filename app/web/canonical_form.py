@@ -7,8 +7,8 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from app.catalog.identity import CanonicalModel
 from app.catalog.listing import CAPABILITIES, PRICES
+from app.catalog.matching import CanonicalModel
 from app.catalog.overrides import LIMITS
 from app.catalog.proposals import id_complaint
 from app.web.models import tokens_of

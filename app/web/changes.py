@@ -15,7 +15,7 @@ from flask_login import current_user, login_required
 from htmx_flask import request
 from werkzeug.datastructures import MultiDict
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import feed_pages, feeds, history_pages, pages, users
@@ -129,7 +129,7 @@ def asked_by(args: MultiDict[str, str]) -> Asked:
 
 
 def headline(news: News) -> str:
-    return wording.headline(showing.title(news.provider), news.changes, news.uncatalogued, news.left_out)
+    return humanize.headline(showing.title(news.provider), news.changes, news.uncatalogued, news.left_out)
 
 
 def key_name(key: KeyName) -> str:

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from markupsafe import Markup, escape
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.store.admin_pages import RUNS, Count
 from app.store.tables import OUTCOMES
 
@@ -109,7 +109,7 @@ def _column(series: tuple[str, ...], name: str, values: tuple[int, ...], left: f
             part = height * value / total
             top -= part
             drawn.append(_rectangle(word, left, top, _WIDTH, part))
-            told.append(f"{wording.number(value)} {word}")
+            told.append(f"{humanize.number(value)} {word}")
     return f"<g><title>{escape(name)}: {', '.join(told)}</title>{''.join(drawn)}</g>"
 
 
@@ -166,7 +166,7 @@ def period(name: str, title: str, values: Mapping[str, int]) -> Chart:
 
 
 def _described(chart: Chart, where: str = "The numbers are in the table that follows.") -> Chart:
-    sums = [f"{wording.number(chart.sums[word])} {word}" for word in chart.series if chart.sums[word]]
+    sums = [f"{humanize.number(chart.sums[word])} {word}" for word in chart.series if chart.sums[word]]
     says = ", ".join(sums) or "Nothing yet"
     return Chart(chart.id, chart.title, f"{says}. {where}", chart.series, chart.columns)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.catalog.costs import Prices, Usage, monthly_cost
 from app.catalog.listing import CAPABILITIES
 from app.store.model_pages import ModelLine
@@ -67,15 +67,15 @@ def _yes(value: bool) -> str:
 
 
 def _tokens(value: int | None) -> str:
-    return f"{wording.number(value)} tokens" if value else "unknown"
+    return f"{humanize.number(value)} tokens" if value else "unknown"
 
 
 def _money(value: Decimal | None) -> str:
-    return wording.money(value)
+    return humanize.money(value)
 
 
 def _dollars(value: Decimal | None) -> str:
-    return "price unknown" if value is None else wording.dollars(value)
+    return "price unknown" if value is None else humanize.dollars(value)
 
 
 _FACTS: tuple[tuple[str, Callable[[ModelLine], Any], Callable[[Any], str], str], ...] = (

@@ -69,7 +69,7 @@ Test a manual sync: press Sync Now, wait, look for new models | route sync.start
 Fetch the user's API keys | table credentials; file app/store/credentials.py | sealed; opened by the worker alone
 For each provider call its API | file app/sync/run.py; file app/sync/fetch.py | all at once, not one after the other
 Filter chat models | file app/catalog/kind.py; column models.kind; column models.kind_reason |
-Compare with the catalog | file app/catalog/changes.py; file app/catalog/identity.py |
+Compare with the catalog | file app/catalog/changes.py; file app/catalog/matching.py |
 Find new models | column results.new; column changes.kind |
 Update the cache | table models |
 Record in the history | table results |
@@ -110,7 +110,7 @@ SQL: the recent syncs of a user | table model_sync_history |
 “New models available!” badge | file templates/_badge.html; route changes.index |
 ## Troubleshooting
 Sync fails: keys, rate limits, network, logs | file app/sync/errors.py; command doctor | each failure is one sentence with what to do
-New models not showing: cache, catalog, canonical patterns | route catalog.unknown; command catalog match; file app/catalog/identity.py |
+New models not showing: cache, catalog, canonical patterns | route catalog.unknown; command catalog match; file app/catalog/matching.py |
 Sync history not saving: table, policies, signed in | command doctor; command setup | what belongs to whom is decided in the queries instead of by RLS policies
 ## Future enhancements
 Auto-sync on login if more than 30 days since the last | column users.sync_on_sign_in; route accounts.login | beyond:
@@ -186,7 +186,7 @@ Helicone, AiHubMix, Anannas, AIMO, Near AI, Chutes, Alibaba | file app/providers
 Image models: Fal.ai, Vercel AI Gateway | file app/providers/fal.py; file app/providers/vercel_ai_gateway.py |
 ## How it works
 Fetch | file app/sync/fetch.py |
-Transform | file app/catalog/listing.py; file app/providers/answers.py |
+Transform | file app/catalog/listing.py; file app/providers/parsing.py |
 Upsert by `provider_id` and `provider_model_id` | file app/store/models.py | only rows that changed
 Complete catalog with prices, capabilities and API names | table models; table canonical_models |
 ## Security
@@ -395,7 +395,7 @@ Report: a line for each provider, with fetched, new and overrides | command sync
 Report: successful and failed, models fetched, added, overrides generated and merged | command sync all |
 ## Data flow
 Provider API, transformer, model | file app/providers/contract.py; file app/catalog/listing.py |
-Compare with the catalog | file app/catalog/identity.py |
+Compare with the catalog | file app/catalog/matching.py |
 New model: added | table models; route catalog.unknown; route catalog.accept |
 Existing model: an override | table overrides; file app/catalog/overrides.py |
 Merge with what is there | file app/store/overrides.py |
@@ -417,14 +417,14 @@ Overrides of sync are replaced | file app/store/overrides.py |
 ## Transformers
 OpenAI-compatible (default), `{ data: [...] }` | file app/providers/openai_shape.py |
 Basic inference of capabilities | file app/catalog/kind.py; file app/providers/openai_shape.py |
-OpenRouter: ids in lower case | file app/catalog/tokens.py; file app/catalog/identity.py | otherwise: compared in lower case, kept as the provider writes them, since requests need them so
-OpenRouter: the provider out of the id | file app/catalog/identity.py |
+OpenRouter: ids in lower case | file app/catalog/id_parser.py; file app/catalog/matching.py | otherwise: compared in lower case, kept as the provider writes them, since requests need them so
+OpenRouter: the provider out of the id | file app/catalog/matching.py |
 OpenRouter: capabilities out of `supported_parameters` | file app/providers/openrouter.py |
-OpenRouter: prices per token to per million | file app/providers/openrouter.py; file app/providers/answers.py |
-AIHubMix: ids in lower case | file app/catalog/identity.py | otherwise: as with OpenRouter
+OpenRouter: prices per token to per million | file app/providers/openrouter.py; file app/providers/parsing.py |
+AIHubMix: ids in lower case | file app/catalog/matching.py | otherwise: as with OpenRouter
 AIHubMix: CSV fields (types, features, input_modalities) | file app/providers/aihubmix.py |
 AIHubMix: capabilities (thinking means reasoning) | file app/providers/aihubmix.py |
-AIHubMix: the provider out of the id | file app/catalog/identity.py |
+AIHubMix: the provider out of the id | file app/catalog/matching.py |
 Adding a custom transformer | file app/providers/__init__.py; file app/providers/contract.py |
 ## Best practices
 OpenRouter and AIHubMix are authoritative sources | file app/catalog/sources/__init__.py; route catalog.overview |

@@ -27,7 +27,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter, Map
 
 from app import config
-from app.catalog import wording
+from app.catalog import humanize
 from app.extensions import db
 from app.store import sessions, users
 from app.store.sessions import SessionRow
@@ -135,7 +135,7 @@ def init_app(app: Flask, login_manager: LoginManager) -> None:
     app.register_error_handler(DataError, _unfit_data)
     app.register_error_handler(Exception, _unknown_error)
     app.jinja_env.filters.update(showing.FILTERS)
-    app.jinja_env.globals.update(plural=wording.plural, number=wording.number)
+    app.jinja_env.globals.update(plural=humanize.plural, number=humanize.number)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, abort, flash, redirect, render_template, 
 from flask_login import current_user, login_required
 from markupsafe import escape
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.extensions import db, limiter
 from app.store import feed_pages, feeds
 from app.store.feed_pages import News, Told
@@ -104,12 +104,12 @@ def _entry(feed: FeedRow, news: News) -> ET.Element:
 def _content(news: News) -> str:
     """The changes as a list, in HTML: escaped here for whoever shows it, and once more as text of the XML."""
     lines = [
-        f"<li><code>{escape(plain(told.change.model_id))}</code>: {escape(plain(wording.sentence(told.change)))}"
+        f"<li><code>{escape(plain(told.change.model_id))}</code>: {escape(plain(humanize.sentence(told.change)))}"
         f"{_seen_by(told)}</li>"
         for told in news.told
     ]
     if news.left_out:
-        lines.append(f"<li>and {wording.plural(news.left_out, 'more change')}</li>")
+        lines.append(f"<li>and {humanize.plural(news.left_out, 'more change')}</li>")
     return f"<ul>{''.join(lines)}</ul>"
 
 

@@ -9,7 +9,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
 from app import config
-from app.catalog import topics, wording
+from app.catalog import humanize, topics
 from app.extensions import csrf, db, limiter, network
 from app.jobs.letters import KEY_PROBLEMS
 from app.store import notices, pages, subscriptions
@@ -118,15 +118,17 @@ def _refused() -> Any:
 
 
 def _headlines(news: list[ProviderNews]) -> str:
-    told = [wording.headline(showing.title(one.provider), one.changes, one.uncatalogued) + "." for one in news[:_NAMED]]
+    told = [
+        humanize.headline(showing.title(one.provider), one.changes, one.uncatalogued) + "." for one in news[:_NAMED]
+    ]
     if len(news) > _NAMED:
-        told.append(f"{wording.plural(len(news) - _NAMED, 'more provider')} changed something.")
+        told.append(f"{humanize.plural(len(news) - _NAMED, 'more provider')} changed something.")
     return " ".join(told)
 
 
 def _failing(keys: list[FailingKey]) -> str:
     if len(keys) > _NAMED:
-        return f"{wording.number(len(keys))} keys began to fail."
+        return f"{humanize.number(len(keys))} keys began to fail."
     return " ".join(
         f"{showing.title(key.provider)}{f' ({key.label})' if key.label else ''}: {key.message}" for key in keys
     )

@@ -13,7 +13,7 @@ from flask_login import current_user, login_required
 from htmx_flask import request
 from werkzeug.wrappers import Response
 
-from app.catalog import topics, wording
+from app.catalog import humanize, topics
 from app.store import pages
 from app.web import notifications, showing
 from app.web.notifications import Counters, Toast
@@ -63,9 +63,9 @@ def told(fresh: Sequence[tuple[str, int]]) -> str:
     (slug, count), *others = fresh
     if len(fresh) > _NAMED:
         total = sum(count for _, count in fresh)
-        return f"{wording.plural(total, 'new chat model')} at {wording.number(len(fresh))} providers."
-    rest = "".join(f" and {wording.number(count)} at {showing.title(slug)}" for slug, count in others)
-    return f"{wording.plural(count, 'new chat model')} at {showing.title(slug)}{rest}."
+        return f"{humanize.plural(total, 'new chat model')} at {humanize.number(len(fresh))} providers."
+    rest = "".join(f" and {humanize.number(count)} at {showing.title(slug)}" for slug, count in others)
+    return f"{humanize.plural(count, 'new chat model')} at {showing.title(slug)}{rest}."
 
 
 @blueprint.app_context_processor

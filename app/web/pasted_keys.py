@@ -8,9 +8,9 @@ from typing import Any
 from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.extensions import db, limiter
-from app.providers.recognising import Reading, TooMuch
+from app.providers.key_detection import Reading, TooMuch
 from app.store.credentials import TooManyKeys
 from app.web import keys, pasting
 from app.web.pasting import Line
@@ -97,7 +97,7 @@ def _save_certain(made: list[Line], reading: Reading) -> Any:
         return _refused(made, saved)
     if saved:
         titles = ", ".join(pasting.titles([line.place for line in certain if line.place]))
-        flash(f"Saved {wording.plural(saved, 'key')} ({titles}). Each is being checked now.", "good")
+        flash(f"Saved {humanize.plural(saved, 'key')} ({titles}). Each is being checked now.", "good")
     left = [_why_left(line) for line in made if not line.is_ticked] + pasting.unread(reading)
     if left:
         flash(" ".join(left[:8]) + (" And so on." if len(left) > 8 else ""), "warn")
@@ -117,7 +117,7 @@ def _why_left(line: Line) -> str:
 
 def _after_saving(made: list[Line], reading: Reading) -> str:
     saved = [line for line in made if line.is_ticked]
-    said = f"Saved {wording.plural(len(saved), 'key')}: " + ", ".join(
+    said = f"Saved {humanize.plural(len(saved), 'key')}: " + ", ".join(
         pasting.titles([line.place for line in saved if line.place])
     )
     report = render_template(
@@ -146,7 +146,7 @@ def _shown(
     unread = pasting.unread(reading) if reading else []
     if said is None:
         unclear = sum(line.place is None for line in made)
-        said = complaint or f"{wording.plural(len(made), 'key')} recognised" + (
+        said = complaint or f"{humanize.plural(len(made), 'key')} recognised" + (
             f", {unclear} to choose the provider of." if unclear else "."
         )
     stamp = pasting.stamp(_secret(), current_user.id, request.form.get("pasted", ""))

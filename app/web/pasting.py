@@ -12,8 +12,8 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.providers import addresses, recognising
-from app.providers.recognising import Find, Place, Reading
+from app.providers import addresses, key_detection
+from app.providers.key_detection import Find, Place, Reading
 from app.store import credentials
 from app.store.pages import KeyLine
 from app.store.tables import CredentialRow
@@ -160,4 +160,4 @@ def titles(places: Sequence[Place]) -> list[str]:
 
 def read(text: str) -> Reading:
     """What is recognised in a pasted text. Raises recognising.TooMuch."""
-    return recognising.read(text)
+    return key_detection.read(text)

@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 
 from markupsafe import Markup, escape
 
-from app.catalog import wording
+from app.catalog import humanize
 
 WEEKS = 26
 _WORST_FIRST = ("failed", "suspect", "partial", "skipped", "complete", "unchanged")
@@ -38,7 +38,7 @@ class Square:
         """ "3 complete, 1 failed"."""
         if not self.counts:
             return "no sync"
-        counted = [f"{wording.number(self.counts[word])} {word}" for word in _WORST_FIRST if self.counts[word]]
+        counted = [f"{humanize.number(self.counts[word])} {word}" for word in _WORST_FIRST if self.counts[word]]
         return ", ".join(counted) or "no sync"
 
 
@@ -78,7 +78,7 @@ def calendar(squares: Sequence[Square]) -> Markup:
     for square in squares:
         sums.update(square.counts)
     synced = sum(bool(square.worst) for square in squares)
-    said = f"{wording.plural(synced, 'day')} with syncs. Results: {Square(squares[0].day, sums).told}."
+    said = f"{humanize.plural(synced, 'day')} with syncs. Results: {Square(squares[0].day, sums).told}."
     title = f"Syncs of the last {columns} weeks, one cell a day"
     box = f"0 0 {_LEFT + columns * _STEP} {_TOP + 7 * _STEP}"
     return _svg("calendar", title, f"{said} The days are in the table that follows.", box, "".join(drawn))
@@ -103,8 +103,8 @@ def steps(points: Sequence[tuple[datetime, int]], until: datetime) -> Markup:
     path += f"H{_WIDTH:.2f}"
     area = f"{path}V{_HEIGHT:.2f}H0Z"
     said = (
-        f"From {wording.number(numbers[0])} to {wording.number(numbers[-1])}, at least {wording.number(min(numbers))}, "
-        f"at most {wording.number(high)}. Every step is in the table that follows."
+        f"From {humanize.number(numbers[0])} to {humanize.number(numbers[-1])}, at least {humanize.number(min(numbers))}, "
+        f"at most {humanize.number(high)}. Every step is in the table that follows."
     )
     drawn = f'<path class="scope-area" d="{area}"/><path class="scope-line" d="{path}"/>'
     box = f"0 0 {_WIDTH:.0f} {_HEIGHT:.0f}"

@@ -22,7 +22,7 @@ from flask import (
 from flask_login import current_user, login_required, logout_user
 
 from app import config
-from app.catalog import topics, wording
+from app.catalog import humanize, topics
 from app.extensions import db, limiter
 from app.store import export as exporting
 from app.store import feeds, identities, sessions, subscriptions, tokens, user_actions, users
@@ -182,8 +182,8 @@ def _long(span: timedelta) -> str:
     seconds = int(span.total_seconds())
     for length, unit in ((86_400, "day"), (3_600, "hour")):
         if seconds >= length and seconds % length == 0:
-            return wording.plural(seconds // length, unit)
-    return wording.plural(seconds // 60, "minute")
+            return humanize.plural(seconds // length, unit)
+    return humanize.plural(seconds // 60, "minute")
 
 
 def _page(**context: Any) -> str:

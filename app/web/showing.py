@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from flask import g, has_app_context
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.providers import PROVIDERS, addresses
 from app.providers.contract import Provider
 from app.store.pages import KeyLine, ResultLine, RunLine
@@ -83,7 +83,7 @@ def ago(moment: datetime | None) -> str:
     if seconds < 86_400:
         return f"{int(seconds // 3600)} h ago"
     days = int(seconds // 86_400)
-    return wording.plural(days, "day") + " ago" if days < 60 else day(moment)
+    return humanize.plural(days, "day") + " ago" if days < 60 else day(moment)
 
 
 def exact(moment: datetime | None) -> str:
@@ -167,7 +167,7 @@ def key_state(key: KeyLine) -> Said:
         return Said(f"asked to wait until {clock(key.put_off_until)}", "warn")
     if key.outcome in ("complete", "unchanged", "partial"):
         extra = " (list only partly read)" if key.outcome == "partial" else ""
-        return Said(f"valid: {wording.plural(key.chat_count or 0, 'chat model')}{extra}", _TONES[key.outcome])
+        return Said(f"valid: {humanize.plural(key.chat_count or 0, 'chat model')}{extra}", _TONES[key.outcome])
     if key.outcome == "suspect":
         return Said("answer kept aside", "warn")
     if key.outcome == "failed":
@@ -215,9 +215,9 @@ def run_state(run: RunLine) -> Said:
 
 def summary(run: RunLine) -> str:
     """ "3 new models, 1 changed, Groq failed: key revoked." """
-    said = [wording.plural(run.total_new_models, "new model")] if run.total_new_models else []
+    said = [humanize.plural(run.total_new_models, "new model")] if run.total_new_models else []
     said += [
-        f"{wording.number(run.total(word))} {word}" for word in ("changed", "unlisted", "relisted") if run.total(word)
+        f"{humanize.number(run.total(word))} {word}" for word in ("changed", "unlisted", "relisted") if run.total(word)
     ]
     if run.state == "lost":
         said.append("the worker stopped before the end")
@@ -250,9 +250,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "run_state": run_state,
     "trigger": trigger,
     "summary": summary,
-    "sentence": wording.sentence,
-    "tokens": wording.tokens,
-    "money": wording.money,
-    "dollars": wording.dollars,
+    "sentence": humanize.sentence,
+    "tokens": humanize.tokens,
+    "money": humanize.money,
+    "dollars": humanize.dollars,
     "short_code": short_code,
 }

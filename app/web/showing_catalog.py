@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.catalog.changes import FieldChange
 from app.catalog.listing import PRICES
 from app.catalog.overrides import LIMITS, from_json
@@ -42,7 +42,7 @@ def fact(value: Any, field: str) -> str:
     if field in PRICES:
         return f"${Decimal(str(value)):f}" if Decimal(str(value)) else "free"
     if field in LIMITS:
-        return f"{wording.number(int(value))} tokens"
+        return f"{humanize.number(int(value))} tokens"
     if isinstance(value, Mapping):
         return "; ".join(f"{title(slug)}: {', '.join(ids)}" for slug, ids in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -145,7 +145,7 @@ _ABOUT: dict[str, Callable[[str], str]] = {
 def catalog_changes(refresh: RefreshLine) -> list[tuple[str, str, list[str]]]:
     """What a refresh did: (added, changed or removed; canonical id; what of it), the first of them."""
     return [
-        (kind, canonical_id, [wording.field_sentence(FieldChange(*change)) for change in changes])
+        (kind, canonical_id, [humanize.field_sentence(FieldChange(*change)) for change in changes])
         for kind, canonical_id, changes in refresh.changes[:_MOST_CHANGES]
     ]
 

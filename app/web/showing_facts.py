@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.catalog.listing import PRICES, PriceTier
 from app.store.catalog import SourcedFact
 
@@ -59,13 +59,13 @@ def lines(facts: Iterable[SourcedFact]) -> list[FactLine]:
 def _told(name: str, value: Any) -> list[tuple[str, str]]:
     """Title and value; of prices for long input one pair for each length."""
     if name == "price_tiers":
-        return [(_TITLES[name].format(wording.number(tier.above_tokens)), _prices(tier)) for tier in value]
+        return [(_TITLES[name].format(humanize.number(tier.above_tokens)), _prices(tier)) for tier in value]
     return [(_TITLES[name], _shown(value))]
 
 
 def _prices(tier: PriceTier) -> str:
     prices = ((name.removesuffix("_per_million").replace("_", " "), getattr(tier, name)) for name in PRICES)
-    told = ", ".join(f"{wording.money(price)} {name}" for name, price in prices if price is not None)
+    told = ", ".join(f"{humanize.money(price)} {name}" for name, price in prices if price is not None)
     return f"{told} per million tokens"
 
 
@@ -77,7 +77,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Decimal):
-        return f"{wording.money(value)} per million tokens" if value else "free"
+        return f"{humanize.money(value)} per million tokens" if value else "free"
     if isinstance(value, int):
-        return f"{wording.number(value)} tokens"
+        return f"{humanize.number(value)} tokens"
     return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from app.catalog import wording
+from app.catalog import humanize
 from app.extensions import db, limiter
 from app.store import feeds, tokens, user_actions
 from app.store.audit import State
@@ -84,7 +84,7 @@ def revoke_all() -> Any:
 
 def going_on(live: int, has_feed: bool) -> str:
     """What lets programs in, as words: "2 personal tokens and the feed's address"; empty for nothing."""
-    said = [wording.plural(live, "personal token")] if live else []
+    said = [humanize.plural(live, "personal token")] if live else []
     return " and ".join([*said, "the feed's address"] if has_feed else said)
 
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from app.catalog import seed, tokens
-from app.catalog.identity import CanonicalModel, CatalogIndex
+from app.catalog import id_parser, seed
 from app.catalog.listing import ListedModel
+from app.catalog.matching import CanonicalModel, CatalogIndex
 
 ROUNDS = 5
 SIZE = 12_000
@@ -80,7 +80,7 @@ def _grown(models: tuple[CanonicalModel, ...]) -> list[CanonicalModel]:
 
 
 def _cold(act: Callable[[], object]) -> float:
-    for cached in vars(tokens).values():
+    for cached in vars(id_parser).values():
         if hasattr(cached, "cache_clear"):
             cached.cache_clear()
     return _seconds(act)

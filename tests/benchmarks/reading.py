@@ -17,7 +17,7 @@ import msgspec
 
 from app.catalog import kind
 from app.catalog.listing import Listing, canonical_form, fingerprint, listing_of
-from app.providers import answers, openai_shape, openrouter
+from app.providers import openai_shape, openrouter, parsing
 from app.providers.contract import Read
 
 ROUNDS = 5
@@ -101,7 +101,7 @@ def _read(body: bytes, read: Read) -> tuple[Listing, bytes]:
 
 
 def _forget() -> None:
-    for module in (kind, answers):
+    for module in (kind, parsing):
         for cached in vars(module).values():
             if hasattr(cached, "cache_clear"):
                 cached.cache_clear()

@@ -20,8 +20,8 @@ from app.catalog.changes import (
     renames,
     shrank_suspiciously,
 )
+from app.catalog.humanize import sentence
 from app.catalog.listing import ListedModel, Listing, listing_of
-from app.catalog.wording import sentence
 
 
 def chat(model_id: str, **facts: Any) -> ListedModel:

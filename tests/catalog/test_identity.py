@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.catalog.identity import UNKNOWN, CanonicalModel, CatalogIndex, Match
 from app.catalog.listing import ListedModel
+from app.catalog.matching import UNKNOWN, CanonicalModel, CatalogIndex, Match
 
 
 def canonical(model_id: str, **facts: Any) -> CanonicalModel:

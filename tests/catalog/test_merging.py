@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.catalog.differences import differences
-from app.catalog.identity import CanonicalModel
 from app.catalog.listing import PriceTier
-from app.catalog.merging import Decisions, Told, merge, sources_of
+from app.catalog.matching import CanonicalModel
+from app.catalog.merge import Decisions, Told, merge, sources_of
 from app.catalog.sources.claims import Claim
 
 GPT = CanonicalModel(

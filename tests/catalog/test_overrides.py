@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.catalog.identity import CanonicalModel, CatalogIndex
 from app.catalog.listing import CAPABILITIES, ListedModel
+from app.catalog.matching import CanonicalModel, CatalogIndex
 from app.catalog.overrides import (
     FACTS,
     HIGHEST_PRIORITY,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.catalog.identity import CatalogIndex
 from app.catalog.listing import ListedModel
+from app.catalog.matching import CatalogIndex
 from app.catalog.proposals import Proposal, Sighting, id_complaint, propose, reason_of, suggested
 
 FREE = frozenset[str]()

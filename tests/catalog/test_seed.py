@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from app.catalog import seed
-from app.catalog.identity import CatalogIndex
 from app.catalog.listing import ListedModel, PriceTier
+from app.catalog.matching import CatalogIndex
 from app.catalog.seed import make
 
 FILES = {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.catalog import tokens
-from app.catalog.tokens import identity_key
+from app.catalog import id_parser
+from app.catalog.id_parser import identity_key
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from app.catalog.tokens import identity_key
     ],
 )
 def test_the_words_of_a_name(model_id: str, words: str) -> None:
-    assert " ".join(tokens.read(model_id).words) == words
+    assert " ".join(id_parser.read(model_id).words) == words
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_words_of_a_name(model_id: str, words: str) -> None:
 def test_a_whole_date_is_a_snapshot_and_a_part_of_one_can_be_the_version(
     model_id: str, snapshot: str, days: tuple[str, ...]
 ) -> None:
-    name = tokens.read(model_id)
+    name = id_parser.read(model_id)
     assert (name.snapshot, name.days) == (snapshot, days)
 
 
@@ -72,21 +72,21 @@ def test_a_whole_date_is_a_snapshot_and_a_part_of_one_can_be_the_version(
     ],
 )
 def test_the_organisation_is_who_made_it_and_not_who_serves_it(model_id: str, org: str) -> None:
-    assert tokens.read(model_id).org == org
+    assert id_parser.read(model_id).org == org
 
 
 @pytest.mark.parametrize(
     "word", ["fp8", "nvfp4", "mxfp4", "int4", "awq", "gguf", "4bit", "q4km", "w8a8", "bf16", "tee", "maas", "free"]
 )
 def test_quantisations_and_contracts_say_how_it_is_served(word: str) -> None:
-    assert tokens.is_serving(word)
+    assert id_parser.is_serving(word)
 
 
 @pytest.mark.parametrize(
     "word", ["flash", "mini", "8b", "turbo", "vl", "coder", "instruct", "fp", "o3", "k2", "search"]
 )
 def test_sizes_tiers_and_specialities_do_not(word: str) -> None:
-    assert not tokens.is_serving(word)
+    assert not id_parser.is_serving(word)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,6 @@ def test_what_names_no_model_has_no_key() -> None:
 
 @given(st.text())
 def test_any_text_can_be_read(text: str) -> None:
-    name = tokens.read(text)
+    name = id_parser.read(text)
     assert "" not in (*name.words, *name.tags)
     assert isinstance(identity_key(text), str)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from app.catalog.changes import COMPARED, Change, Fact, FieldChange
-from app.catalog.wording import THIN, field_sentence, headline, money, number, plural, sentence, tokens
+from app.catalog.humanize import THIN, field_sentence, headline, money, number, plural, sentence, tokens
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from app.demo.listings import TIMELINE, TODAY, SimModel, listing_on
 from app.demo.shapes import PLAIN, SHAPES, Slice
 from app.demo.simulator import CONTROL, TOKEN_HEADER, Simulator
 from app.providers import PROVIDERS
-from app.providers.answers import BadAnswer
 from app.providers.contract import join
+from app.providers.parsing import BadAnswer
 from app.sync import errors
 from app.sync.fetch import Answer, fetch, new_client
 from app.sync.retrying import Patience

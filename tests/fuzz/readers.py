@@ -23,9 +23,9 @@ from app.catalog.overrides import OverrideError, read_file
 from app.catalog.sources.claims import Refused, packed, unpacked
 from app.cli import backup
 from app.demo import catalogs
-from app.providers import PROVIDERS, addresses, recognising
-from app.providers.answers import BadAnswer
-from app.providers.faults import fault_of
+from app.providers import PROVIDERS, addresses, key_detection
+from app.providers.error_mapping import fault_of
+from app.providers.parsing import BadAnswer
 from app.sync.decide import judge
 from app.sync.refresh import _read as read_catalog
 from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey, VaultError, new_private_key
@@ -108,7 +108,7 @@ def _pasted() -> Target:
     near = inputs.changed_bytes([text.encode() for text in PASTED]).map(lambda raw: raw.decode("utf-8", "replace"))
 
     def check(text: str) -> None:
-        reading = recognising.read(text)
+        reading = key_detection.read(text)
         for find in reading.finds:
             assert find.key and find.key not in repr(find), "a key is shown by its repr"
 

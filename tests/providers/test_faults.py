@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.providers.contract import Fault
-from app.providers.faults import fault_of
+from app.providers.error_mapping import fault_of
 
 
 def openai(message: str, kind: str, code: str | None) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.providers import PROVIDERS
-from app.providers.answers import BadAnswer
 from app.providers.contract import Page
+from app.providers.parsing import BadAnswer
 from tests.providers.test_answers import files_of
 
 every_provider = pytest.mark.parametrize("slug", list(PROVIDERS))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.providers import answers
-from app.providers.answers import BadModel
+from app.providers import parsing
+from app.providers.parsing import BadModel
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from app.providers.answers import BadModel
     ],
 )
 def test_a_whole_number_is_positive_and_no_flag(value: Any, read: int | None) -> None:
-    assert answers.whole({"it": value}, "it") == read
+    assert parsing.whole({"it": value}, "it") == read
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_whole_number_is_positive_and_no_flag(value: Any, read: int | None) ->
     ],
 )
 def test_a_moment_is_aware_and_plausible(value: Any, read: datetime | None) -> None:
-    found = answers.moment({"it": value}, "it")
+    found = parsing.moment({"it": value}, "it")
     assert found == read
     assert found is None or found.tzinfo is UTC
 
@@ -98,14 +98,14 @@ def test_a_moment_is_aware_and_plausible(value: Any, read: datetime | None) -> N
     ],
 )
 def test_a_price_per_token_becomes_an_exact_price_per_million(value: Any, read: str | None) -> None:
-    found = answers.per_token({"it": value}, "it")
+    found = parsing.per_token({"it": value}, "it")
     assert (None if found is None else str(found)) == read
 
 
 def test_a_price_per_million_stays_as_it_is() -> None:
-    assert answers.per_million({"it": "2.50"}, "it") == Decimal("2.5")
-    assert str(answers.per_million({"it": 0.1}, "it")) == "0.1"
-    assert str(answers.per_million({"it": 100}, "it")) == "100"
+    assert parsing.per_million({"it": "2.50"}, "it") == Decimal("2.5")
+    assert str(parsing.per_million({"it": 0.1}, "it")) == "0.1"
+    assert str(parsing.per_million({"it": 100}, "it")) == "100"
 
 
 @pytest.mark.parametrize(
@@ -121,33 +121,33 @@ def test_a_price_per_million_stays_as_it_is() -> None:
     ],
 )
 def test_text_is_one_printable_line_of_bounded_length(value: Any, read: str) -> None:
-    assert answers.text({"it": value}, "it") == read
+    assert parsing.text({"it": value}, "it") == read
 
 
 @pytest.mark.parametrize("value", ["", "  ", None, 7, True, [], "x" * 301, "a\x00b", "a\nb", "a\u202eb"])
 def test_an_id_that_cannot_be_one_spoils_its_entry(value: Any) -> None:
     with pytest.raises(BadModel) as bad:
-        answers.identifier({"id": value})
+        parsing.identifier({"id": value})
     assert "its “id”" in str(bad.value) or "it has no “id”" in str(bad.value)
 
 
 def test_an_id_of_three_hundred_characters_is_kept() -> None:
-    assert answers.identifier({"id": " " + "x" * 298 + " "}) == "x" * 298
+    assert parsing.identifier({"id": " " + "x" * 298 + " "}) == "x" * 298
 
 
 @pytest.mark.parametrize(("value", "read"), [(True, True), (False, False), (1, None), ("true", None), (None, None)])
 def test_a_flag_is_a_boolean_or_missing(value: Any, read: bool | None) -> None:
-    assert answers.flag({"it": value}, "it") is read
+    assert parsing.flag({"it": value}, "it") is read
 
 
 def test_words_are_short_texts_in_their_order() -> None:
     value = ["text", 7, "", None, "image", "x" * 101, "a\x00", ["audio"]]
-    assert answers.words({"it": value}, "it") == ("text", "image")
-    assert answers.words({"it": "text"}, "it") == ()
-    assert len(answers.words({"it": ["w"] * 1_000}, "it")) == 200
+    assert parsing.words({"it": value}, "it") == ("text", "image")
+    assert parsing.words({"it": "text"}, "it") == ()
+    assert len(parsing.words({"it": ["w"] * 1_000}, "it")) == 200
 
 
 def test_a_section_is_an_object_or_empty() -> None:
-    assert answers.section({"it": {"a": 1}}, "it") == {"a": 1}
-    assert answers.section({"it": [1]}, "it") == {}
-    assert answers.section({}, "it") == {}
+    assert parsing.section({"it": {"a": 1}}, "it") == {"a": 1}
+    assert parsing.section({"it": [1]}, "it") == {}
+    assert parsing.section({}, "it") == {}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.providers import PROVIDERS, key_forms, recognising
-from app.providers.recognising import Find, Reading, TooMuch, read
+from app.providers import PROVIDERS, key_detection, key_patterns
+from app.providers.key_detection import Find, Reading, TooMuch, read
 
 BODY = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF"
 
@@ -72,15 +72,15 @@ def test_every_prefix_that_a_provider_file_names_is_recognised() -> None:
                 continue
             found = read(prefix + ".".join([BODY] * (3 if prefix == "eyJ" else 1))).finds
             assert found and slug in slugs(found[0]), (slug, hint)
-    assert {slug for slug in PROVIDERS if PROVIDERS[slug].key_hint == "sk-…"} == set(key_forms.PLAIN)
+    assert {slug for slug in PROVIDERS if PROVIDERS[slug].key_hint == "sk-…"} == set(key_patterns.PLAIN)
 
 
 def test_the_facts_name_providers_that_there_are_and_no_prefix_begins_another() -> None:
-    forms = [*key_forms.UNSURE, *key_forms.UNSURE_ALONE]
-    named = {slug for places in key_forms.SURE.values() for slug in places} | set(key_forms.NAMES.values())
+    forms = [*key_patterns.UNSURE, *key_patterns.UNSURE_ALONE]
+    named = {slug for places in key_patterns.SURE.values() for slug in places} | set(key_patterns.NAMES.values())
     assert named | {slug for _, places in forms for slug in places} <= set(PROVIDERS)
-    for one in key_forms.SURE:
-        assert not [other for other in key_forms.SURE if other != one and other.startswith(one)]
+    for one in key_patterns.SURE:
+        assert not [other for other in key_patterns.SURE if other != one and other.startswith(one)]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_every_provider_has_a_variable(slug: str) -> None:
     assert (find.places[0].slug, find.is_sure) == (slug, True)
 
 
-@pytest.mark.parametrize(("name", "slug"), sorted(key_forms.NAMES.items()))
+@pytest.mark.parametrize(("name", "slug"), sorted(key_patterns.NAMES.items()))
 def test_names_that_other_programs_use_are_known(name: str, slug: str) -> None:
     assert only(f"{name}=some-value-0123").places[0].slug == slug
 
@@ -242,19 +242,34 @@ def test_hostile_text_is_read_within_a_moment(text: str) -> None:
 
 
 _PIECES = st.sampled_from(
-    [*key_forms.SURE, "OPENAI_API_KEY=", "export ", "_BASE_URL=https://", "'", '"', "{", "}", "\r\n", "\n", ":", "sk-"]
+    [
+        *key_patterns.SURE,
+        "OPENAI_API_KEY=",
+        "export ",
+        "_BASE_URL=https://",
+        "'",
+        '"',
+        "{",
+        "}",
+        "\r\n",
+        "\n",
+        ":",
+        "sk-",
+    ]
 )
 
 
 @given(st.lists(_PIECES | st.text(max_size=40), max_size=30).map("".join))
 def test_it_never_raises_whatever_is_pasted(text: str) -> None:
     reading = read(text)
-    assert all((find.places and recognising.complaint(find.key) == "") or find.key[0] == "{" for find in reading.finds)
+    assert all(
+        (find.places and key_detection.complaint(find.key) == "") or find.key[0] == "{" for find in reading.finds
+    )
 
 
 @given(
     st.sampled_from(["", "OPENAI_API_KEY=", "NOBODY_KNOWS=", "export GROQ_API_KEY=", '"MISTRAL_API_KEY": '])
-    | st.sampled_from(list(key_forms.SURE)),
+    | st.sampled_from(list(key_patterns.SURE)),
     st.text(alphabet="QWZJ", min_size=12, max_size=60),
 )
 def test_no_repr_and_no_reason_holds_the_secret(before: str, secret: str) -> None:

@@ -9,8 +9,8 @@ from flask import Flask
 from sqlalchemy import event, func, select, update
 
 from app import config, jobs
-from app.catalog.identity import CanonicalModel
 from app.catalog.listing import ListedModel
+from app.catalog.matching import CanonicalModel
 from app.catalog.sources import SOURCES
 from app.demo.simulator import Simulator
 from app.extensions import db

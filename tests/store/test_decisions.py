@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app.catalog.identity import CanonicalModel
+from app.catalog.matching import CanonicalModel
 from app.catalog.overrides import of_facts
 from app.extensions import db
 from app.store import audit, decisions, overrides

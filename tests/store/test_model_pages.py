@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, func, insert, literal, select, text
 
-from app.catalog.identity import CatalogIndex
 from app.catalog.listing import ListedModel, Listing, listing_of
+from app.catalog.matching import CatalogIndex
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db

@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app.catalog.identity import CanonicalModel, CatalogIndex, Match
 from app.catalog.listing import ListedModel
+from app.catalog.matching import CanonicalModel, CatalogIndex, Match
 from app.catalog.overrides import (
     Entry,
     Override,

@@ -13,8 +13,8 @@ from flask import Flask
 from sqlalchemy import event, func, insert, select
 
 from app.catalog.changes import Change
-from app.catalog.identity import UNKNOWN
 from app.catalog.listing import ListedModel
+from app.catalog.matching import UNKNOWN
 from app.extensions import db
 from app.store import credentials, listings, models, pages, users
 from app.store.pages import HistoryFilter

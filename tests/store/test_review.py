@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, insert, select, update
 
-from app.catalog.identity import CanonicalModel
 from app.catalog.listing import ListedModel
+from app.catalog.matching import CanonicalModel
 from app.catalog.overrides import _OWN_UNDER_ANOTHER_NAME, conflicts, of_facts
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator

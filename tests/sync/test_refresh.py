@@ -14,8 +14,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, text
 
-from app.catalog.identity import CanonicalModel
 from app.catalog.listing import ListedModel
+from app.catalog.matching import CanonicalModel
 from app.catalog.sources import SOURCES
 from app.demo import catalogs
 from app.demo.listings import SimModel

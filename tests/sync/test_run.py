@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete, func, select, text, update
 
-from app.catalog.wording import sentence
+from app.catalog.humanize import sentence
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import Row, db

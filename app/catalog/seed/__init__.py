@@ -14,7 +14,7 @@ from importlib.resources import files
 
 import msgspec
 
-from app.catalog.identity import CanonicalModel
+from app.catalog.matching import CanonicalModel
 
 FORMAT = 1
 

@@ -30,13 +30,13 @@ from typing import Any
 
 import msgspec
 
-from app.catalog.identity import CanonicalModel, CatalogIndex, Match
+from app.catalog.id_parser import identity_key
 from app.catalog.kind import kind_of
 from app.catalog.listing import PRICES, ListedModel
+from app.catalog.matching import CanonicalModel, CatalogIndex, Match
 from app.catalog.seed.rules import FIRST_PARTY, OUR_PROVIDERS, WELL_KEPT
 from app.catalog.sources import PERSON, SOURCES, Source
 from app.catalog.sources.claims import Claim
-from app.catalog.tokens import identity_key
 
 FACTS = (
     "name",

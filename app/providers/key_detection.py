@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from app.providers import PROVIDERS, addresses, key_forms
+from app.providers import PROVIDERS, addresses, key_patterns
 from app.providers.contract import Provider
 
 LONGEST_TEXT, MOST_LINES, MOST_KEYS = 64 * 1024, 500, 50
@@ -27,7 +27,7 @@ _ASSIGNMENT = re.compile(
 )
 _PLACEHOLDER = re.compile(r"(?i)^(?:<.*>|\[.*\]|\$\{?\w+\}?|%\w+%|x{3,}|change.?me|none|null|todo)$|your|\.{3}|…|\*{3}")
 _URL = re.compile(r"(?i)https?://")
-_NAMES = {f"{provider.variable}_API_KEY": slug for slug, provider in PROVIDERS.items()} | key_forms.NAMES
+_NAMES = {f"{provider.variable}_API_KEY": slug for slug, provider in PROVIDERS.items()} | key_patterns.NAMES
 _HOSTS = {
     urlsplit(url).hostname: slug
     for slug, provider in reversed(PROVIDERS.items())
@@ -171,15 +171,15 @@ def _recognise(line: int, name: str, value: str, bases: dict[str, str]) -> Find 
     if sure := _sure(value):
         prefix, slugs = sure
         return _whole(Find(line, f"its beginning {prefix}…", _places(*slugs), True, value))
-    if any(value.startswith(prefix) for prefix in key_forms.ELSEWHERE):
-        company = next(company for prefix, company in key_forms.ELSEWHERE.items() if value.startswith(prefix))
+    if any(value.startswith(prefix) for prefix in key_patterns.ELSEWHERE):
+        company = next(company for prefix, company in key_patterns.ELSEWHERE.items() if value.startswith(prefix))
         return f"holds a key of {company}, which is not among our providers"
     base = bases.get(_stem(name), "") if name else ""
     if known or base:
         if not value:
             return "is empty"
         return _whole(_named(line, name, known, value, base))
-    shapes = key_forms.UNSURE if name else key_forms.UNSURE + key_forms.UNSURE_ALONE
+    shapes = key_patterns.UNSURE if name else key_patterns.UNSURE + key_patterns.UNSURE_ALONE
     slugs = next((slugs for form, slugs in shapes if form.fullmatch(value)), ())
     if not slugs:
         return "holds no key that we know" if value else "is empty"
@@ -223,9 +223,9 @@ def _sure(value: str) -> tuple[str, tuple[str, ...]] | None:
     """How a key begins that can be of one company only, and who that is."""
     if not value or any(letter.isspace() for letter in value):
         return None
-    if key_forms.OPENAI_OLD.fullmatch(value):
+    if key_patterns.OPENAI_OLD.fullmatch(value):
         return "sk-", ("openai",)
-    return next(((start, slugs) for start, slugs in key_forms.SURE.items() if value.startswith(start)), None)
+    return next(((start, slugs) for start, slugs in key_patterns.SURE.items() if value.startswith(start)), None)
 
 
 def _places(*slugs: str) -> tuple[Place, ...]:
@@ -247,7 +247,7 @@ def _stem(name: str) -> str:
 
 
 def _ending(name: str) -> str | None:
-    return next((ending for ending in key_forms.ADDRESS_ENDINGS if name.endswith(ending)), None)
+    return next((ending for ending in key_patterns.ADDRESS_ENDINGS if name.endswith(ending)), None)
 
 
 def _bases(lines: list[str]) -> dict[str, str]:

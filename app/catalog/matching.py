@@ -12,9 +12,9 @@ from typing import Literal
 
 import msgspec
 
-from app.catalog import tokens
+from app.catalog import id_parser
+from app.catalog.id_parser import Name, Reading, identity_key
 from app.catalog.listing import Kind, ListedModel, PriceTier
-from app.catalog.tokens import Name, Reading, identity_key
 from app.catalog.vocabulary import LABS, SERVING, SPEEDS, TAGS
 
 __all__ = ["UNKNOWN", "Candidate", "CanonicalModel", "CatalogIndex", "Match", "identity_key"]
@@ -158,25 +158,25 @@ class CatalogIndex:
         return self._by_rules(provider, model.id)
 
     def _linked(self, link: str) -> str | None:
-        return self._plain.get(_plain(link)) or self._named(tokens.read(link), sure=True).canonical_id
+        return self._plain.get(_plain(link)) or self._named(id_parser.read(link), sure=True).canonical_id
 
     def _by_rules(self, provider: str, model_id: str) -> Match:
         bare, colon, tag = model_id.rpartition(":")
         if colon and tag in TAGS | SERVING and (canonical_id := self._served.get((provider, bare))):
             return self._declared(model_id, canonical_id, "variant")
-        found = self._named(tokens.read(model_id))
+        found = self._named(id_parser.read(model_id))
         if found is UNKNOWN:
-            for plain, mark in tokens.elsewhere(model_id, provider):
-                found = self._named(tokens.read(plain))
+            for plain, mark in id_parser.elsewhere(model_id, provider):
+                found = self._named(id_parser.read(plain))
                 if found is not UNKNOWN:
                     return msgspec.structs.replace(found, variant="-".join(filter(None, (found.variant, mark))))
         return found
 
     def _declared(self, model_id: str, canonical_id: str, rule: str) -> Match:
         """A match that needs no rule; the id still says how and when the model is served."""
-        name = tokens.read(model_id)
-        own = tokens.read(canonical_id)
-        words = dict.fromkeys((*tokens.core(name)[1], *(word for word in name.words if word in SPEEDS)))
+        name = id_parser.read(model_id)
+        own = id_parser.read(canonical_id)
+        words = dict.fromkeys((*id_parser.core(name)[1], *(word for word in name.words if word in SPEEDS)))
         variant = "-".join(word for word in words if word not in own.words)
         return Match(canonical_id, rule, variant, name.snapshot)
 
@@ -184,7 +184,7 @@ class CatalogIndex:
         """The one model that the words of the name mean; `sure` leaves out the rules of medium confidence."""
         if not self._names.may_know(name):
             return UNKNOWN
-        for reading in tokens.readings(name):
+        for reading in id_parser.readings(name):
             if sure and not reading.sure:
                 return UNKNOWN
             found = self._names.find(reading, name)
@@ -198,7 +198,7 @@ class CatalogIndex:
 
     def candidates(self, provider: str, model: ListedModel, limit: int = 5) -> list[Candidate]:
         """The nearest canonical models, the best first, for a person to choose from; never a match by itself."""
-        name = tokens.read(model.hugging_face_id or model.id)
+        name = id_parser.read(model.hugging_face_id or model.id)
         return self._nearest.to(name, limit)
 
     @cached_property
@@ -229,11 +229,11 @@ class _Names:
         self._tunes, self._undated, self._previews = _table(), _table(), _table()
         self._releases, self._unlabbed = _table(), _table()
         for model in models:
-            own = tokens.read(model.id)
+            own = id_parser.read(model.id)
             self._ids[_whole(own)].add(model.id)
             self._shorten(own, model)
             for alias in model.aliases:
-                name = tokens.read(alias)
+                name = id_parser.read(alias)
                 self._aliases[_whole(name)].add(model.id)
                 self._shorten(name, model)
         self._twins = _twins(models)
@@ -241,28 +241,28 @@ class _Names:
     def _shorten(self, name: Name, model: CanonicalModel) -> None:
         """Learn the shorter names under which the model can be meant."""
         self._words.update(name.words, name.tags)
-        self._days.update(name.days, (day[-4:] for day in tokens.day_of(name.snapshot)))
-        kept, _ = tokens.core(name)
+        self._days.update(name.days, (day[-4:] for day in id_parser.day_of(name.snapshot)))
+        kept, _ = id_parser.core(name)
         if not kept or name.snapshot == "latest":
             return  # "latest" moves: it says nothing about the undated name
-        self._shorter[tokens.key(kept, name.days)].add(model.id)
-        for day in tokens.day_of(name.snapshot):
-            self._shorter[tokens.key(kept, (day,))].add(model.id)
-            self._shorter[tokens.key(kept, (day[-4:],))].add(model.id)
-        if name.days or tokens.has_size(kept):
-            self._tunes[tokens.key(tokens.untuned(kept), name.days)].add(model.id)
-            self._undated[tokens.key(tokens.untuned(kept))].add(model.id)
+        self._shorter[id_parser.key(kept, name.days)].add(model.id)
+        for day in id_parser.day_of(name.snapshot):
+            self._shorter[id_parser.key(kept, (day,))].add(model.id)
+            self._shorter[id_parser.key(kept, (day[-4:],))].add(model.id)
+        if name.days or id_parser.has_size(kept):
+            self._tunes[id_parser.key(id_parser.untuned(kept), name.days)].add(model.id)
+            self._undated[id_parser.key(id_parser.untuned(kept))].add(model.id)
         if name.days:
-            self._releases[tokens.release(kept, name.days)].add(model.id)
+            self._releases[id_parser.release(kept, name.days)].add(model.id)
         if "preview" in kept:
-            self._previews[tokens.key((word for word in kept if word != "preview"), name.days)].add(model.id)
+            self._previews[id_parser.key((word for word in kept if word != "preview"), name.days)].add(model.id)
         self._unlabbed[_unlabbed(model.lab, kept, name.days)].add(model.id)
 
     def may_know(self, name: Name) -> bool:
         """Whether the name has nothing that no name of the catalog has: most ids of a large hub end here."""
         org = name.org
         known = not org or org in self._labs_of or LABS.get(org, org) in self._labs
-        return known and self._days.issuperset(name.days) and not tokens.strange(name, self._words)
+        return known and self._days.issuperset(name.days) and not id_parser.strange(name, self._words)
 
     def find(self, reading: Reading, name: Name) -> Set[str]:
         """The models that are called so, of the lab that the name gives if it gives one."""
@@ -303,7 +303,7 @@ class _Names:
         if len(found) != 1:
             return found
         (canonical_id,) = found
-        said, meant = tokens.tunes_of(name.words + name.tags), tokens.tunes_of(tokens.read(canonical_id).words)
+        said, meant = id_parser.tunes_of(name.words + name.tags), id_parser.tunes_of(id_parser.read(canonical_id).words)
         if said:
             fits = said == meant or (said == {"instruct"} and not meant)
         else:
@@ -313,13 +313,13 @@ class _Names:
     def _released(self, key: str, name: Name) -> Set[str]:
         """The model of that family, tier and day, where only one name says its size, version or tune."""
         found = self._of_org(self._releases.get(key), name.org)
-        return {one for one in found if tokens.agree(name.words, tokens.read(one).words)}
+        return {one for one in found if id_parser.agree(name.words, id_parser.read(one).words)}
 
     def of_lab(self, name: Name) -> str | None:
         """The model whose name repeats or leaves out its lab's: `deepseek.r1`, `qwen-qwq-32b`."""
         org = name.org or next(iter(name.words), "")
         labs = self._labs_of.get(org) or {LABS.get(org, "")}
-        kept, dropped = tokens.core(name)
+        kept, dropped = id_parser.core(name)
         if len(labs) != 1 or dropped or not kept:
             return None
         (lab,) = labs
@@ -333,14 +333,14 @@ def _table() -> _Table:
 
 def _whole(name: Name) -> str:
     revision = (name.revision,) if name.revision else ()
-    return tokens.key((*name.words, *name.tags, *revision), name.days + tokens.day_of(name.snapshot))
+    return id_parser.key((*name.words, *name.tags, *revision), name.days + id_parser.day_of(name.snapshot))
 
 
 def _twins(models: Iterable[CanonicalModel]) -> dict[str, str]:
     """Models that stand twice in the catalog, the words of their ids in another order → the one to answer with."""
     groups: defaultdict[tuple[str, str, str], list[CanonicalModel]] = defaultdict(list)
     for model in models:
-        groups[model.lab, model.kind, _whole(tokens.read(model.id))].append(model)
+        groups[model.lab, model.kind, _whole(id_parser.read(model.id))].append(model)
     chosen: dict[str, str] = {}
     for group in groups.values():
         first = min(group, key=lambda model: (-len(model.served), model.id))
@@ -350,7 +350,7 @@ def _twins(models: Iterable[CanonicalModel]) -> dict[str, str]:
 
 def _unlabbed(lab: str, words: Iterable[str], days: tuple[str, ...]) -> str:
     """The key of a name without its lab's own, with the lab in front."""
-    return f"{lab}/{tokens.key((word for word in words if LABS.get(word, word) != lab), days)}"
+    return f"{lab}/{id_parser.key((word for word in words if LABS.get(word, word) != lab), days)}"
 
 
 def _labs_by_organisation(models: Iterable[CanonicalModel]) -> dict[str, set[str]]:
@@ -372,7 +372,7 @@ class _Nearest:
     """Which models share most with a name; a word of few models counts more than one of many."""
 
     def __init__(self, models: Collection[CanonicalModel]) -> None:
-        self._words = {model.id: _all_words(tokens.read(model.id)) for model in models}
+        self._words = {model.id: _all_words(id_parser.read(model.id)) for model in models}
         self._lab = {model.id: model.lab for model in models}
         frequency = Counter(word for words in self._words.values() for word in words)
         self._weight = {word: log(1 + len(self._words) / count) for word, count in frequency.items()}
@@ -406,7 +406,7 @@ _ANOTHER_LAB = 0.6
 
 
 def _all_words(name: Name) -> Set[str]:
-    return {*tokens.core(name)[0], *name.days}
+    return {*id_parser.core(name)[0], *name.days}
 
 
 def _difference(only_id: Set[str], only_catalog: Set[str]) -> str:
