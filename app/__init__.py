@@ -10,7 +10,7 @@ from app.api import admin_sync as model_sync
 from app.api import elsewhere, metrics, models_sync, openapi, problems, stats, v1
 from app.cli import commands
 from app.extensions import csrf, db, htmx, limiter, login_manager, migrate
-from app.store import connection
+from app.store.engine import engine
 from app.web import (
     accounts,
     admin,
@@ -68,7 +68,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     hosts.init_app(app)
     db.init_app(app)
     with app.app_context():
-        connection.tune(db.engine)
+        engine.tune(db.engine)
     migrate.init_app(app, db)
     htmx.init_app(app)
     csrf.init_app(app)

@@ -25,8 +25,8 @@ import redis
 from flask import current_app
 
 from app.auth import settings as auth_settings
-from app.pool import FairPool
 from app.providers import PROVIDERS
+from app.store.engine.fifo_pool import FairPool
 from app.vault import Opener, Sealer, SecretKey, VaultError, new_private_key
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -33,8 +33,9 @@ from app.cli import supervisor
 from app.cli.install import set_up
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import credentials, users
-from app.store.tables import CredentialRow, UserRow
+from app.store import credentials
+from app.store.accounts import users
+from app.store.schema.tables import CredentialRow, UserRow
 from app.sync.fetch import new_client
 from app.sync.retrying import Patience
 from app.sync.run import Means

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from flask.testing import FlaskClient
 
 from app.extensions import db
-from app.store import sessions
-from app.store.tables import UserRow
+from app.store.accounts import sessions
+from app.store.schema.tables import UserRow
 
 
 def sign_in(client: FlaskClient, user: UserRow) -> None:

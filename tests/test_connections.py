@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.pool import FairPool
+from app.store.engine.fifo_pool import FairPool
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from sqlalchemy import text, update
 from sqlalchemy.exc import OperationalError
 
 from app.extensions import db, limiter
-from app.store import sessions, tokens, usable, user_actions, users
+from app.store.accounts import sessions, tokens, user_actions, users
 from app.store.audit import Actor
+from app.store.queries import usable
 from app.sync.run import Means
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced

@@ -41,7 +41,7 @@ from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import runs
-from app.store.tables import ProviderRow, ResultRow, RunRow, UserRow
+from app.store.schema.tables import ProviderRow, ResultRow, RunRow, UserRow
 from app.sync import run as sync
 from app.sync.asking import utc_now
 from app.sync.retrying import Patience

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from app import config, jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store.tables import CredentialRow, RunRow
+from app.store.schema.tables import CredentialRow, RunRow
 from tests.conftest import _REDIS, _STAGES, PASSWORD, Person
 from tests.installation import Part, serving, working
 from tests.web.plainly import words

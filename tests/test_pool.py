@@ -16,7 +16,7 @@ from app.extensions import db
 from app.jobs import workers
 from app.jobs.queues import BULK, CHORES, INTERACTIVE, QUEUES
 from app.jobs.workers import SyncPool, SyncWorker
-from app.store.tables import ResultRow
+from app.store.schema.tables import ResultRow
 from app.sync import run as sync
 from app.sync.run import Means
 from tests.conftest import Person, both_databases

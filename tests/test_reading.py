@@ -11,7 +11,7 @@ from gevent import GreenletExit
 from sqlalchemy import event, func, insert, select, text, update
 
 from app.extensions import db
-from app.store.tables import UserRow
+from app.store.schema.tables import UserRow
 from tests.conftest import Person, both_databases, on_postgresql
 
 _NOW = datetime(2026, 11, 22, tzinfo=UTC)

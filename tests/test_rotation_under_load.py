@@ -13,8 +13,9 @@ from sqlalchemy import func, select
 
 from app import config, create_app
 from app.extensions import db
-from app.store import credentials, rotation, runs, users
-from app.store.tables import CredentialRow, ResultRow, RunRow
+from app.store import credentials, rotation, runs
+from app.store.accounts import users
+from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from app.sync import rotate
 from app.sync import run as sync
 from app.sync.asking import utc_now

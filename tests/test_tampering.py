@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import rotation
-from app.store.tables import CredentialRow, ProviderRow, ResultRow
+from app.store.schema.tables import CredentialRow, ProviderRow, ResultRow
 from app.sync import rotate
 from app.sync.run import Means, utc_now
 from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey, new_private_key

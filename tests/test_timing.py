@@ -17,7 +17,7 @@ from flask import Flask
 
 from app.config import ROOT
 from app.extensions import db
-from app.store import tokens
+from app.store.accounts import tokens
 from tests.conftest import Person
 
 _SECRET = re.compile(

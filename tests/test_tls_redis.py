@@ -25,8 +25,8 @@ from app import config, create_app, jobs
 from app.cli import supervisor
 from app.extensions import db
 from app.jobs import watch
-from app.store import pages
-from app.store.tables import RunRow
+from app.store.queries import runs
+from app.store.schema.tables import RunRow
 from tests.conftest import _EVERYTHING, Person, _answers, _settings, _until
 from tests.installation import variables, working
 from tests.live import flask, free_port
@@ -158,7 +158,7 @@ def test_a_job_is_queued_and_worked_off_over_tls(
             return db.session.scalar(select(RunRow.state)) == "done"
 
         until(is_done, 30)
-        run = pages.latest_run(alice.id)
+        run = runs.latest_run(alice.id)
         assert run is not None and [result.outcome for result in run.results] == ["complete"]
         doctor = flask("doctor", instance=tmp_path, **variables(settings))
         assert "✓ queue" in doctor.stdout and "✓ workers" in doctor.stdout

@@ -20,8 +20,8 @@ from app.catalog.listing import ListedModel, canonical_form, fingerprint, listin
 from app.cli.install import set_up
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import users
-from app.store.tables import UserRow
+from app.store.accounts import users
+from app.store.schema.tables import UserRow
 from app.sync.run import Means
 from app.vault import Owner, Sealer, SecretKey
 from tests.conftest import _CHEAP_HASH, Person, both_databases

@@ -22,7 +22,7 @@ from app.cli.vault_commands import warn_of_shut_keys
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials, rotation, runs
-from app.store.tables import CredentialRow, ResultRow, RunRow
+from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from app.sync import rotate
 from app.sync import run as sync
 from app.sync.fetch import new_client

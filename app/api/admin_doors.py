@@ -11,8 +11,8 @@ from app import config
 from app.api import doors
 from app.api.problems import Refused
 from app.extensions import network
-from app.store import tokens
-from app.store.tokens import Scope
+from app.store.accounts import tokens
+from app.store.accounts.tokens import Scope
 
 _NOT_HERE = "There is nothing here, or it is for admins and nobody is signed in."
 _WRONG = "Send ADMIN_API_KEY, or an admin's personal token, as “Authorization: Bearer …”."

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from app.store.tables import OUTCOMES
+from app.store.schema.tables import OUTCOMES
 
 Unset = msgspec.UnsetType
 UNSET = msgspec.UNSET

@@ -31,11 +31,14 @@ from app.api.problems import Refused
 from app.api.sync_report import Line, Report, answered, dry, errors_of, under_way
 from app.extensions import csrf, db, limiter
 from app.jobs import watch
-from app.store import credentials, pages, plans, runs, stats, users
+from app.store import credentials, plans, runs
+from app.store.accounts import users
+from app.store.accounts.tokens import Scope
 from app.store.audit import Actor
-from app.store.pages import RunLine
 from app.store.plans import Plan
-from app.store.tokens import Scope
+from app.store.queries import runs as run_queries
+from app.store.queries import stats
+from app.store.queries.runs import RunLine
 from app.web import showing
 from app.web.sync import close_lost
 
@@ -102,7 +105,7 @@ def run(run_id: int) -> Response:
     query = _read(WatchQuery)
     close_lost()
     server = users.server(showing.now(), make=False)
-    found = pages.run(run_id, server.id) if server else None
+    found = run_queries.run(run_id, server.id) if server else None
     if found is None or query.provider not in ("", *(result.provider for result in found.results)):
         raise Refused(HTTPStatus.NOT_FOUND, "There is no such sync with the server's own keys.")
     return _told(found, [query.provider] if query.provider else [], query.provider, None)
@@ -190,7 +193,7 @@ def _begin(slugs: Sequence[str], actor: Actor, deadline: float) -> jobs.Begun:
         begun = jobs.begin_server_sync("api", slugs, actor)
         if begun.is_new:
             return begun
-        live = pages.run(begun.run_id)
+        live = run_queries.run(begun.run_id)
         if live and wanted <= {result.provider for result in live.results}:
             return begun
         if begun.trouble or time.monotonic() >= deadline:
@@ -204,7 +207,7 @@ def _wait_for_run(begun: jobs.Begun, slugs: Sequence[str], single: str, deadline
 
 
 def _end_of_run(run_id: int, deadline: float) -> RunLine | None:
-    return _end_of(lambda: pages.run(run_id), watch.news_of(run_id, longest_s=_LOOK_EVERY_S), deadline)
+    return _end_of(lambda: run_queries.run(run_id), watch.news_of(run_id, longest_s=_LOOK_EVERY_S), deadline)
 
 
 def _end_of_plan(plan_id: int, deadline: float) -> Plan | None:
@@ -274,7 +277,7 @@ def _json(body: Report, location: str = "") -> Response:
 def _last_sync() -> Report | None:
     server = users.server(showing.now(), make=False)
     last = runs.last_done(server.id) if server else None
-    found = pages.run(last.id) if last else None
+    found = run_queries.run(last.id) if last else None
     if found is None:
         return None
     lines: list[Line] = [*found.results]

@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 
 from app.api.problems import FieldProblem, Refused
 from app.extensions import csrf, db, network
-from app.store import tokens, users
-from app.store.tables import UserRow
-from app.store.tokens import SCOPES, Scope, TokenRow
+from app.store.accounts import tokens, users
+from app.store.accounts.tokens import SCOPES, Scope, TokenRow
+from app.store.schema.tables import UserRow
 from app.web import showing
 
 _SAFE = ("GET", "HEAD", "OPTIONS")

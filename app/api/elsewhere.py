@@ -23,7 +23,7 @@ from app.api.problems import OpenAIError, Refused
 from app.catalog.matching import CanonicalModel
 from app.extensions import csrf
 from app.store import catalog
-from app.store.usable import Place, Usable, usable
+from app.store.queries.usable import Place, Usable, usable
 from app.web import showing
 
 blueprint = Blueprint("elsewhere", __name__)

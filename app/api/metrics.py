@@ -26,9 +26,10 @@ from app import config, jobs
 from app.extensions import db, limiter
 from app.jobs import watch
 from app.providers import PROVIDERS
-from app.store import sources, stats
-from app.store.tables import LIVE, OUTCOMES, RUN_STATES
-from app.store.trouble import trouble_of
+from app.store import sources
+from app.store.engine.db_errors import trouble_of
+from app.store.queries import stats
+from app.store.schema.tables import LIVE, OUTCOMES, RUN_STATES
 from app.web import showing
 
 blueprint = Blueprint("metrics", __name__)

@@ -12,7 +12,8 @@ from app import config, jobs
 from app.api.operations import describe
 from app.api.shapes import QueuedSyncs, StartedSync, SyncState, result_json
 from app.extensions import csrf, limiter
-from app.store import credentials, pages, runs
+from app.store import credentials, runs
+from app.store.queries import runs as run_queries
 from app.web import showing
 
 blueprint = Blueprint("models_sync", __name__, url_prefix="/api/models/sync")
@@ -24,7 +25,7 @@ blueprint = Blueprint("models_sync", __name__, url_prefix="/api/models/sync")
 def last_sync() -> dict[str, Any]:
     """The last finished sync of the signed-in user, and whether a new one is recommended."""
     last = runs.last_done(current_user.id)
-    run = pages.run(last.id) if last else None
+    run = run_queries.run(last.id) if last else None
     return {
         "lastSync": {
             "id": run.id,

@@ -14,7 +14,7 @@ from werkzeug.routing import Rule
 
 from app.api.admin_shapes import Liveness, Readiness
 from app.api.operations import JSON, Answers, Operation, tag
-from app.store.tokens import SCOPES
+from app.store.accounts.tokens import SCOPES
 
 blueprint = Blueprint("openapi", __name__)
 

@@ -18,7 +18,7 @@ from flask import Response, request, url_for
 from app.api import doors
 from app.api.problems import PROBLEM, FieldProblem, OpenAIError, PlainError, Problem, Refused
 from app.extensions import limiter
-from app.store.tokens import Scope
+from app.store.accounts.tokens import Scope
 
 JSON = "application/json"
 READS, WRITES = "600 per minute", "60 per minute"

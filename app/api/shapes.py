@@ -11,9 +11,9 @@ import msgspec
 
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CatalogIndex
-from app.store.key_models import KeyModels
-from app.store.pages import ResultLine
-from app.store.tables import OUTCOMES
+from app.store.queries.models_of_keys import KeyModels
+from app.store.queries.runs import ResultLine
+from app.store.schema.tables import OUTCOMES
 
 _COUNTS = ("fetched", "chat", "new", "changed", "unlisted", "uncatalogued", "skipped")
 

@@ -10,7 +10,7 @@ from app.api.admin_doors import admin_limit_key, admit_admin
 from app.api.admin_shapes import ModelStatistics, ProviderStatistics
 from app.api.operations import READS, for_admins
 from app.extensions import limiter
-from app.store import stats
+from app.store.queries import stats
 from app.web import showing
 
 blueprint = Blueprint("stats", __name__)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.catalog import humanize
-from app.store.pages import ResultLine
 from app.store.plans import PlanPart
-from app.store.stats import READ
+from app.store.queries.runs import ResultLine
+from app.store.queries.stats import READ
 
 Line = ResultLine | PlanPart
 """One provider's part of a run, or of a plan for one: both count the same things under the same names."""

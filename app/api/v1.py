@@ -39,9 +39,11 @@ from app.api.v1_shapes import (
     run_of,
 )
 from app.extensions import csrf, db
-from app.store import change_feed, credentials, model_pages, pages
+from app.store import credentials
 from app.store.credentials import Sealed
-from app.store.model_pages import ModelFilter
+from app.store.queries import change_feed, model_search
+from app.store.queries import runs as run_queries
+from app.store.queries.model_search import ModelFilter
 from app.web import showing
 from app.web.models import tokens_of
 from app.web.sync import close_lost
@@ -59,7 +61,7 @@ def providers(caller: Caller, query: ProviderQuery) -> Reply:
 
     Those you have a key for, by slug.
     """
-    lines = pages.keys(caller.user.id, showing.now())
+    lines = run_queries.keys(caller.user.id, showing.now())
     mine = {line.provider for line in lines}
     found = [
         Provider(
@@ -85,7 +87,7 @@ def keys(caller: Caller, query: KeyQuery) -> Reply:
 
     What is known of your keys, by their number; never the keys themselves.
     """
-    lines = [line for line in pages.keys(caller.user.id, showing.now()) if query.provider in ("", line.provider)]
+    lines = [line for line in run_queries.keys(caller.user.id, showing.now()) if query.provider in ("", line.provider)]
     page, following = cut(lines, "keys", lambda line: (line.id,), query.after, query.limit, int)
     return Reply(KeyPage([key_of(line) for line in page], following), following=following)
 
@@ -129,9 +131,9 @@ def models(caller: Caller, query: ModelQuery) -> Reply:
 
     The filters and their names are those of the page of models.
     """
-    if query.after and not model_pages.is_cursor(query.after, query.sort):
+    if query.after and not model_search.is_cursor(query.after, query.sort):
         raise not_a_cursor()
-    page = model_pages.models(caller.user.id, _wanted(query), showing.now(), query.after or None, query.limit)
+    page = model_search.models(caller.user.id, _wanted(query), showing.now(), query.after or None, query.limit)
     body = ModelPage([model_of(line) for line in page.lines], page.following, page.total)
     return Reply(body, following=page.following)
 
@@ -143,7 +145,7 @@ def gone(caller: Caller, query: GoneQuery) -> Reply:
 
     The latest two hundred, by provider and id.
     """
-    lines = model_pages.gone(caller.user.id, query.provider)
+    lines = model_search.gone(caller.user.id, query.provider)
     page, following = cut(
         lines,
         "gone",
@@ -183,7 +185,7 @@ def runs(caller: Caller, query: PageQuery) -> Reply:
     """Your syncs, the latest first."""
     close_lost()
     where = where_of(query.after, "runs", int)
-    lines, before = pages.history(caller.user.id, where[0] if where else None, query.limit)
+    lines, before = run_queries.history(caller.user.id, where[0] if where else None, query.limit)
     following = None if before is None else cursor_of("runs", before)
     return Reply(RunPage([run_of(line) for line in lines], following), following=following)
 
@@ -242,13 +244,13 @@ def _own(caller: Caller, key_id: int) -> Sealed:
 
 def _key(caller: Caller, key_id: int) -> Key:
     _own(caller, key_id)
-    (line,) = pages.keys(caller.user.id, showing.now(), key_id)
+    (line,) = run_queries.keys(caller.user.id, showing.now(), key_id)
     return key_of(line)
 
 
-def _run(caller: Caller, run_id: int) -> pages.RunLine:
+def _run(caller: Caller, run_id: int) -> run_queries.RunLine:
     close_lost()
-    found = pages.run(run_id, caller.user.id)
+    found = run_queries.run(run_id, caller.user.id)
     if found is None:
         raise Refused(HTTPStatus.NOT_FOUND, f"You have no sync number {run_id}: see /api/v1/runs.")
     return found

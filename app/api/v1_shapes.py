@@ -14,10 +14,10 @@ from msgspec import Meta
 from app.catalog import humanize
 from app.catalog.changes import Fact
 from app.catalog.listing import CAPABILITIES, Kind
-from app.store.change_feed import ChangeLine
-from app.store.model_pages import GoneLine, ModelLine, Sort
-from app.store.pages import KeyLine, ResultLine, RunLine
-from app.store.tables import OUTCOMES, RUN_STATES, TRIGGERS
+from app.store.queries.change_feed import ChangeLine
+from app.store.queries.model_search import GoneLine, ModelLine, Sort
+from app.store.queries.runs import KeyLine, ResultLine, RunLine
+from app.store.schema.tables import OUTCOMES, RUN_STATES, TRIGGERS
 
 _END = r"$(?!\n)"
 """Of a pattern: Python's own $ lets a last line break pass, JavaScript's does not."""

@@ -31,8 +31,9 @@ from alembic.util import CommandError
 from app import config
 from app.extensions import db
 from app.hardening import die_with_parent
-from app.store import checks, copies, rotation
-from app.store.copies import CopiedKey, State
+from app.store import rotation
+from app.store.engine import diagnostics, dump
+from app.store.engine.dump import CopiedKey, State
 from app.vault import CannotOpen, Opener, Owner
 
 FORMAT = 1
@@ -108,15 +109,15 @@ def create(target: Path) -> Manifest:
 
 def _copied(folder: Path) -> Manifest:
     """The database as a file in `folder`, and what is in it."""
-    server, versions = checks.database_version(), rotation.counts()
+    server, versions = diagnostics.database_version(), rotation.counts()
     db.session.rollback()
     if db.engine.dialect.name == "sqlite":
         member = "database.sqlite"
-        copies.copy_sqlite(folder / member)
-        found = copies.look_into_sqlite(folder / member)
+        dump.copy_sqlite(folder / member)
+        found = dump.look_into_sqlite(folder / member)
     else:
         member = "database.dump"
-        with copies.snapshot() as (name, found):
+        with dump.snapshot() as (name, found):
             arguments = ["--format=custom", "--no-owner", "--no-privileges", f"--snapshot={name}"]
             _run("pg_dump", [*arguments, f"--file={folder / member}"], connects=True)
     if not found.revision:
@@ -271,7 +272,7 @@ def look_into(manifest: Manifest, copy: Path, vault: Opener | None) -> Verified:
 
 def _from_sqlite(copy: Path) -> tuple[State, Iterator[CopiedKey]]:
     try:
-        return copies.look_into_sqlite(copy), copies.keys_in_sqlite(copy)
+        return dump.look_into_sqlite(copy), dump.keys_in_sqlite(copy)
     except sqlite3.DatabaseError as error:
         raise BackupError(f"The database in this backup is damaged ({error}): take another.") from None
 
@@ -353,7 +354,7 @@ def refuse_other_kind(manifest: Manifest) -> None:
 
 def in_the_way() -> str:
     """What a restore would take away, as words; empty if there is nothing anyone would miss."""
-    found = copies.state()
+    found = dump.state()
     users = found.rows.get("users", 0)
     foreign = [name for name in found.rows if name not in db.metadata.tables and name != "alembic_version"]
     said = [f"{users} accounts" if users != 1 else "one account"] if users else []
@@ -382,12 +383,12 @@ def put_in_place(manifest: Manifest, copy: Path) -> None:
     """Replace the database by the copy, in one transaction. Raises BackupError; the database is then as it was."""
     if manifest.database == "sqlite":
         try:
-            copies.restore_sqlite(copy)
+            dump.restore_sqlite(copy)
         except sqlite3.Error as error:
             raise BackupError(f"The database cannot be written ({error}): see that nobody has it open.") from None
     else:
         _put_into_postgres(copy)
-    if copies.state() != State(manifest.revision, manifest.rows):
+    if dump.state() != State(manifest.revision, manifest.rows):
         raise BackupError(
             "What was restored is not what the backup holds: somebody else writes. Stop it, restore again."
         )
@@ -396,7 +397,7 @@ def put_in_place(manifest: Manifest, copy: Path) -> None:
 def _put_into_postgres(copy: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="modelsync-") as folder:
         first, then = Path(folder) / "clear.sql", Path(folder) / "restore.sql"
-        first.write_text(copies.clearing(), encoding="utf-8")
+        first.write_text(dump.clearing(), encoding="utf-8")
         # Written out first: a pipe that broke midway would look like the end of it, and be committed.
         _run("pg_restore", ["--no-owner", "--no-privileges", f"--file={then}", str(copy)])
         db.session.remove()

@@ -22,7 +22,7 @@ from app.cli.backup import BackupError, Manifest, Verified
 from app.cli.install import NotReady, set_up
 from app.cli.output import print_json
 from app.extensions import db
-from app.store import sessions
+from app.store.accounts import sessions
 from app.vault import Opener
 
 _AS_THEN = (

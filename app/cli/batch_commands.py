@@ -25,12 +25,13 @@ from app.cli.output import print_json, print_table
 from app.cli.ready import sentences
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import credentials, pages, plans, sync_counts
+from app.store import credentials, plans
 from app.store.audit import COMMAND_LINE
-from app.store.pages import ResultLine, RunLine
 from app.store.plans import Plan, PlanPart
-from app.store.stats import READ
-from app.store.sync_counts import Loaded, Overrides
+from app.store.queries import runs, sync_counts
+from app.store.queries.runs import ResultLine, RunLine
+from app.store.queries.stats import READ
+from app.store.queries.sync_counts import Loaded, Overrides
 from app.sync import planning, server_keys
 from app.sync import run as sync
 from app.sync.server_keys import AUTHORITATIVE, SYNCABLE
@@ -284,7 +285,7 @@ class _Done:
         if isinstance(line, PlanPart):
             changes = line.changes
         else:
-            changes = tuple(change for group in pages.changes_of([line]) for change in group.changes)
+            changes = tuple(change for group in runs.changes_of([line]) for change in group.changes)
         _echo(*(f"    {change.kind}: {_plain(change.model_id)}: {humanize.sentence(change)}" for change in changes))
 
     def _end(self) -> str:

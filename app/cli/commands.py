@@ -34,9 +34,12 @@ from app.cli.user_commands import COMMANDS as USER_COMMANDS
 from app.cli.vault_commands import rotate_keys, vault_group, warn_of_shut_keys
 from app.extensions import db
 from app.providers import PROVIDERS, addresses
-from app.store import catalog, credentials, due, key_models, models, pages, runs, stats, user_actions, users
+from app.store import catalog, credentials, due, models, runs
+from app.store.accounts import user_actions, users
 from app.store.audit import COMMAND_LINE
-from app.store.tables import CredentialRow, UserRow
+from app.store.queries import models_of_keys, stats
+from app.store.queries import runs as run_queries
+from app.store.schema.tables import CredentialRow, UserRow
 from app.sync.run import utc_now
 from app.vault import SecretKey
 from app.web import health, showing
@@ -197,7 +200,7 @@ def keys_list(email: str, as_json: bool) -> None:
             "state": showing.key_state(key).words,
             "listed_at": showing.iso(key.listed_at) or None,
         }
-        for key in pages.keys(user_of(email).id, utc_now())
+        for key in run_queries.keys(user_of(email).id, utc_now())
     ]
     print_json(rows) if as_json else print_table(rows)
 
@@ -311,7 +314,7 @@ def sync_due(hours: float, email: str | None, limit: int, as_json: bool) -> None
 @sentences
 def models_list(email: str, provider: str | None, everything: bool, as_json: bool) -> None:
     """List the models a user's keys can use, after their last good sync."""
-    keys = key_models.models_of(user_of(email).id, provider)
+    keys = models_of_keys.models_of(user_of(email).id, provider)
     rows = credentials.providers()
     seen: dict[str, dict[str, datetime]] = {}
     for key in keys:

@@ -24,8 +24,9 @@ from app.cli import backup
 from app.cli.output import print_json
 from app.extensions import db
 from app.jobs import watch
-from app.store import catalog, checks, rotation
-from app.store.trouble import trouble_of
+from app.store import catalog, rotation
+from app.store.engine import diagnostics
+from app.store.engine.db_errors import trouble_of
 from app.sync import rotate
 from app.vault import CannotOpen, Opener, Owner
 
@@ -83,7 +84,7 @@ def _configuration() -> Iterator[Finding]:
 
 def _database() -> Iterator[Finding]:
     try:
-        version = checks.database_version()
+        version = diagnostics.database_version()
         with db.engine.connect() as connection:
             revision = MigrationContext.configure(connection).get_current_revision()
     except SQLAlchemyError as error:
@@ -105,7 +106,7 @@ def _database() -> Iterator[Finding]:
 def _writing() -> Iterator[Finding]:
     """A database may be read and yet not be written."""
     try:
-        checks.try_to_write()
+        diagnostics.try_to_write()
     except DBAPIError as error:
         db.session.rollback()
         says, remedy = {
@@ -120,7 +121,7 @@ def _writing() -> Iterator[Finding]:
 
 
 def _connections() -> Iterator[Finding]:
-    if (found := checks.connections()) is None:
+    if (found := diagnostics.connections()) is None:
         return
     used, most = found
     says = f"{used} of {most} in use"
@@ -139,7 +140,7 @@ def _catalog() -> Iterator[Finding]:
 
 
 def _runs() -> Iterator[Finding]:
-    lost, waiting = checks.stuck_runs(_now(), _WAITING)
+    lost, waiting = diagnostics.stuck_runs(_now(), _WAITING)
     if lost or waiting:
         says = f"{humanize.plural(lost, 'run')} without a worker, {waiting} waiting for over ten minutes."
         yield Finding("runs", "warn", says, "They close or start by themselves once workers and scheduler run.")
@@ -156,7 +157,7 @@ def _keys() -> Iterator[Finding]:
         return
     yield from _pair(vault)
     yield from _vault(vault)
-    opens = {key.credential_id: _opens(vault, key) for key in checks.sealed_keys()}
+    opens = {key.credential_id: _opens(vault, key) for key in diagnostics.sealed_keys()}
     total, shut = len(opens), [credential_id for credential_id, does in opens.items() if not does]
     if shut:
         some = ", ".join(map(str, shut[:10])) + (" …" if len(shut) > 10 else "")
@@ -215,7 +216,7 @@ def _backup() -> Iterator[Finding]:
         yield Finding("backup", "good", says)
 
 
-def _opens(vault: Opener, key: checks.SealedKey) -> bool:
+def _opens(vault: Opener, key: diagnostics.SealedKey) -> bool:
     try:
         vault.open(key.sealed, key.version, Owner(key.user_id, key.credential_id, key.provider))
     except CannotOpen:
@@ -282,7 +283,7 @@ def _unreachable() -> tuple[str, str]:
 
 def _clocks() -> Iterator[Finding]:
     try:
-        moment = checks.database_now()
+        moment = diagnostics.database_now()
     except SQLAlchemyError:
         return  # told already
     if moment:
@@ -304,7 +305,7 @@ def _clock(whose: str, moment: datetime) -> Iterator[Finding]:
 
 def _disk() -> Iterator[Finding]:
     folders = {config.current().instance}
-    if file := checks.database_file():
+    if file := diagnostics.database_file():
         folders.add(file.parent)
     for folder in sorted(folders):
         yield _room(folder)

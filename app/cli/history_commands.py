@@ -13,8 +13,8 @@ from app.catalog import humanize
 from app.cli.output import print_json
 from app.cli.ready import sentences
 from app.extensions import db
-from app.store import retention
-from app.store.retention import Pruned
+from app.store.engine import retention
+from app.store.engine.retention import Pruned
 from app.sync.run import utc_now
 
 history_group = AppGroup("history", help="The history of syncs.")

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from app import config
 from app.cli.install import NotReady, ready
 from app.extensions import db
-from app.store.trouble import Trouble, trouble_of
+from app.store.engine.db_errors import Trouble, trouble_of
 from app.vault import VaultError
 
 _TROUBLES: dict[Trouble, str] = {

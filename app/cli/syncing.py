@@ -16,7 +16,8 @@ from app.api.shapes import result_json
 from app.catalog import humanize
 from app.cli.output import print_table
 from app.extensions import db
-from app.store import pages, runs
+from app.store import runs
+from app.store.queries import runs as run_queries
 from app.sync import run as sync
 from app.vault import Opener
 from app.web import showing
@@ -36,21 +37,21 @@ def perform(user_id: int, provider: str | None, vault: Opener, *, quiet: bool) -
     return report_of(work_off(run_id, vault, quiet=quiet))
 
 
-def work_off(run_id: int, vault: Opener, *, quiet: bool) -> pages.RunLine:
+def work_off(run_id: int, vault: Opener, *, quiet: bool) -> run_queries.RunLine:
     """Do a queued run here, or wait for whoever does it, with its progress shown where someone looks on."""
     with Console(stderr=True) as console, progress(console, quiet) as bar:
         task = bar.add_task("Syncing", total=None) if bar else None
 
         def show_progress(*told: int) -> None:
             jobs.tell(*told)
-            run = pages.run(run_id)
+            run = run_queries.run(run_id)
             if bar and task is not None and run:
                 bar.update(task, total=len(run.results), completed=run.settled)
 
         with jobs.means(vault, show_progress) as means:
             sync.perform(run_id, means)
         _wait(run_id, show_progress)
-    run = pages.run(run_id)
+    run = run_queries.run(run_id)
     if run is None:
         raise click.ClickException("The run was deleted while it ran.")
     return run
@@ -71,7 +72,7 @@ def preview(user_id: int, provider: str | None, vault: Opener, *, quiet: bool) -
     }
 
 
-def report_of(run: pages.RunLine) -> Report:
+def report_of(run: run_queries.RunLine) -> Report:
     return {
         "run_id": run.id,
         "trigger": run.trigger,
@@ -112,7 +113,7 @@ def _wait(run_id: int, show_progress: Callable[[int], None]) -> None:
     while True:
         lost = runs.close_lost(sync.utc_now())
         db.session.commit()
-        run = pages.run(run_id)
+        run = run_queries.run(run_id)
         db.session.rollback()
         if run is None or not run.is_live or run_id in lost:
             return

@@ -8,10 +8,10 @@ from flask.cli import AppGroup
 from app.cli.output import print_json, print_table
 from app.cli.ready import sentences
 from app.extensions import db
-from app.store import tokens, user_actions, users
+from app.store.accounts import tokens, user_actions, users
+from app.store.accounts.tokens import LONGEST_LIFE_DAYS, SCOPES
 from app.store.audit import COMMAND_LINE
-from app.store.tables import UserRow
-from app.store.tokens import LONGEST_LIFE_DAYS, SCOPES
+from app.store.schema.tables import UserRow
 from app.sync.run import utc_now
 from app.web import showing
 from app.web.tokens import complaint_about

@@ -7,9 +7,9 @@ from flask.cli import with_appcontext
 
 from app.cli.ready import sentences
 from app.extensions import db
-from app.store import user_actions
+from app.store.accounts import user_actions
+from app.store.accounts.user_actions import ACTIONS, UserActionError
 from app.store.audit import COMMAND_LINE
-from app.store.user_actions import ACTIONS, UserActionError
 from app.sync.run import utc_now
 
 

@@ -15,8 +15,9 @@ from app.demo.listings import TODAY
 from app.demo.simulator import Simulator, addresses
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import credentials, due, runs, users
-from app.store.tables import UserRow
+from app.store import credentials, due, runs
+from app.store.accounts import users
+from app.store.schema.tables import UserRow
 from app.sync.fetch import new_client
 from app.sync.retrying import Patience
 from app.sync.run import Means, perform

@@ -49,23 +49,13 @@ from app.jobs.queues import all_queues as _queues
 from app.jobs.queues import queue as _queue
 from app.jobs.queues import redis_connection as _connection
 from app.jobs.workers import SyncPool, SyncScheduler, SyncWorker
-from app.store import (
-    admin_pages,
-    catalog,
-    due,
-    listed,
-    models,
-    overrides,
-    password_resets,
-    plans,
-    retention,
-    runs,
-    sources,
-    subscriptions,
-    users,
-)
+from app.store import catalog, due, listed_models, models, overrides, plans, runs, sources
+from app.store.accounts import password_resets, subscriptions, users
 from app.store.audit import Actor
-from app.store.tables import ProviderRow
+from app.store.engine import retention
+from app.store.engine.transaction import written
+from app.store.queries import admin
+from app.store.schema.tables import ProviderRow
 from app.sync import planning, refresh, server_keys
 from app.sync import reschedule as rescheduling
 from app.sync import run as sync_run
@@ -75,7 +65,6 @@ from app.sync.gate import FOR_BULK, FOR_PEOPLE, Share
 from app.sync.rebuild import rebuild
 from app.sync.shared import RedisStore
 from app.sync.trial import attempt
-from app.sync.writing import written
 from app.vault import Opener
 
 log = logging.getLogger(__name__)
@@ -447,7 +436,7 @@ def prune_history() -> None:
 def tally_days() -> None:
     """Count the days that are over, for the admin's charts."""
     with _app().app_context():
-        admin_pages.tally(_now())
+        admin.tally(_now())
         db.session.commit()
 
 
@@ -458,7 +447,7 @@ def housekeeping() -> None:
         lost = runs.close_lost(_now())
         waiting = runs.waiting(_now() - _REQUEUE_AFTER)
         db.session.commit()
-        if providers := listed.drop_unused():
+        if providers := listed_models.drop_unused():
             models.deactivate_unlisted(providers, _now())
             overrides.remove_unserved()
         db.session.commit()

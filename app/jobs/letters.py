@@ -11,9 +11,10 @@ from app.catalog import humanize, topics
 from app.catalog.changes import Change
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import notices, subscriptions
-from app.store.notices import FailingKey, Notices, ProviderNews
-from app.store.subscriptions import Due
+from app.store.accounts import subscriptions
+from app.store.accounts.subscriptions import Due
+from app.store.queries import digest
+from app.store.queries.digest import FailingKey, Notices, ProviderNews
 from app.sync import errors
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def write(user_id: int, now: datetime) -> bool:
     db.session.commit()
     if letter is None:
         return False
-    found = notices.between(user_id, letter.after, letter.until, letter.topics, KEY_PROBLEMS)
+    found = digest.between(user_id, letter.after, letter.until, letter.topics, KEY_PROBLEMS)
     db.session.rollback()  # nothing is open while the mail server is asked
     if found:
         try:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
 from app.extensions import db
-from app.store.catalog_tables import AuditRow
+from app.store.schema.catalog_tables import AuditRow
 
 State = Mapping[str, Any]
 

@@ -20,9 +20,9 @@ from app.extensions import db
 from app.store import audit
 from app.store import sources as live_sources
 from app.store.audit import Actor
-from app.store.catalog_tables import CanonicalRow, CatalogVersionRow, DecisionRow
-from app.store.dialect import insert
-from app.store.tables import ModelRow, ProviderRow
+from app.store.engine.dialect import insert
+from app.store.schema.catalog_tables import CanonicalRow, CatalogVersionRow, DecisionRow
+from app.store.schema.tables import ModelRow, ProviderRow
 
 _BATCH = 500
 _LOCK = 0x6D6F64656C  # any number that nothing else in the database locks by

@@ -13,9 +13,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.attributes import flag_modified
 
 from app.extensions import db
-from app.store.dialect import insert
+from app.store.engine.dialect import insert
 from app.store.runs import Part
-from app.store.tables import CredentialRow, ListingRow, ProviderRow, UserRow
+from app.store.schema.tables import CredentialRow, ListingRow, ProviderRow, UserRow
 from app.vault import Owner, Sealer, SecretKey
 
 SERVER_LABEL = "server"

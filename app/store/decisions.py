@@ -20,9 +20,9 @@ from app.catalog.overrides import MANUAL_PRIORITY, Conflict, OverrideError, of_f
 from app.extensions import db
 from app.store import audit, overrides
 from app.store.audit import Actor
-from app.store.catalog_tables import AuditRow, CanonicalRow, DecisionRow
-from app.store.dialect import insert
-from app.store.tables import ProviderRow
+from app.store.engine.dialect import insert
+from app.store.schema.catalog_tables import AuditRow, CanonicalRow, DecisionRow
+from app.store.schema.tables import ProviderRow
 
 ADOPT = "adopt automatically"
 """Setting: whether what is proposed becomes a canonical model by itself."""

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 
 from app.extensions import db
-from app.store.tables import LIVE, CredentialRow, ProviderRow, RunRow, UserRow
+from app.store.schema.tables import LIVE, CredentialRow, ProviderRow, RunRow, UserRow
 
 AWAY_AFTER = timedelta(days=90)
 """Keys of whoever has not been here for so long are synced monthly."""

@@ -15,8 +15,8 @@ from sqlalchemy import Select, bindparam, select
 from app.catalog.changes import Change
 from app.catalog.listing import Listing, canonical_form, fingerprint, from_canonical_form
 from app.extensions import db
-from app.store.dialect import insert
-from app.store.tables import ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow
+from app.store.engine.dialect import insert
+from app.store.schema.tables import ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow
 
 
 def put(provider_id: int, listing: Listing, now: datetime) -> ListingRow:

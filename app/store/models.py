@@ -14,8 +14,8 @@ from sqlalchemy import Select, bindparam, exists, select, update
 from app.catalog.listing import ListedModel
 from app.catalog.matching import Match
 from app.extensions import db
-from app.store.dialect import insert
-from app.store.tables import ListedModelRow, ModelRow, ProviderRow
+from app.store.engine.dialect import insert
+from app.store.schema.tables import ListedModelRow, ModelRow, ProviderRow
 
 Matched = tuple[ListedModel, Match]
 

@@ -32,9 +32,9 @@ from app.catalog.overrides import (
 from app.extensions import db
 from app.store import audit, catalog, credentials
 from app.store.audit import Actor
-from app.store.catalog_tables import OverrideRow
-from app.store.dialect import insert
-from app.store.tables import ModelRow, ProviderRow
+from app.store.engine.dialect import insert
+from app.store.schema.catalog_tables import OverrideRow
+from app.store.schema.tables import ModelRow, ProviderRow
 
 Matched = tuple[ListedModel, Match]
 Key = tuple[str, str, int]

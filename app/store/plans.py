@@ -18,8 +18,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.catalog.changes import Change
 from app.extensions import Row, db
 from app.store.audit import Actor
-from app.store.columns import NEVER_AGAIN, BigId, Json, Moment, ref
-from app.store.tables import LIVE, CredentialRow, ProviderRow, RunRow
+from app.store.schema.columns import NEVER_AGAIN, BigId, Json, Moment, ref
+from app.store.schema.tables import LIVE, CredentialRow, ProviderRow, RunRow
 
 GOOD_FOR = timedelta(hours=24)
 """After this a plan is not applied any more."""

@@ -15,9 +15,9 @@ from sqlalchemy import LargeBinary, bindparam, delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
-from app.store.columns import Moment
-from app.store.dialect import insert
-from app.store.tables import CredentialRow, ProviderRow, UserRow
+from app.store.engine.dialect import insert
+from app.store.schema.columns import Moment
+from app.store.schema.tables import CredentialRow, ProviderRow, UserRow
 from app.vault import Owner, Sealer, SecretKey
 
 _ANSWER = "modelsync known answer"

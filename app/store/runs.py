@@ -30,9 +30,9 @@ from sqlalchemy import (
 from sqlalchemy import insert as plain_insert
 
 from app.extensions import db
-from app.store.columns import Moment
-from app.store.dialect import insert
-from app.store.tables import LIVE, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
+from app.store.engine.dialect import insert
+from app.store.schema.columns import Moment
+from app.store.schema.tables import LIVE, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
 
 RECOMMENDED_EVERY = timedelta(days=30)
 """A last sync older than this brings the "sync recommended" banner."""

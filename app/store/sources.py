@@ -14,8 +14,8 @@ from sqlalchemy import func, select, update
 from app.catalog.sources import SOURCES
 from app.catalog.sources.claims import FORMAT, Claim, packed, unpacked
 from app.extensions import db
-from app.store.catalog_tables import CatalogRefreshRow, CatalogSourceRow
-from app.store.dialect import insert
+from app.store.engine.dialect import insert
+from app.store.schema.catalog_tables import CatalogRefreshRow, CatalogSourceRow
 
 _FORMAT = bytes([FORMAT])
 _LONGEST_ETAG, _LONGEST_MODIFIED, _LONGEST_URL = 200, 100, 500

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from app.catalog import proposals
 from app.catalog.proposals import Proposal
-from app.store import catalog, decisions, review
+from app.store import catalog, decisions
 from app.store.audit import AUTOMATIC
 from app.store.decisions import ADOPT
+from app.store.queries import review
 
 
 def adopt_proposals(now: datetime) -> int:

@@ -16,9 +16,9 @@ import httpx
 
 from app.providers import PROVIDERS
 from app.providers.contract import Provider
-from app.store.asked import NEVER, Asked, Memo
+from app.store.http_cache import NEVER, Asked, Memo
 from app.store.runs import Part
-from app.store.tables import CredentialRow
+from app.store.schema.tables import CredentialRow
 from app.sync import errors
 from app.sync.breaker import Who
 from app.sync.fetch import IN_ALL_S, Answer, NotModified, Trace, Validators, fetch, new_client

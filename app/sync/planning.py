@@ -22,12 +22,13 @@ from app.catalog.matching import CatalogIndex
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.providers.contract import Skipped
-from app.store import audit, catalog, credentials, listings, plans, runs, users
-from app.store.asked import Memo
+from app.store import audit, catalog, credentials, listings, plans, runs
+from app.store.accounts import users
 from app.store.audit import Actor
+from app.store.http_cache import Memo
 from app.store.plans import Plan, PlanPart
 from app.store.runs import Part
-from app.store.tables import CredentialRow, ListingRow, RunRow
+from app.store.schema.tables import CredentialRow, ListingRow, RunRow
 from app.sync import errors, record, server_keys
 from app.sync.asking import Fetched, Means, ask_each, part_of
 from app.sync.decide import Verdict, judge

@@ -8,7 +8,7 @@ from typing import Any
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.providers.contract import Provider, join
-from app.store import catalog, listed
+from app.store import catalog, listed_models
 from app.sync.rebuild import rebuild
 
 
@@ -19,7 +19,7 @@ def prepare(now: datetime) -> None:
     """
     catalog.mirror_providers([_facts(provider) for provider in PROVIDERS.values()], now)
     rebuild(now, "seed")
-    listed.show_in_force()
+    listed_models.show_in_force()
     db.session.commit()
 
 

@@ -17,7 +17,7 @@ from app.catalog.listing import ListedModel
 from app.catalog.matching import CatalogIndex, Match
 from app.catalog.merge import Told, merge
 from app.catalog.sources import SOURCES
-from app.store import catalog, credentials, listed, listings, models, overrides, sources
+from app.store import catalog, credentials, listed_models, listings, models, overrides, sources
 
 _RULES = ("identity.py", "merging.py", "overrides.py", "tokens.py", "vocabulary.py")
 
@@ -55,7 +55,7 @@ def rematch(now: datetime) -> None:
             models.write(provider.id, matched, now)
             overrides.write_auto(provider.id, slug, matched, index, now)
     overrides.remove_unserved()
-    listed.show_again(index)
+    listed_models.show_again(index)
 
 
 def _matched(slug: str, provider_id: int, index: CatalogIndex) -> list[tuple[ListedModel, Match]]:

@@ -14,9 +14,9 @@ from app.catalog.changes import Change, compare, renames
 from app.catalog.listing import Listing, listing_of
 from app.catalog.matching import CatalogIndex
 from app.extensions import db
-from app.store import asked, catalog, credentials, due, listed, listings, models, overrides, runs
+from app.store import catalog, credentials, due, http_cache, listed_models, listings, models, overrides, runs
 from app.store.runs import Part
-from app.store.tables import ComparisonRow, CredentialRow, ListingRow
+from app.store.schema.tables import ComparisonRow, CredentialRow, ListingRow
 from app.sync import errors
 from app.sync.asking import Fetched
 from app.sync.decide import Verdict, judge
@@ -68,7 +68,7 @@ def _not_read(credential: CredentialRow, error: Exception) -> tuple[dict[str, An
 def remembered(fetched: Fetched, outcome: str, listing_id: int | None) -> dict[str, Any]:
     """By what to ask next time whether the list changed: of a good answer only, since it is what gets confirmed."""
     memo = fetched.memo if outcome in ("complete", "unchanged") else None
-    validators = asked.stored(memo, fetched.part.key_number, listing_id) if memo and listing_id else None
+    validators = http_cache.stored(memo, fetched.part.key_number, listing_id) if memo and listing_id else None
     return {"put_off_until": None, "validators": validators}
 
 
@@ -85,7 +85,7 @@ def _confirmed(credential: CredentialRow, fetched: Fetched, now: datetime) -> tu
         "fetched": row.model_count + skipped,
         "chat": row.chat_count,
         "skipped": skipped,
-        "uncatalogued": listed.uncatalogued(row.id) or 0,
+        "uncatalogued": listed_models.uncatalogued(row.id) or 0,
     }
     state = no_failure() | {"outcome": "unchanged", "listed_at": now, "put_off_until": None}
     return result, state | _nothing_aside()
@@ -101,7 +101,7 @@ def _recorded(
     answered_row = listings.put(part.provider_id, answered, now)
     verdict = judge(before, answered, complete=answer.complete, trusted=_is_trusted(credential, answered_row))
     catalog_version, index = catalog.index()
-    unknown = listed.uncatalogued(answered_row.id)  # of a list that was seen already nothing is matched again
+    unknown = listed_models.uncatalogued(answered_row.id)  # of a list that was seen already nothing is matched again
     result = {
         "outcome": verdict.outcome,
         "before_listing_id": credential.listing_id,
@@ -242,7 +242,7 @@ def _put_in_force(
         models.write(part.provider_id, matched, now)
         overrides.write_auto(part.provider_id, part.slug, matched, index, now)
     shown = (credential.listing_id, before) if credential.listing_id and before else None
-    listed.show(in_force_row.id, part.slug, part.provider_id, in_force, index, shown)
+    listed_models.show(in_force_row.id, part.slug, part.provider_id, in_force, index, shown)
     gone = listings.ids(before) - listings.ids(in_force) if before else set()
     for listing_id in listings.current_of_provider(part.provider_id, but=credential.id) if gone else ():
         gone = gone - listings.ids(listings.load(listing_id))

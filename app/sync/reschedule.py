@@ -8,9 +8,9 @@ from functools import partial
 
 from app.providers import PROVIDERS
 from app.store import due
-from app.store.tables import ProviderRow
+from app.store.engine.transaction import written
+from app.store.schema.tables import ProviderRow
 from app.sync.schedule import PERIODS
-from app.sync.writing import written
 
 _BATCH = 1_000
 

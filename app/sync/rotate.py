@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from app.extensions import db
 from app.store import rotation
+from app.store.engine.transaction import written
 from app.store.rotation import SealedKey
 from app.sync import errors, record
-from app.sync.writing import written
 from app.vault import CannotOpen, Opener, Sealer
 
 T = TypeVar("T")

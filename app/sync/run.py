@@ -21,17 +21,17 @@ from sqlalchemy.exc import DBAPIError
 from app.catalog.listing import listing_of
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import asked, catalog, credentials, listings, runs
-from app.store.asked import Asked
+from app.store import catalog, credentials, http_cache, listings, runs
+from app.store.engine.db_errors import trouble_of
+from app.store.engine.transaction import written
+from app.store.http_cache import Asked
 from app.store.runs import Part
-from app.store.trouble import trouble_of
 from app.sync import errors, planning, record, unchanged
 from app.sync.asking import Fetched, Means, Tell, ask_all, ask_each, deadline_for, part_of, utc_now
 from app.sync.decide import judge
 from app.sync.fetch import Answer, NotModified
 from app.sync.schedule import KEPT, DueAt, next_due, period_of
 from app.sync.unchanged import Settled
-from app.sync.writing import written
 
 __all__ = ["LEASE", "Means", "Tell", "check", "perform", "perform_all", "preview", "utc_now"]
 
@@ -65,7 +65,7 @@ def perform_all(run_ids: Collection[int], means: Means) -> set[int]:
     def begin() -> tuple[dict[int, int], list[Part], dict[int, Asked], dict[int, Fetched]]:
         attempts = runs.claim(run_ids, means.now(), LEASE)
         waiting = runs.parts(attempts) if attempts else []
-        return attempts, waiting, asked.before(waiting, means.now()), planning.kept(waiting)
+        return attempts, waiting, http_cache.before(waiting, means.now()), planning.kept(waiting)
 
     attempts, waiting, before, kept = written(begin)
     if not attempts:
@@ -84,7 +84,7 @@ def warm_up(now: datetime) -> None:
     nobody = Part(0, 0, 0, 0, "", "", None, None, 0, None)
     nothing = Settled(Fetched(nobody, NotModified(), memo=None), None)
     runs.claim([0], now, LEASE)
-    asked.before([*runs.parts([0]), nobody], now)
+    http_cache.before([*runs.parts([0]), nobody], now)
     runs.renew({0: 0}, now, LEASE)
     unchanged.warm_up(nothing, now)
     runs.close([0], now)

@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from app.providers import PROVIDERS
-from app.store import audit, credentials, runs, users
+from app.store import audit, credentials, runs
+from app.store.accounts import users
 from app.store.audit import Actor
 from app.store.credentials import ServerKey
 from app.store.runs import Started
-from app.store.tables import ProviderRow
+from app.store.schema.tables import ProviderRow
 from app.sync.schedule import latest_due, period_of
 from app.vault import Opener, SecretKey
 

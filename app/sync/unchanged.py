@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.catalog.listing import canonical_form, fingerprint, listing_of
-from app.store import catalog, credentials, listed, runs
+from app.store import catalog, credentials, listed_models, runs
 from app.store.credentials import Held
 from app.sync.asking import Fetched
 from app.sync.fetch import Answer, NotModified
@@ -34,7 +34,7 @@ def settle(batch: Sequence[Settled], now: datetime) -> list[Settled]:
     """Write the results of the lists that did not change. Returns the others, of which nothing is written."""
     held = credentials.hold([one.fetched.part for one in batch])
     same = [one for one in batch if _is_same(one.fetched, held.get(one.fetched.part.credential_id))]
-    unknown = listed.uncatalogued_of({_listing_id(one, held) for one in same})
+    unknown = listed_models.uncatalogued_of({_listing_id(one, held) for one in same})
     confirmed = [one for one in same if isinstance(one.fetched.answer, NotModified)]
     again = [one for one in same if isinstance(one.fetched.answer, Answer)]
     runs.settle_many([_result(one, held[one.fetched.part.credential_id], unknown, now) for one in same])

@@ -22,7 +22,7 @@ from app import config, jobs
 from app.auth import passwords
 from app.extensions import db, limiter, network
 from app.jobs import sign_ups
-from app.store import feeds, sessions, tokens, user_actions, users
+from app.store.accounts import feeds, sessions, tokens, user_actions, users
 from app.web import doors, entrance, showing
 from app.web.tokens import going_on
 

@@ -13,9 +13,11 @@ from flask import Blueprint, Response, abort, render_template, request, stream_w
 from flask_login import current_user, login_required
 
 from app.jobs import watch
-from app.store import admin_pages, catalog, pages, sources
-from app.store.admin_pages import RUNS, Counts
-from app.store.tables import OUTCOMES, RUN_STATES, TRIGGERS
+from app.store import catalog, sources
+from app.store.queries import admin
+from app.store.queries import runs as run_queries
+from app.store.queries.admin import RUNS, Counts
+from app.store.schema.tables import OUTCOMES, RUN_STATES, TRIGGERS
 from app.web import admin_export, charts, showing
 from app.web.history import cursor
 
@@ -46,15 +48,15 @@ def admin_required(view: Callable[..., Any]) -> Callable[..., Any]:
 @admin_required
 def overview() -> str:
     now = showing.now()
-    counts = admin_pages.counts(charts.DAYS, now)
+    counts = admin.counts(charts.DAYS, now)
     return render_template(
         "admin/overview.html",
-        totals=admin_pages.totals(),
+        totals=admin.totals(),
         periods=_periods(counts, now),
         counts=counts,
         day=now.date(),
         summary=_summary,
-        failing=admin_pages.failing_keys(_MOST_FAILING),
+        failing=admin.failing_keys(_MOST_FAILING),
         in_force=catalog.in_force(),
         sources=sources.lines(),
         queue=_queue(),
@@ -74,7 +76,7 @@ def _queue() -> watch.QueueState | None:
 
 def _periods(counts: Counts, now: datetime) -> list[tuple[str, int, int, charts.Chart]]:
     """(words, syncs, syncs that stopped early, their results) of the last 24 hours, 7 and 30 days."""
-    day = admin_pages.last_day(now)
+    day = admin.last_day(now)
     runs = {state: count for (what, state), count in day.items() if what == RUNS}
     results = {outcome: count for (what, outcome), count in day.items() if what != RUNS}
     found = [_period("24 hours", runs, results)]
@@ -118,7 +120,7 @@ def _period(words: str, runs: dict[str, int], results: dict[str, int]) -> tuple[
 @admin_required
 def history() -> str:
     wanted = _wanted()
-    lines, following = pages.all_history(wanted, cursor())
+    lines, following = run_queries.all_history(wanted, cursor())
     return render_template(
         "admin/history.html",
         runs=lines,
@@ -135,15 +137,15 @@ def history() -> str:
 @admin_required
 def export(form: str) -> Response:
     """Every run that the page's filters leave, whatever their number: written while it is read."""
-    batches = admin_pages.every_run(_wanted())
-    write: Callable[[Iterator[list[pages.RunLine]]], Iterator[str]] = getattr(admin_export, f"as_{form}")
+    batches = admin.every_run(_wanted())
+    write: Callable[[Iterator[list[run_queries.RunLine]]], Iterator[str]] = getattr(admin_export, f"as_{form}")
     response = Response(stream_with_context(write(batches)), mimetype=admin_export.TYPES[form])
     response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{showing.now():%Y-%m-%d}.{form}")
     return response
 
 
-def _wanted() -> pages.HistoryFilter:
-    return pages.HistoryFilter(
+def _wanted() -> run_queries.HistoryFilter:
+    return run_queries.HistoryFilter(
         user=request.args.get("user", "")[:320].replace("\0", ""),
         provider=request.args.get("provider", "")[:64].replace("\0", ""),
         outcome=_among("outcome", OUTCOMES),

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from app.store.pages import ResultLine, RunLine
-from app.store.tables import OUTCOMES
+from app.store.queries.runs import ResultLine, RunLine
+from app.store.schema.tables import OUTCOMES
 from app.web import showing
 
 TYPES = {"csv": "text/csv", "json": "application/json"}

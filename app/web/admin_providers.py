@@ -14,8 +14,9 @@ from app.extensions import db, limiter
 from app.jobs import trials
 from app.providers import PROVIDERS, get
 from app.providers.addresses import BadAddress, for_all
-from app.store import admin_pages, audit, catalog, credentials
+from app.store import audit, catalog, credentials
 from app.store.audit import Actor
+from app.store.queries import admin
 from app.web import charts, entrance, showing
 from app.web.admin import admin_required
 
@@ -134,8 +135,8 @@ def _row(slug: str, **said: Any) -> str:
 def _context(slug: str | None = None) -> dict[str, Any]:
     """Of all providers, those with keys first; or of one."""
     now = showing.now()
-    lines = [line for line in admin_pages.providers() if line.slug in PROVIDERS and slug in (None, line.slug)]
-    counts = admin_pages.counts(charts.DAYS, now)
+    lines = [line for line in admin.providers() if line.slug in PROVIDERS and slug in (None, line.slug)]
+    counts = admin.counts(charts.DAYS, now)
     tested = _trials([line.slug for line in lines])
     return {
         "lines": sorted(lines, key=lambda line: (-line.keys, line.slug)),

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from app.catalog import humanize
-from app.store.pages import ResultLine
+from app.store.queries.runs import ResultLine
 from app.web import charts
 
 

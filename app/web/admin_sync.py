@@ -9,10 +9,12 @@ from flask_login import current_user
 
 from app import jobs
 from app.extensions import limiter
-from app.store import credentials, pages, plans, sync_counts, users
+from app.store import credentials, plans
+from app.store.accounts import users
 from app.store.audit import Actor
-from app.store.pages import ResultLine, RunLine
-from app.store.sync_counts import Overrides
+from app.store.queries import runs, sync_counts
+from app.store.queries.runs import ResultLine, RunLine
+from app.store.queries.sync_counts import Overrides
 from app.web import showing
 from app.web.admin import admin_required
 from app.web.history import cursor
@@ -75,7 +77,7 @@ def start(slug: str) -> Any:
             return _partial(slug, plan=plans.get(plan_id), trouble=trouble)
         return redirect(url_for(".plan", plan_id=plan_id), 303)
     begun = jobs.begin_server_sync("manual", [slug], _actor())
-    run = pages.run(begun.run_id)
+    run = runs.run(begun.run_id)
     if run is None or slug not in {result.provider for result in run.results}:
         return _said(slug, f"Sync {begun.run_id}, of other providers, is under way. Try again when it is over.")
     if request.headers.get("HX-Request"):
@@ -144,7 +146,7 @@ def _run(run_id: int | None) -> RunLine | None:
     if run_id is None or server is None:
         return None
     close_lost()
-    return pages.run(run_id, server.id)
+    return runs.run(run_id, server.id)
 
 
 def _plan(plan_id: int | None) -> plans.Plan | None:

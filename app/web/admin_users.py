@@ -10,9 +10,10 @@ from flask_login import current_user
 
 from app import config, jobs
 from app.extensions import db, limiter
-from app.store import admin_pages, user_actions, users
+from app.store.accounts import user_actions, users
+from app.store.accounts.user_actions import ACTIONS, UserActionError
 from app.store.audit import Actor
-from app.store.user_actions import ACTIONS, UserActionError
+from app.store.queries import admin
 from app.web import entrance, showing
 from app.web.accounts import invite_token
 from app.web.admin import admin_required
@@ -42,7 +43,7 @@ def index() -> str:
 
 def _index(**context: Any) -> str:
     search = request.args.get("q", "")[:320].replace("\0", "")  # which PostgreSQL cannot even look for
-    lines, following = admin_pages.users(search, cursor())
+    lines, following = admin.users(search, cursor())
     return render_template(
         "admin/users.html",
         lines=lines,
@@ -78,7 +79,7 @@ def one(user_id: int) -> str:
 
 
 def _one(user_id: int, **context: Any) -> str:
-    facts = admin_pages.user(user_id)
+    facts = admin.user(user_id)
     if facts is None:
         abort(404)
     return render_template("admin/user.html", facts=facts, user=facts.line, serious=SERIOUS, **context)

@@ -21,10 +21,11 @@ from app.catalog.overrides import Conflict, canonical_id_of
 from app.catalog.sources import SOURCES
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import audit, catalog, decisions, review, sources
+from app.store import audit, catalog, decisions, sources
 from app.store.audit import Actor, AuditLine
 from app.store.decisions import ADOPT, DecisionError
-from app.store.review import ConflictLine
+from app.store.queries import review
+from app.store.queries.review import ConflictLine
 from app.web import canonical_form, showing, showing_catalog
 from app.web.admin import admin_required
 from app.web.history import cursor

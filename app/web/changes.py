@@ -18,10 +18,11 @@ from werkzeug.datastructures import MultiDict
 from app.catalog import humanize
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import feed_pages, feeds, history_pages, pages, users
-from app.store.feed_pages import ChangeFilter, News
-from app.store.history_pages import KeyName
-from app.store.tables import CHANGE_KINDS
+from app.store.accounts import feeds, users
+from app.store.queries import changes, history, runs
+from app.store.queries.changes import ChangeFilter, News
+from app.store.queries.history import KeyName
+from app.store.schema.tables import CHANGE_KINDS
 from app.web import showing
 from app.web.history import cursor
 
@@ -69,10 +70,10 @@ class Asked:
 @login_required
 def index() -> str:
     asked, before = asked_by(request.args), cursor()
-    until = pages.last_change_at(current_user.id)
+    until = runs.last_change_at(current_user.id)
     seen_at = _begin_or_go_on()
     zone = showing.zone()
-    page = feed_pages.feed(current_user.id, asked.filter(seen_at), seen_at=seen_at, zone=zone, before=before)
+    page = changes.feed(current_user.id, asked.filter(seen_at), seen_at=seen_at, zone=zone, before=before)
     if asked.is_empty and before is None and not request.htmx:
         _see(until)
     context = {
@@ -90,7 +91,7 @@ def index() -> str:
     }
     if request.htmx:
         return render_template("changes/_list.html", **context)
-    keys = history_pages.keys(current_user.id)
+    keys = history.keys(current_user.id)
     return render_template(
         "changes.html",
         kinds=CHANGE_KINDS,

@@ -14,8 +14,8 @@ from functools import lru_cache
 from markupsafe import Markup, escape
 
 from app.catalog import humanize
-from app.store.admin_pages import RUNS, Count
-from app.store.tables import OUTCOMES
+from app.store.queries.admin import RUNS, Count
+from app.store.schema.tables import OUTCOMES
 
 DAYS = 30
 READ, TROUBLED = ("complete", "unchanged", "partial"), ("suspect", "failed")

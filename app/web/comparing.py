@@ -10,7 +10,7 @@ from typing import Any
 from app.catalog import humanize
 from app.catalog.costs import Prices, Usage, monthly_cost
 from app.catalog.listing import CAPABILITIES
-from app.store.model_pages import ModelLine
+from app.store.queries.model_search import ModelLine
 from app.web import showing
 
 MOST = 5

@@ -237,8 +237,8 @@ Answer: `providers_processed`, `total_models_fetched`, `…_transformed`, `…_s
 A provider without a key is an entry of `errors` | file app/sync/server_keys.py; file app/api/sync_report.py |
 `GET /admin/model-sync/status` | route model_sync.status |
 `providers.in_database`, `with_fetch_functions`, `fetchable_in_db`, `fetchable_not_in_db` | route model_sync.status |
-`providers.stats`: `total`, `active`, `healthy` | route model_sync.status; route stats.providers; file app/store/stats.py |
-`models.stats`: `total`, `active`, `by_modality` | route model_sync.status; route stats.models; file app/store/stats.py |
+`providers.stats`: `total`, `active`, `healthy` | route model_sync.status; route stats.providers; file app/store/queries/stats.py |
+`models.stats`: `total`, `active`, `by_modality` | route model_sync.status; route stats.models; file app/store/queries/stats.py |
 ## CLI script
 Installation (`chmod +x`) | command up | otherwise: `flask` is installed with the app
 `--help` | command sync all |
@@ -270,7 +270,7 @@ GitHub Actions (`sync-models.yml`) | file .github/workflows/sync-models.yml | ot
 Missing API keys: the provider is skipped with a warning | file app/sync/server_keys.py; command providers list |
 API timeouts: logged, others go on | file app/sync/errors.py |
 Invalid model data: single models are skipped | column results.skipped; column results.skipped_entries |
-Database errors: told in detail | file app/store/trouble.py; command doctor |
+Database errors: told in detail | file app/store/engine/db_errors.py; command doctor |
 All errors are logged | setting LOG_LEVEL | without keys and without what people typed
 All errors are in the results | column results.error_message |
 One provider's failure does not stop the others | file app/sync/run.py |
@@ -299,7 +299,7 @@ Sync history | table runs; route admin.history; route admin.export | beyond:
 ## Related documentation
 Provider management API | route admin_providers.index; route api_v1.providers |
 Models catalog API | route api_v1.models; route openapi.page |
-Database schema | file app/store/tables.py; file app/store/catalog_tables.py |
+Database schema | file app/store/schema/tables.py; file app/store/schema/catalog_tables.py |
 """,
     "provider-and-model-sync-quick-start.md": """
 ## TL;DR

@@ -29,10 +29,10 @@ from werkzeug.routing import IntegerConverter, Map
 from app import config
 from app.catalog import humanize
 from app.extensions import db
-from app.store import sessions, users
-from app.store.sessions import SessionRow
-from app.store.tables import THEMES, UserRow
-from app.store.trouble import LASTING, Trouble, trouble_of
+from app.store.accounts import sessions, users
+from app.store.accounts.sessions import SessionRow
+from app.store.engine.db_errors import LASTING, Trouble, trouble_of
+from app.store.schema.tables import THEMES, UserRow
 from app.web import notifications, reports, showing, tracing
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,9 @@ from flask_login import current_user
 
 from app import jobs
 from app.auth import passwords
-from app.store import runs, sessions, users
-from app.store.tables import UserRow
+from app.store import runs
+from app.store.accounts import sessions, users
+from app.store.schema.tables import UserRow
 from app.web import doors, showing
 
 log = structlog.get_logger("app.entrance")

@@ -13,9 +13,10 @@ from markupsafe import escape
 
 from app.catalog import humanize
 from app.extensions import db, limiter
-from app.store import feed_pages, feeds
-from app.store.feed_pages import News, Told
-from app.store.feeds import FeedRow
+from app.store.accounts import feeds
+from app.store.accounts.feeds import FeedRow
+from app.store.queries import changes
+from app.store.queries.changes import News, Told
 from app.web import showing
 from app.web.changes import asked_by, headline
 
@@ -34,7 +35,7 @@ def atom(secret: str) -> Response:
         abort(404)
     feed, user = found
     asked = asked_by(request.args)
-    news = feed_pages.entries(user.id, asked.filter(None))
+    news = changes.entries(user.id, asked.filter(None))
     query: dict[str, Any] = {**asked.query}
     page = url_for("changes.index", _external=True, **query)
     updated = max([one.at for one in news], default=feed.created_at)

@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import config, jobs
 from app.extensions import limiter
-from app.store import stats
+from app.store.queries import stats
 
 log = logging.getLogger(__name__)
 

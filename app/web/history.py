@@ -13,8 +13,9 @@ from flask_login import current_user, login_required
 
 from app.catalog.changes import Change, compare, merge, renames
 from app.catalog.listing import Listing
-from app.store import catalog, history_pages, listings, pages
-from app.store.history_pages import KeyMoment, KeyName
+from app.store import catalog, listings
+from app.store.queries import history, runs
+from app.store.queries.history import KeyMoment, KeyName
 from app.web import admin_requests, scope_chart, showing
 from app.web.scope_chart import Square
 from app.web.sync import close_lost
@@ -40,9 +41,9 @@ def index() -> str:
     zone = showing.zone()
     day = _day(request.args.get("day", ""))
     within = scope_chart.bounds([day], zone) if day else None
-    lines, following = pages.history(current_user.id, cursor(), within=(within[0], within[1]) if within else None)
+    lines, following = runs.history(current_user.id, cursor(), within=(within[0], within[1]) if within else None)
     of = scope_chart.days(showing.now().astimezone(zone).date())
-    counts = history_pages.outcomes_by_day(current_user.id, scope_chart.bounds(of, zone))
+    counts = history.outcomes_by_day(current_user.id, scope_chart.bounds(of, zone))
     squares = [Square(*pair) for pair in zip(of, counts, strict=True)]
     return render_template(
         "history/index.html",
@@ -60,7 +61,7 @@ def index() -> str:
 def key(credential_id: int) -> str:
     """What one of the user's own keys could use, over time."""
     found = _key(credential_id)
-    moments = history_pages.moments(current_user.id, found.id)
+    moments = history.moments(current_user.id, found.id)
     points = [(moment.at, moment.chat) for moment in reversed(moments)]
     return render_template(
         "history/key.html",
@@ -70,7 +71,7 @@ def key(credential_id: int) -> str:
         bottom=scope_chart.floor_of([number for _, number in points]) if points else 0,
         top=max((number for _, number in points), default=0),
         first=points[0][0] if points else None,
-        most=history_pages.MOMENTS,
+        most=history.MOMENTS,
     )
 
 
@@ -80,10 +81,10 @@ def compared() -> Any:
     """What a key gained and lost between two of its lists; by default, the last two that differ."""
     number = _number("key")
     if number is None:
-        return render_template("history/compare.html", keys=history_pages.keys(current_user.id), key=None)
+        return render_template("history/compare.html", keys=history.keys(current_user.id), key=None)
     found = _key(number)
     chosen = [wanted for wanted in (_number("from"), _number("to")) if wanted is not None]
-    moments = history_pages.moments(current_user.id, found.id, chosen)
+    moments = history.moments(current_user.id, found.id, chosen)
     ends = _ends(moments, _number("from"), _number("to"))
     return render_template(
         "history/compare.html",
@@ -98,17 +99,17 @@ def compared() -> Any:
 @login_required
 def run(run_id: int) -> str:
     close_lost()
-    found = pages.run(run_id, None if current_user.is_admin else current_user.id)
+    found = runs.run(run_id, None if current_user.is_admin else current_user.id)
     if found is None:
         abort(404)
-    return render_template("history/run.html", run=found, groups=pages.changes_of(found.results, most=5_000))
+    return render_template("history/run.html", run=found, groups=runs.changes_of(found.results, most=5_000))
 
 
 @blueprint.get("/history/<int:run_id>/results/<int:result_id>")
 @login_required
 def result(run_id: int, result_id: int) -> str:
     """Every model of one answer, the filtered ones with their reason."""
-    found = pages.run(run_id, None if current_user.is_admin else current_user.id)
+    found = runs.run(run_id, None if current_user.is_admin else current_user.id)
     line = next((line for line in found.results if line.id == result_id), None) if found else None
     if found is None or line is None:
         abort(404)
@@ -117,7 +118,7 @@ def result(run_id: int, result_id: int) -> str:
         "history/result.html",
         run=found,
         result=line,
-        listing=pages.listing_of_result(line),
+        listing=runs.listing_of_result(line),
         requests=requests,
         timeline=admin_requests.timeline(line, requests),
         size=admin_requests.size,
@@ -125,7 +126,7 @@ def result(run_id: int, result_id: int) -> str:
 
 
 def _key(credential_id: int) -> KeyName:
-    found = history_pages.key(current_user.id, credential_id)
+    found = history.key(current_user.id, credential_id)
     if found is None:
         abort(404)
     return found

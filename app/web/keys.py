@@ -12,8 +12,9 @@ from flask_login import current_user, login_required
 from app import config, jobs
 from app.extensions import db, limiter
 from app.providers import PROVIDERS, addresses, get
-from app.store import credentials, pages, runs
+from app.store import credentials, runs
 from app.store.credentials import Sealed, TooManyKeys
+from app.store.queries import runs as run_queries
 from app.vault import Sealer, SecretKey
 from app.web import showing, sync
 
@@ -184,7 +185,7 @@ def delete(credential_id: int) -> Any:
 @login_required
 def row(credential_id: int) -> Any:
     """One key's row, asked for by itself while its check is under way."""
-    found = pages.keys(current_user.id, showing.now(), credential_id)
+    found = run_queries.keys(current_user.id, showing.now(), credential_id)
     if not found:
         abort(404)
     if not by_htmx():
@@ -279,14 +280,14 @@ def _refused_row(slug: str, credential_id: int, wrong: str, error: str) -> Any:
     return redirect(url_for("keys.profile"), 303)
 
 
-def mine() -> list[pages.KeyLine]:
+def mine() -> list[run_queries.KeyLine]:
     """The keys of whoever asks."""
-    return pages.keys(current_user.id, showing.now())
+    return run_queries.keys(current_user.id, showing.now())
 
 
-def grouped(lines: list[pages.KeyLine]) -> dict[str, list[pages.KeyLine]]:
+def grouped(lines: list[run_queries.KeyLine]) -> dict[str, list[run_queries.KeyLine]]:
     """By provider, in the registry's order: the best known ones at its beginning."""
-    groups: dict[str, list[pages.KeyLine]] = {slug: [] for slug in PROVIDERS}
+    groups: dict[str, list[run_queries.KeyLine]] = {slug: [] for slug in PROVIDERS}
     for line in lines:
         groups.setdefault(line.provider, []).append(line)
     return {slug: keys for slug, keys in groups.items() if keys and slug in PROVIDERS}

@@ -17,10 +17,12 @@ from app.catalog.costs import Prices, Usage, monthly_cost
 from app.catalog.listing import CAPABILITIES, KINDS
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import catalog, marks, model_pages, one_model
-from app.store.marks import Mark, Named
-from app.store.model_pages import SORTS, Marks, ModelFilter, Sort
-from app.store.tables import MARKS
+from app.store import catalog
+from app.store.accounts import favorites
+from app.store.accounts.favorites import Mark, Named
+from app.store.queries import model_detail, model_search
+from app.store.queries.model_search import SORTS, Marks, ModelFilter, Sort
+from app.store.schema.tables import MARKS
 from app.web import comparing, showing, showing_facts, snippets
 
 blueprint = Blueprint("models", __name__)
@@ -59,14 +61,14 @@ class Asked:
 def index() -> str:
     asked = filter_of(request.args)
     gone_too = request.args.get("show") == "gone"
-    page = model_pages.models(current_user.id, asked.wanted, showing.now(), request.args.get("after"))
+    page = model_search.models(current_user.id, asked.wanted, showing.now(), request.args.get("after"))
     return render_template(
         "models/_list.html" if request.htmx else "models/index.html",
         page=page,
         wanted=asked.wanted,
         complaints=asked.complaints,
         given=request.args,
-        gone=model_pages.gone(current_user.id, asked.wanted.provider) if gone_too else None,
+        gone=model_search.gone(current_user.id, asked.wanted.provider) if gone_too else None,
         capabilities=CAPABILITIES,
         kinds=KINDS,
         query=_query(asked.wanted, gone_too),
@@ -82,7 +84,7 @@ def index() -> str:
 def compare() -> str:
     """Up to five of one's own models side by side, with what a month of use costs."""
     names = _names(request.args)
-    lines = model_pages.lines_of(current_user.id, names, showing.now())
+    lines = model_search.lines_of(current_user.id, names, showing.now())
     found = {(line.provider, line.provider_model_id) for line in lines}
     args = MultiDict(_A_MONTH) if not ("input" in request.args or "output" in request.args) else request.args
     usage, complaints = usage_of(args)
@@ -104,7 +106,7 @@ def compare() -> str:
 @login_required
 def use() -> str:
     """How to call one model that one's keys list."""
-    lines = model_pages.lines_of(current_user.id, _names(request.args)[:1], showing.now())
+    lines = model_search.lines_of(current_user.id, _names(request.args)[:1], showing.now())
     if not lines:
         abort(404)
     (line,) = lines
@@ -126,9 +128,9 @@ def mark() -> Any:
     if wanted not in MARKS:
         abort(400)
     canonical_id = _known(provider, model_id)
-    if not marks.put(current_user.id, provider, model_id, cast(Mark, wanted), canonical_id, showing.now()):
+    if not favorites.put(current_user.id, provider, model_id, cast(Mark, wanted), canonical_id, showing.now()):
         db.session.rollback()
-        abort(422, f"You have marked {marks.MOST} models, which is the most. Take some marks away first.")
+        abort(422, f"You have marked {favorites.MOST} models, which is the most. Take some marks away first.")
     db.session.commit()
     if request.htmx:
         shown = {"provider": provider, "model_id": model_id, "mark": wanted, "name": request.form.get("name", "")[:300]}
@@ -140,7 +142,7 @@ def mark() -> Any:
 @login_required
 def choose_columns() -> Any:
     """Keep which columns the page shows, and show it."""
-    marks.choose_columns(current_user.id, [name for name in COLUMNS if name in request.form.getlist("column")])
+    favorites.choose_columns(current_user.id, [name for name in COLUMNS if name in request.form.getlist("column")])
     db.session.commit()
     return redirect(_back(), 303)
 
@@ -148,11 +150,11 @@ def choose_columns() -> Any:
 def _known(provider: str, model_id: str) -> str | None:
     """The canonical id that a model of one's own list means; aborts if there is no such model to mark."""
     if provider:
-        lines = model_pages.lines_of(current_user.id, [(provider, model_id)], showing.now())
+        lines = model_search.lines_of(current_user.id, [(provider, model_id)], showing.now())
         if not lines:
             abort(404)
         return lines[0].canonical_id
-    if one_model.canonical(model_id) is None:
+    if model_detail.canonical(model_id) is None:
         abort(404)
     return None
 
@@ -186,7 +188,7 @@ def _back(canonical_id: str = "") -> str:
     )
     asked = filter_of(said)
     query = _query(asked.wanted, said.get("show") == "gone")
-    if model_pages.is_cursor(said.get("after", ""), asked.wanted.sort):
+    if model_search.is_cursor(said.get("after", ""), asked.wanted.sort):
         query["after"] = said["after"]
     return url_for("models.index", **query)  # type: ignore[arg-type]  # the names are ours
 
@@ -201,11 +203,11 @@ def _here(wanted: ModelFilter, gone_too: bool, after: str) -> str:
 @login_required
 def one(canonical_id: str) -> str:
     """One canonical model: its facts with their sources, who serves it, its history, and what a month would cost."""
-    canonical = one_model.canonical(canonical_id)
+    canonical = model_detail.canonical(canonical_id)
     if canonical is None:
         abort(404)
     usage, complaints = usage_of(request.args)
-    offers = one_model.offers(canonical, current_user.id)
+    offers = model_detail.offers(canonical, current_user.id)
     lines = [(offer, None if usage.is_empty else monthly_cost(usage, _prices(offer))) for offer in offers]
     return render_template(
         "models/_offers.html" if request.htmx else "models/one.html",
@@ -215,12 +217,12 @@ def one(canonical_id: str) -> str:
         usage=usage,
         complaints=complaints,
         given=request.args,
-        happenings=[] if request.htmx else one_model.happenings(canonical.id, current_user.id),
-        successor=one_model.canonical(canonical.successor) if canonical.successor else None,
+        happenings=[] if request.htmx else model_detail.happenings(canonical.id, current_user.id),
+        successor=model_detail.canonical(canonical.successor) if canonical.successor else None,
         marked={
             "provider": "",
             "model_id": canonical.id,
-            "mark": marks.mark_of(current_user.id, "", canonical.id),
+            "mark": favorites.mark_of(current_user.id, "", canonical.id),
             "name": canonical.name,
         },
         here="",
@@ -238,15 +240,15 @@ def usage_of(args: MultiDict[str, str]) -> tuple[Usage, dict[str, str]]:
     return Usage(**counts), complaints
 
 
-def _prices(offer: one_model.Offer) -> Prices:
+def _prices(offer: model_detail.Offer) -> Prices:
     return Prices(offer.input_per_million, offer.output_per_million, offer.cache_read_per_million)
 
 
-def _by_price(line: tuple[one_model.Offer, Decimal | None]) -> tuple[bool, Decimal, bool, str, str]:
+def _by_price(line: tuple[model_detail.Offer, Decimal | None]) -> tuple[bool, Decimal, bool, str, str]:
     return _cheapest_first((line[0], line[0].input_per_million))
 
 
-def _cheapest_first(line: tuple[one_model.Offer, Decimal | None]) -> tuple[bool, Decimal, bool, str, str]:
+def _cheapest_first(line: tuple[model_detail.Offer, Decimal | None]) -> tuple[bool, Decimal, bool, str, str]:
     offer, amount = line
     return (amount is None, amount or Decimal(0), not offer.is_mine, offer.provider, offer.provider_model_id)
 

@@ -12,10 +12,11 @@ from app import config
 from app.catalog import humanize, topics
 from app.extensions import csrf, db, limiter, network
 from app.jobs.letters import KEY_PROBLEMS
-from app.store import notices, pages, subscriptions
-from app.store.notices import FailingKey, ProviderNews
-from app.store.pages import Nav
-from app.store.tables import UserRow
+from app.store.accounts import subscriptions
+from app.store.queries import digest, runs
+from app.store.queries.digest import FailingKey, ProviderNews
+from app.store.queries.runs import Nav
+from app.store.schema.tables import UserRow
 from app.web import showing
 
 blueprint = Blueprint("notifications", __name__)
@@ -55,8 +56,8 @@ class Toast:
 def counters(user: UserRow) -> Counters:
     """Of the navigation, for whoever wants to be told."""
     wanted = topics.read(user.told_topics)
-    nav = pages.nav(user.id) if topics.NEW in wanted else Nav(0)
-    return Counters(nav, notices.newest_run(user.id) if wanted - {topics.NEW} else None)
+    nav = runs.nav(user.id) if topics.NEW in wanted else Nav(0)
+    return Counters(nav, digest.newest_run(user.id) if wanted - {topics.NEW} else None)
 
 
 def counters_of(user_id: int) -> Counters | None:
@@ -70,10 +71,10 @@ def since(user: UserRow, after: int | None) -> tuple[list[Toast], int | None]:
     wanted = topics.read(user.told_topics) - {topics.NEW}
     if not wanted:
         return [], None
-    until = notices.newest_run(user.id)
+    until = digest.newest_run(user.id)
     if after is None or until <= after:
         return [], until
-    found = notices.between(user.id, after, until, wanted, KEY_PROBLEMS)
+    found = digest.between(user.id, after, until, wanted, KEY_PROBLEMS)
     toasts = []
     if found.news:
         toasts.append(Toast(_headlines(found.news), "changes.index", "See the changes"))

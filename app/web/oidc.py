@@ -17,9 +17,10 @@ from app.auth import openid
 from app.auth.openid import Attempt, Claimed, OidcError
 from app.auth.settings import OpenId
 from app.extensions import db, limiter, network
-from app.store import audit, feeds, identities, tokens, user_actions, users
+from app.store import audit
+from app.store.accounts import feeds, identities, tokens, user_actions, users
 from app.store.audit import AUTOMATIC
-from app.store.tables import UserRow
+from app.store.schema.tables import UserRow
 from app.web import entrance, showing
 
 blueprint = Blueprint("oidc", __name__)

@@ -14,7 +14,7 @@ from htmx_flask import request
 from werkzeug.wrappers import Response
 
 from app.catalog import humanize, topics
-from app.store import pages
+from app.store.queries import runs
 from app.web import notifications, showing
 from app.web.notifications import Counters, Toast
 
@@ -50,10 +50,10 @@ def news() -> Any:
     return render_template("_news.html", counters=Counters(found.nav, after), toasts=toasts)
 
 
-def _new_models(since: datetime | None) -> pages.News:
+def _new_models(since: datetime | None) -> runs.News:
     if topics.NEW not in topics.read(current_user.told_topics):
-        return pages.News(pages.Nav(0), [])
-    return pages.news(current_user.id, since)
+        return runs.News(runs.Nav(0), [])
+    return runs.news(current_user.id, since)
 
 
 def told(fresh: Sequence[tuple[str, int]]) -> str:

@@ -14,7 +14,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from app import config, jobs
 from app.auth import passwords
 from app.extensions import db, limiter, network
-from app.store import password_resets, user_actions, users
+from app.store.accounts import password_resets, user_actions, users
 from app.web import showing
 
 blueprint = Blueprint("password_reset", __name__, url_prefix="/reset")

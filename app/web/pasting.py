@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from app.providers import addresses, key_detection
 from app.providers.key_detection import Find, Place, Reading
 from app.store import credentials
-from app.store.pages import KeyLine
-from app.store.tables import CredentialRow
+from app.store.queries.runs import KeyLine
+from app.store.schema.tables import CredentialRow
 from app.vault import Sealer, SecretKey
 from app.web import showing
 

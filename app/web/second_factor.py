@@ -14,8 +14,8 @@ from app import config, jobs
 from app.auth import secretbox, totp
 from app.auth.settings import WayIn
 from app.extensions import db, limiter, login_manager, network
-from app.store import second_factors, sessions, user_actions
-from app.store.tables import UserRow
+from app.store.accounts import second_factors, sessions, user_actions
+from app.store.schema.tables import UserRow
 from app.web import doors, entrance, showing
 
 blueprint = Blueprint("second_factor", __name__)

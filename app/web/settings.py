@@ -24,10 +24,10 @@ from flask_login import current_user, login_required, logout_user
 from app import config
 from app.catalog import humanize, topics
 from app.extensions import db, limiter
-from app.store import export as exporting
-from app.store import feeds, identities, sessions, subscriptions, tokens, user_actions, users
-from app.store.tables import THEMES
-from app.store.user_actions import UserActionError
+from app.store.accounts import export as exporting
+from app.store.accounts import feeds, identities, sessions, subscriptions, tokens, user_actions, users
+from app.store.accounts.user_actions import UserActionError
+from app.store.schema.tables import THEMES
 from app.web import agents, doors, entrance, notifications, second_factor, showing
 from app.web.tokens import going_on
 

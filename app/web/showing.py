@@ -14,7 +14,7 @@ from flask import g, has_app_context
 from app.catalog import humanize
 from app.providers import PROVIDERS, addresses
 from app.providers.contract import Provider
-from app.store.pages import KeyLine, ResultLine, RunLine
+from app.store.queries.runs import KeyLine, ResultLine, RunLine
 
 _TRIGGERS = {
     "manual": "Sync Now",

@@ -22,7 +22,8 @@ from app import config, jobs
 from app.extensions import db, limiter
 from app.jobs import watch
 from app.providers import get
-from app.store import credentials, pages, runs
+from app.store import credentials, runs
+from app.store.queries import runs as run_queries
 from app.web import notifications, showing
 
 blueprint = Blueprint("sync", __name__)
@@ -52,7 +53,7 @@ def answer(begun: jobs.Begun | None) -> Any:
         return redirect(url_for("keys.profile", _anchor="sync-status"), 303)
     if begun is None:
         return status_partial(None, trouble=NO_KEYS)
-    return status_partial(pages.run(begun.run_id), trouble=begun.trouble)
+    return status_partial(run_queries.run(begun.run_id), trouble=begun.trouble)
 
 
 @blueprint.post("/sync/cancel")
@@ -110,13 +111,13 @@ def _messages(run_id: int, user_id: int) -> Iterator[str]:
     shown: dict[int, str] = {}
     revision = ""
     told_trouble = request.args.get("trouble") == "1"  # what the page that asks shows already
-    run: pages.RunLine | None = None
+    run: run_queries.RunLine | None = None
     db.session.remove()  # no transaction stays open while we wait, and no connection is held
     for count, is_told in enumerate(watch.news_of(run_id)):
         if not is_told and run and run.state == "running" and count % _LOOKS:
             yield ": still here\n\n"
             continue
-        run = pages.progress(run_id, user_id)
+        run = run_queries.progress(run_id, user_id)
         if run is None or not run.is_live or count > _LONGEST_STREAM:
             break
         trouble = trouble_of(run)
@@ -146,7 +147,7 @@ def _piece(template: str, **told: Any) -> str:
     return current_app.jinja_env.get_template(template).render(**told, as_piece=True)
 
 
-def _look(result: pages.ResultLine) -> str:
+def _look(result: run_queries.ResultLine) -> str:
     return f"{result.state}.{result.outcome}"
 
 
@@ -154,11 +155,11 @@ def _message(html: str) -> str:
     return "".join(f"data: {line}\n" for line in html.splitlines()) + "\n"
 
 
-def latest() -> pages.RunLine | None:
+def latest() -> run_queries.RunLine | None:
     """The newest run; a live one only once those whose worker died were closed."""
-    run = pages.latest_run(current_user.id)
+    run = run_queries.latest_run(current_user.id)
     if run and run.is_live and close_lost():
-        run = pages.latest_run(current_user.id)
+        run = run_queries.latest_run(current_user.id)
     return run
 
 
@@ -175,23 +176,23 @@ def close_lost() -> bool:
     return bool(lost)
 
 
-def _revision(run: pages.RunLine, trouble: str | None) -> str:
+def _revision(run: run_queries.RunLine, trouble: str | None) -> str:
     return run.revision + (".waits" if trouble else "")
 
 
-def _beside(run: pages.RunLine | None) -> str:
+def _beside(run: run_queries.RunLine | None) -> str:
     """The pieces beside the status that a finished run changes: the badge, and what the keys' rows say."""
     if run is None or run.is_live:
         return ""
-    keys = pages.keys(run.user_id, showing.now())
+    keys = run_queries.keys(run.user_id, showing.now())
     return render_template("sync/_beside.html", counters=notifications.counters_of(run.user_id), keys=keys)
 
 
-def trouble_of(run: pages.RunLine | None) -> str | None:
+def trouble_of(run: run_queries.RunLine | None) -> str | None:
     """Why a queued run waits; looking at one also queues its job again, should Redis have lost it."""
     return jobs.look_after(run.id, run.created_at) if run and run.state == "queued" else None
 
 
-def status_partial(run: pages.RunLine | None, *, trouble: str | None = None, polls: bool = False) -> str:
+def status_partial(run: run_queries.RunLine | None, *, trouble: str | None = None, polls: bool = False) -> str:
     has_keys = credentials.has_active(current_user.id)
     return render_template("sync/_status.html", run=run, has_keys=has_keys, trouble=trouble, polls=polls)

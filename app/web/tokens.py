@@ -10,9 +10,9 @@ from flask_login import current_user, login_required
 
 from app.catalog import humanize
 from app.extensions import db, limiter
-from app.store import feeds, tokens, user_actions
+from app.store.accounts import feeds, tokens, user_actions
+from app.store.accounts.tokens import LONGEST_LIFE_DAYS, LONGEST_NAME, MOST, SCOPES
 from app.store.audit import State
-from app.store.tokens import LONGEST_LIFE_DAYS, LONGEST_NAME, MOST, SCOPES
 from app.web import showing
 
 blueprint = Blueprint("tokens", __name__, url_prefix="/settings/tokens")

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.extensions import db
-from app.store import tokens
-from app.store.tokens import TokenRow
+from app.store.accounts import tokens
+from app.store.accounts.tokens import TokenRow
 from tests.conftest import Person
 
 

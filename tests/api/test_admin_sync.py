@@ -18,8 +18,8 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.jobs import watch
 from app.store import audit, credentials
-from app.store.pages import ResultLine
-from app.store.tables import ListingRow, ModelRow, ResultRow, RunRow
+from app.store.queries.runs import ResultLine
+from app.store.schema.tables import ListingRow, ModelRow, ResultRow, RunRow
 from app.sync.server_keys import SYNCABLE
 from app.vault import Opener
 from tests.api.calling import program

@@ -17,7 +17,7 @@ from rq import Queue
 from app import create_app, jobs
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store.tables import OUTCOMES, ResultRow, RunRow
+from app.store.schema.tables import OUTCOMES, ResultRow, RunRow
 from app.sync import breaker
 from app.sync.run import Means
 from app.sync.shared import RedisStore, place_of

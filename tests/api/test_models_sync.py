@@ -15,7 +15,7 @@ from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials
-from app.store.tables import CredentialRow, ResultRow, RunRow, UserRow
+from app.store.schema.tables import CredentialRow, ResultRow, RunRow, UserRow
 from app.sync.run import Means
 from app.vault import Opener
 from tests.conftest import Person, both_databases

@@ -10,8 +10,9 @@ import pytest
 from flask import Flask
 
 from app.extensions import db
-from app.store import credentials, stats
-from app.store.tables import ModelRow, ProviderRow, ResultRow, RunRow
+from app.store import credentials
+from app.store.queries import stats
+from app.store.schema.tables import ModelRow, ProviderRow, ResultRow, RunRow
 from app.sync.run import Means
 from tests.api.calling import program
 from tests.conftest import Person, both_databases

@@ -10,9 +10,9 @@ from flask import Flask
 from sqlalchemy import func, select, update
 
 from app.extensions import db
-from app.store import tokens
-from app.store.tables import RunRow, UserRow
-from app.store.tokens import TokenRow
+from app.store.accounts import tokens
+from app.store.accounts.tokens import TokenRow
+from app.store.schema.tables import RunRow, UserRow
 from tests.api.calling import program
 from tests.conftest import Person, both_databases
 from tests.web.test_database_trouble import pragma, standby

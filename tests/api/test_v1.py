@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store.tables import CredentialRow, RunRow
+from app.store.schema.tables import CredentialRow, RunRow
 from app.sync.run import Means
 from app.vault import Opener
 from tests.api.calling import Program, program

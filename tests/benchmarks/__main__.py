@@ -28,8 +28,9 @@ from app.auth import passwords
 from app.cli.install import set_up
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import credentials, runs, users
-from app.store.tables import ModelRow, ResultRow, RunRow, UserRow
+from app.store import credentials, runs
+from app.store.accounts import users
+from app.store.schema.tables import ModelRow, ResultRow, RunRow, UserRow
 from app.sync import run as sync
 from app.sync.fetch import new_client
 from app.sync.run import Means

@@ -30,8 +30,10 @@ from app import config, create_app
 from app.auth import passwords
 from app.cli.install import set_up
 from app.extensions import db
-from app.store import admin_pages, credentials, users
-from app.store.tables import OUTCOMES, ResultRow, RunRow, UserRow
+from app.store import credentials
+from app.store.accounts import users
+from app.store.queries import admin
+from app.store.schema.tables import OUTCOMES, ResultRow, RunRow, UserRow
 from app.vault import Opener, new_private_key
 from tests.benchmarks.__main__ import queries
 from tests.signed import sign_in
@@ -123,7 +125,7 @@ def measures(app: Flask) -> Iterator[tuple[str, ...]]:
     for first, count in ((1, 1), (2, RUNS - 1)):
         add_runs(first, count, timedelta(days=DAYS))
         begun = time.perf_counter()
-        admin_pages.tally(now())
+        admin.tally(now())
         db.session.commit()
         if count > 1:
             yield "counting thirty days, once", "", f"{time.perf_counter() - begun:.2f} s", "", "", ""

@@ -22,7 +22,7 @@ from sqlalchemy import func, insert, select
 
 from app import jobs
 from app.extensions import db
-from app.store.tables import ListedModelRow, ModelRow, ResultRow
+from app.store.schema.tables import ListedModelRow, ModelRow, ResultRow
 from app.sync import run as sync
 from app.sync.fetch import new_client
 from tests.benchmarks.far_end import MANY, SIZES, FarEnd, far_end

@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 
 from app import jobs
 from app.extensions import db
-from app.store.tables import ResultRow, RunRow
+from app.store.schema.tables import ResultRow, RunRow
 from app.sync import run as sync
 from app.sync.fetch import new_client
 from tests.benchmarks.far_end import FarEnd, far_end

@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select, text
 
 from app.extensions import db
 from app.store import credentials
-from app.store.tables import ResultRow, RunRow, UserRow
+from app.store.schema.tables import ResultRow, RunRow, UserRow
 from tests.benchmarks.far_end import far_end
 from tests.benchmarks.stage import POSTGRESQL, Stage, best_database, now, people, stage
 from tests.signed import sign_in

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 
 from app import jobs
 from app.extensions import db
-from app.store.tables import RunRow
+from app.store.schema.tables import RunRow
 from tests.benchmarks import crowd
 from tests.benchmarks.far_end import far_end
 from tests.benchmarks.stage import Stage, best_database, people, stage

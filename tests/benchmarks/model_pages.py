@@ -19,8 +19,9 @@ from app.auth import passwords
 from app.catalog.listing import ListedModel, Listing, listing_of
 from app.cli.install import set_up
 from app.extensions import db
-from app.store import catalog, credentials, listed, listings, marks, users
-from app.store.tables import UserRow
+from app.store import catalog, credentials, listed_models, listings
+from app.store.accounts import favorites, users
+from app.store.schema.tables import UserRow
 from app.vault import Opener, Sealer, SecretKey, new_private_key
 
 ROUNDS = 15
@@ -88,9 +89,9 @@ def _person(vault: Opener, count: int) -> UserRow:
             raise RuntimeError("the key is there already")
         listing = _listing(provider.slug, count // len(providers))
         row.listing_id, row.listed_at = listings.put(provider.id, listing, now).id, now
-        listed.show(row.listing_id, provider.slug, provider.id, listing, index)
+        listed_models.show(row.listing_id, provider.slug, provider.id, listing, index)
     for number, mark in enumerate(("hidden", "hidden", "hidden", "starred", "starred")):
-        marks.put(user.id, providers[0].slug, f"lab/{providers[0].slug}-{number}", mark, None, now)  # type: ignore[arg-type]
+        favorites.put(user.id, providers[0].slug, f"lab/{providers[0].slug}-{number}", mark, None, now)  # type: ignore[arg-type]
     db.session.commit()
     return user
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from app.demo import seed
 from app.extensions import db
-from app.store import users
+from app.store.accounts import users
 from app.vault import Sealer
 from tests.benchmarks import crowd
 from tests.benchmarks.far_end import far_end

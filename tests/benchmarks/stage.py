@@ -26,7 +26,7 @@ from app.cli.install import set_up
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import credentials, runs
-from app.store.tables import CredentialRow, UserRow
+from app.store.schema.tables import CredentialRow, UserRow
 from app.vault import Opener, Owner, Sealer, SecretKey, new_private_key
 from tests.benchmarks.far_end import FarEnd
 from tests.live import environment

@@ -19,7 +19,7 @@ from flask import Response
 
 from app.cli import supervisor
 from app.extensions import db
-from app.store.tables import UserRow
+from app.store.schema.tables import UserRow
 from tests.live import ROOT, descendants, free_port
 from tests.signed import sign_in
 

@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 
 from app import jobs
 from app.extensions import db
-from app.store import credentials, runs, users
-from app.store.tables import LIVE, RunRow
+from app.store import credentials, runs
+from app.store.accounts import users
+from app.store.schema.tables import LIVE, RunRow
 from app.vault import Sealer, SecretKey
 from tests.chaos import plan
 from tests.chaos.stage import Stage

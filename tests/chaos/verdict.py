@@ -20,7 +20,7 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import catalog, listings
-from app.store.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ProviderRow, ResultRow, RunRow
+from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ProviderRow, ResultRow, RunRow
 from app.sync import errors, record
 from app.sync.decide import judge
 from app.sync.fetch import Answer, fetch, new_client

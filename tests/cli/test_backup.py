@@ -29,9 +29,10 @@ from app import config, create_app, jobs
 from app.cli import backup
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import copies, users
-from app.store.sessions import SessionRow
-from app.store.tables import CredentialRow, ModelRow, RunRow, UserRow
+from app.store.accounts import users
+from app.store.accounts.sessions import SessionRow
+from app.store.engine import dump
+from app.store.schema.tables import CredentialRow, ModelRow, RunRow, UserRow
 from app.sync import run as sync
 from app.sync.run import Means
 from app.vault import new_private_key
@@ -352,7 +353,7 @@ def test_what_somebody_would_miss_is_replaced_only_when_told_so(run: Run, alice:
     db.session.rollback()
     assert run("backup", "restore", str(file), "--yes").exit_code == 0
     assert users.by_email("alice@example.com") and not users.by_email("alice@new.example")
-    assert "of_a_newer_version" not in copies.state().rows
+    assert "of_a_newer_version" not in dump.state().rows
 
 
 @both_databases
@@ -360,9 +361,9 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
     run: Run, alice: Person, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("backup", "create", str(file)).exit_code == 0
-    before = copies.state()
+    before = dump.state()
     if db.engine.dialect.name == "sqlite":
-        monkeypatch.setattr(copies, "_LOCKED_S", 0.5)
+        monkeypatch.setattr(dump, "_LOCKED_S", 0.5)
         with _locked(db.engine.url.database or ""):
             assert "cannot be written" in said(run("backup", "restore", str(file), "--yes"), code=1)
     else:
@@ -377,12 +378,12 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
 
         monkeypatch.setattr(backup, "_run", broken)
         assert "psql failed" in said(run("backup", "restore", str(file), "--yes"), code=1)
-    assert copies.state() == before
+    assert dump.state() == before
 
 
 def restoring_until_killed(settings: config.Settings, file: Path) -> None:
     """Die when part of it is written; on PostgreSQL wait there, for the test to kill this process."""
-    real_run, real_look = backup._run, copies.time.monotonic
+    real_run, real_look = backup._run, dump.time.monotonic
 
     def slow(program: str, arguments: list[str], **options: Any) -> None:
         if program == "psql":
@@ -399,7 +400,7 @@ def restoring_until_killed(settings: config.Settings, file: Path) -> None:
         return moment or 0.0
 
     backup._run = slow
-    copies.time = SimpleNamespace(monotonic=look)  # type: ignore[assignment]
+    dump.time = SimpleNamespace(monotonic=look)  # type: ignore[assignment]
     with create_app(settings).app_context(), backup.unpacked(file) as (manifest, copy):
         backup.put_in_place(manifest, copy)
 
@@ -412,7 +413,7 @@ def test_a_restore_that_is_killed_midway_leaves_the_database_as_it_was(
     bob = users.create("later@example.com", "x", datetime.now(UTC))
     db.session.commit()
     assert bob
-    before = copies.state()
+    before = dump.state()
     db.session.remove()
     db.engine.dispose()  # no connection crosses the fork
     process = multiprocessing.get_context("fork").Process(target=restoring_until_killed, args=(settings, file))
@@ -422,7 +423,7 @@ def test_a_restore_that_is_killed_midway_leaves_the_database_as_it_was(
         process.kill()
     process.join(30)
     assert process.exitcode == -signal.SIGKILL
-    assert copies.state() == before
+    assert dump.state() == before
     assert run("backup", "restore", str(file), "--yes").exit_code == 0
     assert not users.by_email("later@example.com")
 
@@ -458,11 +459,11 @@ def test_a_backup_of_an_older_version_is_brought_to_this_one(run: Run, app: Flas
     db.session.commit()
     flask_migrate.downgrade(directory, revision="0007")
     assert run("backup", "create", str(file)).exit_code == 0  # makes no migration: it is made before an update
-    assert manifest_of(file)["revision"] == "0007" == copies.state().revision
+    assert manifest_of(file)["revision"] == "0007" == dump.state().revision
     flask_migrate.upgrade(directory)
-    head = copies.state().revision
+    head = dump.state().revision
     assert run("backup", "restore", str(file), "--yes").exit_code == 0
-    assert copies.state().revision == head != "0007"
+    assert dump.state().revision == head != "0007"
     assert users.by_email("alice@example.com")
 
 

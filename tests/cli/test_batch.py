@@ -14,7 +14,7 @@ from app.cli.batch_commands import spread
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, credentials, plans
-from app.store.tables import ModelRow, RunRow
+from app.store.schema.tables import ModelRow, RunRow
 from app.sync import server_keys
 from app.sync.run import utc_now
 from app.sync.server_keys import SYNCABLE

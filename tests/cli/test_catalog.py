@@ -13,7 +13,7 @@ from app.catalog.sources import SOURCES
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import catalog
-from app.store.catalog_tables import DecisionRow
+from app.store.schema.catalog_tables import DecisionRow
 from tests.cli.test_commands import Run, run, said
 from tests.conftest import both_databases
 

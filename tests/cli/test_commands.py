@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import credentials, users
-from app.store.tables import CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
+from app.store import credentials
+from app.store.accounts import users
+from app.store.schema.tables import CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.vault import Opener
 from tests.conftest import PASSWORD, Person, both_databases
 from tests.sync.test_run import named

@@ -20,8 +20,9 @@ from sqlalchemy.exc import OperationalError
 from app import config
 from app.extensions import db
 from app.jobs import watch
-from app.store import checks, runs
-from app.store.tables import CredentialRow, RunRow
+from app.store import runs
+from app.store.engine import diagnostics
+from app.store.schema.tables import CredentialRow, RunRow
 from app.vault import Opener, new_private_key
 from tests.cli.test_commands import Run
 from tests.cli.test_commands import run as run  # the fixture
@@ -104,7 +105,7 @@ def test_stuck_runs_are_counted(run: Run, alice: Person) -> None:
 def test_a_full_disk_and_clocks_apart_are_told(run: Run, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(config.current().instance)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
-    monkeypatch.setattr(checks, "database_now", lambda: now() + timedelta(minutes=2))
+    monkeypatch.setattr(diagnostics, "database_now", lambda: now() + timedelta(minutes=2))
     seen = findings(run, code=1)
     assert seen["disk"]["state"] == "bad" and "120 s" in seen["clock"]["says"]
     assert seen["clock"]["state"] == "warn"
@@ -125,14 +126,14 @@ def test_a_full_disk_under_the_database_is_told(run: Run, monkeypatch: pytest.Mo
     def refuse() -> None:
         raise OperationalError("UPDATE", {}, full)
 
-    monkeypatch.setattr(checks, "try_to_write", refuse)
+    monkeypatch.setattr(diagnostics, "try_to_write", refuse)
     found = findings(run, code=1)["database"]
     assert found["state"] == "bad" and "its disk is full" in found["says"] and "Make room" in found["remedy"]
 
 
 def test_trying_to_write_changes_nothing_and_is_seen_by_no_other(run: Run, database_url: str) -> None:
     before = db.session.scalar(text("SELECT version_num FROM alembic_version"))
-    checks.try_to_write()
+    diagnostics.try_to_write()
     with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=0)) as other:
         other.execute("BEGIN IMMEDIATE")  # no lock was left behind
     assert db.session.scalar(text("SELECT version_num FROM alembic_version")) == before
@@ -147,9 +148,9 @@ def test_a_postgres_that_is_nearly_full_of_connections_is_told(
         assert seen is None
         return
     assert seen and seen["state"] == "good"
-    used, most = checks.connections() or (0, 0)
+    used, most = diagnostics.connections() or (0, 0)
     assert 0 < used < most
-    monkeypatch.setattr(checks, "connections", lambda: (most - 3, most))
+    monkeypatch.setattr(diagnostics, "connections", lambda: (most - 3, most))
     crowded = findings(run, code=1)["connections"]
     assert crowded["state"] == "warn" and "DATABASE_POOL_SIZE" in crowded["remedy"]
 

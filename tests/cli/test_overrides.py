@@ -14,7 +14,7 @@ from app.catalog.overrides import of_facts, to_json
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, overrides
-from app.store.tables import ListedModelRow
+from app.store.schema.tables import ListedModelRow
 from app.sync.run import utc_now
 from tests.catalog.test_overrides import DIFFERENT, EMPTY, MANUAL
 from tests.cli.test_commands import Run, run, said

@@ -14,7 +14,7 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import credentials
-from app.store.tables import ListingRow, ModelRow, ProviderRow
+from app.store.schema.tables import ListingRow, ModelRow, ProviderRow
 from app.sync.prepare import prepare
 from app.sync.run import utc_now
 

@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from app.extensions import db
-from app.store.tokens import TokenRow
+from app.store.accounts.tokens import TokenRow
 from tests.conftest import Person
 
 

@@ -9,7 +9,8 @@ from flask import Flask
 from sqlalchemy.exc import OperationalError
 
 from app.extensions import db
-from app.store import audit, user_actions, users
+from app.store import audit
+from app.store.accounts import user_actions, users
 from tests.conftest import Person
 
 

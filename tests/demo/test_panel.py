@@ -16,7 +16,7 @@ from app.demo.panel import ACTIONS
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import users
+from app.store.accounts import users
 from tests.signed import sign_in
 
 TOKEN = "a-token-for-tests"

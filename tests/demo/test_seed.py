@@ -12,8 +12,10 @@ from app.auth import passwords
 from app.demo import seed
 from app.demo.simulator import Simulator, addresses
 from app.extensions import db
-from app.store import pages, runs, users
-from app.store.tables import TRIGGERS, ChangeRow, ResultRow, RunRow
+from app.store import runs
+from app.store.accounts import users
+from app.store.queries import runs as run_queries
+from app.store.schema.tables import TRIGGERS, ChangeRow, ResultRow, RunRow
 from app.vault import Opener, Sealer
 
 
@@ -48,8 +50,8 @@ def test_five_weeks_show_every_outcome_and_trigger(seeded: Flask) -> None:
 
 def test_alice_has_new_models_before_her_and_bob_is_told_to_sync_again(seeded: Flask) -> None:
     alice, bob, carol = (users.by_email(email) for email in (seed.ALICE, seed.BOB, seed.CAROL))
-    assert pages.nav(alice.id).unseen_new > 0
-    assert pages.nav(carol.id).unseen_new == 0
+    assert run_queries.nav(alice.id).unseen_new > 0
+    assert run_queries.nav(carol.id).unseen_new == 0
     assert not bob.sync_on_sign_in
     assert runs.needs_sync(runs.last_done(bob.id), datetime.now(UTC))
 

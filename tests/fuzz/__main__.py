@@ -22,7 +22,10 @@ from app import config, create_app
 from app.cli.install import set_up
 from app.demo.simulator import Simulator
 from app.extensions import db, limiter
-from app.store import credentials, pages, runs, sessions, tokens, usable, users
+from app.store import credentials, runs
+from app.store.accounts import sessions, tokens, users
+from app.store.queries import runs as run_queries
+from app.store.queries import usable
 from app.sync import run as sync
 from app.sync.asking import utc_now
 from app.sync.fetch import new_client
@@ -121,7 +124,7 @@ def _moved_in(vault: Opener, simulator: Simulator) -> dict[str, Any]:
     assert found and made and started
     with new_client() as client:
         sync.perform(started.run.id, sync.Means(vault, client, simulator.base_urls, now=utc_now, patience=Patience(1)))
-    run = pages.run(started.run.id)
+    run = run_queries.run(started.run.id)
     assert run is not None
     (session,) = sessions.of_user(user.id, now)
     model = f"openai/{usable.usable(user.id)[0].listed.id}"

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from app.config import ROOT
 from app.extensions import db
-from app.store.tables import UserRow
+from app.store.schema.tables import UserRow
 from tests.fuzz import inputs
 from tests.fuzz.readers import Target
 from tests.signed import sign_in

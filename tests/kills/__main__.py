@@ -27,8 +27,9 @@ from app import config, create_app, jobs
 from app.cli.install import set_up
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import credentials, rotation, runs, users
-from app.store.tables import ResultRow, RunRow
+from app.store import credentials, rotation, runs
+from app.store.accounts import users
+from app.store.schema.tables import ResultRow, RunRow
 from app.sync.run import LEASE
 from app.vault import Opener, Sealer, SecretKey, new_private_key
 from tests.live import ROOT, descendants, environment, free_port

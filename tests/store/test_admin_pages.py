@@ -11,12 +11,14 @@ from flask import Flask
 from sqlalchemy import func, insert, select, update
 
 from app.extensions import db
-from app.store import admin_pages, audit, catalog, credentials, user_actions, users
-from app.store.admin_pages import RUNS
+from app.store import audit, catalog, credentials
+from app.store.accounts import user_actions, users
+from app.store.accounts.user_actions import UserActionError
 from app.store.audit import Actor
-from app.store.pages import HistoryFilter
-from app.store.tables import CredentialRow, ResultRow, RunRow, TallyRow, UserRow
-from app.store.user_actions import UserActionError
+from app.store.queries import admin
+from app.store.queries.admin import RUNS
+from app.store.queries.runs import HistoryFilter
+from app.store.schema.tables import CredentialRow, ResultRow, RunRow, TallyRow, UserRow
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import at_once, counted
 
@@ -40,7 +42,7 @@ def ended(person: Person, slug: str, outcome: str, at: datetime, state: str = "d
 
 def sums(now: datetime = NOW, days: int = 30) -> Counter[tuple[str, str, str]]:
     found: Counter[tuple[str, str, str]] = Counter()
-    for one in admin_pages.counts(days, now):
+    for one in admin.counts(days, now):
         found[f"{one.day}", one.slug, one.word] += one.number
     return found
 
@@ -54,8 +56,8 @@ def test_counted_days_equal_what_is_counted_anew(alice: Person) -> None:
     before = sums()
     assert sum(count for (_, slug, _), count in before.items() if slug != RUNS) == len(moments) + 1
     assert before["2026-11-19", RUNS, "lost"] == 1
-    admin_pages.tally(NOW)
-    admin_pages.tally(NOW)
+    admin.tally(NOW)
+    admin.tally(NOW)
     db.session.commit()
     assert sums() == before
     assert db.session.scalar(select(func.max(TallyRow.day))) == (NOW - timedelta(days=1)).date()
@@ -67,18 +69,18 @@ def test_counted_days_equal_what_is_counted_anew(alice: Person) -> None:
 def test_a_day_is_counted_only_once_nothing_of_it_can_still_be_written(alice: Person) -> None:
     midnight = NOW.replace(hour=0)
     ended(alice, "openai", "complete", midnight - timedelta(seconds=1))
-    admin_pages.tally(midnight + timedelta(minutes=59))
+    admin.tally(midnight + timedelta(minutes=59))
     assert db.session.scalar(select(func.count()).select_from(TallyRow)) == 0
     ended(alice, "openai", "complete", midnight - timedelta(milliseconds=1))
-    admin_pages.tally(midnight + timedelta(minutes=61))
+    admin.tally(midnight + timedelta(minutes=61))
     assert db.session.scalars(select(TallyRow.count).where(TallyRow.slug == "openai")).all() == [2]
 
 
 @both_databases
 def test_what_was_counted_goes_after_three_months(alice: Person) -> None:
     ended(alice, "openai", "complete", NOW - timedelta(days=80))
-    admin_pages.tally(NOW)
-    admin_pages.tally(NOW + timedelta(days=20))
+    admin.tally(NOW)
+    admin.tally(NOW + timedelta(days=20))
     assert db.session.scalar(select(func.count()).select_from(TallyRow)) == 0
 
 
@@ -86,7 +88,7 @@ def test_what_was_counted_goes_after_three_months(alice: Person) -> None:
 def test_the_last_day_is_counted_to_the_second(alice: Person) -> None:
     ended(alice, "openai", "complete", NOW - timedelta(hours=23, minutes=59))
     ended(alice, "openai", "failed", NOW - timedelta(hours=24, minutes=1))
-    assert admin_pages.last_day(NOW) == {(RUNS, "done"): 1, ("results", "complete"): 1}
+    assert admin.last_day(NOW) == {(RUNS, "done"): 1, ("results", "complete"): 1}
 
 
 @both_databases
@@ -101,22 +103,22 @@ def test_a_failing_key_says_since_when(alice: Person, bob: Person) -> None:
     db.session.execute(change.where(CredentialRow.id == key.id).values(listed_at=hours(8)))
     db.session.execute(change.where(CredentialRow.id == off.id).values(is_active=False))
     db.session.commit()
-    found = {line.id: line for line in admin_pages.failing_keys(10)}
+    found = {line.id: line for line in admin.failing_keys(10)}
     assert set(found) == {key.id, other.id}
     assert (found[key.id].since, found[key.id].email) == (hours(7), "alice@example.com")
     assert found[key.id].error_message == "The provider refuses this key."
     assert found[other.id].since == hours(5)  # it failed as it was checked, before any sync
-    assert len(admin_pages.failing_keys(1)) == 1
-    assert admin_pages.totals().failing_keys == 2
+    assert len(admin.failing_keys(1)) == 1
+    assert admin.totals().failing_keys == 2
 
 
 @both_databases
 def test_the_installations_own_account_is_nobody(app: Flask, carol: Person) -> None:
     server = users.server(NOW)
     db.session.commit()
-    assert [line.email for line in admin_pages.users()[0]] == ["carol@example.com"]
-    assert admin_pages.totals().users == 1
-    assert admin_pages.user(server.id) is None
+    assert [line.email for line in admin.users()[0]] == ["carol@example.com"]
+    assert admin.totals().users == 1
+    assert admin.user(server.id) is None
     assert user_actions.by_id(server.id) is None and user_actions.by_email(server.email) is None
 
 
@@ -127,13 +129,13 @@ def test_users_are_found_and_walked_once(app: Flask, carol: Person) -> None:
     db.session.commit()
     walked, before = [], None
     while True:
-        lines, before = admin_pages.users("N_", before, 3)
+        lines, before = admin.users("N_", before, 3)
         walked += [line.email for line in lines]
         if before is None:
             break
     assert walked == [f"person_{number}%@example.com" for number in range(6, -1, -1)]
-    assert [line.email for line in admin_pages.users("3%")[0]] == ["person_3%@example.com"]
-    assert admin_pages.users("nobody") == ([], None)
+    assert [line.email for line in admin.users("3%")[0]] == ["person_3%@example.com"]
+    assert admin.users("nobody") == ([], None)
 
 
 @both_databases
@@ -145,13 +147,13 @@ def test_each_reading_takes_its_queries_whatever_there_is(alice: Person, carol: 
         db.session.rollback()
         counts = []
         for read in (
-            lambda: admin_pages.counts(30, datetime.now(UTC)),
-            lambda: admin_pages.last_day(datetime.now(UTC)),
-            admin_pages.totals,
-            lambda: admin_pages.failing_keys(25),
-            admin_pages.users,
-            lambda: admin_pages.user(alice.id),
-            admin_pages.providers,
+            lambda: admin.counts(30, datetime.now(UTC)),
+            lambda: admin.last_day(datetime.now(UTC)),
+            admin.totals,
+            lambda: admin.failing_keys(25),
+            admin.users,
+            lambda: admin.user(alice.id),
+            admin.providers,
         ):
             with counted() as sent:
                 read()
@@ -164,14 +166,14 @@ def test_each_reading_takes_its_queries_whatever_there_is(alice: Person, carol: 
 def test_days_that_were_read_are_read_again_once_others_were_counted(alice: Person) -> None:
     now = datetime.now(UTC)
     ended(alice, "openai", "failed", now - timedelta(days=3))
-    before = list(admin_pages.counts(30, now))
-    admin_pages.tally(now)
+    before = list(admin.counts(30, now))
+    admin.tally(now)
     db.session.commit()
-    after = admin_pages.counts(30, now)
+    after = admin.counts(30, now)
     assert sorted(after) == sorted(before) and len(after.over.lines) == len(before)
-    assert admin_pages.counts(30, now) == after  # so what was made of them may be kept
+    assert admin.counts(30, now) == after  # so what was made of them may be kept
     ended(alice, "openai", "failed", now)
-    later = admin_pages.counts(30, now)
+    later = admin.counts(30, now)
     assert later != after and later.over is after.over and sum(one.number for one in later if one.slug) == 2
 
 
@@ -179,9 +181,9 @@ def test_days_that_were_read_are_read_again_once_others_were_counted(alice: Pers
 def test_every_run_comes_in_batches_with_nothing_kept_between(alice: Person) -> None:
     for number in range(7):
         ended(alice, "openai", "failed" if number % 2 else "complete", NOW)
-    batches = list(admin_pages.every_run(HistoryFilter(outcome="complete"), 3))
+    batches = list(admin.every_run(HistoryFilter(outcome="complete"), 3))
     assert [len(batch) for batch in batches] == [3, 1]
-    for _ in admin_pages.every_run(HistoryFilter(), 2):
+    for _ in admin.every_run(HistoryFilter(), 2):
         assert not db.session().in_transaction() and not list(db.session)
 
 
@@ -200,7 +202,7 @@ def test_the_last_admin_stays_one(carol: Person, alice: Person) -> None:
         with pytest.raises(UserActionError):
             act(row(carol), CAROL, NOW)
     assert audit.entries()[0] == ()
-    facts = admin_pages.user(carol.id)
+    facts = admin.user(carol.id)
     assert facts is not None and facts.is_last_admin
     user_actions.promote(row(alice), CAROL, NOW)
     user_actions.disable(row(alice), CAROL, NOW)  # an admin who cannot sign in is of no help
@@ -209,7 +211,7 @@ def test_the_last_admin_stays_one(carol: Person, alice: Person) -> None:
     user_actions.enable(row(alice), CAROL, NOW)
     user_actions.remove(row(carol), CAROL, NOW)
     db.session.commit()
-    assert [line.email for line in admin_pages.users()[0]] == ["alice@example.com"]
+    assert [line.email for line in admin.users()[0]] == ["alice@example.com"]
 
 
 @both_databases
@@ -250,5 +252,5 @@ def test_what_an_admin_sets_about_a_provider_is_kept_and_noted_once(app: Flask, 
     (line,), _ = audit.entries()
     assert (line.action, line.subject) == ("provider", "groq")
     assert line.after == {"enabled": False, "update frequency": "weekly", "base URL": "https://eu.example.com"}
-    found = next(line for line in admin_pages.providers() if line.slug == "groq")
+    found = next(line for line in admin.providers() if line.slug == "groq")
     assert (found.is_active, found.admin_frequency, found.admin_base_url) == (False, "weekly", "https://eu.example.com")

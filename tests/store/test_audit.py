@@ -9,7 +9,8 @@ from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
 from app.extensions import db
-from app.store import audit, users
+from app.store import audit
+from app.store.accounts import users
 from app.store.audit import AUTOMATIC, COMMAND_LINE, Actor, AuditLine
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted

@@ -15,7 +15,13 @@ from app.catalog.sources import SOURCES
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import catalog, sources
-from app.store.catalog_tables import CanonicalRow, CatalogRefreshRow, CatalogSourceRow, CatalogVersionRow, DecisionRow
+from app.store.schema.catalog_tables import (
+    CanonicalRow,
+    CatalogRefreshRow,
+    CatalogSourceRow,
+    CatalogVersionRow,
+    DecisionRow,
+)
 from app.sync.prepare import prepare
 from app.vault import Opener
 from tests.conftest import both_databases

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from app.extensions import db
 from app.store import credentials
-from app.store.tables import CredentialRow
+from app.store.schema.tables import CredentialRow
 from tests.conftest import Person, both_databases
 
 

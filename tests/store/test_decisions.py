@@ -13,8 +13,8 @@ from app.catalog.overrides import of_facts
 from app.extensions import db
 from app.store import audit, decisions, overrides
 from app.store.audit import Actor
-from app.store.catalog_tables import AuditRow, DecisionRow
 from app.store.decisions import DecisionError
+from app.store.schema.catalog_tables import AuditRow, DecisionRow
 from tests.conftest import Person, both_databases
 from tests.web.working import now
 

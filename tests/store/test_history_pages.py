@@ -8,8 +8,8 @@ from sqlalchemy import delete, update
 
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import history_pages
-from app.store.tables import ResultRow, RunRow
+from app.store.queries import history
+from app.store.schema.tables import ResultRow, RunRow
 from app.sync.run import Means
 from tests.conftest import Clock, Person, both_databases
 from tests.store.test_pages import counted
@@ -31,7 +31,7 @@ def test_days_count_outcomes_between_their_bounds_and_of_nobody_else(
     synced(alice, means)
     bounds = [start - timedelta(hours=1) + timedelta(days=number) for number in range(-1, 4)]
     with counted() as sent:
-        found = history_pages.outcomes_by_day(alice.id, bounds)
+        found = history.outcomes_by_day(alice.id, bounds)
     assert found == [{}, {"complete": 1, "failed": 1}, {"unchanged": 1, "failed": 1}, {}]
     assert len(sent) == 1
 
@@ -49,10 +49,10 @@ def test_moments_are_when_a_keys_list_was_another(
     assert [result.outcome for result in made] == [
         "complete", "unchanged", "complete", "suspect", "unchanged", "complete",
     ]  # fmt: skip
-    found = history_pages.moments(alice.id, key.id)
+    found = history.moments(alice.id, key.id)
     assert [(moment.id, moment.chat) for moment in found] == [(made[5].id, 2), (made[2].id, 3), (made[0].id, 2)]
-    assert history_pages.moments(bob.id, key.id) == []
-    with_also = history_pages.moments(alice.id, key.id, [made[4].id, made[3].id])
+    assert history.moments(bob.id, key.id) == []
+    with_also = history.moments(alice.id, key.id, [made[4].id, made[3].id])
     assert [moment.id for moment in with_also] == [made[5].id, made[4].id, made[2].id, made[0].id]  # never the suspect
 
 
@@ -64,13 +64,13 @@ def test_a_key_whose_beginning_was_pruned_still_has_a_moment(alice: Person, mean
     db.session.execute(delete(RunRow).where(RunRow.id == first.id))
     db.session.commit()
     assert again.outcome == "unchanged"
-    assert [moment.id for moment in history_pages.moments(alice.id, key.id)] == [again.id]
+    assert [moment.id for moment in history.moments(alice.id, key.id)] == [again.id]
 
 
 def test_a_key_is_named_to_its_owner_only(alice: Person, bob: Person) -> None:
     key = alice.add_key("openai", label="work")
-    found = history_pages.key(alice.id, key.id)
+    found = history.key(alice.id, key.id)
     assert found is not None and (found.provider, found.label) == ("openai", "work")
-    assert history_pages.key(bob.id, key.id) is None
-    assert [one.id for one in history_pages.keys(alice.id)] == [key.id]
-    assert history_pages.keys(bob.id) == []
+    assert history.key(bob.id, key.id) is None
+    assert [one.id for one in history.keys(alice.id)] == [key.id]
+    assert history.keys(bob.id) == []

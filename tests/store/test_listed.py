@@ -16,22 +16,11 @@ from app.catalog.listing import ListedModel, listing_of
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import (
-    audit,
-    catalog,
-    credentials,
-    decisions,
-    listed,
-    listings,
-    model_pages,
-    models,
-    one_model,
-    overrides,
-    review,
-)
+from app.store import audit, catalog, credentials, decisions, listed_models, listings, models, overrides
 from app.store.audit import Actor
-from app.store.model_pages import ModelFilter
-from app.store.tables import CredentialRow, ListedModelRow, ModelRow
+from app.store.queries import model_detail, model_search, review
+from app.store.queries.model_search import ModelFilter
+from app.store.schema.tables import CredentialRow, ListedModelRow, ModelRow
 from app.sync.rebuild import rebuild
 from app.sync.run import Means
 from app.vault import Opener
@@ -109,13 +98,13 @@ def test_models_of_deleted_keys_are_nobodys_offer_any_more(alice: Person, simula
     synced(alice, means)
     decide(ONLY, GPT_4O)
     build()
-    canonical = one_model.canonical(GPT_4O)
+    canonical = model_detail.canonical(GPT_4O)
     assert canonical is not None
-    assert ONLY in [offer.provider_model_id for offer in one_model.offers(canonical, alice.id)]
+    assert ONLY in [offer.provider_model_id for offer in model_detail.offers(canonical, alice.id)]
     credentials.remove(db.session.get_one(CredentialRow, key.id))
     db.session.commit()
     jobs.housekeeping()
-    assert ONLY not in [offer.provider_model_id for offer in one_model.offers(canonical, alice.id)]
+    assert ONLY not in [offer.provider_model_id for offer in model_detail.offers(canonical, alice.id)]
     assert not shared(ONLY).is_active
     assert [one.provider_id for one in overrides.of(GPT_4O)] == []
 
@@ -129,10 +118,10 @@ def test_two_servers_that_call_two_models_alike_keep_them_apart(alice: Person, a
         assert key is not None
         listing = listing_of(provider.slug, [ListedModel(id=model_id, private=True) for model_id in ids])
         row = listings.put(provider.id, listing, now())
-        listed.show(row.id, provider.slug, provider.id, listing, catalog.index()[1])
+        listed_models.show(row.id, provider.slug, provider.id, listing, catalog.index()[1])
         key.listing_id, key.listed_at = row.id, now()
         db.session.commit()
-    lines = model_pages.models(alice.id, ModelFilter(), now()).lines
+    lines = model_search.models(alice.id, ModelFilter(), now()).lines
     assert sorted((line.provider_model_id, *(key.label for key in line.keys)) for line in lines) == [
         ("a", "one"),
         ("b", "two"),
@@ -203,5 +192,5 @@ def test_rows_copied_from_the_list_before_are_the_rows_that_would_be_written(
     query = query.order_by(ListedModelRow.provider_model_id)
     copied = [tuple(row) for row in db.session.execute(query)]
     assert len(copied) == len(first) - 1
-    listed.show_again(catalog.index()[1])
+    listed_models.show_again(catalog.index()[1])
     assert [tuple(row) for row in db.session.execute(query)] == copied

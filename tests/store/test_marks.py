@@ -8,10 +8,11 @@ from sqlalchemy import update
 
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import marks, model_pages
-from app.store.marks import Mark
-from app.store.model_pages import ModelFilter, ModelPage
-from app.store.tables import ListedModelRow
+from app.store.accounts import favorites
+from app.store.accounts.favorites import Mark
+from app.store.queries import model_search
+from app.store.queries.model_search import ModelFilter, ModelPage
+from app.store.schema.tables import ListedModelRow
 from app.sync.run import Means
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
@@ -29,16 +30,16 @@ def listed(app: Flask, alice: Person, simulator: Simulator, means: Means) -> Non
     synced(alice, means)
 
 
-def page(person: Person, means: Means, wanted: model_pages.Marks = "shown", **more: object) -> ModelPage:
-    return model_pages.models(person.id, ModelFilter(marks=wanted, **more), means.now())  # type: ignore[arg-type]
+def page(person: Person, means: Means, wanted: model_search.Marks = "shown", **more: object) -> ModelPage:
+    return model_search.models(person.id, ModelFilter(marks=wanted, **more), means.now())  # type: ignore[arg-type]
 
 
-def ids(person: Person, means: Means, wanted: model_pages.Marks = "shown") -> set[str]:
+def ids(person: Person, means: Means, wanted: model_search.Marks = "shown") -> set[str]:
     return {line.provider_model_id for line in page(person, means, wanted).lines}
 
 
 def put(person: Person, provider: str, model_id: str, mark: Mark, canonical_id: str | None, means: Means) -> None:
-    assert marks.put(person.id, provider, model_id, mark, canonical_id, means.now())
+    assert favorites.put(person.id, provider, model_id, mark, canonical_id, means.now())
     db.session.commit()
 
 
@@ -65,7 +66,7 @@ def test_a_canonical_mark_is_of_all_who_serve_it_and_the_nearer_one_decides(
     assert (marked["gpt-4o"], marked[GPT], marked[MINI]) == ("plain", "starred", "plain")
     put(alice, "openai", "gpt-4o", "starred", GPT, means)
     assert ids(alice, means, "starred") == {"gpt-4o", GPT}
-    assert marks.mark_of(alice.id, "openai", "gpt-4o") == "plain"  # the canonical one says it already
+    assert favorites.mark_of(alice.id, "openai", "gpt-4o") == "plain"  # the canonical one says it already
 
 
 @both_databases
@@ -87,7 +88,7 @@ def test_bobs_stars_are_his(listed: None, alice: Person, bob: Person, simulator:
     synced(bob, means)
     put(bob, "openai", "gpt-4o", "hidden", GPT, means)
     assert page(alice, means).hidden == 0 and page(bob, means).hidden == 1
-    assert marks.mark_of(alice.id, "openai", "gpt-4o") == "plain"
+    assert favorites.mark_of(alice.id, "openai", "gpt-4o") == "plain"
 
 
 @both_databases
@@ -96,7 +97,7 @@ def test_pages_of_what_is_not_hidden_have_neither_gaps_nor_doubles(listed: None,
     walked: list[tuple[str, str]] = []
     cursor: str | None = None
     for _ in range(3):
-        found = model_pages.models(alice.id, ModelFilter(marks="shown"), means.now(), cursor, size=1)
+        found = model_search.models(alice.id, ModelFilter(marks="shown"), means.now(), cursor, size=1)
         walked += [(line.provider, line.provider_model_id) for line in found.lines]
         cursor = found.following
     assert cursor is None
@@ -104,7 +105,7 @@ def test_pages_of_what_is_not_hidden_have_neither_gaps_nor_doubles(listed: None,
 
 
 def test_marks_end_at_their_most(alice: Person, means: Means, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "MOST", 1)
-    assert marks.put(alice.id, "openai", "a", "starred", None, means.now())
-    assert not marks.put(alice.id, "openai", "b", "starred", None, means.now())
-    assert marks.put(alice.id, "openai", "a", "hidden", None, means.now())  # one that is there changes
+    monkeypatch.setattr(favorites, "MOST", 1)
+    assert favorites.put(alice.id, "openai", "a", "starred", None, means.now())
+    assert not favorites.put(alice.id, "openai", "b", "starred", None, means.now())
+    assert favorites.put(alice.id, "openai", "a", "hidden", None, means.now())  # one that is there changes

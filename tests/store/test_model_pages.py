@@ -20,9 +20,11 @@ from app.catalog.matching import CatalogIndex
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import catalog, credentials, listed, listings, model_pages, users
-from app.store.model_pages import SORTS, ModelFilter
-from app.store.tables import CredentialRow, ListedModelRow, ListingRow
+from app.store import catalog, credentials, listed_models, listings
+from app.store.accounts import users
+from app.store.queries import model_search
+from app.store.queries.model_search import SORTS, ModelFilter
+from app.store.schema.tables import CredentialRow, ListedModelRow, ListingRow
 from app.sync.run import Means
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
@@ -40,7 +42,7 @@ Ids = Callable[..., list[str]]
 @pytest.fixture
 def ids(alice: Person, means: Means) -> Ids:
     def found(cursor: str | None = None, size: int = 50, **wanted: object) -> list[str]:
-        page = model_pages.models(alice.id, ModelFilter(**wanted), means.now(), cursor, size)  # type: ignore[arg-type]
+        page = model_search.models(alice.id, ModelFilter(**wanted), means.now(), cursor, size)  # type: ignore[arg-type]
         return [line.provider_model_id for line in page.lines]
 
     return found
@@ -91,7 +93,7 @@ def test_names_longer_than_an_index_takes_are_listed_found_and_walked(
     assert [result.outcome for result in synced(alice, means).results] == ["complete"]
     seen, cursor = [], None
     for _ in wide:
-        page = model_pages.models(alice.id, ModelFilter(), means.now(), cursor, 1)
+        page = model_search.models(alice.id, ModelFilter(), means.now(), cursor, 1)
         seen += [line.provider_model_id for line in page.lines]
         assert len(page.lines[0].name) > 1_900
         cursor = page.following
@@ -112,7 +114,7 @@ def test_each_order_is_walked_page_by_page_without_a_gap_or_a_double(
         walked: list[str] = []
         cursor: str | None = None
         for _ in range(len(PRICED)):
-            page = model_pages.models(alice.id, wanted, means.now(), cursor, size=1)
+            page = model_search.models(alice.id, wanted, means.now(), cursor, size=1)
             walked += [line.provider_model_id for line in page.lines]
             cursor = page.following
         assert (walked, cursor) == (ids(sort=sort), None)
@@ -125,10 +127,10 @@ def test_what_was_filtered_out_is_behind_a_switch_with_its_reason(
     simulator.set_models("openai", named("gpt-4o", "text-embedding-3-small"))
     alice.add_key("openai")
     synced(alice, means)
-    (line,) = model_pages.models(alice.id, ModelFilter(), means.now()).lines
+    (line,) = model_search.models(alice.id, ModelFilter(), means.now()).lines
     assert line.provider_model_id == "gpt-4o" and line.canonical_id == "openai/gpt-4o"
     assert line.capabilities and line.input_per_million  # the lab's own facts, where its list says nothing
-    page = model_pages.models(alice.id, ModelFilter(kind=""), means.now())
+    page = model_search.models(alice.id, ModelFilter(kind=""), means.now())
     assert [(line.kind, line.kind_reason != "") for line in page.lines][1:] == [("embedding", True)]
 
 
@@ -141,7 +143,7 @@ def test_two_keys_of_a_provider_show_a_model_once_with_both_labels(
     alice.add_key("openai", "sk-the-key-for-work-1234", "work")
     alice.add_key("openai", "sk-the-key-for-home-1234", "home")
     synced(alice, means)
-    lines = model_pages.models(alice.id, ModelFilter(), means.now()).lines
+    lines = model_search.models(alice.id, ModelFilter(), means.now()).lines
     assert [line.provider_model_id for line in lines].count("gpt-4o") == 1
     labels = {line.provider_model_id: {key.label for key in line.keys} for line in lines}
     assert labels == {"gpt-4o": {"work", "home"}, "gpt-4o-mini": {"work", "home"}, "ft:gpt-4o:alice": {"work"}}
@@ -158,7 +160,7 @@ def test_new_is_what_a_sync_told_of_until_it_was_seen_and_a_month_is_over(
     synced(alice, means)
 
     def new(after: timedelta = timedelta()) -> list[str]:
-        page = model_pages.models(alice.id, ModelFilter(only_new=True), means.now() + after)
+        page = model_search.models(alice.id, ModelFilter(only_new=True), means.now() + after)
         assert all(line.is_new for line in page.lines)
         return [line.provider_model_id for line in page.lines]
 
@@ -182,11 +184,11 @@ def test_what_is_gone_says_since_when_and_how_many_complete_syncs_missed_it(
     synced(alice, means)  # a failure is no complete sync
     simulator.clear_fault()
     synced(alice, means)
-    (line,) = model_pages.gone(alice.id)
+    (line,) = model_search.gone(alice.id)
     assert (line.provider_model_id, line.missed) == ("o3", 2)
     simulator.set_models("openai", named("gpt-4o", "gpt-4.1", "o3"))
     synced(alice, means)
-    assert model_pages.gone(alice.id) == []
+    assert model_search.gone(alice.id) == []
 
 
 @both_databases
@@ -198,7 +200,7 @@ def test_nobody_sees_what_another_ones_keys_list(
     bob.add_key("openai", "sk-of-bob-himself-1234567")
     synced(alice, means)
     synced(bob, means)
-    mine = model_pages.models(bob.id, ModelFilter(kind=""), means.now())
+    mine = model_search.models(bob.id, ModelFilter(kind=""), means.now())
     assert [line.provider_model_id for line in mine.lines] == ["gpt-4o"]
 
 
@@ -214,16 +216,16 @@ def test_rows_follow_the_listings_in_force_and_leave_with_them(
     assert shown() == {2: 1}  # one listing of two models, whoever has it
     simulator.set_models("openai", named("gpt-4o"))
     synced(alice, means)
-    assert not listed.drop_unused()  # Bob still has the first
+    assert not listed_models.drop_unused()  # Bob still has the first
     synced(bob, means)
-    assert len(listed.drop_unused()) == 1
+    assert len(listed_models.drop_unused()) == 1
     db.session.commit()
     assert shown() == {1: 1}
     assert db.session.scalar(select(func.count()).select_from(ListingRow).where(ListingRow.is_shown)) == 1
     for person in (alice, bob):
         for row, _ in credentials.list_of(person.id):
             credentials.remove(row)
-    assert len(listed.drop_unused()) == 1
+    assert len(listed_models.drop_unused()) == 1
     assert shown() == {}
 
 
@@ -244,7 +246,7 @@ def test_an_update_from_a_version_without_the_rows_makes_them_at_the_next_start(
     synced(alice, means)
     db.session.execute(text("DELETE FROM listed_models"))
     db.session.execute(text("UPDATE listings SET is_shown = false"))
-    listed.show_in_force()
+    listed_models.show_in_force()
     assert shown() == {1: 1}
 
 
@@ -283,7 +285,7 @@ def many(app: Flask, alice: Person, means: Means) -> Iterator[None]:
         listing = _big(provider.slug, BIG // len(providers))
         row.listing_id = listings.put(provider.id, listing, means.now()).id
         row.listed_at = means.now()
-        listed.show(row.listing_id, provider.slug, provider.id, listing, index)
+        listed_models.show(row.listing_id, provider.slug, provider.id, listing, index)
         _copy_for_others(row.listing_id, provider.id, means)
     db.session.commit()
     if db.engine.dialect.name == "postgresql":
@@ -315,7 +317,7 @@ def _big(slug: str, count: int) -> Listing:
 @pytest.mark.slow
 @both_databases
 def test_at_twenty_thousand_models_every_filter_uses_an_index(many: None, alice: Person, means: Means) -> None:
-    keys = model_pages.keys_of(alice.id)
+    keys = model_search.keys_of(alice.id)
     assert len(keys) == 10
     for wanted in (
         ModelFilter(provider=keys[0].provider),
@@ -326,7 +328,7 @@ def test_at_twenty_thousand_models_every_filter_uses_an_index(many: None, alice:
         ModelFilter(search="lab 7"),
         ModelFilter(search="groq-777", sort="-price"),
     ):
-        plans = plans_of(lambda wanted=wanted: model_pages.models(alice.id, wanted, means.now()))  # type: ignore[misc]
+        plans = plans_of(lambda wanted=wanted: model_search.models(alice.id, wanted, means.now()))  # type: ignore[misc]
         assert 1 <= len(plans) <= 2  # how many there are and, if there are any, the first of them
         for plan in plans:
             assert not scans_whole(plan), plan
@@ -363,11 +365,11 @@ def scans_whole(plan: str) -> bool:
 @given(st.text(max_size=40))
 def test_a_cursor_that_nobody_made_is_passed_over(cursor: str) -> None:
     for sort in SORTS:
-        decoded = model_pages._decoded(cursor, sort)  # type: ignore[arg-type]
+        decoded = model_search._decoded(cursor, sort)  # type: ignore[arg-type]
         assert decoded is None or len(decoded) == 3
 
 
 def test_a_credential_without_a_list_shows_nothing(alice: Person, means: Means) -> None:
     alice.add_key("openai")
-    assert model_pages.models(alice.id, ModelFilter(), means.now()).keys == []
+    assert model_search.models(alice.id, ModelFilter(), means.now()).keys == []
     assert db.session.scalar(select(func.count()).select_from(CredentialRow)) == 1

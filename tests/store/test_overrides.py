@@ -29,7 +29,7 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, catalog, credentials, models, overrides
 from app.store.audit import COMMAND_LINE
-from app.store.catalog_tables import OverrideRow
+from app.store.schema.catalog_tables import OverrideRow
 from app.sync.run import Means
 from tests.catalog.test_overrides import DIFFERENT, EMPTY, MANUAL
 from tests.conftest import Person, both_databases

@@ -16,9 +16,11 @@ from app.catalog.changes import Change
 from app.catalog.listing import ListedModel
 from app.catalog.matching import UNKNOWN
 from app.extensions import db
-from app.store import credentials, listings, models, pages, users
-from app.store.pages import HistoryFilter
-from app.store.tables import ChangeRow, ComparisonRow, ModelRow, ResultRow, RunRow, UserRow
+from app.store import credentials, listings, models
+from app.store.accounts import users
+from app.store.queries import runs
+from app.store.queries.runs import HistoryFilter
+from app.store.schema.tables import ChangeRow, ComparisonRow, ModelRow, ResultRow, RunRow, UserRow
 from app.sync.run import Means
 from app.web import showing
 from tests.conftest import Person, both_databases
@@ -90,7 +92,7 @@ def test_every_page_takes_at_most_nine_queries_at_one_run_and_at_a_thousand(
 @both_databases
 def test_the_counters_of_the_navigation_take_one_query(alice: Person) -> None:
     with counted() as sent:
-        assert pages.nav(alice.id).unseen_new == 0
+        assert runs.nav(alice.id).unseen_new == 0
     assert len(sent) == 1
 
 
@@ -112,9 +114,9 @@ def test_paging_walks_everything_once_newest_first(alice: Person, bob: Person, m
     many_runs(alice, 57)
     bob.add_key("openai")
     synced(bob, means)
-    mine = [run.id for run in walked(lambda before: pages.history(alice.id, before, size=10))]
+    mine = [run.id for run in walked(lambda before: runs.history(alice.id, before, size=10))]
     assert mine == sorted(set(mine), reverse=True) and len(mine) == 58
-    everyone = [run.id for run in walked(lambda before: pages.all_history(HistoryFilter(), before, size=29))]
+    everyone = [run.id for run in walked(lambda before: runs.all_history(HistoryFilter(), before, size=29))]
     assert len(everyone) == len(set(everyone)) == 59
 
 
@@ -151,7 +153,7 @@ def test_the_admins_filters_find_what_they_say(alice: Person, bob: Person, means
         (HistoryFilter(until=day - timedelta(days=1)), []),
         (HistoryFilter(until=date.max), [bobs.id, mine.id]),
     ):
-        assert [run.id for run in pages.all_history(wanted)[0]] == found, wanted
+        assert [run.id for run in runs.all_history(wanted)[0]] == found, wanted
 
 
 def test_a_summary_is_plain_language(alice: Person, means: Means, simulator: Any) -> None:

@@ -11,9 +11,10 @@ from sqlalchemy import func, select, update
 from app import config, jobs
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
-from app.store import key_models, retention
-from app.store.retention import Pruned
-from app.store.tables import ChangeRow, ComparisonRow, ListingRow, ResultRow, RunRow
+from app.store.engine import retention
+from app.store.engine.retention import Pruned
+from app.store.queries import models_of_keys
+from app.store.schema.tables import ChangeRow, ComparisonRow, ListingRow, ResultRow, RunRow
 from app.sync.run import Means
 from tests.cli.test_commands import Run
 from tests.cli.test_commands import run as run  # the fixture
@@ -59,7 +60,7 @@ def test_what_is_too_old_goes_and_the_list_in_force_stays(past: None, alice: Per
     assert (number(RunRow), number(ResultRow)) == (1, 1)
     assert number(ListingRow) == 2  # the one in force, and the one that the kept result was compared with
     assert number(ComparisonRow) == 1 and number(ChangeRow) == 1
-    (key,) = key_models.models_of(alice.id)
+    (key,) = models_of_keys.models_of(alice.id)
     assert len(key.models) == 3
     assert prune_all().is_empty
 
@@ -70,7 +71,7 @@ def test_the_latest_run_and_the_list_in_force_are_kept_however_old(past: None, a
     db.session.commit()
     prune_all()
     assert number(RunRow) == 1
-    (key,) = key_models.models_of(alice.id)
+    (key,) = models_of_keys.models_of(alice.id)
     assert len(key.models) == 3
 
 

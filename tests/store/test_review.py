@@ -16,10 +16,11 @@ from app.catalog.overrides import _OWN_UNDER_ANOTHER_NAME, conflicts, of_facts
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import catalog, credentials, decisions, overrides, review
+from app.store import catalog, credentials, decisions, overrides
 from app.store.audit import Actor
-from app.store.catalog_tables import CanonicalRow
-from app.store.tables import CredentialRow, ModelRow
+from app.store.queries import review
+from app.store.schema.catalog_tables import CanonicalRow
+from app.store.schema.tables import CredentialRow, ModelRow
 from app.sync.run import Means
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from app import jobs
 from app.extensions import db
 from app.store import plans, runs
-from app.store.tables import CredentialRow, ResultRow, RunRow
+from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from app.sync import run as sync
 from app.sync import server_keys
 from app.sync.run import Means

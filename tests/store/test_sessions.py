@@ -10,9 +10,9 @@ from flask import Flask
 from sqlalchemy import select
 
 from app.extensions import db
-from app.store import sessions, user_actions, users
+from app.store.accounts import sessions, user_actions, users
+from app.store.accounts.sessions import LONGEST_AGENT, MOST, SEEN_EVERY, UNUSED_FOR, SessionRow
 from app.store.audit import COMMAND_LINE
-from app.store.sessions import LONGEST_AGENT, MOST, SEEN_EVERY, UNUSED_FOR, SessionRow
 from tests.conftest import Clock, Person, both_databases
 from tests.store.test_pages import counted
 

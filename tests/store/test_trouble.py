@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from app.extensions import db
-from app.store.trouble import trouble_of
+from app.store.engine.db_errors import trouble_of
 from tests.conftest import _STAGES, both_databases
 
 only_postgres = pytest.mark.parametrize("database_url", _STAGES[1:], indirect=True)

@@ -12,8 +12,8 @@ from sqlalchemy import select
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials
-from app.store.asked import TRUSTED_FOR
-from app.store.tables import CredentialRow
+from app.store.http_cache import TRUSTED_FOR
+from app.store.schema.tables import CredentialRow
 from app.sync import run as sync
 from app.sync.breaker import RULES
 from app.sync.retrying import Patience

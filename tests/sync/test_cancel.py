@@ -10,8 +10,9 @@ from sqlalchemy import select
 from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import pages, runs
-from app.store.tables import CredentialRow, RunRow
+from app.store import runs
+from app.store.queries import runs as run_queries
+from app.store.schema.tables import CredentialRow, RunRow
 from app.sync import run as sync
 from app.sync.run import Means
 from tests.conftest import Clock, Person, both_databases
@@ -26,7 +27,7 @@ def test_a_queued_run_that_was_cancelled_is_not_done_by_its_job(alice: Person, m
     assert started is not None and runs.cancel(started.run.id, clock())
     db.session.commit()
     assert not sync.perform(started.run.id, means)
-    run = pages.run(started.run.id)
+    run = run_queries.run(started.run.id)
     assert run is not None and (run.state, [result.outcome for result in run.results]) == ("cancelled", ["skipped"])
     assert run.results[0].error_message == "This sync was cancelled before this key was done."
     assert not runs.cancel(started.run.id, clock()), "it is over"
@@ -49,12 +50,12 @@ def test_a_running_run_that_is_cancelled_keeps_what_it_settled_and_writes_nothin
     run_id = started.run.id
 
     def cancel_after_the_first(_: int) -> None:
-        run = pages.run(run_id)
+        run = run_queries.run(run_id)
         if run is not None and run.state == "running" and run.settled == 1:
             assert jobs.cancel(run_id, alice.id)
 
     assert not sync.perform(run_id, replace(means, tell=cancel_after_the_first))
-    run = pages.run(run_id)
+    run = run_queries.run(run_id)
     assert run is not None and run.state == "cancelled"
     assert {result.provider: result.outcome for result in run.results} == {"openai": "complete", "groq": "skipped"}
     db.session.expire_all()

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials
-from app.store.tables import CredentialRow
+from app.store.schema.tables import CredentialRow
 from app.sync import run as sync
 from app.sync.run import Means
 from app.vault import Sealer, SecretKey

@@ -26,9 +26,11 @@ from app.demo.faults import FAULTS
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import credentials, pages, runs, users
-from app.store.pages import ResultLine, RunLine
-from app.store.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
+from app.store import credentials, runs
+from app.store.accounts import users
+from app.store.queries import runs as run_queries
+from app.store.queries.runs import ResultLine, RunLine
+from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.sync import run as sync
 from app.sync.fetch import new_client
 from app.sync.retrying import Patience
@@ -184,7 +186,7 @@ class Person:
 
 def performed(run_ids: list[int], means: Means) -> list[RunLine]:
     assert sync.perform_all(run_ids, means) == set(run_ids)
-    found = [pages.run(run_id) for run_id in run_ids]
+    found = [run_queries.run(run_id) for run_id in run_ids]
     assert all(run and run.state == "done" for run in found)
     return [run for run in found if run]
 

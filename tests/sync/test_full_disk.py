@@ -9,8 +9,9 @@ from sqlalchemy.exc import OperationalError
 
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import pages, runs
-from app.store.tables import ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow
+from app.store import runs
+from app.store.queries import runs as run_queries
+from app.store.schema.tables import ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow
 from app.sync import run as sync
 from app.sync.run import Means
 from tests.conftest import Clock, Person
@@ -38,13 +39,13 @@ def test_a_full_disk_mid_run_leaves_no_half_result_and_with_room_again_all_is_ri
         assert snapshot() == before
         assert db.session.get_one(CredentialRow, key.id).listing_id == listing
         assert count(ListingRow) == 1
-        run = pages.run(run_id)
+        run = run_queries.run(run_id)
         assert run is not None
         assert only(run).outcome in (None, "failed")  # never one that claims a list that is not there
     clock.forward(seconds=sync.LEASE.total_seconds() + 1)
     runs.close_lost(clock())
     db.session.commit()
-    run = pages.run(run_id)
+    run = run_queries.run(run_id)
     assert run is not None and not run.is_live  # it does not stay stuck
     result = only(synced(alice, means))
     assert (result.outcome, result.unlisted) == ("complete", 0)

@@ -16,8 +16,9 @@ from sqlalchemy import func, select
 from app import config, create_app
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
-from app.store import catalog, credentials, listings, models, pages, runs
-from app.store.tables import ChangeRow, ComparisonRow, ListingRow, ModelRow, ResultRow, RunRow
+from app.store import catalog, credentials, listings, models, runs
+from app.store.queries import runs as run_queries
+from app.store.schema.tables import ChangeRow, ComparisonRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.sync import asking
 from app.sync import run as sync
 from app.sync.fetch import new_client
@@ -109,7 +110,7 @@ def test_a_worker_killed_in_any_phase_leaves_nothing_half_and_nothing_doubled(
     was_queued = db.session.get_one(RunRow, first).state == "queued"
     runs.close_lost(later)
     db.session.commit()
-    run = pages.run(first)
+    run = run_queries.run(first)
     assert run is not None
     if was_queued:
         run_again = first  # it died before it had the run: the same run is simply done
@@ -119,7 +120,7 @@ def test_a_worker_killed_in_any_phase_leaves_nothing_half_and_nothing_doubled(
         run_again = begin(alice)
     assert in_a_process(settings, run_again, None) == 0
 
-    run = pages.run(run_again)
+    run = run_queries.run(run_again)
     assert run is not None
     (result,) = run.results
     assert (run.state, result.outcome) in {("done", "complete"), ("done", "unchanged")}

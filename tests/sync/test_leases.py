@@ -16,14 +16,16 @@ from sqlalchemy.exc import OperationalError
 
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import connection, credentials, pages, runs
-from app.store.tables import RunRow
-from app.store.trouble import trouble_of
+from app.store import credentials, runs
+from app.store.engine import engine
+from app.store.engine.db_errors import trouble_of
+from app.store.engine.transaction import written
+from app.store.queries import runs as run_queries
+from app.store.schema.tables import RunRow
 from app.sync import errors, record
 from app.sync import run as sync
 from app.sync.asking import Fetched, ask_each
 from app.sync.run import Means
-from app.sync.writing import written
 from tests.conftest import Clock, Person, both_databases
 from tests.sync.test_run import synced
 
@@ -66,7 +68,7 @@ def test_a_run_that_is_long_in_writing_leaves_the_others_their_lease(
     assert runs.close_lost(clock()) == []
     bobs = runs.live(bob.id)
     assert bobs is not None and bobs.state == "running"
-    mine = pages.latest_run(alice.id)
+    mine = run_queries.latest_run(alice.id)
     assert mine is not None and (mine.state, len(mine.results)) == ("done", 3)
 
 
@@ -80,7 +82,7 @@ def test_one_result_that_cannot_be_written_does_not_spoil_those_beside_it(
     fetched = ask_each(work.waiting, means)
     spoilt = [replace(one, trace=[object()]) if one.part.user_id == bob.id else one for one in fetched]  # type: ignore[list-item]
     settle(work, spoilt)
-    mine, bobs = pages.latest_run(alice.id), pages.latest_run(bob.id)
+    mine, bobs = run_queries.latest_run(alice.id), run_queries.latest_run(bob.id)
     assert mine is not None and bobs is not None
     assert [(run.state, run.results[0].outcome, run.results[0].error_code) for run in (mine, bobs)] == [
         ("done", "unchanged", None),
@@ -99,7 +101,7 @@ def _held_elsewhere(credential_id: int) -> Any:
 def _waits_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     if db.engine.dialect.name == "sqlite":
         pytest.skip("SQLite locks no rows, and its one lock has a bound of its own")
-    monkeypatch.setattr(connection, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(engine, "LOCK_WAIT_S", 0.2)
 
 
 def test_a_lock_that_is_not_to_be_had_is_an_error_in_time(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,12 @@ from sqlalchemy import func, select, update
 
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
-from app.store import credentials, key_models, pages, runs, users
-from app.store.pages import RunLine
-from app.store.tables import ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
+from app.store import credentials, runs
+from app.store.accounts import users
+from app.store.queries import models_of_keys
+from app.store.queries import runs as run_queries
+from app.store.queries.runs import RunLine
+from app.store.schema.tables import ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
 from app.sync import run as sync
 from app.sync.run import Means
 from app.vault import Sealer, SecretKey
@@ -48,7 +51,7 @@ class Held:
         assert self.raised == []
         db.session.rollback()
         db.session.expire_all()
-        return pages.run(self.run_id)
+        return run_queries.run(self.run_id)
 
 
 @pytest.fixture
@@ -119,7 +122,7 @@ def test_a_key_removed_mid_run_is_skipped_and_the_others_are_right(
     db.session.commit()
     # Its result stays in the history: what it had been is known by its label and provider.
     assert results(held.end()) == {HELD: ("skipped", "key_removed"), OTHER: ("complete", None)}
-    assert [key.provider for key in key_models.models_of(alice.id)] == [OTHER]
+    assert [key.provider for key in models_of_keys.models_of(alice.id)] == [OTHER]
     assert calm(caplog)
 
 
@@ -167,7 +170,7 @@ def test_a_run_cut_off_by_deleting_its_user_is_not_seen_by_others(
     db.session.commit()
     held.end()
     bob.add_key(HELD)
-    assert key_models.models_of(bob.id) == []
+    assert models_of_keys.models_of(bob.id) == []
     assert count(ChangeRow, ChangeRow.provider_model_id.like("%secret%")) == 0
 
 

@@ -16,10 +16,13 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.jobs import watch
 from app.providers.contract import Skipped
-from app.store import credentials, pages, plans, retention, users
+from app.store import credentials, plans
+from app.store.accounts import users
 from app.store.audit import COMMAND_LINE
+from app.store.engine import retention
 from app.store.plans import Plan, PlanPartRow, PlanRow
-from app.store.tables import CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
+from app.store.queries import runs as run_queries
+from app.store.schema.tables import CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.sync import errors, planning, server_keys
 from app.sync import run as sync
 from app.sync.asking import Fetched, ask, part_of
@@ -53,20 +56,20 @@ def planned(means: Means, *slugs: str) -> Plan:
     return plan
 
 
-def applied(plan: Plan, means: Means) -> pages.RunLine:
+def applied(plan: Plan, means: Means) -> run_queries.RunLine:
     run = planning.start(plan.id, COMMAND_LINE, "cli", means.now())
     db.session.commit()
     assert sync.perform(run.id, means)
-    line = pages.run(run.id)
+    line = run_queries.run(run.id)
     assert line is not None
     return line
 
 
-def synced(means: Means, *slugs: str) -> pages.RunLine:
+def synced(means: Means, *slugs: str) -> run_queries.RunLine:
     started = server_keys.start(slugs or BOTH, "cli", means.now())
     db.session.commit()
     assert sync.perform(started.run.id, means)
-    line = pages.run(started.run.id)
+    line = run_queries.run(started.run.id)
     assert line is not None
     return line
 
@@ -133,8 +136,8 @@ def facts() -> list[tuple[object, ...]]:
     return [tuple(row) for row in db.session.execute(query)]
 
 
-def changes(run: pages.RunLine) -> list[tuple[str, str]]:
-    return [(change.kind, change.model_id) for group in pages.changes_of(run.results) for change in group.changes]
+def changes(run: run_queries.RunLine) -> list[tuple[str, str]]:
+    return [(change.kind, change.model_id) for group in run_queries.changes_of(run.results) for change in group.changes]
 
 
 def forget_everything() -> None:
@@ -297,7 +300,7 @@ def test_a_key_that_was_replaced_after_all_writes_no_old_answer(app: Flask, ours
     db.session.commit()
     asked = len(simulator.requests("openai"))
     assert sync.perform(run.id, ours)
-    line = pages.run(run.id)
+    line = run_queries.run(run.id)
     assert line is not None and line.results[0].outcome == "failed"
     assert len(simulator.requests("openai")) == asked and count(ModelRow) == 0
 
@@ -374,7 +377,7 @@ def test_an_answer_that_was_damaged_meanwhile_is_a_sentence_and_stops_no_sync(
     db.session.execute(update(PlanPartRow).where(PlanPartRow.id == openai).values(answer=damaged))
     db.session.commit()
     assert sync.perform(run.id, ours)
-    line = pages.run(run.id)
+    line = run_queries.run(run.id)
     assert line is not None and line.state == "done"
     told = {result.provider: (result.outcome, result.error_message) for result in line.results}
     assert told.pop("openai") == ("failed", "The answer that the plan kept for this key cannot be read any more.")

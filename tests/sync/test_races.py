@@ -27,8 +27,9 @@ from app import config, create_app, jobs
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
 from app.jobs import watch
-from app.store import pages, runs
-from app.store.tables import LIVE, ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow, RunRow
+from app.store import runs
+from app.store.queries import runs as run_queries
+from app.store.schema.tables import LIVE, ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow, RunRow
 from app.sync import run as sync
 from app.sync.asking import utc_now
 from app.sync.fetch import new_client
@@ -172,7 +173,7 @@ def test_two_workers_given_the_same_run_do_it_once(
     done = at_once(settings, *[perform(settings, [run_id])] * 3)
     assert sorted(done, key=len) == [set(), set(), {run_id}]
     assert len(simulator.requests()) == 2
-    run = pages.run(run_id)
+    run = run_queries.run(run_id)
     assert run and run.state == "done" and {result.outcome for result in run.results} == {"complete"}
     assert db.session.scalars(select(RunRow.attempt)).all() == [1]
 
@@ -199,7 +200,7 @@ def test_batches_that_overlap_do_each_run_once_and_write_each_list_once(
 def _is_consistent(run_id: int, done: bool, cancelled: bool) -> None:
     """One of both has won, and all the rest agrees with it."""
     db.session.expire_all()
-    run = pages.run(run_id)
+    run = run_queries.run(run_id)
     assert run is not None
     assert (run.state, done, cancelled) in {("done", True, False), ("cancelled", False, True)}
     for result in db.session.scalars(select(ResultRow).where(ResultRow.run_id == run_id)):

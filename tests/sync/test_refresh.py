@@ -22,8 +22,14 @@ from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import catalog, runs, sources
-from app.store.catalog_tables import CanonicalRow, CatalogRefreshRow, CatalogSourceRow, CatalogVersionRow, DecisionRow
-from app.store.tables import ModelRow
+from app.store.schema.catalog_tables import (
+    CanonicalRow,
+    CatalogRefreshRow,
+    CatalogSourceRow,
+    CatalogVersionRow,
+    DecisionRow,
+)
+from app.store.schema.tables import ModelRow
 from app.sync import rebuild as rebuilding
 from app.sync import refresh as refreshing
 from app.sync import run as sync

@@ -10,9 +10,11 @@ from app.catalog.humanize import sentence
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
-from app.store import credentials, key_models, pages, runs
-from app.store.pages import ResultLine, RunLine
-from app.store.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
+from app.store import credentials, runs
+from app.store.queries import models_of_keys
+from app.store.queries import runs as run_queries
+from app.store.queries.runs import ResultLine, RunLine
+from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.sync import run as sync
 from app.sync.run import Means
 from app.vault import Sealer, SecretKey
@@ -27,7 +29,7 @@ def synced(person: Person, means: Means, provider: str | None = None) -> RunLine
     db.session.commit()
     assert started is not None
     assert sync.perform(started.run.id, means)
-    run = pages.run(started.run.id)
+    run = run_queries.run(started.run.id)
     assert run is not None
     return run
 
@@ -82,7 +84,7 @@ def test_new_on_a_first_sync_means_unknown_to_the_catalog(alice: Person, means: 
     simulator.set_models("openai", named("gpt-4o", "gpt-99-nobody-knows"))
     result = only(synced(alice, means))
     assert (result.chat, result.new, result.uncatalogued) == (2, 1, 1)
-    assert [change.model_id for group in pages.changes_of([result]) for change in group.changes] == [
+    assert [change.model_id for group in run_queries.changes_of([result]) for change in group.changes] == [
         "gpt-99-nobody-knows"
     ]
 
@@ -130,7 +132,7 @@ def test_a_model_that_comes_back_is_relisted_not_new(alice: Person, means: Means
         simulator.set_models("openai", models)
         result = only(synced(alice, means))
     assert result.new == 0
-    (group,) = pages.changes_of([result])
+    (group,) = run_queries.changes_of([result])
     assert [(change.kind, change.model_id) for change in group.changes] == [("relisted", "o3")]
     assert db.session.scalars(select(ModelRow.is_active).where(ModelRow.provider_model_id == "o3")).one()
 
@@ -142,7 +144,7 @@ def test_a_price_change_is_told_in_words(alice: Person, means: Means, simulator:
     simulator.reprice("openrouter", target.id, str(target.prompt), f"{float(target.completion or 0) * 2:.10f}")
     result = only(synced(alice, means))
     assert (result.changed, result.new, result.unlisted) == (1, 0, 0)
-    (group,) = pages.changes_of([result])
+    (group,) = run_queries.changes_of([result])
     said = sentence(group.changes[0])
     assert said.startswith("output price $")
     assert "+100" in said
@@ -222,7 +224,7 @@ def test_a_fine_tune_stays_its_owners(alice: Person, means: Means, simulator: Si
     simulator.set_models("openai", named("gpt-4o", "ft:gpt-4o-mini-2024-07-18:acme::abc"))
     assert only(synced(alice, means)).chat == 2
     assert db.session.scalars(select(ModelRow.provider_model_id)).all() == ["gpt-4o"]
-    (key,) = key_models.models_of(alice.id)
+    (key,) = models_of_keys.models_of(alice.id)
     assert [model.id for model in key.models] == ["ft:gpt-4o-mini-2024-07-18:acme::abc", "gpt-4o"]
 
 
@@ -253,7 +255,7 @@ def test_a_dead_workers_run_closes_itself_as_lost_and_can_be_run_again(
     assert runs.close_lost(clock()) == []
     clock.forward(seconds=sync.LEASE.total_seconds() + 1)
     run = synced(alice, means)
-    lost = pages.run(started.run.id)
+    lost = run_queries.run(started.run.id)
     assert lost and lost.state == "lost"
     assert (only(lost).outcome, only(lost).error_code) == ("skipped", "run_lost")
     assert run.id != started.run.id and only(run).outcome == "complete"
@@ -273,7 +275,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(alice: Person, means: Means
 
     late = Means(vault=means.vault, client=means.client, base_urls=means.base_urls, now=clock, tell=seize)
     assert not sync.perform(started.run.id, late)
-    run = pages.run(started.run.id)
+    run = run_queries.run(started.run.id)
     assert run and run.state == "lost"
     assert count(ListingRow) == 0
 
@@ -301,7 +303,7 @@ def test_a_key_removed_or_replaced_mid_run_is_skipped(alice: Person, means: Mean
 
     meddled = Means(vault=means.vault, client=means.client, base_urls=means.base_urls, now=means.now, tell=replace)
     assert sync.perform(started.run.id, meddled)
-    run = pages.run(started.run.id)
+    run = run_queries.run(started.run.id)
     assert run and (run.state, only(run).outcome, only(run).error_code) == ("done", "skipped", "key_removed")
 
 
@@ -325,10 +327,10 @@ def test_the_badge_counts_unseen_new_models_for_each_person(
         synced(person, means)
     simulator.add_new("openai", 2)
     synced(alice, means)
-    assert (pages.nav(alice.id).unseen_new, pages.nav(bob.id).unseen_new) == (2, 0)
+    assert (run_queries.nav(alice.id).unseen_new, run_queries.nav(bob.id).unseen_new) == (2, 0)
     alice.sign_in().client.get("/changes")
     synced(bob, means)
-    assert (pages.nav(alice.id).unseen_new, pages.nav(bob.id).unseen_new) == (0, 2)
+    assert (run_queries.nav(alice.id).unseen_new, run_queries.nav(bob.id).unseen_new) == (0, 2)
 
 
 def test_the_wall_time_of_a_run_is_that_of_its_slowest_provider(
@@ -352,7 +354,7 @@ def test_a_model_new_for_two_keys_is_one_new_model(alice: Person, means: Means, 
     simulator.add_new("openai", 1)
     run = synced(alice, means)
     assert [result.new for result in run.results] == [1, 1]
-    assert run.total_new_models == pages.nav(alice.id).unseen_new == 1
+    assert run.total_new_models == run_queries.nav(alice.id).unseen_new == 1
 
 
 def test_another_key_that_sees_less_is_not_suspected(
@@ -411,10 +413,10 @@ def test_a_list_that_is_kept_forgets_what_was_kept_aside(
     assert refused.exit_code == 1 and "is kept aside" in refused.output
     simulator.set_fault("openai", "shrunk")
     synced(alice, means)
-    assert pages.keys(alice.id, means.now())[0].can_accept
+    assert run_queries.keys(alice.id, means.now())[0].can_accept
     assert runner.invoke(args=["keys", "keep", "alice@example.com", str(key.id)]).exit_code == 0
     db.session.expire_all()
-    line = pages.keys(alice.id, means.now())[0]
+    line = run_queries.keys(alice.id, means.now())[0]
     assert (line.can_accept, line.outcome, line.error_message) == (False, "unchanged", None)
     synced(alice, means)
     assert runner.invoke(args=["keys", "accept", "alice@example.com", str(key.id)]).exit_code == 0
@@ -451,7 +453,7 @@ def test_the_id_of_a_deleted_key_is_never_given_again(
     meddled = Means(vault=means.vault, client=means.client, base_urls=means.base_urls, now=means.now, tell=meddle)
     sync.perform(started.run.id, meddled)
     assert bobs[0].id != key.id
-    assert key_models.models_of(bob.id) == []
+    assert models_of_keys.models_of(bob.id) == []
 
 
 def test_a_key_disabled_after_the_start_is_not_asked(alice: Person, means: Means, simulator: Simulator) -> None:
@@ -462,7 +464,7 @@ def test_a_key_disabled_after_the_start_is_not_asked(alice: Person, means: Means
     db.session.commit()
     sync.perform(started.run.id, means)
     assert simulator.requests("openai") == []
-    run = pages.run(started.run.id)
+    run = run_queries.run(started.run.id)
     assert run and only(run).outcome == "skipped"
 
 
@@ -473,5 +475,5 @@ def test_a_rename_is_one_change_and_neither_news_nor_a_loss(alice: Person, simul
     simulator.set_models("groq", named("meta-llama/Meta-Llama-3-8B-Instruct", "gemma2-9b-it"))
     result = only(synced(alice, means))
     assert (result.new, result.changed, result.unlisted) == (0, 1, 0)
-    (group,) = pages.changes_of([result])
+    (group,) = run_queries.changes_of([result])
     assert sentence(group.changes[0]).startswith("renamed llama3-8b-8192 → meta-llama/Meta-Llama-3-8B-Instruct")

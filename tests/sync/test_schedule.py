@@ -12,8 +12,10 @@ from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.store import credentials, due, pages, runs, users
-from app.store.tables import CredentialRow
+from app.store import credentials, due, runs
+from app.store.accounts import users
+from app.store.queries import runs as run_queries
+from app.store.schema.tables import CredentialRow
 from app.sync import run as sync
 from app.sync.reschedule import reschedule
 from app.sync.run import Means
@@ -99,7 +101,7 @@ def test_what_is_due_is_taken_once_and_put_into_a_run_of_just_that(
     run_ids = runs.start_some(taken, "schedule", clock())
     db.session.commit()
     assert sync.perform_all(run_ids, means) == set(run_ids)
-    mine = pages.latest_run(alice.id)
+    mine = run_queries.latest_run(alice.id)
     assert mine is not None and (mine.trigger, mine.state) == ("schedule", "done")
     assert [result.provider for result in mine.results] == ["openai"]
     assert runs.last_done(alice.id, whole=True) is None, "a run over some keys is no whole sync"

@@ -12,8 +12,10 @@ from sqlalchemy import func, select
 from app import config, jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import credentials, pages, users
-from app.store.tables import CredentialRow, ModelRow, UserRow
+from app.store import credentials
+from app.store.accounts import users
+from app.store.queries import runs
+from app.store.schema.tables import CredentialRow, ModelRow, UserRow
 from app.sync import run as sync
 from app.sync import server_keys
 from app.sync.run import Means
@@ -58,7 +60,7 @@ def test_a_sync_with_them_fills_the_shared_catalog_and_says_which_keys_are_missi
     db.session.commit()
     ours = replace(means, server_keys={"openai": KEYS["openai"]}, interval=SIX_HOURS)
     assert sync.perform(started.run.id, ours)
-    run = pages.run(started.run.id)
+    run = runs.run(started.run.id)
     assert run is not None and run.email == users.SERVER
     told = {result.provider: (result.outcome, result.error_code) for result in run.results}
     assert told == {
@@ -127,7 +129,7 @@ def test_a_shell_without_the_keys_takes_nothing_off_the_schedule(
         started = server_keys.start(list(keys), "cli", clock())
         db.session.commit()
         assert sync.perform(started.run.id, replace(means, interval=SIX_HOURS))
-        run = pages.run(started.run.id)
+        run = runs.run(started.run.id)
         assert run is not None
         assert {result.provider: result.error_code for result in run.results if result.error_code} == {
             "openai": "key_missing",

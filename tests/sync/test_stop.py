@@ -16,8 +16,8 @@ from sqlalchemy import func, select
 from app import config, jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import pages
-from app.store.tables import ChangeRow, ResultRow, RunRow
+from app.store.queries import runs
+from app.store.schema.tables import ChangeRow, ResultRow, RunRow
 from tests.conftest import Person, both_databases
 from tests.installation import Part, working
 from tests.live import descendants
@@ -51,7 +51,7 @@ def begin(person: Person, simulator: Simulator, until: Until) -> int:
 
 
 def is_right(run_id: int) -> bool:
-    run = pages.run(run_id)
+    run = runs.run(run_id)
     assert run is not None
     told = db.session.scalar(select(func.sum(ResultRow.new)))
     assert told == db.session.scalar(select(func.count()).where(ChangeRow.kind == "new"))

@@ -9,7 +9,7 @@ from app.catalog.changes import Change
 from app.catalog.listing import listing_of
 from app.extensions import db
 from app.store import listings
-from app.store.tables import CredentialRow, ResultRow, RunRow
+from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from tests.conftest import Person
 
 

@@ -17,9 +17,10 @@ from sqlalchemy import func, select, update
 
 from app import config, create_app
 from app.extensions import db, limiter
-from app.store import feeds, runs, sessions, users
-from app.store.sessions import SessionRow
-from app.store.tables import RunRow, UserRow
+from app.store import runs
+from app.store.accounts import feeds, sessions, users
+from app.store.accounts.sessions import SessionRow
+from app.store.schema.tables import RunRow, UserRow
 from app.web.accounts import invite_token
 from tests.api.calling import program
 from tests.conftest import PASSWORD, Browser, Clock, Person, both_databases
@@ -497,6 +498,6 @@ def test_signing_in_after_a_fresh_sync_starts_none(alice: Person, clock: Clock) 
 
 
 def pages_results(run_id: int) -> list[Any]:
-    from app.store.tables import ResultRow
+    from app.store.schema.tables import ResultRow
 
     return list(db.session.scalars(select(ResultRow).where(ResultRow.run_id == run_id)))

@@ -20,9 +20,11 @@ from sqlalchemy import func, select, update
 from app import jobs
 from app.extensions import db
 from app.jobs import queues, watch
-from app.store import admin_pages, audit, credentials, users
-from app.store.sessions import SessionRow
-from app.store.tables import CredentialRow, ResultRow, RunRow, TallyRow, UserRow
+from app.store import audit, credentials
+from app.store.accounts import users
+from app.store.accounts.sessions import SessionRow
+from app.store.queries import admin
+from app.store.schema.tables import CredentialRow, ResultRow, RunRow, TallyRow, UserRow
 from app.sync.run import Means
 from app.vault import Opener
 from app.web import admin_workers, charts
@@ -69,7 +71,7 @@ def test_every_page_takes_its_queries_at_no_run_at_one_and_at_a_thousand(
             days = {row.id: row for row in db.session.scalars(select(ResultRow))}
             for number, row in enumerate(days.values()):
                 row.ended_at = datetime.now(UTC) - timedelta(days=number % 28)
-            admin_pages.tally(datetime.now(UTC))
+            admin.tally(datetime.now(UTC))
             db.session.commit()
         for path in (*PAGES, f"/admin/users/{alice.id}"):
             page(carol, path)

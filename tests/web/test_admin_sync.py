@@ -10,8 +10,9 @@ from flask import Flask
 from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import audit, credentials, pages, plans
-from app.store.tables import ModelRow, RunRow
+from app.store import audit, credentials, plans
+from app.store.queries import runs
+from app.store.schema.tables import ModelRow, RunRow
 from app.vault import Opener
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import count, named
@@ -38,7 +39,7 @@ def press(person: Person, **form: str) -> Any:
 def test_the_button_shows_progress_and_then_the_statistics(app: Flask, house: Person, vault: Opener) -> None:
     first = press(house)
     assert first.status_code == 200
-    run_id = pages.all_history(pages.HistoryFilter())[0][0].id
+    run_id = runs.all_history(runs.HistoryFilter())[0][0].id
     again = f'hx-get="{PATH}?run={run_id}"'
     assert 'id="provider-sync-openai"' in first.text and again in first.text
     assert again in house.client.get(f"{PATH}?run={run_id}", headers=HTMX).text, "still under way: it asks again"
@@ -87,7 +88,7 @@ def test_a_plan_that_went_stale_says_so_and_has_no_button(app: Flask, house: Per
 
 def test_without_javascript_the_button_leads_to_the_run(app: Flask, house: Person) -> None:
     answer = house.post(PATH)
-    (run,) = pages.all_history(pages.HistoryFilter())[0]
+    (run,) = runs.all_history(runs.HistoryFilter())[0]
     assert (answer.status_code, answer.location) == (303, f"/history/{run.id}")
     assert house.client.get(f"{PATH}?run={run.id}").location == f"/history/{run.id}"
     assert house.client.get(PATH).location == "/admin/providers"
@@ -96,7 +97,7 @@ def test_without_javascript_the_button_leads_to_the_run(app: Flask, house: Perso
 def test_a_missing_key_and_a_failure_are_said_in_the_row(app: Flask, house: Person, vault: Opener) -> None:
     house.post("/admin/providers/groq/sync", htmx=True)
     work_off(app, vault)
-    (run,) = pages.all_history(pages.HistoryFilter())[0]
+    (run,) = runs.all_history(runs.HistoryFilter())[0]
     told = house.client.get(f"/admin/providers/groq/sync?run={run.id}", headers=HTMX).text
     assert "API key not configured: GROQ_API_KEY is not set." in words(told)
 

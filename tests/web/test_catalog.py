@@ -14,8 +14,8 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, decisions, overrides, sources
 from app.store.audit import Actor
-from app.store.catalog_tables import AuditRow
-from app.store.tables import ListedModelRow, ModelRow
+from app.store.schema.catalog_tables import AuditRow
+from app.store.schema.tables import ListedModelRow, ModelRow
 from app.sync.adopt import adopt_proposals
 from app.sync.run import Means
 from app.vault import Opener

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event, func, select, text, update
 
 from app.extensions import Row, db
-from app.store.tables import CredentialRow, RunRow, UserRow
+from app.store.schema.tables import CredentialRow, RunRow, UserRow
 from tests.conftest import Person, both_databases
 from tests.web.plainly import words
 from tests.web.working import now

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import marks
-from app.store.tables import CredentialRow
+from app.store.accounts import favorites
+from app.store.schema.tables import CredentialRow
 from app.sync.run import Means
 from tests.conftest import Person
 from tests.sync.test_run import synced
@@ -49,7 +49,7 @@ def test_a_token_on_a_page_is_its_readers_own(both: tuple[Person, Person], path:
 def test_marks_labels_filters_and_names_are_of_this_moment(both: tuple[Person, Person], means: Means) -> None:
     alice, bob = both
     assert "Take the star away" not in alice.client.get("/models").text
-    marks.put(alice.id, "openrouter", "acme/one", "starred", None, means.now())
+    favorites.put(alice.id, "openrouter", "acme/one", "starred", None, means.now())
     for key in db.session.scalars(select(CredentialRow).where(CredentialRow.user_id == alice.id)):
         key.label = "<work>"
     db.session.commit()

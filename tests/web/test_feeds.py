@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.catalog.changes import Change, FieldChange
 from app.extensions import db
-from app.store import feeds, users
+from app.store.accounts import feeds, users
 from app.web.feeds import ATOM
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
@@ -259,7 +259,7 @@ def test_no_log_has_the_secret_when_something_breaks(
         raise RuntimeError("broken")
 
     for trouble, status in ((gone, 503), (broken, 500)):
-        monkeypatch.setattr("app.store.feed_pages.entries", trouble)
+        monkeypatch.setattr("app.store.queries.changes.entries", trouble)
         with caplog.at_level(logging.DEBUG):
             answer = got(app, path)
         assert answer.status_code == status

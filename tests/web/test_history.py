@@ -11,8 +11,8 @@ import pytest
 
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
-from app.store.pages import ResultLine
-from app.store.tables import CredentialRow
+from app.store.queries.runs import ResultLine
+from app.store.schema.tables import CredentialRow
 from app.sync.run import Means
 from app.web import scope_chart, showing
 from app.web.scope_chart import Square

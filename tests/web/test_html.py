@@ -16,7 +16,7 @@ from app import create_app, jobs
 from app.demo import seed
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import second_factors, users
+from app.store.accounts import second_factors, users
 from app.store.audit import Actor
 from app.vault import Opener, Sealer
 from tests import conftest as stage

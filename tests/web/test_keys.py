@@ -15,7 +15,7 @@ from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials
-from app.store.tables import CredentialRow, ListingRow, ResultRow, RunRow
+from app.store.schema.tables import CredentialRow, ListingRow, ResultRow, RunRow
 from app.sync import run as sync_run
 from app.sync.run import Means
 from app.vault import Opener, SecretKey

@@ -7,7 +7,7 @@ from flask import Flask
 
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store.tables import MarkRow
+from app.store.schema.tables import MarkRow
 from app.sync.run import Means
 from tests.benchmarks.__main__ import queries
 from tests.conftest import Person, both_databases

@@ -12,7 +12,7 @@ from app.catalog.overrides import of_facts
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import catalog, credentials, listed, overrides
+from app.store import catalog, credentials, listed_models, overrides
 from app.store.audit import Actor
 from app.sync.run import Means
 from app.web import showing_facts
@@ -128,7 +128,7 @@ def test_a_model_that_nobody_knows_is_not_found(reader: Person) -> None:
 def test_a_persons_price_stands_above_the_providers_on_both_pages(reader: Person, means: Means) -> None:
     decided = of_facts("openrouter", "openai/gpt-4o", 100, {"input_per_million": Decimal("1.11")}, "negotiated")
     overrides.put(decided, Actor(None, "command line"), means.now())
-    listed.show_again(catalog.index()[1], {credentials.providers()["openrouter"].id})
+    listed_models.show_again(catalog.index()[1], {credentials.providers()["openrouter"].id})
     db.session.commit()
     assert "$1.11" in page(reader, "/models?q=gpt&provider=openrouter")
     assert "$1.11" in page(reader, "/models/openai/gpt-4o")

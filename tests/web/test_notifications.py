@@ -17,10 +17,11 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.jobs import letters as writing
 from app.jobs.letters import one_line
-from app.store import notices, subscriptions
-from app.store.notices import FailingKey, Notices, ProviderNews
-from app.store.subscriptions import SubscriptionRow
-from app.store.tables import RunRow
+from app.store.accounts import subscriptions
+from app.store.accounts.subscriptions import SubscriptionRow
+from app.store.queries import digest
+from app.store.queries.digest import FailingKey, Notices, ProviderNews
+from app.store.schema.tables import RunRow
 from app.sync import errors
 from app.sync.run import Means
 from app.vault import Opener
@@ -394,7 +395,7 @@ def test_the_same_change_seen_by_two_keys_is_told_once(alice: Person) -> None:
     first, second = alice.add_key("openai", label="a"), alice.add_key("openai", label="b")
     for key in (first, second):
         tell(alice, *new("gpt-6"), at=now(), key=key)
-    found = notices.between(alice.id, 0, notices.newest_run(alice.id), topics.TOPICS, ())
+    found = digest.between(alice.id, 0, digest.newest_run(alice.id), topics.TOPICS, ())
     assert found.count("new") == 1
 
 

@@ -18,9 +18,10 @@ from sqlalchemy import func, select
 from app import config, create_app
 from app.auth.settings import OpenId
 from app.extensions import db, limiter
-from app.store import audit, identities, tokens, users
-from app.store.identities import IdentityRow
-from app.store.tables import UserRow
+from app.store import audit
+from app.store.accounts import identities, tokens, users
+from app.store.accounts.identities import IdentityRow
+from app.store.schema.tables import UserRow
 from app.web import entrance, showing
 from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.web.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider

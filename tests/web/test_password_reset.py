@@ -22,8 +22,8 @@ from app import create_app, jobs, mail
 from app.auth.settings import MailServer
 from app.config import ConfigError
 from app.extensions import db, limiter
-from app.store import password_resets, users
-from app.store.password_resets import PasswordResetRow
+from app.store.accounts import password_resets, users
+from app.store.accounts.password_resets import PasswordResetRow
 from app.vault import Opener, new_private_key
 from app.web import password_reset, showing
 from tests.conftest import PASSWORD, Browser, Person, both_databases

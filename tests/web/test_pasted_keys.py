@@ -15,7 +15,7 @@ from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials
-from app.store.tables import CredentialRow
+from app.store.schema.tables import CredentialRow
 from app.vault import Opener
 from app.web import pasting
 from tests.conftest import Person, both_databases

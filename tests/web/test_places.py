@@ -12,8 +12,9 @@ from sqlalchemy import select
 from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import pages, runs
-from app.store.tables import CredentialRow, ModelRow
+from app.store import runs
+from app.store.queries import runs as run_queries
+from app.store.schema.tables import CredentialRow, ModelRow
 from app.sync import run as sync
 from app.vault import Opener
 from tests.conftest import Person
@@ -33,13 +34,13 @@ def add(person: Person, url: str, **form: str) -> CredentialRow | None:
     return db.session.scalar(select(CredentialRow).where(CredentialRow.user_id == person.id))
 
 
-def synced(person: Person, vault: Opener) -> pages.ResultLine:
+def synced(person: Person, vault: Opener) -> run_queries.ResultLine:
     started = runs.start(person.id, "manual", sync.utc_now())
     db.session.commit()
     assert started
     with jobs.means(vault) as means:
         sync.perform(started.run.id, means)
-    run = pages.run(started.run.id)
+    run = run_queries.run(started.run.id)
     assert run
     return run.results[0]
 

@@ -12,8 +12,8 @@ from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.jobs import trials
-from app.store.catalog_tables import AuditRow
-from app.store.tables import ListingRow, ResultRow, RunRow
+from app.store.schema.catalog_tables import AuditRow
+from app.store.schema.tables import ListingRow, ResultRow, RunRow
 from app.sync.trial import Tried
 from app.vault import Opener
 from app.web import showing

@@ -18,9 +18,10 @@ from sqlalchemy import func, select
 from app import create_app
 from app.auth import secretbox
 from app.extensions import db
-from app.store import audit, second_factors, tokens
-from app.store.second_factors import RecoveryCodeRow, SecondFactorRow
-from app.store.tables import RunRow
+from app.store import audit
+from app.store.accounts import second_factors, tokens
+from app.store.accounts.second_factors import RecoveryCodeRow, SecondFactorRow
+from app.store.schema.tables import RunRow
 from app.web import entrance, showing
 from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.web.plainly import Plainly, words

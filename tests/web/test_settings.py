@@ -18,12 +18,13 @@ from app import config, create_app
 from app.auth import secretbox, totp
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import audit, credentials, identities, plans, second_factors, sessions, tokens, user_actions
+from app.store import audit, credentials, plans
+from app.store.accounts import identities, second_factors, sessions, tokens, user_actions
+from app.store.accounts.sessions import SessionRow
 from app.store.audit import Actor
-from app.store.catalog_tables import AuditRow
 from app.store.plans import PlanRow
-from app.store.sessions import SessionRow
-from app.store.tables import CredentialRow, MarkRow, UserRow
+from app.store.schema.catalog_tables import AuditRow
+from app.store.schema.tables import CredentialRow, MarkRow, UserRow
 from app.sync.run import Means
 from app.web import agents, showing
 from tests.conftest import PASSWORD, Browser, Person, both_databases

@@ -14,8 +14,8 @@ from sqlalchemy import func, select
 from app import jobs
 from app.extensions import db, limiter
 from app.jobs import sign_ups
-from app.store import users
-from app.store.tables import UserRow
+from app.store.accounts import users
+from app.store.schema.tables import UserRow
 from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey
 from tests.chaos.verdict import queued
 from tests.conftest import PASSWORD, Person, both_databases

@@ -14,8 +14,9 @@ from sqlalchemy import func, select, update
 from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import pages, runs
-from app.store.tables import ResultRow, RunRow
+from app.store import runs
+from app.store.queries import runs as run_queries
+from app.store.schema.tables import ResultRow, RunRow
 from app.sync import run as sync_run
 from app.sync.run import Means
 from app.vault import Opener
@@ -27,9 +28,9 @@ from tests.web.working import no_redis, now, work_off, worker_present
 HTMX = {"HX-Request": "true"}
 
 
-def latest(person: Person) -> pages.RunLine:
+def latest(person: Person) -> run_queries.RunLine:
     db.session.rollback()
-    run = pages.latest_run(person.id)
+    run = run_queries.latest_run(person.id)
     assert run is not None
     return run
 
@@ -38,7 +39,7 @@ def run_count() -> int:
     return db.session.scalar(select(func.count(RunRow.id))) or 0
 
 
-def synced(person: Person, app: Flask, vault: Opener) -> pages.RunLine:
+def synced(person: Person, app: Flask, vault: Opener) -> run_queries.RunLine:
     """Press the button, let a worker do it."""
     person.post("/sync", htmx=True)
     work_off(app, vault)

@@ -10,8 +10,9 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from app.extensions import db
-from app.store import audit, feeds, tokens
-from app.store.tokens import TokenRow
+from app.store import audit
+from app.store.accounts import feeds, tokens
+from app.store.accounts.tokens import TokenRow
 from tests.api.calling import program
 from tests.conftest import PASSWORD, Person, both_databases
 from tests.web.plainly import Plainly, words

@@ -12,7 +12,8 @@ from flask import Flask
 
 from app import jobs, logs, mail
 from app.extensions import db
-from app.store import audit, users
+from app.store import audit
+from app.store.accounts import users
 from tests.conftest import PASSWORD, Person
 from tests.test_logs import Kept
 from tests.web.plainly import Plainly

@@ -1,0 +1,1 @@
+"""Rows of a person's account: users, sessions, tokens, second factors, subscriptions."""

@@ -1,0 +1,162 @@
+"""What an admin does to an account, each with its entry in the audit log.
+
+Nothing here touches the installation's own account, and nobody takes away the last admin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import false, select, update
+
+from app.extensions import db
+from app.store import audit
+from app.store.accounts import feeds, second_factors, tokens
+from app.store.accounts import users as accounts
+from app.store.audit import Actor
+from app.store.plans import PlanRow
+from app.store.schema.catalog_tables import AuditRow
+from app.store.schema.tables import UserRow
+
+ACTION = "user"
+"""Of the audit log's entries; their subject is the address."""
+
+
+GONE = "a deleted account"
+LEAVER = Actor(None, "its owner")
+
+
+class UserActionError(ValueError):
+    """It cannot be done. The text is a sentence for whoever tried."""
+
+
+LAST_ADMIN = "This is the last admin who can sign in. Make someone else an admin first."
+
+
+def by_id(user_id: int) -> UserRow | None:
+    """An account that can be acted on."""
+    return _found(UserRow.id == user_id)
+
+
+def by_email(email: str) -> UserRow | None:
+    return _found(UserRow.email == accounts.normal(email))
+
+
+def disable(user: UserRow, actor: Actor, now: datetime) -> None:
+    """Keep the account from signing in and from syncing. Its sessions, its tokens and the address of its feed end, and
+    do not come back when it is enabled. Raises UserActionError."""
+    if user.disabled_at is None:
+        _keep_an_admin(user)
+        user.disabled_at = now
+        accounts.end_sessions(user)
+        after: dict[str, Any] = {"signing in": "disabled"}
+        if ended := tokens.revoke_all(user.id, now):
+            after["tokens revoked"] = ended
+        if feeds.revoke(user.id):
+            after["feed address"] = "revoked"
+        _note(user, actor, now, {"signing in": "allowed"}, after)
+
+
+def enable(user: UserRow, actor: Actor, now: datetime) -> None:
+    if user.disabled_at is not None:
+        user.disabled_at = None
+        _note(user, actor, now, {"signing in": "disabled"}, {"signing in": "allowed"})
+
+
+def promote(user: UserRow, actor: Actor, now: datetime) -> None:
+    if not user.is_admin:
+        user.is_admin = True
+        _note(user, actor, now, {"admin": False}, {"admin": True})
+
+
+def demote(user: UserRow, actor: Actor, now: datetime) -> None:
+    """Raises UserActionError."""
+    if user.is_admin:
+        _keep_an_admin(user)
+        user.is_admin = False
+        _note(user, actor, now, {"admin": True}, {"admin": False})
+
+
+def sign_out(user: UserRow, actor: Actor, now: datetime) -> None:
+    """End all sessions of the account. Its tokens and the address of its feed go on."""
+    accounts.end_sessions(user)
+    _note(user, actor, now, None, {"sessions": "ended"})
+
+
+def reset_second_factor(user: UserRow, actor: Actor, now: datetime) -> None:
+    """Let an account in with its password alone, whose phone and recovery codes are lost; its sessions end."""
+    if user.second_factor_at is not None:
+        second_factors.turn_off(user)
+        accounts.end_sessions(user)
+        _note(user, actor, now, {"second factor": "on"}, {"second factor": "off"})
+
+
+def remove(user: UserRow, actor: Actor, now: datetime) -> None:
+    """Delete the account with its keys, runs and results. Raises UserActionError."""
+    _keep_an_admin(user)
+    _note(user, actor, now, {"account": "there"}, None)
+    accounts.remove(user)
+
+
+def leave(user: UserRow, now: datetime) -> None:
+    """Delete one's own account. What stays, the audit log and plans of admins, does not name the person any more.
+
+    Raises UserActionError for the last admin.
+    """
+    _keep_an_admin(user)
+    _forget(user)
+    audit.note(LEAVER, ACTION, GONE, {"account": "there"}, None, "", now)
+    accounts.remove(user)
+
+
+def note_invitation(email: str, actor: Actor, now: datetime) -> None:
+    audit.note(actor, ACTION, accounts.normal(email), None, {"invitation": "made"}, "", now)
+
+
+def note_own(user: UserRow, after: audit.State, now: datetime, actor: Actor | None = None) -> None:
+    """What the owner did to the account's doors (or `actor` for them), in words of ours and numbers only."""
+    _note(user, actor or Actor(user.id, user.email), now, None, after)
+
+
+ACTIONS: dict[str, Callable[[UserRow, Actor, datetime], None]] = {
+    "disable": disable,
+    "enable": enable,
+    "promote": promote,
+    "demote": demote,
+    "sign-out": sign_out,
+    "reset-second-factor": reset_second_factor,
+}
+
+
+def _forget(user: UserRow) -> None:
+    for statement in (
+        update(AuditRow).where(AuditRow.actor_id == user.id).values(actor=GONE),
+        update(AuditRow).where(AuditRow.action == ACTION, AuditRow.subject == user.email).values(subject=GONE),
+        update(PlanRow).where(PlanRow.made_by_id == user.id).values(made_by=GONE),
+    ):
+        db.session.execute(statement.execution_options(synchronize_session=False))
+
+
+def _found(*conditions: object) -> UserRow | None:
+    query = select(UserRow).where(*conditions, ~UserRow.is_server)  # type: ignore[arg-type]
+    return db.session.scalar(query.with_for_update().execution_options(populate_existing=True))
+
+
+def _keep_an_admin(user: UserRow) -> None:
+    """Two who act at one moment queue for the admins' rows, so that each knows what the other left."""
+    if db.engine.dialect.name == "sqlite":  # which locks no rows; any write holds all of it, one of nothing will do
+        db.session.execute(update(UserRow).where(false()).values(is_admin=UserRow.is_admin))
+    query = (
+        select(UserRow.id)
+        .where(UserRow.is_admin, UserRow.disabled_at.is_(None), ~UserRow.is_server)
+        .order_by(UserRow.id)
+        .with_for_update()
+    )
+    if list(db.session.scalars(query)) == [user.id]:
+        raise UserActionError(LAST_ADMIN)
+
+
+def _note(user: UserRow, actor: Actor, now: datetime, before: audit.State | None, after: audit.State | None) -> None:
+    audit.note(actor, ACTION, user.email, before, after, "", now)

@@ -1,0 +1,430 @@
+"""What the admin's pages read, each in a number of queries that does not grow.
+
+Days that are over are counted once, into `tallies`; only what ended since is counted when someone looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from itertools import chain
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    CompoundSelect,
+    Date,
+    Engine,
+    Integer,
+    Select,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal,
+    select,
+    union_all,
+)
+
+from app.extensions import db
+from app.store.engine.dialect import insert
+from app.store.queries import runs as run_queries
+from app.store.queries.runs import HistoryFilter, RunLine
+from app.store.schema.columns import Moment
+from app.store.schema.tables import CredentialRow, ProviderRow, ResultRow, RunRow, TallyRow, UserRow
+
+RUNS = ""
+"""In the place of a provider's slug: whole runs, by their state."""
+_KEPT = timedelta(days=92)
+_SETTLED = timedelta(hours=1)
+"""So long after midnight no transaction of the day before is still open."""
+_BATCH = 200
+
+
+class Count(NamedTuple):
+    """A tuple, since a page reads thousands of them."""
+
+    day: date
+    slug: str
+    """Of the provider; `RUNS` for whole runs."""
+    word: str
+    """The outcome of results, or the state of runs."""
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    users: int
+    keys: int
+    active_keys: int
+    failing_keys: int
+    queued: int
+    """Runs, as the next."""
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailingKey:
+    """An active key whose last answer was a failure. Nothing of the key itself is read."""
+
+    id: int
+    user_id: int
+    email: str
+    is_server: bool
+    """Whether it is the installation's own account."""
+    provider: str
+    label: str
+    since: datetime | None
+    """The first failure after its last good list, as far as history tells; else when it was last asked."""
+    checked_at: datetime | None
+    listed_at: datetime | None
+    error_code: str | None
+    error_message: str | None
+    error_action: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserLine:
+    id: int
+    email: str
+    is_admin: bool
+    created_at: datetime
+    last_sign_in_at: datetime | None
+    disabled_at: datetime | None
+    keys: int
+    last_run_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserFacts:
+    """One account, for the page on which an admin acts on it."""
+
+    line: UserLine
+    failing_keys: int
+    runs: int
+    is_last_admin: bool
+    second_factor_at: datetime | None
+    """Since when signing in asks for a code."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLine:
+    slug: str
+    is_active: bool
+    base_url: str
+    """The provider's own."""
+    admin_base_url: str | None
+    frequency: str
+    """The provider file's own."""
+    admin_frequency: str | None
+    last_synced_at: datetime | None
+    keys: int
+    """Active ones, of all users."""
+    failing_keys: int
+
+
+# ------------------------------------------------------------------ counts
+
+
+def tally(now: datetime) -> None:
+    """Count the days that are over and were not counted yet; twice at one moment does no harm."""
+    until = (now - _SETTLED).astimezone(UTC).date()
+    since = until - _KEPT
+    last = db.session.scalar(select(func.max(TallyRow.day)))
+    if last is not None:
+        since = max(since, last + timedelta(days=1))
+    if since < until:
+        for query in _ended(_midnight(since), _midnight(until)):
+            columns = ["day", "slug", "word", "count"]
+            db.session.execute(insert(TallyRow).from_select(columns, query).on_conflict_do_nothing())
+    db.session.execute(delete(TallyRow).where(TallyRow.day < until - _KEPT))
+
+
+def counts(days: int, now: datetime) -> Counts:
+    """What ended on each of the last `days` days, today the last of them.
+
+    Two queries, and a third where the days that are over are not known to this process as they are.
+    """
+    first = now.astimezone(UTC).date() - timedelta(days=days - 1)
+    last, *sums = db.session.execute(_sums(), {"first": first}).one()
+    over = _over.get(db.engine)
+    if over is None or over.sums != (first, last, *sums):
+        rows = db.session.execute(_tallies(), {"first": first})
+        over = _over[db.engine] = _Over((first, last, *sums), [Count._make(row) for row in rows])
+    # No day is counted in part: what came after the last one that was counted is counted here.
+    since = (last or first - timedelta(days=1)) + timedelta(days=1)
+    moments = {"since": _midnight(since), "until": datetime.max.replace(tzinfo=UTC)}
+    fresh = _rows(_fresh(db.engine.dialect.name), moments)
+    return Counts(over, tuple(Count(_as_day(day), *rest) for day, *rest in fresh))
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class _Over:
+    """The counts of the days that are over, and what they sum up to: there are thousands, and they do not change."""
+
+    sums: tuple[Any, ...]
+    lines: list[Count]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Counts in the order of their days; cheap to compare, so that what is made of them can be kept."""
+
+    over: _Over
+    fresh: tuple[Count, ...]
+
+    def __iter__(self) -> Iterator[Count]:
+        return chain(self.over.lines, self.fresh)
+
+
+_over: WeakKeyDictionary[Engine, _Over] = WeakKeyDictionary()
+
+
+@cache
+def _sums() -> Select[date | None, int, int]:
+    """Built once, as the others that a page asks with: to build a statement takes longer than to answer it."""
+    query = select(func.max(TallyRow.day), func.count(), func.coalesce(func.sum(TallyRow.count), 0))
+    return query.where(TallyRow.day >= bindparam("first", type_=Date))
+
+
+@cache
+def _tallies() -> Select[date, str, str, int]:
+    query = select(TallyRow.day, TallyRow.slug, TallyRow.word, TallyRow.count)
+    return query.where(TallyRow.day >= bindparam("first", type_=Date)).order_by(TallyRow.day)
+
+
+@cache
+def _fresh(_dialect: str) -> CompoundSelect[Any]:
+    return union_all(*_ended(bindparam("since", type_=Moment), bindparam("until", type_=Moment)))
+
+
+def last_day(now: datetime) -> Mapping[tuple[str, str], int]:
+    """("", state) of runs and ("results", outcome) of results → how many ended in the last 24 hours; one query."""
+    found = _rows(_last_day(), {"since": now - timedelta(days=1)})
+    return {(what, word): count for what, word, count in found}
+
+
+@cache
+def _last_day() -> CompoundSelect[Any]:
+    since = bindparam("since", type_=Moment)
+    runs = select(literal(RUNS), RunRow.state, func.count()).where(RunRow.ended_at >= since).group_by(RunRow.state)
+    results = (
+        select(literal("results"), ResultRow.outcome, func.count())
+        .where(ResultRow.ended_at >= since, ResultRow.outcome.is_not(None))
+        .group_by(ResultRow.outcome)
+    )
+    return union_all(runs, results)
+
+
+def totals() -> Totals:
+    """Of the whole installation, without its own account; one query."""
+    return Totals(*tuple(db.session.execute(_totals()).one()))
+
+
+@cache
+def _totals() -> Select[*tuple[Any, ...]]:
+    people = select(func.count(UserRow.id)).where(~UserRow.is_server)
+    keys = select(func.count(CredentialRow.id)).where(_of_people())
+    live = select(func.count(RunRow.id)).where(RunRow.ended_at.is_(None))  # by the index of what ended
+    return select(
+        people.scalar_subquery(),
+        keys.scalar_subquery(),
+        keys.where(CredentialRow.is_active).scalar_subquery(),
+        keys.where(*_failing()).scalar_subquery(),
+        live.where(RunRow.state == "queued").scalar_subquery(),
+        live.where(RunRow.state == "running").scalar_subquery(),
+    )
+
+
+def failing_keys(most: int) -> list[FailingKey]:
+    """Active keys that fail, those first that were asked last; one query."""
+    return [FailingKey(*tuple(row)) for row in db.session.execute(_failing_keys(), {"most": most})]
+
+
+@cache
+def _failing_keys() -> Select[*tuple[Any, ...]]:
+    began = (
+        select(ResultRow.ended_at)
+        .where(
+            ResultRow.user_id == CredentialRow.user_id,
+            ResultRow.credential_id == CredentialRow.id,
+            ResultRow.outcome == "failed",
+            ResultRow.ended_at > func.coalesce(CredentialRow.listed_at, CredentialRow.created_at),
+        )
+        .order_by(ResultRow.ended_at)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            CredentialRow.id,
+            CredentialRow.user_id,
+            UserRow.email,
+            UserRow.is_server,
+            ProviderRow.slug,
+            CredentialRow.label,
+            func.coalesce(began, CredentialRow.checked_at),
+            CredentialRow.checked_at,
+            CredentialRow.listed_at,
+            CredentialRow.error_code,
+            CredentialRow.error_message,
+            CredentialRow.error_action,
+        )
+        .join(UserRow, UserRow.id == CredentialRow.user_id)
+        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+        .where(*_failing())
+        .order_by(CredentialRow.checked_at.desc(), CredentialRow.id.desc())
+        .limit(bindparam("most", type_=Integer))
+    )
+
+
+def _failing() -> tuple[ColumnElement[bool], ...]:
+    return CredentialRow.outcome == "failed", CredentialRow.is_active.is_(True)
+
+
+def _ended(
+    since: datetime | BindParameter[datetime], until: datetime | BindParameter[datetime]
+) -> tuple[Select[Any], Select[Any]]:
+    """What ended in this time, as (day, slug, word, count): results, then whole runs."""
+    ended_at = ResultRow.ended_at
+    day = _day(ended_at).label("day")
+    # Counted by the index alone; only then is a provider's slug looked for.
+    counted = (
+        select(day, ResultRow.provider_id, ResultRow.outcome, func.count().label("count"))
+        .where(ended_at >= since, ended_at < until, ResultRow.outcome.is_not(None))
+        .group_by(day, ResultRow.provider_id, ResultRow.outcome)
+        .subquery()
+    )
+    results = select(counted.c.day, ProviderRow.slug, counted.c.outcome, counted.c["count"]).join(
+        counted, ProviderRow.id == counted.c.provider_id
+    )
+    day = _day(RunRow.ended_at).label("day")
+    runs = (
+        select(day, literal(RUNS), RunRow.state, func.count())
+        .where(RunRow.ended_at >= since, RunRow.ended_at < until)
+        .group_by(day, RunRow.state)
+    )
+    return results, runs
+
+
+def _day(moment: Any) -> ColumnElement[Any]:
+    """The day of a moment by UTC: a date under PostgreSQL, its text under SQLite, as each keeps days."""
+    if db.engine.dialect.name == "postgresql":
+        return cast(func.timezone("UTC", moment), Date)
+    return func.date(moment)
+
+
+def _rows(query: Any, values: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
+    return (tuple(row) for row in db.session.execute(query, values))
+
+
+def _as_day(value: Any) -> date:
+    return date.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+# ------------------------------------------------------------------ users and providers
+
+
+def users(
+    search: str = "", before: int | None = None, size: int = run_queries.PAGE_SIZE
+) -> tuple[list[UserLine], int | None]:
+    """Accounts, the newest first, with the cursor of the next page; `search` is part of an address. One query."""
+    query = _users()
+    if search:
+        query = query.where(UserRow.email.contains(search.strip().lower(), autoescape=True))
+    if before is not None:
+        query = query.where(UserRow.id < before)
+    rows = db.session.execute(query.order_by(UserRow.id.desc()).limit(size + 1))
+    lines = [UserLine(*tuple(row)) for row in rows]
+    return lines[:size], lines[size - 1].id if len(lines) > size else None
+
+
+def user(user_id: int) -> UserFacts | None:
+    """One account; None for the installation's own, and for one that is not there. One query."""
+    failing = select(func.count(CredentialRow.id)).where(CredentialRow.user_id == UserRow.id, *_failing())
+    runs = select(func.count(RunRow.id)).where(RunRow.user_id == UserRow.id)
+    other = UserRow.__table__.alias("other")
+    others = select(other.c.id).where(
+        other.c.is_admin, other.c.disabled_at.is_(None), ~other.c.is_server, other.c.id != UserRow.id
+    )
+    more = (failing.scalar_subquery(), runs.scalar_subquery(), ~others.exists(), UserRow.second_factor_at)
+    row = db.session.execute(_users().add_columns(*more).where(UserRow.id == user_id)).first()
+    if row is None:
+        return None
+    *line, failing_count, run_count, has_no_other, second_factor_at = row
+    facts = UserLine(*line)
+    is_last = bool(has_no_other) and facts.is_admin and facts.disabled_at is None
+    return UserFacts(facts, failing_count, run_count, is_last, second_factor_at)
+
+
+def providers() -> list[ProviderLine]:
+    """Every provider with what an admin set about it, and how many keys it has; one query."""
+    keys = (
+        select(
+            CredentialRow.provider_id,
+            func.count().label("key_count"),
+            func.count().filter(CredentialRow.outcome == "failed").label("failing_count"),
+        )
+        .where(CredentialRow.is_active, _of_people())
+        .group_by(CredentialRow.provider_id)
+        .subquery()
+    )
+    query = (
+        select(
+            ProviderRow.slug,
+            ProviderRow.is_active,
+            ProviderRow.base_url,
+            ProviderRow.admin_base_url,
+            ProviderRow.models_api["update_frequency"].as_string(),
+            ProviderRow.admin_update_frequency,
+            ProviderRow.last_synced_at,
+            func.coalesce(keys.c.key_count, 0),
+            func.coalesce(keys.c.failing_count, 0),
+        )
+        .outerjoin(keys, keys.c.provider_id == ProviderRow.id)
+        .order_by(ProviderRow.slug)
+    )
+    return [ProviderLine(*tuple(row)) for row in db.session.execute(query)]
+
+
+def _of_people() -> ColumnElement[bool]:
+    """Not of the installation's own account, which has a credential at each provider that was ever synced with it."""
+    return CredentialRow.user_id.not_in(select(UserRow.id).where(UserRow.is_server))
+
+
+def _users() -> Select[Any]:
+    keys = select(func.count(CredentialRow.id)).where(CredentialRow.user_id == UserRow.id)
+    last_run = select(RunRow.created_at).where(RunRow.user_id == UserRow.id).order_by(RunRow.id.desc()).limit(1)
+    return select(
+        UserRow.id,
+        UserRow.email,
+        UserRow.is_admin,
+        UserRow.created_at,
+        UserRow.last_sign_in_at,
+        UserRow.disabled_at,
+        keys.scalar_subquery(),
+        last_run.scalar_subquery(),
+    ).where(~UserRow.is_server)
+
+
+# ------------------------------------------------------------------ export
+
+
+def every_run(wanted: HistoryFilter, size: int = _BATCH) -> Iterator[list[RunLine]]:
+    """All runs that fit, newest first, in batches; between two of them no transaction is open and nothing is kept."""
+    before = None
+    while True:
+        lines, before = run_queries.all_history(wanted, before, size)
+        db.session.rollback()
+        db.session.expunge_all()
+        yield lines
+        if before is None:
+            return

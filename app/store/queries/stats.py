@@ -1,0 +1,242 @@
+"""How many models there are, and how the providers do: in numbers, for whoever runs the installation.
+
+The same counts stand in `/models/stats`, `/providers/stats`, `/metrics` and the status of the admin's sync. Each
+costs a number of queries that does not grow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import func, literal_column, select, text, union_all
+
+from app.extensions import db
+from app.store.schema.catalog_tables import CatalogVersionRow
+from app.store.schema.tables import CredentialRow, ModelRow, ProviderRow, ResultRow, RunRow
+
+READ = ("complete", "unchanged", "partial")
+"""Outcomes of a provider that answered. A list that its provider never gives whole is always `partial`."""
+_DAY = timedelta(days=1)
+_LAST = 20
+"""So many results tell of a provider that was not asked today."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStats:
+    """Of the shared table `models`. The maps count all models, unlisted ones too, the greatest first."""
+
+    total: int
+    active: int
+    by_modality: Mapping[str, int]
+    """ "text->text" → models; "unknown" where the provider does not say."""
+    by_provider: Mapping[str, int]
+    by_kind: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStat:
+    slug: str
+    name: str
+    is_active: bool
+    is_healthy: bool
+    """Enabled, and most of what was asked of it in the last day (else its last twenty results) was answered."""
+    total_models: int
+    active_models: int
+    last_synced_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStats:
+    total: int
+    active: int
+    healthy: int
+    providers: tuple[ProviderStat, ...]
+    """By slug."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLoad:
+    """A provider without its models, which would have to be counted."""
+
+    slug: str
+    is_active: bool
+    is_healthy: bool | None
+    """As with `ProviderStat`; None if it is disabled, or was never asked."""
+    last_synced_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the last day and the stored keys come to."""
+
+    live: Mapping[str, int]
+    """queued · running → runs that are not over."""
+    runs: Mapping[str, int]
+    """The state in which they ended → runs of the last 24 hours."""
+    results: Mapping[tuple[str, str], int]
+    """(provider, outcome) → results of the last 24 hours."""
+    credentials: Mapping[str, int]
+    """The outcome of the last time → active keys; "none" of those that nobody asked with yet."""
+    providers: tuple[ProviderLoad, ...]
+    """By slug."""
+
+
+def models() -> ModelStats:
+    """One query, which reads all of them."""
+    total, active = 0, 0
+    by_modality, by_provider, by_kind = Counter[str](), Counter[str](), Counter[str]()
+    query = (
+        select(ProviderRow.slug, ModelRow.kind, ModelRow.modality, ModelRow.is_active, func.count())
+        .join(ProviderRow, ProviderRow.id == ModelRow.provider_id)
+        .group_by(ProviderRow.slug, ModelRow.kind, ModelRow.modality, ModelRow.is_active)
+    )
+    for slug, kind, modality, is_active, count in db.session.execute(query):
+        total += count
+        active += count if is_active else 0
+        by_modality[modality or "unknown"] += count
+        by_provider[slug] += count
+        by_kind[kind] += count
+    return ModelStats(total, active, _by_size(by_modality), _by_size(by_provider), _by_size(by_kind))
+
+
+def providers(now: datetime) -> ProviderStats:
+    """Four queries at most; the one of the models reads all of them."""
+    counts = _models_by_provider()
+    rows = _providers()
+    answering = _answering(rows, _outcomes_since(now - _DAY))
+    found = tuple(
+        ProviderStat(
+            slug=row.slug,
+            name=row.name,
+            is_active=row.is_active,
+            is_healthy=answering.get(row.id, False),
+            total_models=counts.get(row.id, (0, 0))[0],
+            active_models=counts.get(row.id, (0, 0))[1],
+            last_synced_at=row.last_synced_at,
+        )
+        for row in rows
+    )
+    return ProviderStats(len(found), sum(one.is_active for one in found), sum(answering.values()), found)
+
+
+def load(now: datetime) -> Load:
+    """Six queries at most; each counts by an index, but for the one that reads all keys. No model is counted."""
+    rows = _providers()
+    slugs = {row.id: row.slug for row in rows}
+    tallies = _outcomes_since(now - _DAY)
+    answering = _answering(rows, tallies)
+    # Written out, SQLite sees that the partial index of live runs will do; grouped by something that is no column,
+    # it does not walk all runs in the order of another index instead. So do the results in `_outcomes_since`.
+    state = RunRow.state.op("||")(literal_column("''"))
+    live = select(state, func.count()).where(text("runs.state IN ('queued', 'running')")).group_by(state)
+    runs = select(RunRow.state, func.count()).where(RunRow.ended_at >= now - _DAY).group_by(RunRow.state)
+    keys = select(CredentialRow.outcome, func.count()).where(CredentialRow.is_active).group_by(CredentialRow.outcome)
+    return Load(
+        live={str(state): count for state, count in db.session.execute(live)},
+        runs={str(state): count for state, count in db.session.execute(runs)},
+        results={(slugs[key], word): count for key, words in tallies.items() for word, count in words.items()},
+        credentials={outcome or "none": count for outcome, count in db.session.execute(keys)},
+        providers=tuple(
+            ProviderLoad(row.slug, row.is_active, answering.get(row.id), row.last_synced_at) for row in rows
+        ),
+    )
+
+
+def schema_revision() -> str | None:
+    """The migration at which the database is; None before the first."""
+    return MigrationContext.configure(db.session.connection()).get_current_revision()
+
+
+def catalog_in_force() -> tuple[datetime, int] | None:
+    """When it was put together, and how many canonical models it has; None before the first."""
+    query = select(CatalogVersionRow.loaded_at, CatalogVersionRow.model_count).order_by(CatalogVersionRow.id.desc())
+    row = db.session.execute(query.limit(1)).first()
+    return (row.loaded_at, row.model_count) if row else None
+
+
+def database_bytes() -> int:
+    """How much room the database takes on its server's disk; of SQLite without its write-ahead log."""
+    if db.engine.dialect.name == "postgresql":
+        return int(db.session.scalar(select(func.pg_database_size(func.current_database()))) or 0)
+    pages, size = (db.session.connection().exec_driver_sql(f"PRAGMA {word}").scalar() for word in _SQLITE_SIZE)
+    return int(pages or 0) * int(size or 0)
+
+
+_SQLITE_SIZE = ("page_count", "page_size")
+
+
+def _models_by_provider() -> dict[int, tuple[int, int]]:
+    """Provider → its models, and those of them that are active."""
+    query = select(ModelRow.provider_id, ModelRow.is_active, func.count()).group_by(
+        ModelRow.provider_id, ModelRow.is_active
+    )
+    counts: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
+    for provider_id, is_active, count in db.session.execute(query):
+        counts[provider_id][0] += count
+        counts[provider_id][1] += count if is_active else 0
+    return {provider_id: (total, active) for provider_id, (total, active) in counts.items()}
+
+
+def _providers() -> Sequence[Any]:
+    columns = (ProviderRow.id, ProviderRow.slug, ProviderRow.name, ProviderRow.is_active, ProviderRow.last_synced_at)
+    return db.session.execute(select(*columns).order_by(ProviderRow.slug)).all()
+
+
+def _answering(rows: Sequence[Any], today: Mapping[int, Counter[str]]) -> dict[int, bool]:
+    """Of the enabled providers that were ever asked, whether most was answered; what was skipped asked nobody."""
+    enabled = [row.id for row in rows if row.is_active]
+    tallies = {provider_id: _asked(today.get(provider_id)) for provider_id in enabled}
+    tallies |= _last_outcomes([provider_id for provider_id in enabled if not tallies[provider_id]])
+    return {
+        provider_id: 2 * sum(tally[word] for word in READ) > tally.total()
+        for provider_id, tally in tallies.items()
+        if tally
+    }
+
+
+def _asked(tally: Counter[str] | None) -> Counter[str]:
+    return Counter({word: count for word, count in (tally or {}).items() if word != "skipped"})
+
+
+def _outcomes_since(since: datetime) -> defaultdict[int, Counter[str]]:
+    """Provider → outcome → results that ended since, by the index of their ends."""
+    by_provider = ResultRow.provider_id + literal_column("0")
+    query = (
+        select(by_provider, ResultRow.outcome, func.count())
+        .where(ResultRow.ended_at >= since, ResultRow.outcome.is_not(None))
+        .group_by(by_provider, ResultRow.outcome)
+    )
+    return _tallies(db.session.execute(query))
+
+
+def _last_outcomes(provider_ids: Collection[int]) -> defaultdict[int, Counter[str]]:
+    """Of the last results of each, by one look into the index of each: none reads more than it counts."""
+    if not provider_ids:
+        return defaultdict(Counter)
+    last = [
+        select(ResultRow.provider_id, ResultRow.outcome)
+        .where(ResultRow.provider_id == provider_id, ResultRow.outcome.is_not(None), ResultRow.outcome != "skipped")
+        .order_by(ResultRow.run_id.desc())
+        .limit(_LAST)
+        .subquery()
+        for provider_id in provider_ids
+    ]
+    both = union_all(*(select(one) for one in last)).subquery()
+    query = select(both.c.provider_id, both.c.outcome, func.count()).group_by(both.c.provider_id, both.c.outcome)
+    return _tallies(db.session.execute(query))
+
+
+def _tallies(rows: Any) -> defaultdict[int, Counter[str]]:
+    tallies: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for provider_id, outcome, count in rows:
+        tallies[provider_id][outcome] += count
+    return tallies
+
+
+def _by_size(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -1,0 +1,60 @@
+"""What the batch sync's report counts: what is loaded, and which overrides a sync wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from app.catalog.overrides import MANUAL_PRIORITY
+from app.extensions import db
+from app.store import catalog
+from app.store.schema.catalog_tables import OverrideRow
+from app.store.schema.tables import ProviderRow
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    providers: int
+    models: int
+    """Canonical ones."""
+    overrides: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Of one provider, made by sync."""
+
+    generated: int = 0
+    """That were not there before."""
+    merged: int = 0
+    """That were there, and say something else now."""
+
+
+def loaded() -> Loaded:
+    """Three queries."""
+    in_force = catalog.in_force()
+    return Loaded(
+        providers=db.session.scalar(select(func.count(ProviderRow.id))) or 0,
+        models=in_force.model_count if in_force else 0,
+        overrides=db.session.scalar(select(func.count(OverrideRow.id))) or 0,
+    )
+
+
+def overrides_written(since: datetime, until: datetime) -> Mapping[str, Overrides]:
+    """Provider → what syncs wrote between two moments, of those where they wrote something. One query."""
+    is_new = OverrideRow.created_at >= since
+    query = (
+        select(ProviderRow.slug, func.count().filter(is_new), func.count().filter(~is_new))
+        .select_from(OverrideRow)
+        .join(ProviderRow, ProviderRow.id == OverrideRow.provider_id)
+        .where(
+            OverrideRow.priority < MANUAL_PRIORITY,
+            OverrideRow.updated_at >= since,
+            OverrideRow.updated_at <= until,
+        )
+        .group_by(ProviderRow.slug)
+    )
+    return {slug: Overrides(generated, merged) for slug, generated, merged in db.session.execute(query)}

@@ -1,0 +1,160 @@
+"""The tables of the catalog: canonical models, where they come from, overrides, decisions, and who did what."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import Row
+from app.store.schema.columns import NEVER_AGAIN, BigId, Json, Moment, one_of, ref
+
+REFRESH_TRIGGERS = ("schedule", "button", "cli")
+REFRESH_OUTCOMES = ("updated", "unchanged", "refused", "failed")
+DECISION_KINDS = ("match", "canonical", "field", "setting")
+MANUAL_PRIORITY = 100
+"""Overrides below it are made by sync and replaced by it; from it on they are a person's and kept."""
+
+
+class CanonicalRow(Row):
+    __tablename__ = "canonical_models"
+
+    id: Mapped[str] = mapped_column(String(300), primary_key=True)
+    lab: Mapped[str] = mapped_column(String(100))
+    name: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(String(20))
+    facts: Mapped[dict[str, Any]] = mapped_column(Json)
+    """A `catalog.identity.CanonicalModel`, whole."""
+
+
+class CatalogVersionRow(Row):
+    """Which catalog is in force: the newest row. A new one has all models matched again."""
+
+    __tablename__ = "catalog_versions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(String(64))
+    """SHA-256 over all that went into it, hex. An earlier one may come again, when a decision is undone."""
+    source: Mapped[str] = mapped_column(String(40))
+    model_count: Mapped[int]
+    loaded_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class CatalogSourceRow(Row):
+    """What a public catalog last told, kept in our own shape: the last good answer survives every failure."""
+
+    __tablename__ = "catalog_sources"
+
+    name: Mapped[str] = mapped_column(String(20), primary_key=True)
+    """modelsdev · litellm · openrouter · aihubmix"""
+    url: Mapped[str] = mapped_column(String(500))
+    etag: Mapped[str] = mapped_column(String(200), default="")
+    last_modified: Mapped[str] = mapped_column(String(100), default="")
+    content: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """Its claims, canonical JSON, zlib-compressed; None before the first good answer."""
+    content_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    model_count: Mapped[int] = mapped_column(default=0)
+    checked_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When it was last asked, whatever came of it."""
+    fetched_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When it last confirmed or gave `content`: the date of every fact from it."""
+    error_code: Mapped[str | None] = mapped_column(String(40))
+    error_message: Mapped[str | None] = mapped_column(Text)
+
+
+class CatalogRefreshRow(Row):
+    """One attempt to refresh the catalog from one source: the catalog's own history."""
+
+    __tablename__ = "catalog_refreshes"
+    __table_args__ = (
+        one_of("trigger", REFRESH_TRIGGERS),
+        one_of("outcome", REFRESH_OUTCOMES),
+        NEVER_AGAIN,
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    source: Mapped[str] = mapped_column(String(20))
+    trigger: Mapped[str] = mapped_column(String(10))
+    outcome: Mapped[str] = mapped_column(String(10))
+    message: Mapped[str] = mapped_column(Text, default="")
+    """Why it was refused or failed, or what was left out, in one sentence."""
+    model_count: Mapped[int] = mapped_column(default=0)
+    """Of the source."""
+    added: Mapped[int] = mapped_column(default=0)
+    """Canonical models, as the next two."""
+    changed: Mapped[int] = mapped_column(default=0)
+    removed: Mapped[int] = mapped_column(default=0)
+    changes: Mapped[list[Any]] = mapped_column(Json, default=list)
+    """`[["added" | "changed" | "removed", canonical id, [[field, before, after], …]], …]`, the first five hundred."""
+    started_at: Mapped[datetime] = mapped_column(Moment)
+    ended_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class OverrideRow(Row):
+    """What one provider says (below priority 100) or a person decided (from 100 on) about a canonical model."""
+
+    __tablename__ = "overrides"
+    __table_args__ = (
+        UniqueConstraint("provider_id", "canonical_id", "priority"),
+        Index("ix_overrides_canonical_id", "canonical_id"),
+        CheckConstraint("priority >= 0 AND priority <= 1000000", name="priority"),
+        NEVER_AGAIN,
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    provider_id: Mapped[int] = mapped_column(ref("providers.id"))
+    canonical_id: Mapped[str] = mapped_column(String(300))
+    provider_model_id: Mapped[str] = mapped_column(String(300), default="")
+    """The id that an override of sync was made from."""
+    priority: Mapped[int] = mapped_column(Integer)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    pricing: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """As in the owner's documents: `{"input": {"per_million_tokens": 5.0, "currency": "USD"}, …}`."""
+    limits: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """`{"context_window": 32000, "max_output_tokens": 4096}`"""
+    capabilities: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """`{"tools": true, "vision": false, …}`"""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class DecisionRow(Row):
+    """What a person, or the catalog itself where an admin allowed it, settled for good about ids and facts."""
+
+    __tablename__ = "decisions"
+    __table_args__ = (one_of("kind", DECISION_KINDS), UniqueConstraint("kind", "subject"), NEVER_AGAIN)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    subject: Mapped[str] = mapped_column(String(500))
+    """match: `provider/model id` · canonical: canonical id · field: `canonical id#field` · setting: its name"""
+    value: Mapped[dict[str, Any]] = mapped_column(Json)
+    """match: `{"canonical_id": id or null for "leave it unknown"}` · canonical: a CanonicalModel ·
+    field: `{"value": …}` · setting: `{"value": …}`"""
+    reason: Mapped[str] = mapped_column(Text, default="")
+    decided_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class AuditRow(Row):
+    """Who changed what in the catalog, with the state before and after, so that it can be undone."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (NEVER_AGAIN,)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(Moment)
+    actor_id: Mapped[int | None] = mapped_column(ref("users.id", on_delete="SET NULL"))
+    actor: Mapped[str] = mapped_column(String(320))
+    """An e-mail address, "command line" or "automatic"."""
+    action: Mapped[str] = mapped_column(String(20))
+    """override · match · canonical · field · setting"""
+    subject: Mapped[str] = mapped_column(String(500))
+    before: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """None where there was nothing."""
+    after: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """None where nothing is left."""
+    reason: Mapped[str] = mapped_column(Text, default="")
+    undoes_id: Mapped[int | None] = mapped_column(ref("audit_log.id", on_delete="SET NULL"), unique=True)
+    """The entry that this one took back."""
