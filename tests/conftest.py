@@ -36,8 +36,8 @@ from app.extensions import db
 from app.store import credentials
 from app.store.accounts import users
 from app.store.schema.tables import CredentialRow, UserRow
-from app.sync.fetch import new_client
-from app.sync.retrying import Patience
+from app.sync.http.fetch import new_client
+from app.sync.http.retry import Patience
 from app.sync.run import Means
 from app.vault import Opener, Sealer, SecretKey, new_private_key
 from tests import compiled

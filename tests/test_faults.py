@@ -43,8 +43,8 @@ from app.extensions import db
 from app.store import runs
 from app.store.schema.tables import ProviderRow, ResultRow, RunRow, UserRow
 from app.sync import run as sync
-from app.sync.asking import utc_now
-from app.sync.retrying import Patience
+from app.sync.dispatch import utc_now
+from app.sync.http.retry import Patience
 from app.vault import Opener
 from tests.chaos.verdict import queued
 from tests.conftest import Person
@@ -68,8 +68,8 @@ class Odd(Exception):
 
 KINDS: dict[str, Callable[[], Exception]] = {
     "app/store/": lambda: sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception("the connection was cut")),
-    "app/sync/shared.py": lambda: redis.ConnectionError("Redis went away"),
-    "app/sync/fetch.py": lambda: httpx.ConnectError("the network went away"),
+    "app/sync/limits/store.py": lambda: redis.ConnectionError("Redis went away"),
+    "app/sync/http/fetch.py": lambda: httpx.ConnectError("the network went away"),
 }
 """What a part of the app is likely to meet, beside what nobody thought of."""
 

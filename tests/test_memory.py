@@ -18,11 +18,11 @@ import pytest
 from app import config
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
-from app.sync import errors
-from app.sync.asking import ask_each, part_of
-from app.sync.fetch import new_client
+from app.sync.dispatch import ask_each, part_of
+from app.sync.http import errors
+from app.sync.http.fetch import new_client
+from app.sync.http.google_auth import signing_key
 from app.sync.run import Means
-from app.sync.tokens import signing_key
 from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey, VaultError, new_private_key
 from tests.conftest import Person
 from tests.installation import working

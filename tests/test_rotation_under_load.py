@@ -16,11 +16,11 @@ from app.extensions import db
 from app.store import credentials, rotation, runs
 from app.store.accounts import users
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow
-from app.sync import rotate
+from app.sync import key_rotation
 from app.sync import run as sync
-from app.sync.asking import utc_now
-from app.sync.fetch import new_client
-from app.sync.retrying import Patience
+from app.sync.dispatch import utc_now
+from app.sync.http.fetch import new_client
+from app.sync.http.retry import Patience
 from app.sync.run import Means
 from app.vault import Opener, Sealer, SecretKey, new_private_key
 from tests.conftest import _CHEAP_HASH, both_databases
@@ -48,7 +48,7 @@ def rotating(settings: config.Settings, privates: Sequence[str]) -> None:
     """`flask keys rotate`, each time with one more vault key."""
     with create_app(settings).app_context():
         for newest in range(2, len(privates) + 1):
-            done = rotate.rotate(Opener(",".join(privates[:newest])), utc_now)
+            done = key_rotation.rotate(Opener(",".join(privates[:newest])), utc_now)
             assert done.is_whole and done.resealed == USERS * len(SLUGS), done
 
 

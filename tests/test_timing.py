@@ -28,8 +28,8 @@ _NO_SECRETS = {
     ("app/cli/backup.py", "digest"): "of a file that whoever runs the command holds",
     ("app/cli/doctor.py", "sealed"): "what is sealed with: the public key",
     ("app/store/catalog.py", "digest"): "of the catalog's inputs",
-    ("app/sync/rebuild.py", "digest"): "of the catalog's inputs",
-    ("app/sync/fetch.py", "digest"): "of a list's bytes",
+    ("app/sync/catalog/rebuild.py", "digest"): "of the catalog's inputs",
+    ("app/sync/http/fetch.py", "digest"): "of a list's bytes",
     ("app/web/static_files.py", "digest"): "of a file that everybody may have",
     ("app/web/static_files.py", "stamp"): "when a file was changed",
 }

@@ -23,9 +23,9 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials, rotation, runs
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow
-from app.sync import rotate
+from app.sync import key_rotation
 from app.sync import run as sync
-from app.sync.fetch import new_client
+from app.sync.http.fetch import new_client
 from app.sync.run import Means, utc_now
 from app.vault import CannotOpen, Opener, Sealer, SecretKey, new_private_key
 from tests.cli.test_commands import Run, said
@@ -171,7 +171,7 @@ def test_a_key_that_is_replaced_by_a_page_which_read_it_before_the_rotation_open
 
     def rotating() -> None:
         with alice.app.app_context():
-            assert rotate.rotate(both, utc_now).resealed == 1
+            assert key_rotation.rotate(both, utc_now).resealed == 1
 
     thread = threading.Thread(target=rotating)
     db.session.commit()
@@ -246,13 +246,13 @@ def test_while_twenty_syncs_run_and_keys_are_replaced_a_rotation_loses_nothing(
     while any(thread.is_alive() for thread in syncing) or not rounds:
         # Back to the first version by hand, so that there is always something to rotate: that too compares first.
         _age(vault)
-        assert not rotate.rotate(vault, utc_now).shut
+        assert not key_rotation.rotate(vault, utc_now).shut
         rounds += 1
     bustle.over.set()
     for thread in (*syncing, replacing):
         thread.join(60)
     assert not bustle.wrong
-    rotate.rotate(vault, utc_now)
+    key_rotation.rotate(vault, utc_now)
     assert opened(Opener(THIRD)) == kept | bustle.saved
     assert bustle.saved and rounds > 1
     assert db.session.scalars(select(RunRow.state)).all() == ["done"] * 21
@@ -288,7 +288,7 @@ def rotating_until_killed(settings: config.Settings, written: str, phase: tuple[
 
     setattr(rotation, name, deadly)
     with create_app(settings).app_context():
-        rotate.rotate(Opener(written), utc_now)
+        key_rotation.rotate(Opener(written), utc_now)
 
 
 @both_databases
@@ -307,7 +307,7 @@ def test_killed_at_any_moment_and_run_again_it_finishes(
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     assert opened(both) == kept  # half way, every key opens
-    done = rotate.rotate(both, utc_now)
+    done = key_rotation.rotate(both, utc_now)
     assert done.is_whole and done.removable == [1]
     assert opened(Opener(SECOND)) == kept
 
@@ -362,7 +362,7 @@ def test_once_every_key_was_entered_again_the_lost_vault_key_is_forgotten(
 
 def test_the_known_answer_is_kept_at_set_up_and_opens_with_the_right_key_only(app: Flask, vault: Opener) -> None:
     (answer,) = rotation.known_answers()
-    assert rotate.answer_opens(vault, answer)
-    assert not rotate.answer_opens(Opener(new_private_key(1)), answer)
+    assert key_rotation.answer_opens(vault, answer)
+    assert not key_rotation.answer_opens(Opener(new_private_key(1)), answer)
     with pytest.raises(CannotOpen):
         vault.open(answer.sealed, answer.version, dataclasses.replace(answer.owner, user_id=1))

@@ -21,8 +21,8 @@ from app.cli.output import print_json, print_table
 from app.cli.ready import sentences
 from app.store import catalog, sources
 from app.store.catalog import SourcedFact
-from app.sync import refresh
-from app.sync.fetch import new_client
+from app.sync.catalog import refresh
+from app.sync.http.fetch import new_client
 from app.sync.run import utc_now
 from app.web import showing
 

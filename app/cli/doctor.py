@@ -27,7 +27,7 @@ from app.jobs import watch
 from app.store import catalog, rotation
 from app.store.engine import diagnostics
 from app.store.engine.db_errors import trouble_of
-from app.sync import rotate
+from app.sync import key_rotation
 from app.vault import CannotOpen, Opener, Owner
 
 _SKEW = timedelta(seconds=5)
@@ -186,7 +186,7 @@ def _pair(vault: Opener) -> Iterator[Finding]:
 
 def _vault(vault: Opener) -> Iterator[Finding]:
     """Are the private keys the right ones, and is anything still sealed by an older one?"""
-    wrong = [answer.version for answer in rotation.known_answers() if not rotate.answer_opens(vault, answer)]
+    wrong = [answer.version for answer in rotation.known_answers() if not key_rotation.answer_opens(vault, answer)]
     if wrong:
         yield Finding(
             "vault",

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from app import config
 from app.extensions import db
 from app.store import rotation
-from app.sync.prepare import prepare
+from app.sync.catalog.bootstrap import prepare
 from app.sync.run import utc_now
 
 

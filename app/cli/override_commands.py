@@ -28,7 +28,7 @@ from app.cli.ready import sentences
 from app.extensions import db
 from app.store import catalog, credentials, overrides
 from app.store.audit import COMMAND_LINE
-from app.sync.rebuild import rebuild
+from app.sync.catalog.rebuild import rebuild
 from app.sync.run import utc_now
 
 overrides_group = AppGroup("overrides", help="What providers and people say otherwise about a model.")

@@ -25,12 +25,12 @@ from app.providers.contract import Endpoint, Page, Provider
 from app.providers.drift import drift, scrub
 from app.store import catalog, credentials
 from app.store.audit import COMMAND_LINE
-from app.sync import errors
-from app.sync.fetch import read_raw
-from app.sync.prepare import prepare
+from app.sync.catalog.bootstrap import prepare
+from app.sync.http import errors
+from app.sync.http.fetch import read_raw
+from app.sync.http.google_auth import signing_key
 from app.sync.reschedule import reschedule
 from app.sync.run import utc_now
-from app.sync.tokens import signing_key
 from app.vault import SecretKey
 from app.web import showing
 

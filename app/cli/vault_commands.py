@@ -19,8 +19,8 @@ from app.cli.ready import sentences
 from app.extensions import db
 from app.hardening import keep_memory_private
 from app.store import rotation
-from app.sync import rotate
-from app.sync.rotate import Rotated
+from app.sync import key_rotation
+from app.sync.key_rotation import Rotated
 from app.sync.run import utc_now
 from app.vault import Opener, Sealer, new_private_key
 
@@ -83,7 +83,7 @@ def versions_in_use() -> list[VersionLine]:
         vault = config.open_vault()
     except config.ConfigError:
         vault = None
-    wrong = {one.version for one in answers if vault and not rotate.answer_opens(vault, one)}
+    wrong = {one.version for one in answers if vault and not key_rotation.answer_opens(vault, one)}
     at_hand = set(vault.versions) if vault else set()
     versions = sorted(used.keys() | at_hand | {one.version for one in answers} | ({current} - {0}))
 
@@ -136,7 +136,7 @@ def _rotated(vault: Opener, *, quiet: bool) -> Rotated:
             if bar and task is not None:
                 bar.advance(task, count)
 
-        return rotate.rotate(vault, utc_now, advance)
+        return key_rotation.rotate(vault, utc_now, advance)
 
 
 def _progress(console: Console, quiet: bool) -> nullcontext[None] | Progress:
@@ -187,12 +187,12 @@ def warn_of_shut_keys(vault: Opener) -> None:
 
     The app starts all the same: what does open is synced, and the owners of the rest are asked for them on their page.
     """
-    if not rotate.has_doubts(vault):
+    if not key_rotation.has_doubts(vault):
         db.session.rollback()
         return
-    tried = rotate.try_keys(vault, utc_now())
+    tried = key_rotation.try_keys(vault, utc_now())
     if not tried.shut:
-        rotate.forget_stale_answers(vault)
+        key_rotation.forget_stale_answers(vault)
         return
     some = ", ".join(map(str, tried.shut[:10])) + (" …" if len(tried.shut) > 10 else "")
     click.echo(

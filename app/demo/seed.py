@@ -18,8 +18,8 @@ from app.providers import PROVIDERS
 from app.store import credentials, due, runs
 from app.store.accounts import users
 from app.store.schema.tables import UserRow
-from app.sync.fetch import new_client
-from app.sync.retrying import Patience
+from app.sync.http.fetch import new_client
+from app.sync.http.retry import Patience
 from app.sync.run import Means, perform
 from app.vault import Opener, Sealer, SecretKey
 

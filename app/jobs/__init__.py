@@ -56,15 +56,16 @@ from app.store.engine import retention
 from app.store.engine.transaction import written
 from app.store.queries import admin
 from app.store.schema.tables import ProviderRow
-from app.sync import planning, refresh, server_keys
+from app.sync import planning, server_keys
 from app.sync import reschedule as rescheduling
 from app.sync import run as sync_run
-from app.sync.adopt import adopt_proposals
-from app.sync.fetch import new_client, process_client
-from app.sync.gate import FOR_BULK, FOR_PEOPLE, Share
-from app.sync.rebuild import rebuild
-from app.sync.shared import RedisStore
-from app.sync.trial import attempt
+from app.sync.catalog import refresh
+from app.sync.catalog.auto_adopt import adopt_proposals
+from app.sync.catalog.rebuild import rebuild
+from app.sync.http.fetch import new_client, process_client
+from app.sync.limits.limiter import FOR_BULK, FOR_PEOPLE, Share
+from app.sync.limits.store import RedisStore
+from app.sync.provider_test import attempt
 from app.vault import Opener
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from app.store.accounts import subscriptions
 from app.store.accounts.subscriptions import Due
 from app.store.queries import digest
 from app.store.queries.digest import FailingKey, Notices, ProviderNews
-from app.sync import errors
+from app.sync.http import errors
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from app.jobs.queues import redis_connection
-from app.sync.trial import Tried
+from app.sync.provider_test import Tried
 
 KEPT = timedelta(days=1)
 _PATIENCE = timedelta(minutes=2)

@@ -31,8 +31,8 @@ from app.jobs.queues import (
 )
 from app.providers import PROVIDERS
 from app.store import catalog
-from app.sync import breaker
-from app.sync.shared import notes, place_of
+from app.sync.limits import circuit_breaker
+from app.sync.limits.store import notes, place_of
 
 _MOST_FAILED = 50
 _KIND = re.compile(r"(?:[a-z_]\w*\.)*([a-z_]\w*)\(")
@@ -172,7 +172,9 @@ def providers_at_rest() -> frozenset[str]:
     found = notes(redis_connection(), [place for _, place in places])
     now = time.time()
     return frozenset(
-        slug for (slug, _), note in zip(places, found, strict=True) if not breaker.may_ask(breaker.read(note), now)
+        slug
+        for (slug, _), note in zip(places, found, strict=True)
+        if not circuit_breaker.may_ask(circuit_breaker.read(note), now)
     )
 
 

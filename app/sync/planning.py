@@ -29,10 +29,11 @@ from app.store.http_cache import Memo
 from app.store.plans import Plan, PlanPart
 from app.store.runs import Part
 from app.store.schema.tables import CredentialRow, ListingRow, RunRow
-from app.sync import errors, record, server_keys
-from app.sync.asking import Fetched, Means, ask_each, part_of
-from app.sync.decide import Verdict, judge
-from app.sync.fetch import Answer
+from app.sync import persist, server_keys
+from app.sync.dispatch import Fetched, Means, ask_each, part_of
+from app.sync.evaluate import Verdict, judge
+from app.sync.http import errors
+from app.sync.http.fetch import Answer
 
 ACTION = "plan"
 """Of the audit log's entries."""
@@ -150,13 +151,13 @@ def _part(fetched: Fetched, index: CatalogIndex) -> dict[str, Any]:
         "changes": (),
         "answer": None,
         **dict.fromkeys(plans.COUNTS, 0),
-        **record.no_failure(),
+        **persist.no_failure(),
     }
     if isinstance(answer, Answer) and row is not None:
         return facts | _answered(row, part, answer, index) | {"answer": _kept(fetched, answer)}
     error = answer if isinstance(answer, Exception) else errors.Refused("This key was removed meanwhile")
     outcome = error.outcome if isinstance(error, errors.SyncError) else "failed"
-    return facts | {"outcome": outcome, **record.failure_of(error, has_list=before_id is not None)}
+    return facts | {"outcome": outcome, **persist.failure_of(error, has_list=before_id is not None)}
 
 
 def _answered(row: CredentialRow, part: Part, answer: Answer, index: CatalogIndex) -> dict[str, Any]:
@@ -166,19 +167,19 @@ def _answered(row: CredentialRow, part: Part, answer: Answer, index: CatalogInde
     verdict = judge(before, answered, complete=answer.complete, trusted=_is_trusted(row, answered))
     changes = _changes(row, before, verdict, index)
     kinds = Counter(change.kind for change in changes)
-    counts = record.counts_of(answered, answer)
+    counts = persist.counts_of(answered, answer)
     told = {name: counts[name] for name in ("fetched", "chat", "skipped")}
     facts = {
         "outcome": verdict.outcome,
         **told,
         **{kind: kinds[kind] for kind in ("new", "changed", "unlisted", "relisted")},
-        "uncatalogued": record.uncatalogued(answered, index),
+        "uncatalogued": persist.uncatalogued(answered, index),
         "changes": changes,
     }
     if verdict.outcome == "partial":
         facts["error_message"] = answer.caveat or None
     if verdict.outcome == "suspect":
-        facts |= record.suspicion_of(before, answered)
+        facts |= persist.suspicion_of(before, answered)
     return facts
 
 
@@ -187,7 +188,7 @@ def _changes(row: CredentialRow, before: Listing | None, verdict: Verdict, index
         return ()
     lost = listings.lost_by(row.id) if before else frozenset()
     is_first = before is None or not row.listing_is_whole
-    return record.changes_between(before, verdict.in_force, index, lost, is_first=is_first)
+    return persist.changes_between(before, verdict.in_force, index, lost, is_first=is_first)
 
 
 def _is_trusted(row: CredentialRow, answered: Listing) -> bool:

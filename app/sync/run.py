@@ -26,10 +26,11 @@ from app.store.engine.db_errors import trouble_of
 from app.store.engine.transaction import written
 from app.store.http_cache import Asked
 from app.store.runs import Part
-from app.sync import errors, planning, record, unchanged
-from app.sync.asking import Fetched, Means, Tell, ask_all, ask_each, deadline_for, part_of, utc_now
-from app.sync.decide import judge
-from app.sync.fetch import Answer, NotModified
+from app.sync import persist, planning, unchanged
+from app.sync.dispatch import Fetched, Means, Tell, ask_all, ask_each, deadline_for, part_of, utc_now
+from app.sync.evaluate import judge
+from app.sync.http import errors
+from app.sync.http.fetch import Answer, NotModified
 from app.sync.schedule import KEPT, DueAt, next_due, period_of
 from app.sync.unchanged import Settled
 
@@ -187,7 +188,7 @@ class _Work:
     def _settle_other(self, one: Settled) -> None:
         def write() -> None:
             if self._hold([one.fetched.part.run_id]):
-                record.settle(one.fetched, one.due_at, self.means.now())
+                persist.settle(one.fetched, one.due_at, self.means.now())
 
         try:
             self._patiently(write)
@@ -259,13 +260,13 @@ def check(credential_id: int, means: Means) -> None:
     answer = ask_each([part], means)[0].answer
     if isinstance(answer, Answer):
         listing = listing_of(slug, answer.models)
-        facts = record.no_failure() | {
+        facts = persist.no_failure() | {
             "outcome": "complete" if answer.complete else "partial",
             "model_count": len(listing.models),
             "chat_count": len(listing.chat()),
         }
     else:
-        facts = {"outcome": "failed", **record.failure_of(answer, has_list=row.listing_id is not None)}
+        facts = {"outcome": "failed", **persist.failure_of(answer, has_list=row.listing_id is not None)}
         if isinstance(answer, errors.Passing) and row.listing_id is None:
             facts["error_action"] = SAVED_ANYWAY
     facts["put_off_until"] = answer.put_off_until if isinstance(answer, errors.SyncError) else None
@@ -290,7 +291,7 @@ def _previewed(fetched: Fetched, means: Means) -> dict[str, Any]:
     told: dict[str, Any] = {"provider": part.slug, "label": part.label}
     zero = dict.fromkeys(("fetched", "chat", "new", "changed", "unlisted", "uncatalogued", "skipped"), 0)
     if not isinstance(answer, Answer):
-        failure = record.failure_of(answer)
+        failure = persist.failure_of(answer)
         error = {"code": failure["error_code"], "message": failure["error_message"]}
         return {
             **told,
@@ -304,15 +305,15 @@ def _previewed(fetched: Fetched, means: Means) -> dict[str, Any]:
     answered = listing_of(part.slug, answer.models)
     verdict = judge(before, answered, complete=answer.complete)
     _, index = catalog.index()
-    counts = {**record.counts_of(answered, answer), "uncatalogued": record.uncatalogued(answered, index)}
+    counts = {**persist.counts_of(answered, answer), "uncatalogued": persist.uncatalogued(answered, index)}
     lost = listings.lost_by(part.credential_id) if before else frozenset()
     is_first = before is None or not (found and found[0].listing_is_whole)
     changes = (
-        record.changes_between(before, verdict.in_force, index, lost, is_first=is_first) if verdict.in_force else ()
+        persist.changes_between(before, verdict.in_force, index, lost, is_first=is_first) if verdict.in_force else ()
     )
     db.session.rollback()
     kinds = Counter(change.kind for change in changes)
-    suspicion = record.suspicion_of(before, answered) if verdict.outcome == "suspect" else None
+    suspicion = persist.suspicion_of(before, answered) if verdict.outcome == "suspect" else None
     return {
         **told,
         "outcome": verdict.outcome,

@@ -14,9 +14,9 @@ from typing import Any
 from app.catalog.listing import canonical_form, fingerprint, listing_of
 from app.store import catalog, credentials, listed_models, runs
 from app.store.credentials import Held
-from app.sync.asking import Fetched
-from app.sync.fetch import Answer, NotModified
-from app.sync.record import fetched_of, no_failure, remembered
+from app.sync.dispatch import Fetched
+from app.sync.http.fetch import Answer, NotModified
+from app.sync.persist import fetched_of, no_failure, remembered
 from app.sync.schedule import KEPT, DueAt
 
 _NOTED_EVERY = timedelta(minutes=1)

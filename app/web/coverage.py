@@ -67,7 +67,7 @@ Put the sync button on the profile page | route keys.profile | it is there
 Test a manual sync: press Sync Now, wait, look for new models | route sync.start; route sync.stream; route models.index |
 ## Sync process
 Fetch the user's API keys | table credentials; file app/store/credentials.py | sealed; opened by the worker alone
-For each provider call its API | file app/sync/run.py; file app/sync/fetch.py | all at once, not one after the other
+For each provider call its API | file app/sync/run.py; file app/sync/http/fetch.py | all at once, not one after the other
 Filter chat models | file app/catalog/kind.py; column models.kind; column models.kind_reason |
 Compare with the catalog | file app/catalog/changes.py; file app/catalog/matching.py |
 Find new models | column results.new; column changes.kind |
@@ -109,7 +109,7 @@ SQL: the recent syncs of a user | table model_sync_history |
 ## UI integration
 “New models available!” badge | file templates/_badge.html; route changes.index |
 ## Troubleshooting
-Sync fails: keys, rate limits, network, logs | file app/sync/errors.py; command doctor | each failure is one sentence with what to do
+Sync fails: keys, rate limits, network, logs | file app/sync/http/errors.py; command doctor | each failure is one sentence with what to do
 New models not showing: cache, catalog, canonical patterns | route catalog.unknown; command catalog match; file app/catalog/matching.py |
 Sync history not saving: table, policies, signed in | command doctor; command setup | what belongs to whom is decided in the queries instead of by RLS policies
 ## Future enhancements
@@ -185,7 +185,7 @@ HuggingFace, XAI, Cerebras, Google Vertex, Nebius, Novita | file app/providers/h
 Helicone, AiHubMix, Anannas, AIMO, Near AI, Chutes, Alibaba | file app/providers/helicone.py; file app/providers/aihubmix.py; file app/providers/aimo.py; file app/providers/near.py; file app/providers/alibaba.py |
 Image models: Fal.ai, Vercel AI Gateway | file app/providers/fal.py; file app/providers/vercel_ai_gateway.py |
 ## How it works
-Fetch | file app/sync/fetch.py |
+Fetch | file app/sync/http/fetch.py |
 Transform | file app/catalog/listing.py; file app/providers/parsing.py |
 Upsert by `provider_id` and `provider_model_id` | file app/store/models.py | only rows that changed
 Complete catalog with prices, capabilities and API names | table models; table canonical_models |
@@ -215,10 +215,10 @@ Bulk operations: upsert thousands | file app/store/models.py |
 Dry run | command sync run --dry-run; command sync all --dry-run; table plans |
 One provider or all at once | route model_sync.sync_one; route model_sync.sync_all |
 Comprehensive logging | setting LOG_LEVEL; column results.requests; route history.result | each result keeps what was asked: status, bytes, pages, retries
-Graceful error handling with detailed reporting | file app/sync/errors.py; column results.error_code; column results.error_message; column results.error_action |
+Graceful error handling with detailed reporting | file app/sync/http/errors.py; column results.error_code; column results.error_message; column results.error_action |
 ## Architecture
 Fetch functions, one a provider | file app/providers/__init__.py; file app/providers/contract.py |
-Sync service | file app/sync/run.py; file app/sync/record.py |
+Sync service | file app/sync/run.py; file app/sync/persist.py |
 Sync routes | file app/api/admin_sync.py |
 CLI script for cron jobs and systemd timers | command sync all |
 Data flow: API, fetch, sync service, database | file app/sync/run.py |
@@ -254,7 +254,7 @@ GitHub Actions (`sync-models.yml`) | file .github/workflows/sync-models.yml | ot
 1. The provider's entry with name, slug and description | column providers.name; column providers.slug; column providers.description |
 1. Base URL, API key variable | column providers.base_url; column providers.api_key_env_var |
 1. Supported capabilities of the provider | | missing: capabilities are facts of each model here, not of a provider
-2. Fetch | file app/sync/fetch.py |
+2. Fetch | file app/sync/http/fetch.py |
 3. Transform: `provider_id` | column models.provider_id |
 3. `model_id` | column models.canonical_id | otherwise: the canonical model that the provider's id means
 3. `model_name` | column models.model_name |
@@ -268,7 +268,7 @@ GitHub Actions (`sync-models.yml`) | file .github/workflows/sync-models.yml | ot
 5. Result: `success`, fetched, transformed, skipped, synced, errors | file app/api/sync_report.py; column results.fetched; column results.skipped |
 ## Error handling
 Missing API keys: the provider is skipped with a warning | file app/sync/server_keys.py; command providers list |
-API timeouts: logged, others go on | file app/sync/errors.py |
+API timeouts: logged, others go on | file app/sync/http/errors.py |
 Invalid model data: single models are skipped | column results.skipped; column results.skipped_entries |
 Database errors: told in detail | file app/store/engine/db_errors.py; command doctor |
 All errors are logged | setting LOG_LEVEL | without keys and without what people typed
@@ -385,7 +385,7 @@ Statistics: fetched, new models, overrides | route admin_sync.progress; file tem
 `npm run sync:all` | command sync all |
 All providers with `models_api.enabled` | command sync all; column providers.is_active |
 OpenRouter and AIHubMix are skipped | command sync all; command catalog import |
-Delays to avoid rate limits | file app/sync/gate.py; file app/sync/shared.py | otherwise: at most so many requests at a provider at once, and its own Retry-After
+Delays to avoid rate limits | file app/sync/limits/limiter.py; file app/sync/limits/store.py | otherwise: at most so many requests at a provider at once, and its own Retry-After
 Progress logging | command sync all --verbose |
 Summary statistics | command sync all |
 Report: loaded providers, models, overrides | command sync all |
@@ -434,9 +434,9 @@ Recommended frequencies by kind of provider | column providers.models_api; comma
 Batch script: keys from `.env`, the right one for each provider | setting OPENAI_API_KEY; file app/sync/server_keys.py |
 Missing keys warn and stop nothing | command sync all |
 Web UI: the same keys, on the server | route admin_sync.start; file app/sync/server_keys.py |
-One second between providers | file app/sync/gate.py | otherwise: providers are asked at once, each with its own bounds
+One second between providers | file app/sync/limits/limiter.py | otherwise: providers are asked at once, each with its own bounds
 Errors do not stop the others | file app/sync/run.py |
-Retry logic (future) | file app/sync/retrying.py | beyond:
+Retry logic (future) | file app/sync/http/retry.py | beyond:
 Manual overrides with priority and reason | command overrides set --priority --reason; command overrides import |
 ## Troubleshooting
 Sync fails: `enabled`, address, key, transformer | command providers list; command providers read; command doctor |
@@ -447,7 +447,7 @@ API keys in the web UI | route keys.add; route keys.profile | beyond:
 Scheduled sync | command schedule; column credentials.due_at | beyond:
 Sync history and audit log | table runs; table audit_log; route catalog.log | beyond:
 Conflict resolution UI | route catalog.conflicts | beyond:
-Retry with exponential backoff | file app/sync/retrying.py | beyond:
+Retry with exponential backoff | file app/sync/http/retry.py | beyond:
 Webhook notifications | | missing: nothing is sent to other servers; /changes and /api/v1/changes tell
 Differential sync | column credentials.validators; column listings.fingerprint | beyond:
 Registry of provider-specific transformers | file app/providers/__init__.py | beyond:

@@ -18,9 +18,9 @@ from app import create_app, jobs
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.store.schema.tables import OUTCOMES, ResultRow, RunRow
-from app.sync import breaker
+from app.sync.limits import circuit_breaker
+from app.sync.limits.store import RedisStore, place_of
 from app.sync.run import Means
-from app.sync.shared import RedisStore, place_of
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted, many_runs
 from tests.sync.test_run import synced
@@ -119,15 +119,15 @@ def test_it_tells_of_queues_workers_and_the_scheduler(open_app: Flask) -> None:
 
 
 def test_a_provider_that_nobody_asks_is_told(open_app: Flask) -> None:
-    note = breaker.Note([], since=time.time(), until=time.time() + 60, rest_s=60)
-    over = breaker.Note([], since=time.time() - 90, until=time.time() - 30, rest_s=60)
+    note = circuit_breaker.Note([], since=time.time(), until=time.time() + 60, rest_s=60)
+    over = circuit_breaker.Note([], since=time.time() - 90, until=time.time() - 30, rest_s=60)
     store = RedisStore(jobs._connection())
     address = open_app.config["SETTINGS"].base_urls["openai"]
-    store.change(place_of("openai", address), lambda _: breaker.write(note), 60)
+    store.change(place_of("openai", address), lambda _: circuit_breaker.write(note), 60)
     region = list(PROVIDERS["alibaba"].regions.values())[-1]
-    store.change(place_of("alibaba", region), lambda _: breaker.write(note), 60)
-    store.change(place_of("groq", PROVIDERS["groq"].base_url), lambda _: breaker.write(over), 60)
-    store.change(place_of("ollama", "http://192.168.1.4:11434"), lambda _: breaker.write(note), 60)
+    store.change(place_of("alibaba", region), lambda _: circuit_breaker.write(note), 60)
+    store.change(place_of("groq", PROVIDERS["groq"].base_url), lambda _: circuit_breaker.write(over), 60)
+    store.change(place_of("ollama", "http://192.168.1.4:11434"), lambda _: circuit_breaker.write(note), 60)
     told = scraped(open_app)["provider_breaker_open"]
     assert {slug for (slug,), value in told.items() if value} == {"openai", "alibaba"}
     assert len(told) == len(PROVIDERS)

@@ -32,7 +32,7 @@ from app.store import credentials, runs
 from app.store.accounts import users
 from app.store.schema.tables import ModelRow, ResultRow, RunRow, UserRow
 from app.sync import run as sync
-from app.sync.fetch import new_client
+from app.sync.http.fetch import new_client
 from app.sync.run import Means
 from app.vault import Opener, Sealer, SecretKey, new_private_key
 from tests.benchmarks import engine, fanout, forking, history, load, matching, model_pages, pages, reading, watchers

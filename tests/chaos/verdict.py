@@ -21,10 +21,11 @@ from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import catalog, listings
 from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ProviderRow, ResultRow, RunRow
-from app.sync import errors, record
-from app.sync.decide import judge
-from app.sync.fetch import Answer, fetch, new_client
-from app.sync.retrying import Patience
+from app.sync import persist
+from app.sync.evaluate import judge
+from app.sync.http import errors
+from app.sync.http.fetch import Answer, fetch, new_client
+from app.sync.http.retry import Patience
 from app.vault import SecretKey
 from tests.chaos import plan
 from tests.chaos.far_end import PAGE_SIZE, Served
@@ -208,7 +209,7 @@ class Verdict:
         before = story.in_force
         lost = frozenset(story.lost & listings.ids(after)) if before else frozenset()
         is_first = before is None or not story.is_whole
-        changes = () if before == after else record.changes_between(before, after, index, lost, is_first=is_first)
+        changes = () if before == after else persist.changes_between(before, after, index, lost, is_first=is_first)
         if _changes_of(result) != _as_rows(changes):
             self.wrong.append(f"{where}: its changes are not those between the lists")
         if _counts(result) != Counter(change.kind for change in changes):

@@ -15,7 +15,7 @@ from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import credentials
 from app.store.schema.tables import ListingRow, ModelRow, ProviderRow
-from app.sync.prepare import prepare
+from app.sync.catalog.bootstrap import prepare
 from app.sync.run import utc_now
 
 ANSWERS = Path(__file__).parent.parent / "providers" / "answers"

@@ -25,9 +25,9 @@ from app.demo.simulator import CONTROL, TOKEN_HEADER, Simulator
 from app.providers import PROVIDERS
 from app.providers.contract import join
 from app.providers.parsing import BadAnswer
-from app.sync import errors
-from app.sync.fetch import Answer, fetch, new_client
-from app.sync.retrying import Patience
+from app.sync.http import errors
+from app.sync.http.fetch import Answer, fetch, new_client
+from app.sync.http.retry import Patience
 from app.vault import SecretKey
 
 KEY = "sk-simulated-0123456789"

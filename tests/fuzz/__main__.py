@@ -27,9 +27,9 @@ from app.store.accounts import sessions, tokens, users
 from app.store.queries import runs as run_queries
 from app.store.queries import usable
 from app.sync import run as sync
-from app.sync.asking import utc_now
-from app.sync.fetch import new_client
-from app.sync.retrying import Patience
+from app.sync.dispatch import utc_now
+from app.sync.http.fetch import new_client
+from app.sync.http.retry import Patience
 from app.vault import Opener, Sealer, SecretKey, new_private_key
 from tests.chaos.stage import PrivateRedis
 from tests.fuzz import forms, readers

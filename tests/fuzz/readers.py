@@ -26,8 +26,8 @@ from app.demo import catalogs
 from app.providers import PROVIDERS, addresses, key_detection
 from app.providers.error_mapping import fault_of
 from app.providers.parsing import BadAnswer
-from app.sync.decide import judge
-from app.sync.refresh import _read as read_catalog
+from app.sync.catalog.refresh import _read as read_catalog
+from app.sync.evaluate import judge
 from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey, VaultError, new_private_key
 from app.web.entrance import own_path
 from tests.fuzz import inputs

@@ -22,7 +22,7 @@ from app.store.schema.catalog_tables import (
     CatalogVersionRow,
     DecisionRow,
 )
-from app.sync.prepare import prepare
+from app.sync.catalog.bootstrap import prepare
 from app.vault import Opener
 from tests.conftest import both_databases
 from tests.web.working import no_redis, work_off

@@ -21,7 +21,7 @@ from app.store.audit import Actor
 from app.store.queries import model_detail, model_search, review
 from app.store.queries.model_search import ModelFilter
 from app.store.schema.tables import CredentialRow, ListedModelRow, ModelRow
-from app.sync.rebuild import rebuild
+from app.sync.catalog.rebuild import rebuild
 from app.sync.run import Means
 from app.vault import Opener
 from tests import conftest as stage

@@ -17,7 +17,7 @@ from app.extensions import db
 from app.providers import PROVIDERS
 from app.providers.addresses import BadAddress, for_all
 from app.store.schema.tables import ProviderRow
-from app.sync.fetch import new_client
+from app.sync.http.fetch import new_client
 from app.sync.run import Means
 from app.vault import Opener
 from tests.conftest import Person

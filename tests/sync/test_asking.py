@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from app.store.runs import Part
-from app.sync import asking
-from app.sync.asking import ask_each, deadline_for
-from app.sync.fetch import Answer, new_client
-from app.sync.gate import FOR_BULK
+from app.sync import dispatch
+from app.sync.dispatch import ask_each, deadline_for
+from app.sync.http.fetch import Answer, new_client
+from app.sync.limits.limiter import FOR_BULK
 from app.sync.run import Means
 
 
@@ -67,16 +67,16 @@ def test_the_time_for_all_is_by_place_and_ends_before_the_job_does(means: Means)
     assert left_s(one_place, slow) == pytest.approx(3 * 62, abs=1)
     assert left_s(many_places, slow) == pytest.approx(62, abs=1)
     assert left_s(one_place, replace(slow, share=FOR_BULK)) == pytest.approx(4 * 62, abs=1)
-    assert left_s(one_place * 50, slow) <= asking._LONGEST_S
+    assert left_s(one_place * 50, slow) <= dispatch._LONGEST_S
     from app import jobs
 
-    assert asking._LONGEST_S + 60 < jobs._JOB_TIMEOUT_S
+    assert dispatch._LONGEST_S + 60 < jobs._JOB_TIMEOUT_S
 
 
 def test_beyond_so_many_threads_places_take_turns_and_all_are_asked(
     means: Means, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "_MOST_THREADS", 3)
+    monkeypatch.setattr(dispatch, "_MOST_THREADS", 3)
     before = threading.active_count()
     slugs = ("ollama", "openrouter", "deepinfra", "vllm", "chutes", "novita")
     parts = [
@@ -87,5 +87,5 @@ def test_beyond_so_many_threads_places_take_turns_and_all_are_asked(
         fetched = ask_each(parts, replace(means, guarded=client))
     assert len(fetched) == len(slugs)
     assert all(isinstance(one.answer, Answer) for one in fetched[:2]), [one.answer for one in fetched]
-    assert not any(isinstance(one.answer, asking.errors.TimedOut) for one in fetched)
+    assert not any(isinstance(one.answer, dispatch.errors.TimedOut) for one in fetched)
     assert threading.active_count() - before <= 3 + len(slugs) * 2  # the simulator's own are among them

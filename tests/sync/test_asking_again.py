@@ -15,10 +15,10 @@ from app.store import credentials
 from app.store.http_cache import TRUSTED_FOR
 from app.store.schema.tables import CredentialRow
 from app.sync import run as sync
-from app.sync.breaker import RULES
-from app.sync.retrying import Patience
+from app.sync.http.retry import Patience
+from app.sync.limits.circuit_breaker import RULES
+from app.sync.limits.store import RedisStore
 from app.sync.run import Means
-from app.sync.shared import RedisStore
 from app.vault import Sealer, SecretKey
 from tests.conftest import Clock, Person, both_databases
 from tests.sync.test_run import only, snapshot, synced

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.sync import breaker
-from app.sync.breaker import RULES, Note, Who, after_failure, begin_trial, may_ask
+from app.sync.limits import circuit_breaker
+from app.sync.limits.circuit_breaker import RULES, Note, Who, after_failure, begin_trial, may_ask
 
 NOON = 1_793_534_400.0  # 1 November 2026, 12:00 UTC
 
@@ -49,7 +49,7 @@ def test_after_its_rest_one_may_try() -> None:
     trying = begin_trial(note, note.until)
     assert not may_ask(trying, note.until + 1)
     assert may_ask(trying, note.until + RULES.trial_s)  # who tried never came back
-    assert may_ask(breaker.end_trial(trying), note.until + 1)
+    assert may_ask(circuit_breaker.end_trial(trying), note.until + 1)
 
 
 def test_a_trial_that_fails_makes_the_rest_twice_as_long_up_to_a_limit() -> None:
@@ -69,7 +69,7 @@ def test_who_was_under_way_when_it_opened_changes_nothing() -> None:
 
 def test_people_are_told_since_when_and_until_when() -> None:
     note = Note([], since=NOON + 120, until=NOON + 1_200, rest_s=300)
-    told = breaker.refusal(note, "Groq", NOON + 900)
+    told = circuit_breaker.refusal(note, "Groq", NOON + 900)
     assert told.message == "Groq is having trouble since 12:02 UTC; trying again at 12:20 UTC."
     assert told.action.startswith("Your last list is kept.")
     assert not told.blames_key and not told.tells_of_provider
@@ -77,9 +77,9 @@ def test_people_are_told_since_when_and_until_when() -> None:
 
 def test_a_note_survives_being_stored_and_nonsense_is_none() -> None:
     note = failed(*MANY)
-    assert breaker.read(breaker.write(note)) == note
-    assert breaker.read(None) == breaker.read(b"nonsense") == breaker.read(b"") == Note([])
+    assert circuit_breaker.read(circuit_breaker.write(note)) == note
+    assert circuit_breaker.read(None) == circuit_breaker.read(b"nonsense") == circuit_breaker.read(b"") == Note([])
 
 
 def test_a_note_stays_small() -> None:
-    assert len(breaker.write(failed(*[(1, 1)] * 5_000, every_s=0.001))) < 1_500
+    assert len(circuit_breaker.write(failed(*[(1, 1)] * 5_000, every_s=0.001))) < 1_500

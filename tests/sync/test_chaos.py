@@ -17,10 +17,10 @@ from sqlalchemy import text
 from app.extensions import db
 from app.store import runs
 from app.sync import run as sync
-from app.sync.asking import utc_now
-from app.sync.fetch import new_client
+from app.sync.dispatch import utc_now
+from app.sync.http.fetch import new_client
+from app.sync.limits.store import Alone
 from app.sync.run import Means
-from app.sync.shared import Alone
 from app.vault import Opener, Sealer
 from tests.chaos import far_end, plan, verdict
 from tests.chaos.__main__ import reign

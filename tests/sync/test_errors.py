@@ -8,8 +8,8 @@ from typing import get_args
 import pytest
 
 from app.providers.contract import Fault
-from app.sync import errors
-from app.sync.errors import SyncError
+from app.sync.http import errors
+from app.sync.http.errors import SyncError
 
 
 def _leaves(kind: type[SyncError] = SyncError) -> Iterator[type[SyncError]]:

@@ -32,10 +32,10 @@ from app.store.queries import runs as run_queries
 from app.store.queries.runs import ResultLine, RunLine
 from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.sync import run as sync
-from app.sync.fetch import new_client
-from app.sync.retrying import Patience
+from app.sync.http.fetch import new_client
+from app.sync.http.retry import Patience
+from app.sync.limits.store import Alone
 from app.sync.run import Means
-from app.sync.shared import Alone
 from app.vault import Opener, Sealer, SecretKey, new_private_key
 from tests import conftest
 from tests.conftest import Clock

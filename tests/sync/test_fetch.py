@@ -22,10 +22,10 @@ from backports import zstd
 from app.demo.faults import FAULTS
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
-from app.sync import errors
-from app.sync.fetch import MOST_BYTES, MOST_PAGES, Answer, new_client, process_client
-from app.sync.fetch import fetch as patient_fetch
-from app.sync.retrying import Patience
+from app.sync.http import errors
+from app.sync.http.fetch import MOST_BYTES, MOST_PAGES, Answer, new_client, process_client
+from app.sync.http.fetch import fetch as patient_fetch
+from app.sync.http.retry import Patience
 from app.vault import SecretKey
 from tests.demo.test_simulator import READABLE
 

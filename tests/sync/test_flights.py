@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from app.sync import errors
-from app.sync.flights import Flights
-from app.sync.retrying import PATIENT
+from app.sync.http import errors
+from app.sync.http.retry import PATIENT
+from app.sync.singleflight import Flights
 from app.vault import SecretKey
 
 KEY, OTHER = SecretKey("sk-one-Zq7Kw2Xv9"), SecretKey("sk-two-Zq7Kw2Xv9")

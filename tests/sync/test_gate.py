@@ -14,12 +14,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app.sync import errors
-from app.sync.breaker import RULES, Who
-from app.sync.fetch import NotModified
-from app.sync.gate import FOR_BULK, MOST_AT_ONCE, Gate
-from app.sync.retrying import Deadline, Patience
-from app.sync.shared import MOST_PER_S, Alone, Away, RedisStore, place_of
+from app.sync.http import errors
+from app.sync.http.fetch import NotModified
+from app.sync.http.retry import Deadline, Patience
+from app.sync.limits.circuit_breaker import RULES, Who
+from app.sync.limits.limiter import FOR_BULK, MOST_AT_ONCE, Gate
+from app.sync.limits.store import MOST_PER_S, Alone, Away, RedisStore, place_of
 from tests.conftest import Clock
 
 PLACE = place_of("groq", "https://api.groq.test/v1")

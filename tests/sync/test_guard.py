@@ -11,11 +11,11 @@ import pytest
 
 from app.demo.simulator import Simulator
 from app.providers import openai
-from app.sync import errors
-from app.sync.fetch import fetch as patient_fetch
-from app.sync.fetch import new_client
-from app.sync.guard import is_allowed
-from app.sync.retrying import Patience
+from app.sync.http import errors
+from app.sync.http.fetch import fetch as patient_fetch
+from app.sync.http.fetch import new_client
+from app.sync.http.retry import Patience
+from app.sync.http.ssrf import is_allowed
 from app.vault import SecretKey
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)

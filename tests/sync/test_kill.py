@@ -19,9 +19,9 @@ from app.extensions import Row, db
 from app.store import catalog, credentials, listings, models, runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import ChangeRow, ComparisonRow, ListingRow, ModelRow, ResultRow, RunRow
-from app.sync import asking
+from app.sync import dispatch
 from app.sync import run as sync
-from app.sync.fetch import new_client
+from app.sync.http.fetch import new_client
 from app.sync.run import Means
 from app.vault import Opener
 from tests.conftest import Person, both_databases
@@ -33,8 +33,8 @@ PHASES: list[tuple[object, str, str]] = [
     (runs, "claim", "before"),
     (runs, "claim", "after"),
     (runs, "parts", "after"),
-    (asking, "ask", "before"),
-    (asking, "ask", "after"),
+    (dispatch, "ask", "before"),
+    (dispatch, "ask", "after"),
     (listings, "put", "after"),
     (listings, "put_comparison", "after"),
     (models, "write", "before"),

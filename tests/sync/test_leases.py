@@ -22,9 +22,10 @@ from app.store.engine.db_errors import trouble_of
 from app.store.engine.transaction import written
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import RunRow
-from app.sync import errors, record
+from app.sync import persist
 from app.sync import run as sync
-from app.sync.asking import Fetched, ask_each
+from app.sync.dispatch import Fetched, ask_each
+from app.sync.http import errors
 from app.sync.run import Means
 from tests.conftest import Clock, Person, both_databases
 from tests.sync.test_run import synced
@@ -56,13 +57,13 @@ def test_a_run_that_is_long_in_writing_leaves_the_others_their_lease(
         alice.add_key(slug)
     bob.add_key("openai")
     work = begun([alice, bob], means)
-    write = record.settle
+    write = persist.settle
 
     def slowly(*args: Any) -> None:
         clock.forward(seconds=12)
         write(*args)
 
-    monkeypatch.setattr(record, "settle", slowly)
+    monkeypatch.setattr(persist, "settle", slowly)
     monkeypatch.setattr(sync, "RENEW_S", 0.0)
     settle(work, [Fetched(part, errors.Refused("It was refused")) for part in work.waiting if part.user_id == alice.id])
     assert runs.close_lost(clock()) == []

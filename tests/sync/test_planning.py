@@ -23,10 +23,11 @@ from app.store.engine import retention
 from app.store.plans import Plan, PlanPartRow, PlanRow
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
-from app.sync import errors, planning, server_keys
+from app.sync import planning, server_keys
 from app.sync import run as sync
-from app.sync.asking import Fetched, ask, part_of
-from app.sync.fetch import Answer
+from app.sync.dispatch import Fetched, ask, part_of
+from app.sync.http import errors
+from app.sync.http.fetch import Answer
 from app.sync.planning import Stale
 from app.sync.run import Means
 from app.vault import SecretKey

@@ -31,8 +31,8 @@ from app.store import runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import LIVE, ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow, RunRow
 from app.sync import run as sync
-from app.sync.asking import utc_now
-from app.sync.fetch import new_client
+from app.sync.dispatch import utc_now
+from app.sync.http.fetch import new_client
 from app.sync.run import Means
 from app.vault import Opener, Sealer
 from tests.conftest import Person, _person, both_databases

@@ -30,13 +30,13 @@ from app.store.schema.catalog_tables import (
     DecisionRow,
 )
 from app.store.schema.tables import ModelRow
-from app.sync import rebuild as rebuilding
-from app.sync import refresh as refreshing
 from app.sync import run as sync
-from app.sync.fetch import MOST_BYTES, new_client
-from app.sync.prepare import prepare
-from app.sync.rebuild import rebuild
-from app.sync.refresh import Refreshed
+from app.sync.catalog import rebuild as rebuilding
+from app.sync.catalog import refresh as refreshing
+from app.sync.catalog.bootstrap import prepare
+from app.sync.catalog.rebuild import rebuild
+from app.sync.catalog.refresh import Refreshed
+from app.sync.http.fetch import MOST_BYTES, new_client
 from app.sync.run import Means
 from tests.conftest import Clock, Person, both_databases
 

@@ -11,9 +11,9 @@ import pytest
 
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
-from app.sync import errors
-from app.sync.fetch import Answer, NotModified, Validators, fetch, new_client
-from app.sync.retrying import Patience
+from app.sync.http import errors
+from app.sync.http.fetch import Answer, NotModified, Validators, fetch, new_client
+from app.sync.http.retry import Patience
 from app.vault import SecretKey
 from tests.sync.test_fetch import Stream
 

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from app.providers import openai
-from app.sync import errors
-from app.sync.fetch import new_client
-from app.sync.tokens import signing_key
+from app.sync.http import errors
+from app.sync.http.fetch import new_client
+from app.sync.http.google_auth import signing_key
 from app.vault import SecretKey
 
 GOOGLE = replace(openai.PROVIDER, exchange="google")

@@ -16,7 +16,7 @@ from app.store import audit, decisions, overrides, sources
 from app.store.audit import Actor
 from app.store.schema.catalog_tables import AuditRow
 from app.store.schema.tables import ListedModelRow, ModelRow
-from app.sync.adopt import adopt_proposals
+from app.sync.catalog.auto_adopt import adopt_proposals
 from app.sync.run import Means
 from app.vault import Opener
 from tests.conftest import Person, both_databases

@@ -22,7 +22,7 @@ from app.store.accounts.subscriptions import SubscriptionRow
 from app.store.queries import digest
 from app.store.queries.digest import FailingKey, Notices, ProviderNews
 from app.store.schema.tables import RunRow
-from app.sync import errors
+from app.sync.http import errors
 from app.sync.run import Means
 from app.vault import Opener
 from app.web import notifications

@@ -14,7 +14,7 @@ from app.extensions import db
 from app.jobs import trials
 from app.store.schema.catalog_tables import AuditRow
 from app.store.schema.tables import ListingRow, ResultRow, RunRow
-from app.sync.trial import Tried
+from app.sync.provider_test import Tried
 from app.vault import Opener
 from app.web import showing
 from tests.conftest import Person, both_databases

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from app.catalog.listing import listing_of
 from app.store.runs import Part
-from app.sync import record
-from app.sync.asking import Means, ask_each
-from app.sync.fetch import Answer
-from app.sync.retrying import Patience
+from app.sync import persist
+from app.sync.dispatch import Means, ask_each
+from app.sync.http.fetch import Answer
+from app.sync.http.retry import Patience
 
 ONCE = Patience(tries=1)
 
@@ -37,5 +37,5 @@ def attempt(slug: str, means: Means) -> Tried:
     if isinstance(answer, Answer):
         listing = listing_of(slug, answer.models)
         return Tried(fetched.duration_s, has_key, len(listing.models), len(listing.chat()), answer.whole)
-    failure = record.failure_of(answer, has_list=False)
+    failure = persist.failure_of(answer, has_list=False)
     return Tried(fetched.duration_s, has_key, error=failure["error_message"], action=failure["error_action"])

@@ -15,13 +15,14 @@ from app.extensions import db
 from app.store import rotation
 from app.store.engine.transaction import written
 from app.store.rotation import SealedKey
-from app.sync import errors, record
+from app.sync import persist
+from app.sync.http import errors
 from app.vault import CannotOpen, Opener, Sealer
 
 T = TypeVar("T")
 
 _PATIENCE_S = 60.0
-_OPENABLE = {"outcome": None, **record.no_failure()}
+_OPENABLE = {"outcome": None, **persist.no_failure()}
 
 Tell = Callable[[int], None]
 """How many keys were dealt with since it was last told."""
@@ -161,7 +162,7 @@ def _note(shut: Sequence[SealedKey], mended: Sequence[SealedKey], now: datetime)
 def _say_shut(keys: Sequence[SealedKey], now: datetime) -> None:
     for key in keys:
         if key.error_code != errors.KeyUnopenable.code:
-            failure = record.failure_of(errors.KeyUnopenable())
+            failure = persist.failure_of(errors.KeyUnopenable())
             facts: dict[str, Any] = {"outcome": "failed", "checked_at": now, "check_asked_at": None, **failure}
             rotation.note(key, facts)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from app.sync.errors import Troubled, at_clock
+from app.sync.http.errors import Troubled, at_clock
 
 
 @dataclass(frozen=True, slots=True)

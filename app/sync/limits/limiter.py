@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from app.sync import breaker, errors
-from app.sync.breaker import Note, Who
-from app.sync.fetch import NotModified
-from app.sync.retrying import Deadline
-from app.sync.shared import MOST_PER_S, Alone, Away, Change, Store
+from app.sync.http import errors
+from app.sync.http.fetch import NotModified
+from app.sync.http.retry import Deadline
+from app.sync.limits import circuit_breaker
+from app.sync.limits.circuit_breaker import Note, Who
+from app.sync.limits.store import MOST_PER_S, Alone, Away, Change, Store
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ class Gate:
         while True:
             store, raw, taken = self._knock(place, holder, deadline)
             allowed = Pass(place, holder, store)
-            note = breaker.read(raw)
+            note = circuit_breaker.read(raw)
             if note.until:
                 return self._as_trial(allowed, title, note, taken)
             if taken:
@@ -106,16 +107,20 @@ class Gate:
 
         def begin(raw: bytes | None) -> bytes | None:
             nonlocal seen
-            seen = breaker.read(raw)
-            return breaker.write(breaker.begin_trial(seen, now)) if seen.until and breaker.may_ask(seen, now) else raw
+            seen = circuit_breaker.read(raw)
+            return (
+                circuit_breaker.write(circuit_breaker.begin_trial(seen, now))
+                if seen.until and circuit_breaker.may_ask(seen, now)
+                else raw
+            )
 
-        if taken and breaker.may_ask(note, now):
+        if taken and circuit_breaker.may_ask(note, now):
             self._change(allowed, begin)
-            if breaker.may_ask(seen, now):
+            if circuit_breaker.may_ask(seen, now):
                 return Pass(allowed.place, allowed.holder, allowed.store, is_trial=True)
         if taken:
             self._give_back(allowed)
-        raise breaker.refusal(seen, title, now)
+        raise circuit_breaker.refusal(seen, title, now)
 
     def _leave(self, allowed: Pass, who: Who, failure: BaseException | None) -> None:
         works = failure is None or isinstance(failure, NotModified)
@@ -124,12 +129,17 @@ class Gate:
             now = self.now().timestamp()
             self._change(
                 allowed,
-                lambda raw: breaker.write(
-                    breaker.after_failure(breaker.read(raw), who, now, is_trial=allowed.is_trial)
+                lambda raw: circuit_breaker.write(
+                    circuit_breaker.after_failure(circuit_breaker.read(raw), who, now, is_trial=allowed.is_trial)
                 ),
             )
         elif allowed.is_trial and not works:
-            self._change(allowed, lambda raw: breaker.write(breaker.end_trial(breaker.read(raw))) if raw else None)
+            self._change(
+                allowed,
+                lambda raw: (
+                    circuit_breaker.write(circuit_breaker.end_trial(circuit_breaker.read(raw))) if raw else None
+                ),
+            )
 
     def _give_back(self, allowed: Pass, *, forget: bool = False) -> None:
         try:

@@ -9,7 +9,7 @@ from app.extensions import db
 from app.providers import PROVIDERS
 from app.providers.contract import Provider, join
 from app.store import catalog, listed_models
-from app.sync.rebuild import rebuild
+from app.sync.catalog.rebuild import rebuild
 
 
 def prepare(now: datetime) -> None:

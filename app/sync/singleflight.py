@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from app.sync.errors import TimedOut
-from app.sync.retrying import Deadline
+from app.sync.http.errors import TimedOut
+from app.sync.http.retry import Deadline
 from app.vault import SecretKey
 
 T = TypeVar("T")

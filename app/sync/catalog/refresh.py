@@ -25,9 +25,9 @@ from app.providers import PROVIDERS
 from app.providers.parsing import BadAnswer
 from app.store import catalog, sources
 from app.store.sources import Known
-from app.sync import errors
-from app.sync.fetch import MOST_BYTES, Client, Document, get_document
-from app.sync.rebuild import as_json, rebuild
+from app.sync.catalog.rebuild import as_json, rebuild
+from app.sync.http import errors
+from app.sync.http.fetch import MOST_BYTES, Client, Document, get_document
 
 log = logging.getLogger(__name__)
 

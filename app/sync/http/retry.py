@@ -15,7 +15,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
-from app.sync.errors import SyncError
+from app.sync.http.errors import SyncError
 
 T = TypeVar("T")
 

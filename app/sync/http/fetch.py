@@ -27,10 +27,10 @@ from app.catalog.listing import ListedModel
 from app.providers import parsing
 from app.providers.contract import Endpoint, Page, Provider, Request, Skipped
 from app.providers.error_mapping import fault_of
-from app.sync import errors
-from app.sync.guard import GuardedBackend, Network
-from app.sync.retrying import PATIENT, Deadline, Patience
-from app.sync.unpacking import DAMAGED, UNPACKERS, Unpacker
+from app.sync.http import errors
+from app.sync.http.decompression import DAMAGED, UNPACKERS, Unpacker
+from app.sync.http.retry import PATIENT, Deadline, Patience
+from app.sync.http.ssrf import GuardedBackend, Network
 from app.vault import SecretKey
 
 CONNECT_S = 5.0

@@ -19,14 +19,14 @@ from app.providers.contract import Provider
 from app.store.http_cache import NEVER, Asked, Memo
 from app.store.runs import Part
 from app.store.schema.tables import CredentialRow
-from app.sync import errors
-from app.sync.breaker import Who
-from app.sync.fetch import IN_ALL_S, Answer, NotModified, Trace, Validators, fetch, new_client
-from app.sync.flights import Flights
-from app.sync.gate import FOR_PEOPLE, Gate, Share
-from app.sync.retrying import PATIENT, Deadline, Patience
-from app.sync.shared import Store, place_of
-from app.sync.tokens import signing_key
+from app.sync.http import errors
+from app.sync.http.fetch import IN_ALL_S, Answer, NotModified, Trace, Validators, fetch, new_client
+from app.sync.http.google_auth import signing_key
+from app.sync.http.retry import PATIENT, Deadline, Patience
+from app.sync.limits.circuit_breaker import Who
+from app.sync.limits.limiter import FOR_PEOPLE, Gate, Share
+from app.sync.limits.store import Store, place_of
+from app.sync.singleflight import Flights
 from app.vault import CannotOpen, Opener, Owner, SecretKey
 
 T = TypeVar("T")

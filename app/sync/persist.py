@@ -17,10 +17,10 @@ from app.extensions import db
 from app.store import catalog, credentials, due, http_cache, listed_models, listings, models, overrides, runs
 from app.store.runs import Part
 from app.store.schema.tables import ComparisonRow, CredentialRow, ListingRow
-from app.sync import errors
-from app.sync.asking import Fetched
-from app.sync.decide import Verdict, judge
-from app.sync.fetch import Answer, NotModified
+from app.sync.dispatch import Fetched
+from app.sync.evaluate import Verdict, judge
+from app.sync.http import errors
+from app.sync.http.fetch import Answer, NotModified
 from app.sync.schedule import KEPT, DueAt
 
 _SKIPPED_KEPT = 50

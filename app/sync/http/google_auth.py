@@ -15,8 +15,8 @@ from google.auth import exceptions, transport
 from google.oauth2 import service_account
 
 from app.providers.contract import Provider
-from app.sync import errors
-from app.sync.fetch import post
+from app.sync.http import errors
+from app.sync.http.fetch import post
 from app.vault import SecretKey
 
 _SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import httpcore
 
-from app.sync.errors import PrivateAddress
+from app.sync.http.errors import PrivateAddress
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

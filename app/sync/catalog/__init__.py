@@ -1,0 +1,1 @@
+"""Public catalogs: refresh, rebuild, automatic adoption, first start."""

@@ -1,0 +1,1 @@
+"""HTTP towards providers: fetching, retries, decompression, SSRF protection, error types."""
