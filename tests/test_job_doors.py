@@ -18,7 +18,7 @@ from rq import Callback, Queue
 from rq.job import Job
 
 from app import jobs
-from app.jobs import watch
+from app.jobs import monitoring
 from app.vault import Opener
 from tests.conftest import Person
 from tests.web.working import work_off
@@ -108,7 +108,7 @@ def test_such_a_job_is_a_failed_one_and_the_next_is_done(app: Flask, vault: Open
         Queue(jobs.INTERACTIVE, connection=connection).enqueue(os.getcwd)
     assert jobs.enqueue_everyone("cron") is None
     work_off(app, vault)
-    assert len(watch.failed_jobs()) == 1
+    assert len(monitoring.failed_jobs()) == 1
 
 
 def test_nothing_in_redis_is_a_pickle(app: Flask, alice: Person) -> None:
@@ -130,7 +130,7 @@ def test_nothing_in_redis_is_a_pickle(app: Flask, alice: Person) -> None:
 
 
 def test_every_job_of_ours_is_a_door(app: Flask) -> None:
-    from app.jobs.doors import DOORS
+    from app.jobs.registry import DOORS
 
     scheduled = {f"{one.job.__module__}.{one.job.__qualname__}" for one in jobs.SCHEDULE}
     queued = {f"app.jobs.{name}" for name in vars(jobs) if name.startswith("do_")}

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from app.jobs import listening
-from app.jobs.listening import Ear
+from app.jobs import pubsub
+from app.jobs.pubsub import Ear
 
 LONG_S = 20.0
 """Longer than any of these tests may take: whoever waits so long was not told."""
@@ -24,8 +24,8 @@ def connection(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture(autouse=True)
 def _soon_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(listening, "_TURN_S", 0.05)
-    monkeypatch.setattr(listening, "_LINGER_S", 0.1)
+    monkeypatch.setattr(pubsub, "_TURN_S", 0.05)
+    monkeypatch.setattr(pubsub, "_LINGER_S", 0.1)
     yield
     deadline = time.monotonic() + 5
     while ears():

@@ -24,7 +24,7 @@ from sqlalchemy import select
 from app import config, create_app, jobs
 from app.cli import supervisor
 from app.extensions import db
-from app.jobs import watch
+from app.jobs import monitoring
 from app.store.queries import runs
 from app.store.schema.tables import RunRow
 from tests.conftest import _EVERYTHING, Person, _answers, _settings, _until
@@ -167,7 +167,7 @@ def test_a_job_is_queued_and_worked_off_over_tls(
 
 
 def test_who_watches_a_run_is_told_over_tls(app: Flask, until: Until) -> None:
-    news = watch.news_of(7)
+    news = monitoring.news_of(7)
     next(news)  # subscribed
     jobs.tell(7)
     next(news)

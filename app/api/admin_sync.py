@@ -30,7 +30,7 @@ from app.api.operations import JSON, READS, WRITES, for_admins, read_query
 from app.api.problems import Refused
 from app.api.sync_report import Line, Report, answered, dry, errors_of, under_way
 from app.extensions import csrf, db, limiter
-from app.jobs import watch
+from app.jobs import monitoring
 from app.store import credentials, plans, runs
 from app.store.accounts import users
 from app.store.accounts.tokens import Scope
@@ -207,11 +207,11 @@ def _wait_for_run(begun: jobs.Begun, slugs: Sequence[str], single: str, deadline
 
 
 def _end_of_run(run_id: int, deadline: float) -> RunLine | None:
-    return _end_of(lambda: run_queries.run(run_id), watch.news_of(run_id, longest_s=_LOOK_EVERY_S), deadline)
+    return _end_of(lambda: run_queries.run(run_id), monitoring.news_of(run_id, longest_s=_LOOK_EVERY_S), deadline)
 
 
 def _end_of_plan(plan_id: int, deadline: float) -> Plan | None:
-    return _end_of(lambda: plans.get(plan_id), watch.news_of_plan(plan_id, longest_s=_LOOK_EVERY_S), deadline)
+    return _end_of(lambda: plans.get(plan_id), monitoring.news_of_plan(plan_id, longest_s=_LOOK_EVERY_S), deadline)
 
 
 def _end_of(look: Callable[[], Seen | None], news: Iterator[object], deadline: float) -> Seen | None:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import config, jobs
 from app.extensions import db, limiter
-from app.jobs import watch
+from app.jobs import monitoring
 from app.providers import PROVIDERS
 from app.store import sources
 from app.store.engine.db_errors import trouble_of
@@ -138,18 +138,18 @@ def _database() -> list[Metric]:
 def _redis() -> list[Metric]:
     counts = {
         (line.name, state): getattr(line, state)
-        for line in watch.queues_now()
+        for line in monitoring.queues_now()
         for state in ("waiting", "running", "failed")
     }
     return [
         _many("queue_jobs", "Jobs by queue; failed ones are kept for a day.", ("queue", "state"), counts),
         _one("workers", "Workers whose heart beat in the last seconds.", jobs.workers_alive()),
-        _one("scheduler_up", "Whether the scheduler went round lately.", watch.scheduler_seen_at() is not None),
+        _one("scheduler_up", "Whether the scheduler went round lately.", monitoring.scheduler_seen_at() is not None),
     ]
 
 
 def _breakers() -> list[Metric]:
-    at_rest = watch.providers_at_rest()
+    at_rest = monitoring.providers_at_rest()
     words = "Whether nobody asks the provider for a while, because it failed for many."
     return [_many("provider_breaker_open", words, ("provider",), {(slug,): slug in at_rest for slug in PROVIDERS})]
 

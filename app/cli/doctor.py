@@ -23,7 +23,7 @@ from app.catalog import humanize
 from app.cli import backup
 from app.cli.output import print_json
 from app.extensions import db
-from app.jobs import watch
+from app.jobs import monitoring
 from app.store import catalog, rotation
 from app.store.engine import diagnostics
 from app.store.engine.db_errors import trouble_of
@@ -226,7 +226,7 @@ def _opens(vault: Opener, key: diagnostics.SealedKey) -> bool:
 
 def _queue() -> Iterator[Finding]:
     try:
-        seen = watch.inspect()
+        seen = monitoring.inspect()
     except redis.RedisError as error:
         yield Finding("queue", "bad", *(lasting_trouble(error) or _unreachable()))
         return

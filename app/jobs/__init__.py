@@ -26,8 +26,7 @@ from app import config, logs, mail
 from app.auth.settings import WayIn
 from app.extensions import db
 from app.hardening import keep_memory_private
-from app.jobs import letters, sign_ups, trials
-from app.jobs.doors import door
+from app.jobs import digest_email, provider_test, signup_email
 from app.jobs.queues import (
     BULK,
     CHANNEL,
@@ -48,6 +47,7 @@ from app.jobs.queues import (
 from app.jobs.queues import all_queues as _queues
 from app.jobs.queues import queue as _queue
 from app.jobs.queues import redis_connection as _connection
+from app.jobs.registry import door
 from app.jobs.workers import SyncPool, SyncScheduler, SyncWorker
 from app.store import catalog, due, listed_models, models, overrides, plans, runs, sources
 from app.store.accounts import password_resets, subscriptions, users
@@ -210,7 +210,7 @@ def begin_trial(slug: str) -> str | None:
     """Have a worker ask a provider once, as a test. A sentence if it cannot, or will have to wait."""
     try:
         if _queues()[0].get_job_position(trial_job(slug)) is None:
-            trials.begin(slug, _now())
+            provider_test.begin(slug, _now())
             _enqueue(do_trial, slug)
         return None if workers_alive() else NO_WORKER_FOR_TRIALS
     except redis.RedisError:
@@ -318,21 +318,21 @@ def do_reset(reset_id: int) -> None:
 def do_trial(slug: str) -> None:
     """Ask a provider once, with the server's own key or without one, for an admin who waits."""
     with _app().app_context(), means() as ours:
-        trials.end(slug, _now(), attempt(slug, ours))
+        provider_test.end(slug, _now(), attempt(slug, ours))
 
 
 @door
 def do_letter(user_id: int) -> None:
     """Mail what this user's finished runs brought of what they want letters about."""
     with _app().app_context():
-        letters.write(user_id, _now())
+        digest_email.write(user_id, _now())
 
 
 @door
 def do_sign_up(letter: str) -> None:
     """Mail what `sign_ups` sealed. Raises MailError."""
     with _app().app_context():
-        sign_ups.write(letter, _vault())
+        signup_email.write(letter, _vault())
 
 
 @door

@@ -9,7 +9,7 @@ from flask import Flask, current_app
 from rq import Queue
 
 from app import config
-from app.jobs.doors import PlainQueue
+from app.jobs.registry import PlainQueue
 
 INTERACTIVE, CHORES, BULK = "interactive", "chores", "bulk"
 QUEUES = (INTERACTIVE, CHORES, BULK)

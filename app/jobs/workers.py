@@ -15,9 +15,9 @@ from rq.job import Job
 from rq.worker_pool import WorkerPool
 
 from app.hardening import die_with_parent, keep_memory_private
-from app.jobs.doors import PLAINLY, PlainQueue
+from app.jobs.monitoring import job_name
 from app.jobs.queues import BULK, CHORES, INTERACTIVE, SCHEDULER, SCHEDULER_ALIVE_S, WORKERS
-from app.jobs.watch import job_name
+from app.jobs.registry import PLAINLY, PlainQueue
 
 _line = structlog.get_logger("app.jobs")
 

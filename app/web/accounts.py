@@ -21,7 +21,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from app import config, jobs
 from app.auth import passwords
 from app.extensions import db, limiter, network
-from app.jobs import sign_ups
+from app.jobs import signup_email
 from app.store.accounts import feeds, sessions, tokens, user_actions, users
 from app.web import doors, entrance, showing
 from app.web.tokens import going_on
@@ -89,7 +89,7 @@ def _write_to(email: str) -> Any:
     if complaint is None:
         settings, is_known = config.current(), users.by_email(email) is not None
         link = settings.public_url + url_for("accounts.signup", invite=invite_token(email))
-        letter = sign_ups.sealed(users.normal(email), "" if is_known else link, config.sealer(settings))
+        letter = signup_email.sealed(users.normal(email), "" if is_known else link, config.sealer(settings))
         complaint, status = jobs.enqueue_sign_up(letter), 503
     if complaint:
         return render_template("accounts/signup.html", email=email, error=complaint, by_letter=True), status

@@ -12,7 +12,7 @@ import redis
 from flask import Blueprint, Response, abort, render_template, request, stream_with_context
 from flask_login import current_user, login_required
 
-from app.jobs import watch
+from app.jobs import monitoring
 from app.store import catalog, sources
 from app.store.queries import admin
 from app.store.queries import runs as run_queries
@@ -66,10 +66,10 @@ def overview() -> str:
     )
 
 
-def _queue() -> watch.QueueState | None:
+def _queue() -> monitoring.QueueState | None:
     """What the queue says of itself; None while Redis is away."""
     try:
-        return watch.inspect()
+        return monitoring.inspect()
     except redis.RedisError:
         return None
 

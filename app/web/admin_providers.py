@@ -11,7 +11,7 @@ from flask_login import current_user
 
 from app import config, jobs
 from app.extensions import db, limiter
-from app.jobs import trials
+from app.jobs import provider_test
 from app.providers import PROVIDERS, get
 from app.providers.addresses import BadAddress, for_all
 from app.store import audit, catalog, credentials
@@ -105,10 +105,10 @@ def _trial(slug: str, trouble: str | None = None) -> str:
     return render_template("admin/_provider_test.html", line={"slug": slug}, trial=trial, trouble=trouble)
 
 
-def _trials(slugs: Iterable[str]) -> dict[str, trials.Trial | None]:
+def _trials(slugs: Iterable[str]) -> dict[str, provider_test.Trial | None]:
     """The last test of each; none of any, where Redis is away."""
     try:
-        return trials.of_all(slugs)
+        return provider_test.of_all(slugs)
     except redis.RedisError:
         return {}
 

@@ -10,7 +10,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 
 from app.extensions import db
-from app.jobs import watch
+from app.jobs import monitoring
 from app.store import audit
 from app.store.audit import Actor
 from app.web import showing
@@ -60,10 +60,10 @@ GONE = "That job is not among the failed ones any more."
 def index() -> str:
     try:
         found = {
-            "workers": watch.workers_now(),
-            "queues": watch.queues_now(),
-            "failed": watch.failed_jobs(),
-            "scheduler_at": watch.scheduler_seen_at(),
+            "workers": monitoring.workers_now(),
+            "queues": monitoring.queues_now(),
+            "failed": monitoring.failed_jobs(),
+            "scheduler_at": monitoring.scheduler_seen_at(),
         }
     except redis.RedisError:
         found = {}
@@ -73,13 +73,13 @@ def index() -> str:
 @blueprint.post("/failed/requeue")
 @admin_required
 def requeue() -> Any:
-    return _act(watch.requeue_failed, "queued again", "It is queued once more.")
+    return _act(monitoring.requeue_failed, "queued again", "It is queued once more.")
 
 
 @blueprint.post("/failed/delete")
 @admin_required
 def delete() -> Any:
-    return _act(watch.delete_failed, "deleted", "It is deleted.")
+    return _act(monitoring.delete_failed, "deleted", "It is deleted.")
 
 
 def _act(act: Callable[[str], bool], state: str, sentence: str) -> Any:
@@ -103,7 +103,7 @@ def kind(name: str) -> str:
     return KINDS.get(name, name.replace("_", " ") or "a job")
 
 
-def cause(job: watch.FailedJob) -> str:
+def cause(job: monitoring.FailedJob) -> str:
     """Why a job failed, in one sentence that we wrote ourselves."""
     if not job.error:
         return UNNAMED

@@ -11,7 +11,7 @@ from flask_login import current_user, login_required
 from app import config
 from app.catalog import humanize, topics
 from app.extensions import csrf, db, limiter, network
-from app.jobs.letters import KEY_PROBLEMS
+from app.jobs.digest_email import KEY_PROBLEMS
 from app.store.accounts import subscriptions
 from app.store.queries import digest, runs
 from app.store.queries.digest import FailingKey, ProviderNews

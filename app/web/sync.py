@@ -20,7 +20,7 @@ from flask_login import current_user, login_required
 
 from app import config, jobs
 from app.extensions import db, limiter
-from app.jobs import watch
+from app.jobs import monitoring
 from app.providers import get
 from app.store import credentials, runs
 from app.store.queries import runs as run_queries
@@ -113,7 +113,7 @@ def _messages(run_id: int, user_id: int) -> Iterator[str]:
     told_trouble = request.args.get("trouble") == "1"  # what the page that asks shows already
     run: run_queries.RunLine | None = None
     db.session.remove()  # no transaction stays open while we wait, and no connection is held
-    for count, is_told in enumerate(watch.news_of(run_id)):
+    for count, is_told in enumerate(monitoring.news_of(run_id)):
         if not is_told and run and run.state == "running" and count % _LOOKS:
             yield ": still here\n\n"
             continue

@@ -16,7 +16,7 @@ from app.api import admin_sync
 from app.api.sync_report import answered
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.jobs import watch
+from app.jobs import monitoring
 from app.store import audit, credentials
 from app.store.queries.runs import ResultLine
 from app.store.schema.tables import ListingRow, ModelRow, ResultRow, RunRow
@@ -216,7 +216,7 @@ def test_what_is_done_in_time_is_answered_at_once(app: Flask, ask: Ask, vault: O
     with worker_present(app):
         thread = threading.Thread(target=lambda: answers.append(ask(path, "POST")))
         thread.start()
-        until(lambda: watch.inspect().queued == 1)
+        until(lambda: monitoring.inspect().queued == 1)
         work_off(app, vault)
         thread.join(15)
     assert answers[0].status_code == 200

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from app import config, create_app, jobs
 from app.cli.install import set_up
 from app.extensions import db
-from app.jobs import watch
+from app.jobs import monitoring
 from app.vault import Opener, Sealer
 from tests.chaos import far_end, plan, verdict
 from tests.chaos.people import Crowd
@@ -156,9 +156,9 @@ def _note_failed(app: Flask, failed: Counter[str]) -> None:
     """Redis forgets what failed in it when it is killed."""
     try:
         with app.app_context():
-            for job in watch.failed_jobs():
+            for job in monitoring.failed_jobs():
                 failed[f"{job.job.kind} {job.error} {job.place}"] += 1
-                watch.delete_failed(job.id)
+                monitoring.delete_failed(job.id)
     except (redis.RedisError, DBAPIError):
         return
 

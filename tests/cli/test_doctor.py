@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import config
 from app.extensions import db
-from app.jobs import watch
+from app.jobs import monitoring
 from app.store import runs
 from app.store.engine import diagnostics
 from app.store.schema.tables import CredentialRow, RunRow
@@ -194,7 +194,7 @@ def test_what_keeps_redis_from_us_is_told_without_naming_its_user(
     def refuse() -> None:
         raise error
 
-    monkeypatch.setattr(watch, "inspect", refuse)
+    monkeypatch.setattr(monitoring, "inspect", refuse)
     found = findings(run, code=1)["queue"]
     assert found["state"] == "bad" and says in found["says"] and found["remedy"]
     assert "boss-of-redis" not in found["says"] + found["remedy"]

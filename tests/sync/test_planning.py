@@ -14,7 +14,7 @@ from app import jobs
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.jobs import watch
+from app.jobs import monitoring
 from app.providers.contract import Skipped
 from app.store import credentials, plans
 from app.store.accounts import users
@@ -360,7 +360,7 @@ def test_housekeeping_makes_plans_whose_job_was_lost(app: Flask) -> None:
     plan_id, _ = jobs.begin_plan(COMMAND_LINE, ["openai"])
     jobs._queues()[0].empty()
     jobs.housekeeping()
-    assert watch.inspect().queued == 0, "it is young: its job may come yet"
+    assert monitoring.inspect().queued == 0, "it is young: its job may come yet"
     db.session.execute(update(PlanRow).values(created_at=jobs._now() - timedelta(minutes=1)))
     db.session.commit()
     jobs.housekeeping()

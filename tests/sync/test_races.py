@@ -26,7 +26,7 @@ from sqlalchemy import func, select, text
 from app import config, create_app, jobs
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
-from app.jobs import watch
+from app.jobs import monitoring
 from app.store import runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import LIVE, ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow, RunRow
@@ -350,7 +350,7 @@ def test_two_schedulers_sync_what_is_due_once(
             is_idle = not any(queue.count or queue.started_job_registry.count for queue in queues)
             both = len(CronScheduler.all(client)) == 2
         # Each queues all of the schedule as it starts, and the sweeps queued the syncs.
-        worked = sum(worker.done + worker.failed for worker in watch.workers_now()) > 2 * len(jobs.SCHEDULE)
+        worked = sum(worker.done + worker.failed for worker in monitoring.workers_now()) > 2 * len(jobs.SCHEDULE)
         return both and is_idle and worked and count(RunRow, RunRow.state == "done") >= USERS
 
     with processes(settings, tmp_path, ["work", "--workers", "2"], ["schedule"], ["schedule"]):

@@ -19,7 +19,7 @@ from sqlalchemy import func, select, update
 
 from app import jobs
 from app.extensions import db
-from app.jobs import queues, watch
+from app.jobs import monitoring, queues
 from app.store import audit, credentials
 from app.store.accounts import users
 from app.store.accounts.sessions import SessionRow
@@ -456,10 +456,10 @@ def test_a_failed_job_is_told_without_its_words_and_queued_again_or_deleted(
     reader = Plainly(house.client).open("/admin/workers")
     reader.submit("/admin/workers/failed/requeue", {"job": "run-7"})
     assert "It is queued once more." in reader.words and "None within the last day." in reader.words
-    assert [line.waiting for line in watch.queues_now()] == [1, 0, 0]
+    assert [line.waiting for line in monitoring.queues_now()] == [1, 0, 0]
     work_off(app, vault)
     answer = house.post("/admin/workers/failed/delete", job="run-7")
-    assert answer.status_code == 303 and watch.failed_jobs() == []
+    assert answer.status_code == 303 and monitoring.failed_jobs() == []
     house.post("/admin/workers/failed/delete", job="run-7")
     house.post("/admin/workers/failed/requeue", job="rq:nothing")
     assert [(line.action, line.subject) for line in audit.entries()[0]] == [("job", "run-7")] * 2
@@ -480,8 +480,8 @@ def test_a_failed_job_is_told_without_its_words_and_queued_again_or_deleted(
     ],
 )
 def test_only_the_name_of_an_exception_and_our_own_place_are_told(traceback: str, cause: tuple[str, str]) -> None:
-    assert watch._cause(traceback) == cause
-    assert "CaNaRy" not in " ".join(watch._cause(traceback))
+    assert monitoring._cause(traceback) == cause
+    assert "CaNaRy" not in " ".join(monitoring._cause(traceback))
 
 
 @both_databases
@@ -496,14 +496,14 @@ def test_workers_and_queues_are_shown_as_they_are(app: Flask, house: Person, red
         told = words(page(house, "/admin/workers"))
     assert "1 worker" in told and "The scheduler went round" in told and "No scheduler" not in told
     assert "interactive 2" in told and "bulk 0" in told
-    assert [line.oldest_at is not None for line in watch.queues_now()] == [True, False, False]
+    assert [line.oldest_at is not None for line in monitoring.queues_now()] == [True, False, False]
 
 
 def test_a_worker_whose_job_was_done_and_forgotten_meanwhile_is_a_worker_still(app: Flask, redis_url: str) -> None:
     with worker_present(app), redis.Redis.from_url(redis_url) as client:
         (key,) = client.smembers("rq:workers")
         client.hset(key, "current_job", "a-job-that-was-forgotten")
-        (line,) = watch.workers_now()
+        (line,) = monitoring.workers_now()
     assert line.is_alive and line.job is None
 
 

@@ -15,8 +15,8 @@ from app.catalog import topics
 from app.catalog.changes import Change, FieldChange
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.jobs import letters as writing
-from app.jobs.letters import one_line
+from app.jobs import digest_email as writing
+from app.jobs.digest_email import one_line
 from app.store.accounts import subscriptions
 from app.store.accounts.subscriptions import SubscriptionRow
 from app.store.queries import digest

@@ -13,7 +13,7 @@ from sqlalchemy.pool import QueuePool
 
 from app import config, jobs
 from app.extensions import db
-from app.jobs.listening import Ear
+from app.jobs.pubsub import Ear
 from app.store import runs
 from app.sync import run as sync
 from app.sync.run import Means

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from app import jobs
 from app.extensions import db, limiter
-from app.jobs import sign_ups
+from app.jobs import signup_email
 from app.store.accounts import users
 from app.store.schema.tables import UserRow
 from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey
@@ -125,10 +125,10 @@ def test_neither_the_address_nor_the_link_stands_in_the_queue(
     held = jobs_in(redis_url)
     assert b"do_sign_up" in held
     assert NEW.encode() not in held and b"invite" not in held
-    letter = sign_ups.sealed(NEW, "https://models.example/x", Sealer(vault.public))
+    letter = signup_email.sealed(NEW, "https://models.example/x", Sealer(vault.public))
     other = Sealer(vault.public).seal(SecretKey("sk-of-somebody"), Owner(1, 1, "openai"))
     with pytest.raises(CannotOpen):
-        vault.open(other, 1, sign_ups._ENVELOPE)
+        vault.open(other, 1, signup_email._ENVELOPE)
     assert NEW not in letter
 
 
@@ -172,7 +172,7 @@ def test_a_letter_that_was_not_taken_is_tried_again(
     held = jobs_in(house.config["SETTINGS"].redis_url)
     assert b"rq:failed" in held and NEW.encode() not in held, "a job that failed tells no address either"
     letters.refuses = False
-    assert jobs.enqueue_sign_up(sign_ups.sealed(NEW, "https://models.example/x", Sealer(vault.public))) is None
+    assert jobs.enqueue_sign_up(signup_email.sealed(NEW, "https://models.example/x", Sealer(vault.public))) is None
     work_off(house, vault)
     assert len(letters.taken) == 1
 

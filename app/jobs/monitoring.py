@@ -16,8 +16,7 @@ from rq.job import Job
 from rq.utils import as_text
 
 from app import config
-from app.jobs.doors import PLAINLY, PlainJob
-from app.jobs.listening import Ear
+from app.jobs.pubsub import Ear
 from app.jobs.queues import (
     ALIVE_S,
     CHANNEL,
@@ -29,6 +28,7 @@ from app.jobs.queues import (
     redis_connection,
     workers_alive,
 )
+from app.jobs.registry import PLAINLY, PlainJob
 from app.providers import PROVIDERS
 from app.store import catalog
 from app.sync.limits import circuit_breaker
