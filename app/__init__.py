@@ -11,39 +11,14 @@ from app.api import elsewhere, metrics, models_sync, openapi, problems, stats, v
 from app.cli import commands
 from app.extensions import csrf, db, htmx, limiter, login_manager, migrate
 from app.store.engine import engine
-from app.web import (
-    accounts,
-    admin,
-    admin_providers,
-    admin_sync,
-    admin_users,
-    admin_workers,
-    catalog,
-    changes,
-    compressing,
-    coverage,
-    design,
-    doors,
-    drawing,
-    feeds,
-    health,
-    history,
-    hosts,
-    keys,
-    models,
-    notifications,
-    oidc,
-    pages,
-    password_reset,
-    pasted_keys,
-    reports,
-    second_factor,
-    static_files,
-    sync,
-    tokens,
-    tracing,
-)
-from app.web import settings as account_settings
+from app.web import coverage, design, health, home, keys, pasted_keys, sync
+from app.web.account import accounts, feeds, notifications, oidc, password_reset, second_factor, tokens
+from app.web.account import settings as account_settings
+from app.web.admin import catalog, overview, providers, users, workers
+from app.web.admin import sync as admin_sync
+from app.web.app import allowed_hosts, compression, csp_reports, errors, fragment_cache, request_id, static_files
+from app.web.history import changes, runs
+from app.web.models import search
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -64,8 +39,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     )
     logs.set_up(settings.log_format, settings.log_level, config.secrets_of(settings))
 
-    tracing.init_app(app)
-    hosts.init_app(app)
+    request_id.init_app(app)
+    allowed_hosts.init_app(app)
     db.init_app(app)
     with app.app_context():
         engine.tune(db.engine)
@@ -74,14 +49,14 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     csrf.init_app(app)
     limiter.init_app(app)
     login_manager.init_app(app)
-    doors.init_app(app, login_manager)
+    errors.init_app(app, login_manager)
     second_factor.init_app(app)
     problems.init_app(app)
     static_files.init_app(app)
-    drawing.init_app(app)
-    compressing.init_app(app)
+    fragment_cache.init_app(app)
+    compression.init_app(app)
 
-    for module in (accounts, admin, catalog, changes, health, history, keys, models, pages, sync, models_sync):
+    for module in (accounts, overview, catalog, changes, health, runs, keys, search, home, sync, models_sync):
         app.register_blueprint(module.blueprint)
     if settings.demo_url:
         from app.demo import panel  # not part of a real installation
@@ -89,11 +64,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         app.register_blueprint(panel.blueprint)
     if settings.demo_url or app.debug:
         app.register_blueprint(design.blueprint)
-    for module in (admin_providers, admin_sync, admin_users, admin_workers, model_sync):
+    for module in (providers, admin_sync, users, workers, model_sync):
         app.register_blueprint(module.blueprint)
     for module in (notifications, oidc, password_reset, pasted_keys, second_factor):
         app.register_blueprint(module.blueprint)
-    for module in (account_settings, feeds, tokens, v1, elsewhere, openapi, stats, metrics, coverage, reports):
+    for module in (account_settings, feeds, tokens, v1, elsewhere, openapi, stats, metrics, coverage, csp_reports):
         app.register_blueprint(module.blueprint)
     commands.init_app(app)
     return app

@@ -30,8 +30,8 @@ _NO_SECRETS = {
     ("app/store/catalog.py", "digest"): "of the catalog's inputs",
     ("app/sync/catalog/rebuild.py", "digest"): "of the catalog's inputs",
     ("app/sync/http/fetch.py", "digest"): "of a list's bytes",
-    ("app/web/static_files.py", "digest"): "of a file that everybody may have",
-    ("app/web/static_files.py", "stamp"): "when a file was changed",
+    ("app/web/app/static_files.py", "digest"): "of a file that everybody may have",
+    ("app/web/app/static_files.py", "stamp"): "when a file was changed",
 }
 """File and word → why this is no secret."""
 

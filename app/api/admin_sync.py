@@ -39,7 +39,7 @@ from app.store.plans import Plan
 from app.store.queries import runs as run_queries
 from app.store.queries import stats
 from app.store.queries.runs import RunLine
-from app.web import showing
+from app.web.app import filters
 from app.web.sync import close_lost
 
 blueprint = Blueprint("model_sync", __name__, url_prefix="/admin/model-sync")
@@ -72,7 +72,7 @@ def providers() -> Response:
 def status() -> Response:
     """How the shared catalog does."""
     admit_admin("read")
-    of_providers, of_models = stats.providers(showing.now()), stats.models()
+    of_providers, of_models = stats.providers(filters.now()), stats.models()
     here = {one.slug for one in of_providers.providers}
     fetchable = len(here.intersection(jobs.SYNCABLE))
     told = {
@@ -104,7 +104,7 @@ def run(run_id: int) -> Response:
     admit_admin("read")
     query = _read(WatchQuery)
     close_lost()
-    server = users.server(showing.now(), make=False)
+    server = users.server(filters.now(), make=False)
     found = run_queries.run(run_id, server.id) if server else None
     if found is None or query.provider not in ("", *(result.provider for result in found.results)):
         raise Refused(HTTPStatus.NOT_FOUND, "There is no such sync with the server's own keys.")
@@ -258,7 +258,7 @@ def _shown(found: Plan, single: str, trouble: str | None) -> Response:
         "plan_id": found.id,
         "plan_url": url_for("admin_sync.plan", plan_id=found.id),
         "status_url": url_for(".plan", plan_id=found.id, provider=single or None),
-        "state": found.state(showing.now()),
+        "state": found.state(filters.now()),
     }
     if found.made_at is None:
         return _json(under_way(single, {**about, "notice": trouble}, dry_run=True), about["status_url"])
@@ -275,7 +275,7 @@ def _json(body: Report, location: str = "") -> Response:
 
 
 def _last_sync() -> Report | None:
-    server = users.server(showing.now(), make=False)
+    server = users.server(filters.now(), make=False)
     last = runs.last_done(server.id) if server else None
     found = run_queries.run(last.id) if last else None
     if found is None:
@@ -283,7 +283,7 @@ def _last_sync() -> Report | None:
     lines: list[Line] = [*found.results]
     return {
         "run_id": found.id,
-        "synced_at": showing.iso(found.ended_at),
+        "synced_at": filters.iso(found.ended_at),
         "providers_processed": len(lines),
         "errors": errors_of(lines),
         "status_url": url_for(".run", run_id=found.id),
@@ -312,7 +312,7 @@ def _refuse_unknown(slugs: Collection[str]) -> None:
                 f"There is no such provider here. GET {url_for('.providers')} names those that can be synced.",
             )
     if disabled := sorted(set(slugs) - _enabled()):
-        titles = ", ".join(showing.title(slug) for slug in disabled)
+        titles = ", ".join(filters.title(slug) for slug in disabled)
         raise Refused(HTTPStatus.CONFLICT, f"Disabled by an admin: {titles}. Enable it first, or leave it out.")
     if not slugs and not _enabled():
         raise Refused(HTTPStatus.CONFLICT, "All providers are disabled. Enable one first.")

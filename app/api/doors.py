@@ -14,7 +14,7 @@ from app.extensions import csrf, db, network
 from app.store.accounts import tokens, users
 from app.store.accounts.tokens import SCOPES, Scope, TokenRow
 from app.store.schema.tables import UserRow
-from app.web import showing
+from app.web.app import filters
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _TOO_LONG = 500
@@ -99,7 +99,7 @@ def _by_token() -> Caller:
     if found is None:
         raise _unknown("This token is not known here. Copy it again, or make another at /settings/tokens.")
     row, user = found
-    state = row.state(showing.now())
+    state = row.state(filters.now())
     if state != "live":
         raise _unknown(f"This token {'has expired' if state == 'expired' else 'was revoked'}. Make another one.")
     if not user.is_active:
@@ -110,7 +110,7 @@ def _by_token() -> Caller:
 
 def _note_use(row: TokenRow, user: UserRow) -> None:
     """Who comes by a program is here too: their keys stay fresh. A note that cannot be written refuses nobody."""
-    now = showing.now()
+    now = filters.now()
     try:
         used = tokens.use(row, now)
         if users.touch(user, now) or used:

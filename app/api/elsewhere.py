@@ -24,7 +24,7 @@ from app.catalog.matching import CanonicalModel
 from app.extensions import csrf
 from app.store import catalog
 from app.store.queries.usable import Place, Usable, usable
-from app.web import showing
+from app.web.app import filters
 
 blueprint = Blueprint("elsewhere", __name__)
 csrf.exempt(blueprint)  # nothing here is unsafe
@@ -195,7 +195,7 @@ def _kind(query: AllQuery) -> str:
 
 
 def _dev_provider(place: Place, models: dict[str, DevModel]) -> DevProvider:
-    provider = showing.providers()[place.provider]
+    provider = filters.providers()[place.provider]
     npm = _NPM.get(provider.slug, _COMPATIBLE)
     return DevProvider(
         id=place.name,
@@ -210,7 +210,7 @@ def _dev_provider(place: Place, models: dict[str, DevModel]) -> DevProvider:
 
 def _address(place: Place) -> str:
     """Where a program asks for answers in OpenAI's shape: beside the list of models, unless it is said otherwise."""
-    provider = showing.providers()[place.provider]
+    provider = filters.providers()[place.provider]
     base = place.base_url or provider.base_url
     if provider.openai_path:
         return base.rstrip("/").removesuffix(provider.openai_path) + provider.openai_path

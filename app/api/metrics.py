@@ -30,7 +30,7 @@ from app.store import sources
 from app.store.engine.db_errors import trouble_of
 from app.store.queries import stats
 from app.store.schema.tables import LIVE, OUTCOMES, RUN_STATES
-from app.web import showing
+from app.web.app import filters
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -88,7 +88,7 @@ def _of(name: str, read: Callable[[], list[Metric]], errors: tuple[type[Exceptio
 
 
 def _database() -> list[Metric]:
-    now = showing.now()
+    now = filters.now()
     load, in_force = stats.load(now), stats.catalog_in_force()
     fetched = {(line.name,): line.fetched_at for line in sources.lines()}
     synced = {(one.slug,): one.last_synced_at for one in load.providers}

@@ -14,7 +14,7 @@ from app.api.shapes import QueuedSyncs, StartedSync, SyncState, result_json
 from app.extensions import csrf, limiter
 from app.store import credentials, runs
 from app.store.queries import runs as run_queries
-from app.web import showing
+from app.web.app import filters
 
 blueprint = Blueprint("models_sync", __name__, url_prefix="/api/models/sync")
 
@@ -29,13 +29,13 @@ def last_sync() -> dict[str, Any]:
     return {
         "lastSync": {
             "id": run.id,
-            "synced_at": showing.iso(run.ended_at),
+            "synced_at": filters.iso(run.ended_at),
             "total_new_models": run.total_new_models,
             "sync_results": [result_json(result) for result in run.results],
         }
         if run
         else None,
-        "needsSync": runs.needs_sync(runs.last_done(current_user.id, whole=True), showing.now()),
+        "needsSync": runs.needs_sync(runs.last_done(current_user.id, whole=True), filters.now()),
     }
 
 

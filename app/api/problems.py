@@ -10,7 +10,7 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from app.web import doors
+from app.web.app import errors as app_errors
 
 PROBLEM = "application/problem+json"
 _SENTENCES = {
@@ -86,12 +86,12 @@ class Refused(HTTPException):
 
 
 def init_app(app: Flask) -> None:
-    doors.shape_errors(app, "/api/v1", _problem_of_a_status)
-    doors.shape_errors(app, "/api.json", _problem_of_a_status)
-    doors.shape_errors(app, "/admin/model-sync", _problem_of_a_status)
-    doors.shape_errors(app, "/models/stats", _problem_of_a_status)
-    doors.shape_errors(app, "/providers/stats", _problem_of_a_status)
-    doors.shape_errors(app, "/v1/", _openai_of_a_status)
+    app_errors.shape_errors(app, "/api/v1", _problem_of_a_status)
+    app_errors.shape_errors(app, "/api.json", _problem_of_a_status)
+    app_errors.shape_errors(app, "/admin/model-sync", _problem_of_a_status)
+    app_errors.shape_errors(app, "/models/stats", _problem_of_a_status)
+    app_errors.shape_errors(app, "/providers/stats", _problem_of_a_status)
+    app_errors.shape_errors(app, "/v1/", _openai_of_a_status)
     app.register_error_handler(Refused, _refused)
 
 

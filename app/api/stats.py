@@ -11,7 +11,7 @@ from app.api.admin_shapes import ModelStatistics, ProviderStatistics
 from app.api.operations import READS, for_admins
 from app.extensions import limiter
 from app.store.queries import stats
-from app.web import showing
+from app.web.app import filters
 
 blueprint = Blueprint("stats", __name__)
 _limited = limiter.shared_limit(READS, scope="api read", key_func=admin_limit_key)
@@ -42,7 +42,7 @@ def models() -> dict[str, Any]:
 def providers() -> dict[str, Any]:
     """How each provider does, and how many models it has."""
     admit_admin("read")
-    found = stats.providers(showing.now())
+    found = stats.providers(filters.now())
     return {
         "total": found.total,
         "active": found.active,
@@ -54,7 +54,7 @@ def providers() -> dict[str, Any]:
                 "healthy": one.is_healthy,
                 "total_models": one.total_models,
                 "active_models": one.active_models,
-                "last_synced": showing.iso(one.last_synced_at) if one.last_synced_at else None,
+                "last_synced": filters.iso(one.last_synced_at) if one.last_synced_at else None,
             }
             for one in found.providers
         },

@@ -44,8 +44,8 @@ from app.store.credentials import Sealed
 from app.store.queries import change_feed, model_search
 from app.store.queries import runs as run_queries
 from app.store.queries.model_search import ModelFilter
-from app.web import showing
-from app.web.models import tokens_of
+from app.web.app import filters
+from app.web.models.search import tokens_of
 from app.web.sync import close_lost
 
 blueprint = Blueprint("api_v1", __name__, url_prefix="/api/v1")
@@ -61,7 +61,7 @@ def providers(caller: Caller, query: ProviderQuery) -> Reply:
 
     Those you have a key for, by slug.
     """
-    lines = run_queries.keys(caller.user.id, showing.now())
+    lines = run_queries.keys(caller.user.id, filters.now())
     mine = {line.provider for line in lines}
     found = [
         Provider(
@@ -73,7 +73,7 @@ def providers(caller: Caller, query: ProviderQuery) -> Reply:
             active_keys=sum(line.provider == slug and line.is_active for line in lines),
             listed_at=max((line.listed_at for line in lines if line.provider == slug and line.listed_at), default=None),
         )
-        for slug, provider in showing.providers().items()
+        for slug, provider in filters.providers().items()
         if query.all or slug in mine
     ]
     page, following = cut(found, "providers", lambda one: (one.slug,), query.after, query.limit, str)
@@ -87,7 +87,7 @@ def keys(caller: Caller, query: KeyQuery) -> Reply:
 
     What is known of your keys, by their number; never the keys themselves.
     """
-    lines = [line for line in run_queries.keys(caller.user.id, showing.now()) if query.provider in ("", line.provider)]
+    lines = [line for line in run_queries.keys(caller.user.id, filters.now()) if query.provider in ("", line.provider)]
     page, following = cut(lines, "keys", lambda line: (line.id,), query.after, query.limit, int)
     return Reply(KeyPage([key_of(line) for line in page], following), following=following)
 
@@ -133,7 +133,7 @@ def models(caller: Caller, query: ModelQuery) -> Reply:
     """
     if query.after and not model_search.is_cursor(query.after, query.sort):
         raise not_a_cursor()
-    page = model_search.models(caller.user.id, _wanted(query), showing.now(), query.after or None, query.limit)
+    page = model_search.models(caller.user.id, _wanted(query), filters.now(), query.after or None, query.limit)
     body = ModelPage([model_of(line) for line in page.lines], page.following, page.total)
     return Reply(body, following=page.following)
 
@@ -197,7 +197,7 @@ def start(caller: Caller, body: RunOrder) -> Reply:
 
     A sync that is under way already is named instead of a second one.
     """
-    if body.provider and body.provider not in showing.providers():
+    if body.provider and body.provider not in filters.providers():
         raise wrong("provider", "There is no such provider.")
     if body.key_id is not None:
         _own(caller, body.key_id)
@@ -244,7 +244,7 @@ def _own(caller: Caller, key_id: int) -> Sealed:
 
 def _key(caller: Caller, key_id: int) -> Key:
     _own(caller, key_id)
-    (line,) = run_queries.keys(caller.user.id, showing.now(), key_id)
+    (line,) = run_queries.keys(caller.user.id, filters.now(), key_id)
     return key_of(line)
 
 

@@ -35,7 +35,7 @@ from app.store.queries.sync_counts import Loaded, Overrides
 from app.sync import planning, server_keys
 from app.sync import run as sync
 from app.sync.server_keys import AUTHORITATIVE, SYNCABLE
-from app.web import showing
+from app.web.app import filters
 
 _RULE = "=" * 60
 _MOST_MISSING = 50
@@ -103,7 +103,7 @@ def sync_plans(as_json: bool) -> None:
             "providers": len(plan.parts) or len(plan.providers) or "all",
             **{kind: plan.total(kind) for kind in ("new", "changed", "unlisted", "relisted")},
             "by": plan.made_by,
-            "created_at": showing.iso(plan.created_at),
+            "created_at": filters.iso(plan.created_at),
             "run": plan.run_id,
         }
         for plan in plans.newest(size=100)[0]

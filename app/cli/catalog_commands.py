@@ -24,7 +24,7 @@ from app.store.catalog import SourcedFact
 from app.sync.catalog import refresh
 from app.sync.http.fetch import new_client
 from app.sync.run import utc_now
-from app.web import showing
+from app.web.app import filters
 
 catalog_group = AppGroup("catalog", help="The canonical catalog of models.")
 _SHOWN = 10
@@ -119,12 +119,12 @@ def catalog_status(as_json: bool) -> None:
             "version": version.number,
             "digest": version.digest,
             "models": version.model_count,
-            "loaded_at": showing.iso(version.loaded_at),
+            "loaded_at": filters.iso(version.loaded_at),
         }
         print_json([{"in_force": in_force, "sources": lines}])
         return
     if version:
-        since = showing.iso(version.loaded_at)
+        since = filters.iso(version.loaded_at)
         click.echo(f"Version {version.number} is in force since {since}: {version.model_count:,} models.")
     print_table([_in_short(line) for line in lines])
 
@@ -140,8 +140,8 @@ def _source(line: sources.SourceLine) -> dict[str, Any]:
     return {
         "source": line.name,
         "models": line.model_count,
-        "asked": showing.iso(line.checked_at) or None,
-        "last_good": showing.iso(line.fetched_at) or None,
+        "asked": filters.iso(line.checked_at) or None,
+        "last_good": filters.iso(line.fetched_at) or None,
         "error": line.error_message,
         "url": url,
     }

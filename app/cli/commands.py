@@ -42,7 +42,8 @@ from app.store.queries import runs as run_queries
 from app.store.schema.tables import CredentialRow, UserRow
 from app.sync.run import utc_now
 from app.vault import SecretKey
-from app.web import health, showing
+from app.web import health
+from app.web.app import filters
 from app.web.keys import key_complaint, label_complaint
 
 users_group = AppGroup("users", help="Accounts.")
@@ -99,8 +100,8 @@ def users_list(as_json: bool) -> None:
         {
             "email": user.email,
             "admin": user.is_admin,
-            "created_at": showing.iso(user.created_at),
-            "last_sign_in_at": showing.iso(user.last_sign_in_at) or None,
+            "created_at": filters.iso(user.created_at),
+            "last_sign_in_at": filters.iso(user.last_sign_in_at) or None,
         }
         for user in users.everyone()
     ]
@@ -140,7 +141,7 @@ def users_delete(email: str, yes: bool) -> None:
 @sentences
 def users_invite(email: str) -> None:
     """Print the path of a sign-up page for this address, good for a week (with SIGNUP=invite)."""
-    from app.web.accounts import invite_token
+    from app.web.account.accounts import invite_token
 
     config.require_web_secrets(config.current())  # only the web's SECRET_KEY makes a link that opens there
     with current_app.test_request_context():
@@ -197,8 +198,8 @@ def keys_list(email: str, as_json: bool) -> None:
             "label": key.label,
             "key": key.hint or None,
             "active": key.is_active,
-            "state": showing.key_state(key).words,
-            "listed_at": showing.iso(key.listed_at) or None,
+            "state": filters.key_state(key).words,
+            "listed_at": filters.iso(key.listed_at) or None,
         }
         for key in run_queries.keys(user_of(email).id, utc_now())
     ]
@@ -293,7 +294,7 @@ def sync_due(hours: float, email: str | None, limit: int, as_json: bool) -> None
     found = due.coming(utc_now() + timedelta(hours=hours), limit, user_of(email).id if email else None)
     rows = [
         {
-            "due_at": showing.iso(one.due_at),
+            "due_at": filters.iso(one.due_at),
             "user": one.email,
             "provider": one.provider,
             "label": one.label,

@@ -32,7 +32,7 @@ from app.sync.http.google_auth import signing_key
 from app.sync.reschedule import reschedule
 from app.sync.run import utc_now
 from app.vault import SecretKey
-from app.web import showing
+from app.web.app import filters
 
 providers_group = AppGroup("providers", help="The providers that can be synced.")
 _SLUG = click.Choice(list(PROVIDERS))
@@ -235,11 +235,11 @@ def _line(provider: Provider, row: Any) -> dict[str, Any]:
         "key": "found" if config.secret(os.environ, variable) else "not needed" if provider.public else "missing",
         "base_url": row.admin_base_url or row.base_url,
         "site_url": row.site_url,
-        "last_synced": showing.iso(row.last_synced_at) or None,
+        "last_synced": filters.iso(row.last_synced_at) or None,
         "models_api": {
             **row.models_api,
             "enabled": row.is_active,
             "update_frequency": frequency,
-            "last_synced": showing.iso(row.last_synced_at) or None,
+            "last_synced": filters.iso(row.last_synced_at) or None,
         },
     }

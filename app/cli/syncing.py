@@ -20,7 +20,7 @@ from app.store import runs
 from app.store.queries import runs as run_queries
 from app.sync import run as sync
 from app.vault import Opener
-from app.web import showing
+from app.web.app import filters
 
 Report = dict[str, Any]
 
@@ -86,14 +86,14 @@ def show(report: Report) -> None:
     print_table(
         [
             {
-                "provider": showing.title(result["provider"]),
+                "provider": filters.title(result["provider"]),
                 "label": result["label"],
                 "outcome": result["outcome"],
                 "chat": result["chat"],
                 "new": result["new"],
                 "changed": result["changed"],
                 "unlisted": result["unlisted"],
-                "took": showing.seconds(result["duration_s"]),
+                "took": filters.seconds(result["duration_s"]),
                 "says": result["error"]["message"] if result["error"] else "",
             }
             for result in report["results"]

@@ -13,8 +13,8 @@ from app.store.accounts.tokens import LONGEST_LIFE_DAYS, SCOPES
 from app.store.audit import COMMAND_LINE
 from app.store.schema.tables import UserRow
 from app.sync.run import utc_now
-from app.web import showing
-from app.web.tokens import complaint_about
+from app.web.account.tokens import complaint_about
+from app.web.app import filters
 
 tokens_group = AppGroup("tokens", help="Personal tokens, by which programs read a user's list.")
 
@@ -57,8 +57,8 @@ def tokens_list(email: str, as_json: bool) -> None:
             "token": row.hint,
             "scopes": " ".join(row.scopes),
             "state": row.state(now),
-            "last_used_at": showing.iso(row.last_used_at) or None,
-            "expires_at": showing.iso(row.expires_at) or None,
+            "last_used_at": filters.iso(row.last_used_at) or None,
+            "expires_at": filters.iso(row.expires_at) or None,
         }
         for row in tokens.of_user(_user_of(email).id, now)
     ]

@@ -15,7 +15,7 @@ from typing import Literal, cast, get_args
 from flask import Blueprint, current_app, render_template, url_for
 from werkzeug.routing import BuildError
 
-from app.web.admin import admin_required
+from app.web.admin.overview import admin_required
 
 blueprint = Blueprint("coverage", __name__, url_prefix="/admin/about")
 

@@ -16,7 +16,8 @@ from app.store import credentials, runs
 from app.store.credentials import Sealed, TooManyKeys
 from app.store.queries import runs as run_queries
 from app.vault import Sealer, SecretKey
-from app.web import showing, sync
+from app.web import sync
+from app.web.app import filters
 
 blueprint = Blueprint("keys", __name__)
 
@@ -38,7 +39,7 @@ def profile() -> str:
         trouble=sync.trouble_of(run),
         groups=grouped(lines),
         has_keys=has_keys,
-        recommend=has_keys and runs.needs_sync(last, showing.now()),
+        recommend=has_keys and runs.needs_sync(last, filters.now()),
         last=last,
     )
 
@@ -62,7 +63,7 @@ def add() -> Any:
     except addresses.BadAddress as bad:
         return _refused(slug, str(bad), label)
     try:
-        added = credentials.add(current_user.id, row, label, typed, sealer(), showing.now(), base_url)
+        added = credentials.add(current_user.id, row, label, typed, sealer(), filters.now(), base_url)
     except TooManyKeys as too_many:
         return _refused(slug, str(too_many), label)
     if added is None:
@@ -86,7 +87,7 @@ def try_without() -> Any:
     if provider is None:
         abort(404)
     try:
-        added = credentials.add(current_user.id, provider, "", None, sealer(), showing.now())
+        added = credentials.add(current_user.id, provider, "", None, sealer(), filters.now())
     except TooManyKeys as too_many:
         flash(str(too_many), "bad")
         return redirect(url_for("keys.profile"), 303)
@@ -133,7 +134,7 @@ def replace(credential_id: int) -> Any:
     typed = _typed_key(needed=True)
     if isinstance(typed, str):
         return _refused_row(slug, credential_id, "key", typed)
-    credentials.replace(row, slug, typed, sealer(), showing.now())
+    credentials.replace(row, slug, typed, sealer(), filters.now())
     db.session.commit()
     have_checked([row.id])
     return _group(slug)
@@ -185,7 +186,7 @@ def delete(credential_id: int) -> Any:
 @login_required
 def row(credential_id: int) -> Any:
     """One key's row, asked for by itself while its check is under way."""
-    found = run_queries.keys(current_user.id, showing.now(), credential_id)
+    found = run_queries.keys(current_user.id, filters.now(), credential_id)
     if not found:
         abort(404)
     if not by_htmx():
@@ -282,7 +283,7 @@ def _refused_row(slug: str, credential_id: int, wrong: str, error: str) -> Any:
 
 def mine() -> list[run_queries.KeyLine]:
     """The keys of whoever asks."""
-    return run_queries.keys(current_user.id, showing.now())
+    return run_queries.keys(current_user.id, filters.now())
 
 
 def grouped(lines: list[run_queries.KeyLine]) -> dict[str, list[run_queries.KeyLine]]:

@@ -12,8 +12,8 @@ from app.catalog import humanize
 from app.extensions import db, limiter
 from app.providers.key_detection import Reading, TooMuch
 from app.store.credentials import TooManyKeys
-from app.web import keys, pasting
-from app.web.pasting import Line
+from app.web import key_import, keys
+from app.web.key_import import Line
 
 blueprint = Blueprint("pasted_keys", __name__)
 
@@ -33,12 +33,12 @@ def preview() -> Any:
     if not text.strip():
         return _shown([], said="")
     try:
-        reading = pasting.read(text)
+        reading = key_import.read(text)
     except TooMuch as too_much:
         return _shown([], complaint=str(too_much)), 422
-    made = pasting.lines(reading, keys.mine())
+    made = key_import.lines(reading, keys.mine())
     if _is_same(text):
-        pasting.choose(made, request.form)
+        key_import.choose(made, request.form)
     return _shown(made, reading, complaint="" if made else _NOTHING)
 
 
@@ -49,25 +49,25 @@ def paste() -> Any:
     """Save what was pasted: what was chosen in the preview; without a script, all that is recognised for certain."""
     text = request.form.get("pasted", "")
     try:
-        reading = pasting.read(text)
+        reading = key_import.read(text)
     except TooMuch as too_much:
         return _refused([], str(too_much))
     mine = keys.mine()
-    made = pasting.lines(reading, mine)
+    made = key_import.lines(reading, mine)
     if not made:
         return _refused(made, _NOTHING, reading)
     if not keys.by_htmx():
         return _save_certain(made, reading)
     if not _is_same(text):
         return _refused(made, _CHANGED, reading)
-    pasting.choose(made, request.form)
+    key_import.choose(made, request.form)
     if not any(line.is_ticked for line in made):
         return _refused(made, _NONE_TICKED, reading)
-    if not pasting.check(made, mine):
+    if not key_import.check(made, mine):
         return _refused(made, "", reading)
     saved = _save(made)
     if isinstance(saved, str):
-        pasting.check(made, keys.mine())
+        key_import.check(made, keys.mine())
         return _refused(made, saved, reading)
     return _after_saving(made, reading)
 
@@ -75,7 +75,7 @@ def paste() -> Any:
 def _save(made: list[Line]) -> int | str:
     """How many were saved; else why none was, as a sentence."""
     try:
-        rows = pasting.save(current_user.id, made, keys.sealer())
+        rows = key_import.save(current_user.id, made, keys.sealer())
     except TooManyKeys as too_many:
         db.session.rollback()
         return str(too_many)
@@ -96,9 +96,9 @@ def _save_certain(made: list[Line], reading: Reading) -> Any:
     if isinstance(saved, str):
         return _refused(made, saved)
     if saved:
-        titles = ", ".join(pasting.titles([line.place for line in certain if line.place]))
+        titles = ", ".join(key_import.titles([line.place for line in certain if line.place]))
         flash(f"Saved {humanize.plural(saved, 'key')} ({titles}). Each is being checked now.", "good")
-    left = [_why_left(line) for line in made if not line.is_ticked] + pasting.unread(reading)
+    left = [_why_left(line) for line in made if not line.is_ticked] + key_import.unread(reading)
     if left:
         flash(" ".join(left[:8]) + (" And so on." if len(left) > 8 else ""), "warn")
     return redirect(url_for("keys.profile", _anchor="keys" if saved and not left else None), 303)
@@ -108,7 +108,7 @@ def _why_left(line: Line) -> str:
     where = f"Line {line.find.line}"
     if line.have is not None:
         return f"{where} looks like a key that you have ({line.hint}): it was left out."
-    titles = pasting.titles(line.find.places)
+    titles = key_import.titles(line.find.places)
     if line.place is None and len(titles) > 1:
         shown = ", ".join(titles[:-1]) + " or " + titles[-1]
         return f"{where} may be of {shown}: paste it again under its provider below."
@@ -118,10 +118,10 @@ def _why_left(line: Line) -> str:
 def _after_saving(made: list[Line], reading: Reading) -> str:
     saved = [line for line in made if line.is_ticked]
     said = f"Saved {humanize.plural(len(saved), 'key')}: " + ", ".join(
-        pasting.titles([line.place for line in saved if line.place])
+        key_import.titles([line.place for line in saved if line.place])
     )
     report = render_template(
-        "keys/_found.html", saved=said, unread=pasting.unread(reading), left=len(made) - len(saved), lines=[]
+        "keys/_found.html", saved=said, unread=key_import.unread(reading), left=len(made) - len(saved), lines=[]
     )
     form = render_template("keys/_paste_piece.html", said=f"{said}.")
     listed = render_template("keys/_list_piece.html", groups=keys.grouped(keys.mine()))
@@ -143,13 +143,13 @@ def _shown(
     said: str | None = None,
     focus: bool = False,
 ) -> str:
-    unread = pasting.unread(reading) if reading else []
+    unread = key_import.unread(reading) if reading else []
     if said is None:
         unclear = sum(line.place is None for line in made)
         said = complaint or f"{humanize.plural(len(made), 'key')} recognised" + (
             f", {unclear} to choose the provider of." if unclear else "."
         )
-    stamp = pasting.stamp(_secret(), current_user.id, request.form.get("pasted", ""))
+    stamp = key_import.stamp(_secret(), current_user.id, request.form.get("pasted", ""))
     found = render_template(
         "keys/_found.html", lines=made, unread=unread, complaint=complaint, stamp=stamp, saved="", focus=focus
     )
@@ -159,7 +159,7 @@ def _shown(
 def _is_same(text: str) -> bool:
     """Whether what was chosen was chosen in a preview of this text."""
     given = request.form.get("stamp", "").encode("utf-8", "surrogateescape")
-    return hmac.compare_digest(given, pasting.stamp(_secret(), current_user.id, text).encode())
+    return hmac.compare_digest(given, key_import.stamp(_secret(), current_user.id, text).encode())
 
 
 def _secret() -> str:

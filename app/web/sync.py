@@ -24,7 +24,8 @@ from app.jobs import monitoring
 from app.providers import get
 from app.store import credentials, runs
 from app.store.queries import runs as run_queries
-from app.web import notifications, showing
+from app.web.account import notifications
+from app.web.app import filters
 
 blueprint = Blueprint("sync", __name__)
 
@@ -168,7 +169,7 @@ def close_lost() -> bool:
 
     True if there were any.
     """
-    lost = runs.close_lost(showing.now())
+    lost = runs.close_lost(filters.now())
     if lost:
         db.session.commit()
     for run_id in lost:
@@ -184,7 +185,7 @@ def _beside(run: run_queries.RunLine | None) -> str:
     """The pieces beside the status that a finished run changes: the badge, and what the keys' rows say."""
     if run is None or run.is_live:
         return ""
-    keys = run_queries.keys(run.user_id, showing.now())
+    keys = run_queries.keys(run.user_id, filters.now())
     return render_template("sync/_beside.html", counters=notifications.counters_of(run.user_id), keys=keys)
 
 

@@ -29,7 +29,7 @@ from app.providers.parsing import BadAnswer
 from app.sync.catalog.refresh import _read as read_catalog
 from app.sync.evaluate import judge
 from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey, VaultError, new_private_key
-from app.web.entrance import own_path
+from app.web.account.login import own_path
 from tests.fuzz import inputs
 from tests.providers.test_answers import files_of
 from tests.web.working import now

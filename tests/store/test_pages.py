@@ -22,7 +22,7 @@ from app.store.queries import runs
 from app.store.queries.runs import HistoryFilter
 from app.store.schema.tables import ChangeRow, ComparisonRow, ModelRow, ResultRow, RunRow, UserRow
 from app.sync.run import Means
-from app.web import showing
+from app.web.app import filters
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
 from tests.web.working import now
@@ -159,13 +159,13 @@ def test_the_admins_filters_find_what_they_say(alice: Person, bob: Person, means
 def test_a_summary_is_plain_language(alice: Person, means: Means, simulator: Any) -> None:
     alice.add_key("openai")
     simulator.set_models("openai", named("gpt-4o", "o3"))
-    assert showing.summary(synced(alice, means)) == "Nothing new."
+    assert filters.summary(synced(alice, means)) == "Nothing new."
     simulator.set_models("openai", named("gpt-4o", "gpt-5"))
-    assert showing.summary(synced(alice, means)) == "1 new model, 1 unlisted."
+    assert filters.summary(synced(alice, means)) == "1 new model, 1 unlisted."
     simulator.set_fault("openai", "empty")
-    assert showing.summary(synced(alice, means)) == "OpenAI: answer kept aside."
+    assert filters.summary(synced(alice, means)) == "OpenAI: answer kept aside."
     simulator.set_fault("openai", "error_500")
-    assert showing.summary(synced(alice, means)) == "OpenAI failed: unavailable."
+    assert filters.summary(synced(alice, means)) == "OpenAI failed: unavailable."
 
 
 # ------------------------------------------------------------------ two at one moment

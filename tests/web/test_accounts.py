@@ -21,7 +21,7 @@ from app.store import runs
 from app.store.accounts import feeds, sessions, users
 from app.store.accounts.sessions import SessionRow
 from app.store.schema.tables import RunRow, UserRow
-from app.web.accounts import invite_token
+from app.web.account.accounts import invite_token
 from tests.api.calling import program
 from tests.conftest import PASSWORD, Browser, Clock, Person, both_databases
 from tests.web.plainly import Plainly, words
@@ -484,12 +484,12 @@ def test_signing_in_starts_a_sync_that_is_due_if_the_person_allows_it(alice: Per
 
 
 def test_signing_in_after_a_fresh_sync_starts_none(alice: Person, clock: Clock) -> None:
-    from app.web import showing
+    from app.web.app import filters
 
     alice.add_key("openai")
-    started = runs.start(alice.id, "manual", showing.now())
+    started = runs.start(alice.id, "manual", filters.now())
     assert started
-    started.run.state, started.run.ended_at = "done", showing.now()
+    started.run.state, started.run.ended_at = "done", filters.now()
     for result in pages_results(started.run.id):
         result.outcome = "complete"
     db.session.commit()

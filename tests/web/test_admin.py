@@ -27,7 +27,8 @@ from app.store.queries import admin
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow, TallyRow, UserRow
 from app.sync.run import Means
 from app.vault import Opener
-from app.web import admin_workers, charts
+from app.web.admin import workers
+from app.web.app import charts
 from tests.conftest import PASSWORD, Person, both_databases
 from tests.store.test_pages import counted, many_runs
 from tests.sync.test_run import synced
@@ -509,7 +510,7 @@ def test_a_worker_whose_job_was_done_and_forgotten_meanwhile_is_a_worker_still(a
 
 def test_every_job_has_its_words() -> None:
     queued = {name for name in vars(jobs) if name.startswith("do_")} | {one.job.__name__ for one in jobs.SCHEDULE}
-    assert queued <= set(admin_workers.KINDS)
+    assert queued <= set(workers.KINDS)
 
 
 def test_the_scheduler_counts_the_days(app: Flask, house: Person, alice: Person, means: Means) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from app.catalog.changes import Change, FieldChange
 from app.extensions import db
 from app.store.accounts import feeds, users
-from app.web.feeds import ATOM
+from app.web.account.feeds import ATOM
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
 from tests.web.plainly import Plainly, words

@@ -15,8 +15,8 @@ from app.extensions import db
 from app.store import catalog, credentials, listed_models, overrides
 from app.store.audit import Actor
 from app.sync.run import Means
-from app.web import showing_facts
-from app.web.models import tokens_of
+from app.web.app import filters_facts
+from app.web.models.search import tokens_of
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
 from tests.web.plainly import unsigned
@@ -100,7 +100,7 @@ def test_one_model_says_what_long_input_costs_and_who_says_so(reader: Person) ->
 def test_prices_for_long_input_are_one_line_for_each_length() -> None:
     tiers = (PriceTier(32_000, Decimal(6), Decimal("22.5")), PriceTier(200_000, None, Decimal(0)))
     (fact,) = [catalog.SourcedFact("price_tiers", tiers, "LiteLLM", "2026-11-20")]
-    assert [(line.title, line.value, line.source) for line in showing_facts.lines([fact])] == [
+    assert [(line.title, line.value, line.source) for line in filters_facts.lines([fact])] == [
         (
             "Above 32\u202f000 input tokens",
             "$6.00 input, $22.50 output per million tokens",

@@ -10,7 +10,7 @@ from flask import Flask
 
 from app.demo.simulator import Simulator
 from app.sync.run import Means
-from app.web.pages import told
+from app.web.home import told
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
 from tests.sync.test_run import named, synced

@@ -25,7 +25,7 @@ from app.store.schema.tables import RunRow
 from app.sync.http import errors
 from app.sync.run import Means
 from app.vault import Opener
-from app.web import notifications
+from app.web.account import notifications
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
 from tests.sync.test_run import synced

@@ -25,7 +25,8 @@ from app.extensions import db, limiter
 from app.store.accounts import password_resets, users
 from app.store.accounts.password_resets import PasswordResetRow
 from app.vault import Opener, new_private_key
-from app.web import password_reset, showing
+from app.web.account import password_reset
+from app.web.app import filters
 from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.web.plainly import Plainly, words
 from tests.web.working import work_off
@@ -152,8 +153,8 @@ def test_a_link_works_once_for_an_hour_and_ends_with_every_other_change(
     assert alice.post("/login", email=alice.row.email, password=NEW).status_code == 303
     mailed(house, alice.row.email)
     with monkeypatch.context() as later:
-        moment = showing.now() + timedelta(minutes=61)
-        later.setattr(showing, "now", lambda: moment)
+        moment = filters.now() + timedelta(minutes=61)
+        later.setattr(filters, "now", lambda: moment)
         assert client.get(letters.link()).status_code == 422
     assert client.get(letters.link()).status_code == 200
     users.end_sessions(alice.row)  # as an admin does, or another password
@@ -197,7 +198,7 @@ def test_it_takes_as_long_for_an_address_without_an_account(
 def test_a_disabled_account_gets_no_letter(house: Flask, alice: Person, letters: Letters) -> None:
     mailed(house, alice.row.email)
     link = letters.link()
-    alice.row.disabled_at = showing.now()
+    alice.row.disabled_at = filters.now()
     db.session.commit()
     mailed(house, alice.row.email)
     assert len(letters.taken) == 1
@@ -239,7 +240,7 @@ def test_a_letter_that_was_not_taken_is_tried_again_a_few_times(
             with pytest.raises(mail.MailError, match=r"did not take a letter \(SMTPDataError\)"):
                 jobs.do_reset(reset_id)
         letters.refuses = False
-        later = showing.now() + timedelta(seconds=20)
+        later = filters.now() + timedelta(seconds=20)
         monkeypatch.setattr(jobs, "_now", lambda: later)
         jobs.housekeeping()
         work_off(house, NO_VAULT)
@@ -259,7 +260,7 @@ def test_after_five_tries_it_is_given_up(house: Flask, alice: Person, letters: L
                 jobs.do_reset(reset_id)
         letters.refuses = False
         jobs.do_reset(reset_id)
-        assert password_resets.waiting(showing.now() + timedelta(seconds=20), timedelta(seconds=15)) == []
+        assert password_resets.waiting(filters.now() + timedelta(seconds=20), timedelta(seconds=15)) == []
     assert letters.taken == []
 
 
@@ -295,7 +296,7 @@ def test_asking_is_bounded_per_address_and_per_network(house: Flask, alice: Pers
 
 
 def test_the_second_factor_is_asked_for_after_a_reset(house: Flask, alice: Person, letters: Letters) -> None:
-    alice.row.second_factor_at = showing.now()
+    alice.row.second_factor_at = filters.now()
     db.session.commit()
     mailed(house, alice.row.email)
     page = Plainly(house.test_client()).open(letters.link()).submit(letters.link(), password=NEW)

@@ -17,7 +17,7 @@ from app.extensions import db
 from app.store import credentials
 from app.store.schema.tables import CredentialRow
 from app.vault import Opener
-from app.web import pasting
+from app.web import key_import
 from tests.conftest import Person, both_databases
 from tests.test_leaks import Told, read_database, read_redis
 from tests.web import plainly
@@ -140,10 +140,10 @@ def test_a_text_that_changed_since_the_preview_is_looked_at_anew(alice: Person, 
 
 def test_a_stamp_tells_nothing_and_is_good_for_one_person_and_text(alice: Person) -> None:
     stamps = {
-        pasting.stamp("s", 1, "a"),
-        pasting.stamp("s", 2, "a"),
-        pasting.stamp("s", 1, "b"),
-        pasting.stamp("t", 1, "a"),
+        key_import.stamp("s", 1, "a"),
+        key_import.stamp("s", 2, "a"),
+        key_import.stamp("s", 1, "b"),
+        key_import.stamp("t", 1, "a"),
     }
     assert len(stamps) == 4 and all(re.fullmatch(r"[0-9a-f]{32}", one) for one in stamps)
 

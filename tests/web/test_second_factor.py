@@ -22,7 +22,8 @@ from app.store import audit
 from app.store.accounts import second_factors, tokens
 from app.store.accounts.second_factors import RecoveryCodeRow, SecondFactorRow
 from app.store.schema.tables import RunRow
-from app.web import entrance, showing
+from app.web.account import login
+from app.web.app import filters
 from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.web.plainly import Plainly, words
 
@@ -34,8 +35,8 @@ class Hand:
     """A phone with an authenticator app, and a clock that the server shares."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.moment = showing.now().replace(second=10, microsecond=0)
-        monkeypatch.setattr(showing, "now", lambda: self.moment)
+        self.moment = filters.now().replace(second=10, microsecond=0)
+        monkeypatch.setattr(filters, "now", lambda: self.moment)
         self.secret = ""
 
     def forward(self, **by: float) -> None:
@@ -157,7 +158,7 @@ def test_a_half_open_session_leads_to_nothing_and_starts_nothing(app: Flask, ali
 def test_a_half_open_session_is_short_and_ends_with_the_password(app: Flask, alice: Person, phone: Hand) -> None:
     turned_on(alice, phone)
     late = half(app, alice)
-    phone.forward(seconds=entrance.HALF_OPEN_S + 1)
+    phone.forward(seconds=login.HALF_OPEN_S + 1)
     assert "Sign in" in late.submit("/login/code", code=phone.code()).words and not signed_in(late.client)
     over = half(app, alice)
     alice.row.auth_stamp = "another"
@@ -233,7 +234,7 @@ def test_tries_are_bounded_per_account_from_wherever_they_come(
 
 
 def test_personal_tokens_go_on(app: Flask, alice: Person, phone: Hand) -> None:
-    made = tokens.add(alice.id, "editor", ("read",), showing.now())
+    made = tokens.add(alice.id, "editor", ("read",), filters.now())
     db.session.commit()
     assert made is not None
     turned_on(alice, phone)
@@ -321,7 +322,7 @@ def test_the_command_line_turns_it_off_too(app: Flask, alice: Person, phone: Han
 def test_who_has_to_have_one_sees_nothing_before_it_is_set_up(
     app: Flask, alice: Person, carol: Person, phone: Hand, required: Any, asked: set[str]
 ) -> None:
-    made = tokens.add(carol.id, "editor", ("read",), showing.now())
+    made = tokens.add(carol.id, "editor", ("read",), filters.now())
     db.session.commit()
     assert made is not None
     with another_house(app, require_second_factor=required) as house:

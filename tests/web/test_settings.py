@@ -26,7 +26,7 @@ from app.store.plans import PlanRow
 from app.store.schema.catalog_tables import AuditRow
 from app.store.schema.tables import CredentialRow, MarkRow, UserRow
 from app.sync.run import Means
-from app.web import agents, showing
+from app.web.app import filters, user_agents
 from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.signed import sign_in
 from tests.store.test_pages import counted, many_runs
@@ -133,15 +133,15 @@ def test_every_colour_of_the_style_sheet_has_both_themes_and_follows_the_choice(
 def test_an_exact_time_is_in_the_zone_of_whoever_looks(app: Flask, zone: str, moment: datetime, said: str) -> None:
     with app.test_request_context():
         g.time_zone = zone
-        assert showing.exact(moment) == said
-        assert said.startswith(showing.day(moment).rpartition(" ")[2])
-        assert showing.clock(moment) in said.replace(":00 ", " ", 1)
-        assert showing.iso(moment) == moment.isoformat()
+        assert filters.exact(moment) == said
+        assert said.startswith(filters.day(moment).rpartition(" ")[2])
+        assert filters.clock(moment) in said.replace(":00 ", " ", 1)
+        assert filters.iso(moment) == moment.isoformat()
 
 
 def test_outside_of_a_request_exact_times_are_in_utc() -> None:
-    assert showing.exact(datetime(2026, 11, 1, 12, tzinfo=UTC)) == "2026-11-01 12:00:00 UTC"
-    assert showing.exact(None) == ""
+    assert filters.exact(datetime(2026, 11, 1, 12, tzinfo=UTC)) == "2026-11-01 12:00:00 UTC"
+    assert filters.exact(None) == ""
 
 
 @both_databases
@@ -151,7 +151,7 @@ def test_the_history_is_in_the_persons_zone_and_what_programs_read_in_utc(
     quiet(alice, bob)
     alice.add_key("openai")
     run = synced(alice, means)
-    local = run.created_at.astimezone(showing.known_zone("Asia/Kathmandu"))
+    local = run.created_at.astimezone(filters.known_zone("Asia/Kathmandu"))
     page = Plainly(alice.sign_in().client).open("/settings")
     page.submit("/settings/time-zone", time_zone="Asia/Kathmandu")
     assert "Saved." in page.words and "Asia/Kathmandu (+05:45)" in page.words
@@ -179,7 +179,7 @@ def test_a_zone_that_does_not_exist_is_refused_beside_its_field(alice: Person) -
 
 
 def test_the_zones_to_choose_from_are_places() -> None:
-    zones = list(showing.time_zones())
+    zones = list(filters.time_zones())
     assert zones[0] == "UTC" and len(zones) > 300
     assert {"Europe/Berlin", "America/Argentina/Buenos_Aires", "Asia/Kolkata", "Pacific/Auckland"} <= set(zones)
     assert not [zone for zone in zones if zone.startswith(("posix", "Etc", "US/"))]
@@ -312,7 +312,7 @@ def test_hostile_words_of_a_browser_are_only_text(app: Flask, alice: Person) -> 
     ],
 )
 def test_a_browser_is_told_in_words(agent: str, said: str) -> None:
-    assert agents.words(agent) == said
+    assert user_agents.words(agent) == said
 
 
 @both_databases
@@ -582,14 +582,14 @@ def test_how_long_sessions_last_is_the_operators_to_say(
     house = create_app(strict)
     house.config["TESTING"] = True
     house.test_client_class = Browser
-    began = showing.now()
+    began = filters.now()
 
     def status(client: FlaskClient, **later: float) -> int:
-        monkeypatch.setattr(showing, "now", lambda: began + timedelta(**later))
+        monkeypatch.setattr(filters, "now", lambda: began + timedelta(**later))
         return client.get("/settings").status_code
 
     def signed_in() -> FlaskClient:
-        monkeypatch.setattr(showing, "now", lambda: began)
+        monkeypatch.setattr(filters, "now", lambda: began)
         alice.client = house.test_client()
         return alice.sign_in().client
 

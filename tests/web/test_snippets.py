@@ -12,7 +12,7 @@ from flask import Flask
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
 from app.sync.run import Means
-from app.web import snippets
+from app.web.models import snippets
 from tests.conftest import Person
 from tests.sync.test_run import named, synced
 

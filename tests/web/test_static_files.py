@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from app.extensions import db
 from app.store import runs
 from app.sync.run import Means
-from app.web import static_files
+from app.web.app import static_files
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced
 

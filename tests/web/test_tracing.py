@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from app import jobs
-from app.web import tracing
+from app.web.app import request_id
 from tests.conftest import Person
 
 OWN = re.compile(r"[0-9a-f]{16}")
@@ -104,4 +104,4 @@ def test_a_job_carries_the_number_of_the_request_that_asked_for_it(app: Flask, a
     number = alice.post("/sync", htmx=True).headers["X-Request-ID"]
     (job,) = [job for queue in jobs._queues() for job in queue.jobs]
     assert job.meta == {"request_id": number}
-    assert tracing.WELL_FORMED.fullmatch(number)
+    assert request_id.WELL_FORMED.fullmatch(number)

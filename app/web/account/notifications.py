@@ -17,7 +17,7 @@ from app.store.queries import digest, runs
 from app.store.queries.digest import FailingKey, ProviderNews
 from app.store.queries.runs import Nav
 from app.store.schema.tables import UserRow
-from app.web import showing
+from app.web.app import filters
 
 blueprint = Blueprint("notifications", __name__)
 
@@ -120,7 +120,7 @@ def _refused() -> Any:
 
 def _headlines(news: list[ProviderNews]) -> str:
     told = [
-        humanize.headline(showing.title(one.provider), one.changes, one.uncatalogued) + "." for one in news[:_NAMED]
+        humanize.headline(filters.title(one.provider), one.changes, one.uncatalogued) + "." for one in news[:_NAMED]
     ]
     if len(news) > _NAMED:
         told.append(f"{humanize.plural(len(news) - _NAMED, 'more provider')} changed something.")
@@ -131,5 +131,5 @@ def _failing(keys: list[FailingKey]) -> str:
     if len(keys) > _NAMED:
         return f"{humanize.number(len(keys))} keys began to fail."
     return " ".join(
-        f"{showing.title(key.provider)}{f' ({key.label})' if key.label else ''}: {key.message}" for key in keys
+        f"{filters.title(key.provider)}{f' ({key.label})' if key.label else ''}: {key.message}" for key in keys
     )

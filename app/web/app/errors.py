@@ -33,14 +33,15 @@ from app.store.accounts import sessions, users
 from app.store.accounts.sessions import SessionRow
 from app.store.engine.db_errors import LASTING, Trouble, trouble_of
 from app.store.schema.tables import THEMES, UserRow
-from app.web import notifications, reports, showing, tracing
+from app.web.account import notifications
+from app.web.app import csp_reports, filters, request_id
 
 log = logging.getLogger(__name__)
 
 _POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'; "
-    f"report-uri {reports.PATH}; report-to csp"
+    f"report-uri {csp_reports.PATH}; report-to csp"
 )
 _PERMISSIONS = ", ".join(
     f"{feature}=()"
@@ -134,7 +135,7 @@ def init_app(app: Flask, login_manager: LoginManager) -> None:
     app.register_error_handler(PoolTimeout, _database_error)
     app.register_error_handler(DataError, _unfit_data)
     app.register_error_handler(Exception, _unknown_error)
-    app.jinja_env.filters.update(showing.FILTERS)
+    app.jinja_env.filters.update(filters.FILTERS)
     app.jinja_env.globals.update(plural=humanize.plural, number=humanize.number)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
@@ -166,7 +167,7 @@ def _sign_in_first() -> Any:
 def begin_session(user: UserRow) -> None:
     """Sign this browser in, under a token that no session had before; the caller commits first what it wrote."""
     agent, address = request.headers.get("User-Agent", ""), request.remote_addr or ""
-    session[_TOKEN] = sessions.begin(user.id, agent, address, showing.now())
+    session[_TOKEN] = sessions.begin(user.id, agent, address, filters.now())
     db.session.commit()
     login_user(user)
     session.permanent = True
@@ -203,12 +204,12 @@ def keep_theme(theme: str) -> None:
 def _whose(identity: str) -> UserRow | None:
     token = session.get(_TOKEN)
     lives = session_lives()
-    found = users.by_session(identity, token, showing.now(), lives) if isinstance(token, str) else None
+    found = users.by_session(identity, token, filters.now(), lives) if isinstance(token, str) else None
     if found is None:
         return None
     g.session_row, user = found
     g.time_zone = user.time_zone
-    tracing.bind_user(user.id)
+    request_id.bind_user(user.id)
     return user
 
 
@@ -229,7 +230,7 @@ def _note_visit() -> None:
     if request.endpoint in _FOR_NOBODY or not current_user.is_authenticated:
         return
     try:
-        now, here = showing.now(), this_session()
+        now, here = filters.now(), this_session()
         seen = here is not None and sessions.see(here, now)
         if users.touch(current_user, now) or seen:
             db.session.commit()
@@ -245,7 +246,7 @@ def _headers(response: Response) -> Response:
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("X-Frame-Options", "DENY")
     headers.setdefault("Referrer-Policy", "same-origin")
-    headers.setdefault("Reporting-Endpoints", f'csp="{reports.PATH}"')
+    headers.setdefault("Reporting-Endpoints", f'csp="{csp_reports.PATH}"')
     headers.setdefault("Permissions-Policy", _PERMISSIONS)
     headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
@@ -273,9 +274,9 @@ def _everywhere() -> dict[str, Any]:
         "signup": settings.signup,
         "signs_in_at": settings.oidc.title if settings.oidc else "",
         "sends_letters": bool(settings.mail_from),
-        "providers": showing.providers(),
-        "now": showing.now(),
-        "today": f"{showing.now():%Y-%m-%d}",
+        "providers": filters.providers(),
+        "now": filters.now(),
+        "today": f"{filters.now():%Y-%m-%d}",
     }
 
 
@@ -283,7 +284,7 @@ def _answer(status: int, sentence: str | None = None, action: str | None = None,
     title, todo = _SENTENCES.get(status, _SENTENCES[400 if status < 500 else 500])
     title, todo = sentence or title, action or todo
     if status == 500:
-        todo = f"{todo}; if it stays so, tell the operator this number: {tracing.request_id()}."
+        todo = f"{todo}; if it stays so, tell the operator this number: {request_id.request_id()}."
     if shape := _error_shape():
         return shape(status, title.rstrip("."), todo), status
     if wants_json():

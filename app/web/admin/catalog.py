@@ -26,13 +26,14 @@ from app.store.audit import Actor, AuditLine
 from app.store.decisions import ADOPT, DecisionError
 from app.store.queries import review
 from app.store.queries.review import ConflictLine
-from app.web import canonical_form, showing, showing_catalog
-from app.web.admin import admin_required
-from app.web.history import cursor
+from app.web.admin import canonical_form
+from app.web.admin.overview import admin_required
+from app.web.app import filters, filters_catalog
+from app.web.history.runs import cursor
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/admin/catalog")
 
-for _name, _filter in showing_catalog.FILTERS.items():
+for _name, _filter in filters_catalog.FILTERS.items():
     blueprint.add_app_template_filter(_filter, _name)
 
 GONE = "This was settled meanwhile, or no key lists the model any more."
@@ -111,7 +112,7 @@ def refresh() -> Any:
     names = [name for name in SOURCES if asked in ("", name)]
     if not names:
         abort(404)
-    since = showing.now().isoformat()
+    since = filters.now().isoformat()
     trouble = {sentence for name in names if (sentence := jobs.enqueue_refresh(name, "button"))}
     asked = "" if trouble else ",".join(names)
     if _is_partial():
@@ -143,7 +144,7 @@ def _overview(asked: str, since: str, trouble: str | None = None) -> str:
         conflict_count=conflict_count,
         is_more=is_more,
         waits=waits,
-        asks_again=bool(waits) and moment is not None and (showing.now() - moment).total_seconds() < _PATIENCE_S,
+        asks_again=bool(waits) and moment is not None and (filters.now() - moment).total_seconds() < _PATIENCE_S,
         asked=asked,
         since=since,
         trouble=trouble or (REFRESH_WAITS if waits and jobs.trouble_now() else None),
@@ -213,7 +214,7 @@ def match() -> Any:
     if canonical_id is None:
         sentence = f"The catalog has no model “{typed}”." if typed else "Write the id of a canonical model first."
         return _refused("unknown", sentence, subject=subject, typed=typed)
-    decisions.put_match(slug, model_id, canonical_id, _actor(), showing.now())
+    decisions.put_match(slug, model_id, canonical_id, _actor(), filters.now())
     return _decided("unknown")
 
 
@@ -222,7 +223,7 @@ def match() -> Any:
 def leave() -> Any:
     """Nothing in the catalog is what this id means: it stays unknown, and off the page."""
     slug, model_id = _subject()
-    decisions.put_match(slug, model_id, None, _actor(), showing.now())
+    decisions.put_match(slug, model_id, None, _actor(), filters.now())
     return _decided("unknown")
 
 
@@ -249,7 +250,7 @@ def create() -> Any:
         )
         return page, 422
     model = msgspec.structs.replace(proposals.suggested(slug, listed), **facts)
-    decisions.put_canonical(model, _actor(), showing.now(), f"Made out of {model_id} at {slug}.")
+    decisions.put_canonical(model, _actor(), filters.now(), f"Made out of {model_id} at {slug}.")
     return _decided("unknown")
 
 
@@ -259,7 +260,7 @@ def accept() -> Any:
     proposed = _proposed()
     if proposed is None:
         return _refused("unknown", NOT_PROPOSED)
-    decisions.put_canonical(proposed.model, _actor(), showing.now(), proposals.reason_of(proposed))
+    decisions.put_canonical(proposed.model, _actor(), filters.now(), proposals.reason_of(proposed))
     return _decided("unknown")
 
 
@@ -269,7 +270,7 @@ def dismiss() -> Any:
     proposed = _proposed()
     if proposed is None:
         return _refused("unknown", NOT_PROPOSED)
-    decisions.put_setting(decisions.name_of_dismissed(proposed.model.id), True, _actor(), showing.now())
+    decisions.put_setting(decisions.name_of_dismissed(proposed.model.id), True, _actor(), filters.now())
     return _decided("unknown")
 
 
@@ -277,7 +278,7 @@ def dismiss() -> Any:
 @admin_required
 def set_adopting() -> Any:
     """Whether proposals become canonical models by themselves, from the next sync on."""
-    decisions.put_setting(ADOPT, request.form.get("adopt") == "yes", _actor(), showing.now())
+    decisions.put_setting(ADOPT, request.form.get("adopt") == "yes", _actor(), filters.now())
     return _decided("unknown")
 
 
@@ -340,7 +341,7 @@ def settle() -> Any:
 
 
 def _settle(line: ConflictLine, found: Conflict, choice: str) -> None:
-    actor, now = _actor(), showing.now()
+    actor, now = _actor(), filters.now()
     if choice == "catalog":
         decisions.keep_catalogs(line.provider, line.canonical.id, found, actor, now)
     elif choice == "provider":
@@ -386,7 +387,7 @@ def undo() -> Any:
         page = "log"
     number = request.form.get("entry", "")
     try:
-        decisions.undo(int(number) if _is_id(number) else 0, _actor(), showing.now())
+        decisions.undo(int(number) if _is_id(number) else 0, _actor(), filters.now())
     except DecisionError as error:
         return _refused(page, str(error))
     return _decided(page)

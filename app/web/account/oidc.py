@@ -21,7 +21,8 @@ from app.store import audit
 from app.store.accounts import feeds, identities, tokens, user_actions, users
 from app.store.audit import AUTOMATIC
 from app.store.schema.tables import UserRow
-from app.web import entrance, showing
+from app.web.account import login
+from app.web.app import filters
 
 blueprint = Blueprint("oidc", __name__)
 log = logging.getLogger(__name__)
@@ -64,8 +65,8 @@ def start() -> Any:
         return _told(error)
     session.pop(_LINK, None)
     session[_ATTEMPT] = attempt.told() | {
-        "at": int(showing.now().timestamp()),
-        "next": entrance.own_path(request.args.get("next")),
+        "at": int(filters.now().timestamp()),
+        "next": login.own_path(request.args.get("next")),
         "link": link,
     }
     return redirect(url, 303)
@@ -76,7 +77,7 @@ def start() -> Any:
 def callback() -> Any:
     provider = _provider()
     kept = session.pop(_ATTEMPT, None)  # it is good once
-    if not isinstance(kept, dict) or not 0 <= showing.now().timestamp() - kept["at"] <= _GOOD_FOR_S:
+    if not isinstance(kept, dict) or not 0 <= filters.now().timestamp() - kept["at"] <= _GOOD_FOR_S:
         return _page(_EXPIRED), 422
     attempt = Attempt(kept["state"], kept["nonce"], kept["verifier"])
     try:
@@ -92,10 +93,10 @@ def callback() -> Any:
         return _told(error)
     except _Refusal as refusal:
         db.session.rollback()
-        entrance.note("sign-in refused", None, why="elsewhere")
+        login.note("sign-in refused", None, why="elsewhere")
         return _page(str(refusal)), 422
     db.session.commit()
-    answer = entrance.enter(user, kept["next"])
+    answer = login.enter(user, kept["next"])
     if adopted:
         jobs.tell_owner(user.id, "linked")
         flash(_ADOPTED, "warn")
@@ -108,10 +109,10 @@ def callback() -> Any:
 def link() -> Any:
     """The owner means to link the account. A link on a page leads there: our policy lets no form lead elsewhere."""
     provider = _provider()
-    if not entrance.is_owner(request.form.get("password", "")):
-        flash(_NOT_OWNER if current_user.has_password else entrance.SIGN_IN_AGAIN, "bad")
+    if not login.is_owner(request.form.get("password", "")):
+        flash(_NOT_OWNER if current_user.has_password else login.SIGN_IN_AGAIN, "bad")
         return _to_settings()
-    session[_LINK] = {"who": current_user.get_id(), "at": int(showing.now().timestamp())}
+    session[_LINK] = {"who": current_user.get_id(), "at": int(filters.now().timestamp())}
     return render_template("accounts/oidc.html", go_on=provider.title)
 
 
@@ -121,11 +122,11 @@ def link() -> Any:
 def unlink() -> Any:
     if not current_user.has_password:
         flash("Choose a password first: without one you could not sign in any more.", "bad")
-    elif not entrance.is_owner(request.form.get("password", "")):
+    elif not login.is_owner(request.form.get("password", "")):
         flash("The password is not right; nothing was changed.", "bad")
     else:
         identities.unlink(current_user.id)
-        user_actions.note_own(current_user._get_current_object(), {"signing in elsewhere": "unlinked"}, showing.now())
+        user_actions.note_own(current_user._get_current_object(), {"signing in elsewhere": "unlinked"}, filters.now())
         db.session.commit()
         jobs.tell_owner(current_user.id, "unlinked")
         flash("Your account is not linked any more: sign in with your password.", "good")
@@ -141,7 +142,7 @@ def _known(claimed: Claimed) -> UserRow | None:
         return None
     identity, user = found
     _refuse_disabled(user)
-    identity.used_at, identity.email = showing.now(), claimed.email
+    identity.used_at, identity.email = filters.now(), claimed.email
     return user
 
 
@@ -161,17 +162,17 @@ def _adopted(provider: OpenId, claimed: Claimed) -> UserRow | None:
     _refuse_disabled(user)
     _keep(user, claimed)
     users.set_password(user, users.NO_PASSWORD)
-    tokens.revoke_all(user.id, showing.now())
+    tokens.revoke_all(user.id, filters.now())
     feeds.revoke(user.id)
     after = {"signing in": provider.title, "password, tokens and feed address": "ended"}
-    audit.note(AUTOMATIC, "user", user.email, None, after, "", showing.now())
+    audit.note(AUTOMATIC, "user", user.email, None, after, "", filters.now())
     return user
 
 
 def _made(provider: OpenId, claimed: Claimed) -> UserRow:
     if not provider.signup:
         raise _Refusal(_NO_ACCOUNT)
-    user = users.create(claimed.email, users.NO_PASSWORD, showing.now())
+    user = users.create(claimed.email, users.NO_PASSWORD, filters.now())
     if user is None:  # somebody took the address at this moment
         raise _Refusal(_HAS_ACCOUNT)
     _keep(user, claimed)
@@ -183,7 +184,7 @@ def _link(claimed: Claimed, who: str) -> Any:
     if not current_user.is_authenticated or current_user.get_id() != who:
         raise _Refusal(_EXPIRED)
     _keep(current_user, claimed)
-    user_actions.note_own(current_user._get_current_object(), {"signing in elsewhere": "linked"}, showing.now())
+    user_actions.note_own(current_user._get_current_object(), {"signing in elsewhere": "linked"}, filters.now())
     db.session.commit()
     jobs.tell_owner(current_user.id, "linked")
     flash("Your account is linked: you can sign in there from now on.", "good")
@@ -191,7 +192,7 @@ def _link(claimed: Claimed, who: str) -> Any:
 
 
 def _keep(user: UserRow, claimed: Claimed) -> None:
-    if not identities.link(user.id, claimed.issuer, claimed.subject, claimed.email, showing.now()):
+    if not identities.link(user.id, claimed.issuer, claimed.subject, claimed.email, filters.now()):
         raise _Refusal(_TAKEN)
 
 
@@ -228,7 +229,7 @@ def _wants_link() -> str | None:
     kept = session.get(_LINK)
     if not isinstance(kept, dict) or not current_user.is_authenticated or kept["who"] != current_user.get_id():
         return None
-    return str(kept["who"]) if 0 <= showing.now().timestamp() - kept["at"] <= _GOOD_FOR_S else None
+    return str(kept["who"]) if 0 <= filters.now().timestamp() - kept["at"] <= _GOOD_FOR_S else None
 
 
 def _told(error: OidcError) -> Any:

@@ -15,7 +15,7 @@ from app import config, jobs
 from app.auth import passwords
 from app.extensions import db, limiter, network
 from app.store.accounts import password_resets, user_actions, users
-from app.web import showing
+from app.web.app import filters
 
 blueprint = Blueprint("password_reset", __name__, url_prefix="/reset")
 
@@ -53,7 +53,7 @@ def send() -> Any:
         validate_email(email, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
         return render_template("accounts/reset.html", email=email, error=_NO_ADDRESS), 422
-    reset_id = password_resets.ask(users.by_email(email), showing.now())
+    reset_id = password_resets.ask(users.by_email(email), filters.now())
     db.session.commit()
     jobs.enqueue_reset(reset_id)  # where it has to wait, a worker finds the row later
     return render_template("accounts/reset_asked.html", email=email)
@@ -63,7 +63,7 @@ def send() -> Any:
 @limiter.limit(LINKS_PER_NETWORK, key_func=network)
 def choose(token: str) -> Any:
     """Looking at the link does not use it: mail programs look too."""
-    if password_resets.whose(token[:100], showing.now()) is None:
+    if password_resets.whose(token[:100], filters.now()) is None:
         return render_template("accounts/reset.html", error=_OVER), 422
     return render_template("accounts/reset_choose.html", token=token)
 
@@ -73,16 +73,16 @@ def choose(token: str) -> Any:
 def change(token: str) -> Any:
     """The new password. Every session ends; signing in asks for the second factor as ever."""
     password = request.form.get("password", "")[:1000]
-    found = password_resets.whose(token[:100], showing.now())
+    found = password_resets.whose(token[:100], filters.now())
     if complaint := passwords.complaint(password, found.email if found else ""):
         return render_template("accounts/reset_choose.html", token=token, error=complaint), 422
     hashed = passwords.hash_password(password)
-    user = password_resets.use(token[:100], showing.now())
+    user = password_resets.use(token[:100], filters.now())
     if user is None:
         db.session.rollback()
         return render_template("accounts/reset.html", error=_OVER), 422
     users.set_password(user, hashed)
-    user_actions.note_own(user, {"password": "reset by mail"}, showing.now())
+    user_actions.note_own(user, {"password": "reset by mail"}, filters.now())
     db.session.commit()
     jobs.tell_owner(user.id, "password reset")
     flash("Your password is changed, and all sessions are ended. Sign in with the new one.", "good")

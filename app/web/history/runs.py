@@ -16,8 +16,10 @@ from app.catalog.listing import Listing
 from app.store import catalog, listings
 from app.store.queries import history, runs
 from app.store.queries.history import KeyMoment, KeyName
-from app.web import admin_requests, scope_chart, showing
-from app.web.scope_chart import Square
+from app.web.admin import request_log
+from app.web.app import filters
+from app.web.history import scope_chart
+from app.web.history.scope_chart import Square
 from app.web.sync import close_lost
 
 blueprint = Blueprint("history", __name__)
@@ -38,11 +40,11 @@ class Step:
 @login_required
 def index() -> str:
     close_lost()
-    zone = showing.zone()
+    zone = filters.zone()
     day = _day(request.args.get("day", ""))
     within = scope_chart.bounds([day], zone) if day else None
     lines, following = runs.history(current_user.id, cursor(), within=(within[0], within[1]) if within else None)
-    of = scope_chart.days(showing.now().astimezone(zone).date())
+    of = scope_chart.days(filters.now().astimezone(zone).date())
     counts = history.outcomes_by_day(current_user.id, scope_chart.bounds(of, zone))
     squares = [Square(*pair) for pair in zip(of, counts, strict=True)]
     return render_template(
@@ -67,7 +69,7 @@ def key(credential_id: int) -> str:
         "history/key.html",
         key=found,
         steps=_steps(moments),
-        chart=scope_chart.steps(points, showing.now()) if points else None,
+        chart=scope_chart.steps(points, filters.now()) if points else None,
         bottom=scope_chart.floor_of([number for _, number in points]) if points else 0,
         top=max((number for _, number in points), default=0),
         first=points[0][0] if points else None,
@@ -113,15 +115,15 @@ def result(run_id: int, result_id: int) -> str:
     line = next((line for line in found.results if line.id == result_id), None) if found else None
     if found is None or line is None:
         abort(404)
-    requests = admin_requests.requests_of(line)
+    requests = request_log.requests_of(line)
     return render_template(
         "history/result.html",
         run=found,
         result=line,
         listing=runs.listing_of_result(line),
         requests=requests,
-        timeline=admin_requests.timeline(line, requests),
-        size=admin_requests.size,
+        timeline=request_log.timeline(line, requests),
+        size=request_log.size,
     )
 
 

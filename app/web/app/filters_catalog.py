@@ -14,7 +14,7 @@ from app.catalog.overrides import LIMITS, from_json
 from app.store.audit import AuditLine
 from app.store.decisions import ADOPT, DISMISSED, FINE
 from app.store.sources import RefreshLine
-from app.web.showing import title
+from app.web.app.filters import title
 
 UNDECIDED = "nothing decided"
 _MOST_CHANGES = 50

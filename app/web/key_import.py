@@ -18,7 +18,7 @@ from app.store import credentials
 from app.store.queries.runs import KeyLine
 from app.store.schema.tables import CredentialRow
 from app.vault import Sealer, SecretKey
-from app.web import showing
+from app.web.app import filters
 
 LONGEST_LABEL = 60
 
@@ -124,7 +124,7 @@ def save(user_id: int, made: Sequence[Line], sealer: Sealer) -> list[CredentialR
         if not (line.is_ticked and line.place):
             continue
         secret, provider = SecretKey(line.find.key), rows[line.place.slug]
-        row = credentials.add(user_id, provider, line.label, secret, sealer, showing.now(), base_url(line))
+        row = credentials.add(user_id, provider, line.label, secret, sealer, filters.now(), base_url(line))
         if row is None:
             return None
         added.append(row)

@@ -23,8 +23,8 @@ from app.store.queries import changes, history, runs
 from app.store.queries.changes import ChangeFilter, News
 from app.store.queries.history import KeyName
 from app.store.schema.tables import CHANGE_KINDS
-from app.web import showing
-from app.web.history import cursor
+from app.web.app import filters
+from app.web.history.runs import cursor
 
 blueprint = Blueprint("changes", __name__)
 
@@ -72,7 +72,7 @@ def index() -> str:
     asked, before = asked_by(request.args), cursor()
     until = runs.last_change_at(current_user.id)
     seen_at = _begin_or_go_on()
-    zone = showing.zone()
+    zone = filters.zone()
     page = changes.feed(current_user.id, asked.filter(seen_at), seen_at=seen_at, zone=zone, before=before)
     if asked.is_empty and before is None and not request.htmx:
         _see(until)
@@ -85,7 +85,7 @@ def index() -> str:
         "query": asked.query,
         "until": until,
         "seen_at": seen_at,
-        "this_day": showing.now().astimezone(zone).date(),
+        "this_day": filters.now().astimezone(zone).date(),
         "headline": headline,
         "day_name": day_name,
     }
@@ -109,7 +109,7 @@ def read() -> Any:
     """All that was there when the page was made has been read; what came meanwhile has not."""
     until = _moment(request.form.get("until", ""))
     if until is not None:
-        now = showing.now()
+        now = filters.now()
         users.see_changes(current_user.id, min(until, now))
         db.session.commit()
         session[_VISIT] = [current_user.id, until.isoformat(), now.isoformat()]
@@ -130,11 +130,11 @@ def asked_by(args: MultiDict[str, str]) -> Asked:
 
 
 def headline(news: News) -> str:
-    return humanize.headline(showing.title(news.provider), news.changes, news.uncatalogued, news.left_out)
+    return humanize.headline(filters.title(news.provider), news.changes, news.uncatalogued, news.left_out)
 
 
 def key_name(key: KeyName) -> str:
-    return f"{showing.title(key.provider)}, {key.label or key.hint or 'no key needed'}"
+    return f"{filters.title(key.provider)}, {key.label or key.hint or 'no key needed'}"
 
 
 def day_name(day: date, today: date) -> str:
@@ -145,11 +145,11 @@ def day_name(day: date, today: date) -> str:
 
 def _begin_or_go_on() -> datetime | None:
     """Until where this person had seen when this visit began; None if they were never here."""
-    now = showing.now()
+    now = filters.now()
     user_id, since, last = _kept_visit()
     looked_at = _moment(last)
     if user_id != current_user.id or looked_at is None or not timedelta(0) <= now - looked_at < VISIT:
-        since = showing.iso(current_user.changes_seen_at) or _NEVER
+        since = filters.iso(current_user.changes_seen_at) or _NEVER
     session[_VISIT] = [current_user.id, since, now.isoformat()]
     return _moment(since)
 

@@ -13,8 +13,8 @@ from app.extensions import db
 from app.jobs import monitoring
 from app.store import audit
 from app.store.audit import Actor
-from app.web import showing
-from app.web.admin import NO_REDIS, admin_required
+from app.web.admin.overview import NO_REDIS, admin_required
+from app.web.app import filters
 
 blueprint = Blueprint("admin_workers", __name__, url_prefix="/admin/workers")
 
@@ -92,7 +92,7 @@ def _act(act: Callable[[str], bool], state: str, sentence: str) -> Any:
         return redirect(url_for(".index"), 303)
     if is_done:
         actor = Actor(current_user.id, current_user.email)
-        audit.note(actor, "job", job_id, {"state": "failed"}, {"state": state}, "", showing.now())
+        audit.note(actor, "job", job_id, {"state": "failed"}, {"state": state}, "", filters.now())
         db.session.commit()
     flash(sentence if is_done else GONE, "good" if is_done else "warn")
     return redirect(url_for(".index", _anchor="failed"), 303)

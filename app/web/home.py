@@ -15,8 +15,9 @@ from werkzeug.wrappers import Response
 
 from app.catalog import humanize, topics
 from app.store.queries import runs
-from app.web import notifications, showing
-from app.web.notifications import Counters, Toast
+from app.web.account import notifications
+from app.web.account.notifications import Counters, Toast
+from app.web.app import filters
 
 blueprint = Blueprint("pages", __name__)
 
@@ -64,8 +65,8 @@ def told(fresh: Sequence[tuple[str, int]]) -> str:
     if len(fresh) > _NAMED:
         total = sum(count for _, count in fresh)
         return f"{humanize.plural(total, 'new chat model')} at {humanize.number(len(fresh))} providers."
-    rest = "".join(f" and {humanize.number(count)} at {showing.title(slug)}" for slug, count in others)
-    return f"{humanize.plural(count, 'new chat model')} at {showing.title(slug)}{rest}."
+    rest = "".join(f" and {humanize.number(count)} at {filters.title(slug)}" for slug, count in others)
+    return f"{humanize.plural(count, 'new chat model')} at {filters.title(slug)}{rest}."
 
 
 @blueprint.app_context_processor

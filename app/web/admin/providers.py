@@ -17,8 +17,9 @@ from app.providers.addresses import BadAddress, for_all
 from app.store import audit, catalog, credentials
 from app.store.audit import Actor
 from app.store.queries import admin
-from app.web import charts, entrance, showing
-from app.web.admin import admin_required
+from app.web.account import login
+from app.web.admin.overview import admin_required
+from app.web.app import charts, filters
 
 blueprint = Blueprint("admin_providers", __name__)
 
@@ -53,7 +54,7 @@ def change(slug: str) -> Any:
     except BadAddress as bad:
         return _refused(slug, str(bad), address)
     if base_url not in (None, row.admin_base_url) and not _has_typed_password():
-        return _refused(slug, _PASSWORD_NEEDED if current_user.has_password else entrance.SIGN_IN_AGAIN, address)
+        return _refused(slug, _PASSWORD_NEEDED if current_user.has_password else login.SIGN_IN_AGAIN, address)
     frequency_before = row.admin_update_frequency
     catalog.set_provider(
         row,
@@ -61,7 +62,7 @@ def change(slug: str) -> Any:
         frequency=frequency if frequency in FREQUENCIES else None,
         base_url=base_url,
         actor=Actor(current_user.id, current_user.email),
-        now=showing.now(),
+        now=filters.now(),
     )
     db.session.commit()
     if row.admin_update_frequency != frequency_before:
@@ -80,7 +81,7 @@ def test(slug: str) -> Any:
     if slug not in jobs.SYNCABLE or slug not in credentials.providers():
         abort(404)
     trouble = jobs.begin_trial(slug)
-    audit.note(Actor(current_user.id, current_user.email), "test", slug, None, {"test": "asked"}, "", showing.now())
+    audit.note(Actor(current_user.id, current_user.email), "test", slug, None, {"test": "asked"}, "", filters.now())
     db.session.commit()
     if request.headers.get("HX-Request"):
         return _trial(slug, trouble)
@@ -116,7 +117,7 @@ def _trials(slugs: Iterable[str]) -> dict[str, provider_test.Trial | None]:
 def _has_typed_password() -> bool:
     """A session that somebody else came by is not enough to have everybody's keys sent elsewhere."""
     typed = request.form.get("password", "")
-    return bool(typed or not current_user.has_password) and entrance.is_owner(typed)
+    return bool(typed or not current_user.has_password) and login.is_owner(typed)
 
 
 def _refused(slug: str, complaint: str, typed: str) -> Any:
@@ -134,7 +135,7 @@ def _row(slug: str, **said: Any) -> str:
 
 def _context(slug: str | None = None) -> dict[str, Any]:
     """Of all providers, those with keys first; or of one."""
-    now = showing.now()
+    now = filters.now()
     lines = [line for line in admin.providers() if line.slug in PROVIDERS and slug in (None, line.slug)]
     counts = admin.counts(charts.DAYS, now)
     tested = _trials([line.slug for line in lines])

@@ -15,9 +15,9 @@ from app.store.audit import Actor
 from app.store.queries import runs, sync_counts
 from app.store.queries.runs import ResultLine, RunLine
 from app.store.queries.sync_counts import Overrides
-from app.web import showing
-from app.web.admin import admin_required
-from app.web.history import cursor
+from app.web.admin.overview import admin_required
+from app.web.app import filters
+from app.web.history.runs import cursor
 from app.web.sync import close_lost
 
 blueprint = Blueprint("admin_sync", __name__, url_prefix="/admin")
@@ -26,19 +26,19 @@ MOST_CHANGES = 200
 """So many changes of one provider a page names."""
 DISABLED = "This provider is disabled: enable it first."
 _STATES = {
-    "waiting": showing.Said("being made", "busy"),
-    "failed": showing.Said("could not be made", "bad"),
-    "ready": showing.Said("ready to apply", "good"),
-    "applied": showing.Said("applied", "muted"),
-    "expired": showing.Said("too old to apply", "warn"),
+    "waiting": filters.Said("being made", "busy"),
+    "failed": filters.Said("could not be made", "bad"),
+    "ready": filters.Said("ready to apply", "good"),
+    "applied": filters.Said("applied", "muted"),
+    "expired": filters.Said("too old to apply", "warn"),
 }
 _PARTS = {
-    "complete": showing.Said("would be updated", "good"),
-    "unchanged": showing.Said("nothing changed", "good"),
-    "partial": showing.Said("partly read", "warn"),
-    "suspect": showing.Said("would be kept aside", "warn"),
-    "failed": showing.Said("failed", "bad"),
-    "skipped": showing.Said("skipped", "muted"),
+    "complete": filters.Said("would be updated", "good"),
+    "unchanged": filters.Said("nothing changed", "good"),
+    "partial": filters.Said("partly read", "warn"),
+    "suspect": filters.Said("would be kept aside", "warn"),
+    "failed": filters.Said("failed", "bad"),
+    "skipped": filters.Said("skipped", "muted"),
 }
 
 
@@ -49,12 +49,12 @@ def is_syncable(slug: str) -> bool:
 
 
 @blueprint.app_template_filter("plan_state")
-def plan_state(plan: plans.Plan) -> showing.Said:
-    return _STATES[plan.state(showing.now())]
+def plan_state(plan: plans.Plan) -> filters.Said:
+    return _STATES[plan.state(filters.now())]
 
 
 @blueprint.app_template_filter("part_state")
-def part_state(part: plans.PlanPart) -> showing.Said:
+def part_state(part: plans.PlanPart) -> filters.Said:
     return _PARTS[part.outcome]
 
 
@@ -142,7 +142,7 @@ def _written(run: RunLine | None, result: ResultLine | None) -> Overrides:
 
 def _run(run_id: int | None) -> RunLine | None:
     """One of the installation's own."""
-    server = users.server(showing.now(), make=False)
+    server = users.server(filters.now(), make=False)
     if run_id is None or server is None:
         return None
     close_lost()
@@ -201,7 +201,7 @@ def _context(found: plans.Plan) -> dict[str, Any]:
             return (0 if part.changes else 1), part.provider
         return (3 if part.outcome == "skipped" else 2), part.provider
 
-    is_ready = found.state(showing.now()) == "ready"
+    is_ready = found.state(filters.now()) == "ready"
     return {
         "plan": found,
         "parts": sorted(found.parts, key=order),

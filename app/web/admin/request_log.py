@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from app.catalog import humanize
 from app.store.queries.runs import ResultLine
-from app.web import charts
+from app.web.app import charts
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from app.store.accounts import user_actions, users
 from app.store.accounts.user_actions import ACTIONS, UserActionError
 from app.store.audit import Actor
 from app.store.queries import admin
-from app.web import entrance, showing
-from app.web.accounts import invite_token
-from app.web.admin import admin_required
-from app.web.history import cursor
+from app.web.account import login
+from app.web.account.accounts import invite_token
+from app.web.admin.overview import admin_required
+from app.web.app import filters
+from app.web.history.runs import cursor
 
 blueprint = Blueprint("admin_users", __name__, url_prefix="/admin/users")
 
@@ -66,7 +67,7 @@ def invite() -> Any:
         return _index(invited=email, error="That is not an e-mail address. Type it as name@example.com."), 422
     if users.by_email(email):
         return _index(invited=email, error="There is an account with this address already."), 422
-    user_actions.note_invitation(email, _actor(), showing.now())
+    user_actions.note_invitation(email, _actor(), filters.now())
     db.session.commit()
     link = url_for("accounts.signup", invite=invite_token(email), _external=True)
     return _index(invited=email, link=link)
@@ -97,7 +98,7 @@ def change(user_id: int, act: str) -> Any:
         abort(404)
     had_factor = user.second_factor_at is not None
     try:
-        ACTIONS[act](user, _actor(), showing.now())
+        ACTIONS[act](user, _actor(), filters.now())
     except UserActionError as error:
         db.session.rollback()
         return _one(user_id, error=str(error)), 422
@@ -122,7 +123,7 @@ def delete(user_id: int) -> Any:
     if users.normal(request.form.get("email", "")) != email:
         return _one(user_id, error="Type the address of the account exactly; nothing was deleted."), 422
     try:
-        user_actions.remove(user, _actor(), showing.now())
+        user_actions.remove(user, _actor(), filters.now())
     except UserActionError as error:
         db.session.rollback()
         return _one(user_id, error=str(error)), 422
@@ -133,10 +134,10 @@ def delete(user_id: int) -> Any:
 
 def _not_you() -> str | None:
     """Why it is not done, as a sentence; None once the admin has shown who sits there."""
-    if entrance.is_owner(request.form.get("password", "")):
+    if login.is_owner(request.form.get("password", "")):
         return None
-    entrance.note("password refused", current_user)
-    return _NOT_YOU if current_user.has_password else entrance.SIGN_IN_AGAIN
+    login.note("password refused", current_user)
+    return _NOT_YOU if current_user.has_password else login.SIGN_IN_AGAIN
 
 
 def _actor() -> Actor:

@@ -18,8 +18,9 @@ from app.store.queries import admin
 from app.store.queries import runs as run_queries
 from app.store.queries.admin import RUNS, Counts
 from app.store.schema.tables import OUTCOMES, RUN_STATES, TRIGGERS
-from app.web import admin_export, charts, showing
-from app.web.history import cursor
+from app.web.admin import export as run_export
+from app.web.app import charts, filters
+from app.web.history.runs import cursor
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
@@ -47,7 +48,7 @@ def admin_required(view: Callable[..., Any]) -> Callable[..., Any]:
 @blueprint.get("")
 @admin_required
 def overview() -> str:
-    now = showing.now()
+    now = filters.now()
     counts = admin.counts(charts.DAYS, now)
     return render_template(
         "admin/overview.html",
@@ -138,9 +139,9 @@ def history() -> str:
 def export(form: str) -> Response:
     """Every run that the page's filters leave, whatever their number: written while it is read."""
     batches = admin.every_run(_wanted())
-    write: Callable[[Iterator[list[run_queries.RunLine]]], Iterator[str]] = getattr(admin_export, f"as_{form}")
-    response = Response(stream_with_context(write(batches)), mimetype=admin_export.TYPES[form])
-    response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{showing.now():%Y-%m-%d}.{form}")
+    write: Callable[[Iterator[list[run_queries.RunLine]]], Iterator[str]] = getattr(run_export, f"as_{form}")
+    response = Response(stream_with_context(write(batches)), mimetype=run_export.TYPES[form])
+    response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{filters.now():%Y-%m-%d}.{form}")
     return response
 
 

@@ -28,8 +28,9 @@ from app.store.accounts import export as exporting
 from app.store.accounts import feeds, identities, sessions, subscriptions, tokens, user_actions, users
 from app.store.accounts.user_actions import UserActionError
 from app.store.schema.tables import THEMES
-from app.web import agents, doors, entrance, notifications, second_factor, showing
-from app.web.tokens import going_on
+from app.web.account import login, notifications, second_factor
+from app.web.account.tokens import going_on
+from app.web.app import errors, filters, user_agents
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")
 
@@ -52,7 +53,7 @@ def change_theme() -> Any:
         abort(400)
     current_user.theme = theme
     db.session.commit()
-    doors.keep_theme(theme)
+    errors.keep_theme(theme)
     return _saved("look")
 
 
@@ -60,7 +61,7 @@ def change_theme() -> Any:
 @login_required
 def change_time_zone() -> Any:
     name = request.form.get("time_zone", "").strip()[:64]
-    if showing.known_zone(name) is None:
+    if filters.known_zone(name) is None:
         return _page(zone_error=_NO_ZONE, typed_zone=name), 422
     current_user.time_zone = name
     db.session.commit()
@@ -71,7 +72,7 @@ def change_time_zone() -> Any:
 @login_required
 def end_session(session_id: int) -> Any:
     """End one of one's own; the one that asks is signed out."""
-    here = doors.this_session()
+    here = errors.this_session()
     if not sessions.end(current_user.id, session_id):
         abort(404)
     db.session.commit()
@@ -83,7 +84,7 @@ def end_session(session_id: int) -> Any:
 @blueprint.post("/sessions/end-others")
 @login_required
 def end_others() -> Any:
-    here = doors.this_session()
+    here = errors.this_session()
     ended = sessions.end_all(current_user.id, but=here.id if here else None)
     db.session.commit()
     return _sessions_changed("All other sessions are ended." if ended else "There was no other session.")
@@ -95,7 +96,7 @@ def end_others() -> Any:
 def export() -> Response:
     """Everything that is kept of the person, written while it is read."""
     response = Response(stream_with_context(_written(current_user.id)), mimetype="application/json")
-    response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{showing.now():%Y-%m-%d}.json")
+    response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{filters.now():%Y-%m-%d}.json")
     return response
 
 
@@ -111,7 +112,7 @@ def delete() -> Any:
     if user is None:  # gone while the password was looked at
         return _signed_out()
     try:
-        user_actions.leave(user, showing.now())
+        user_actions.leave(user, filters.now())
     except UserActionError as error:
         db.session.rollback()
         return _page(delete_error=str(error)), 422
@@ -125,15 +126,15 @@ def _deletion_complaint() -> tuple[str, str] | None:
     """Which field is wrong, and what is to be said of it."""
     if users.normal(request.form.get("email", "")[:400]) != current_user.email:
         return "email", _WRONG_ADDRESS
-    if not entrance.is_owner(request.form.get("password", "")):
-        return "password", _WRONG_PASSWORD if current_user.has_password else entrance.SIGN_IN_AGAIN
+    if not login.is_owner(request.form.get("password", "")):
+        return "password", _WRONG_PASSWORD if current_user.has_password else login.SIGN_IN_AGAIN
     return None
 
 
 def _written(user_id: int) -> Iterator[bytes]:
     """A JSON object: when, the account, and an array for each part, an entry a line."""
     write = msgspec.json.Encoder(enc_hook=str).encode
-    yield b'{"made_at":' + write(showing.now()) + b',\n"account":' + write(exporting.account(user_id))
+    yield b'{"made_at":' + write(filters.now()) + b',\n"account":' + write(exporting.account(user_id))
     for name, part in exporting.PARTS.items():
         yield b",\n" + write(name) + b":["
         before = b"\n"
@@ -166,11 +167,11 @@ def _saved(anchor: str) -> Any:
 
 
 def _sessions() -> dict[str, Any]:
-    here = doors.this_session()
-    lives = doors.session_lives()
-    rows = sessions.of_user(current_user.id, showing.now(), lives)
+    here = errors.this_session()
+    lives = errors.session_lives()
+    rows = sessions.of_user(current_user.id, filters.now(), lives)
     return {
-        "lines": [(row, agents.words(row.agent)) for row in rows],
+        "lines": [(row, user_agents.words(row.agent)) for row in rows],
         "here": here.id if here else None,
         "unused": _long(lives.unused),
         "in_all": _long(lives.in_all),
@@ -187,11 +188,11 @@ def _long(span: timedelta) -> str:
 
 
 def _page(**context: Any) -> str:
-    live, feed = tokens.count_live(current_user.id, showing.now()), feeds.of_user(current_user.id)
+    live, feed = tokens.count_live(current_user.id, filters.now()), feeds.of_user(current_user.id)
     return render_template(
         "settings/index.html",
         themes=THEMES,
-        zones=showing.time_zones(),
+        zones=filters.time_zones(),
         going_on=going_on(live, feed is not None),
         factor=second_factor.state(),
         topic_titles=notifications.TITLES,

@@ -15,7 +15,7 @@ from app.auth import passwords
 from app.store import runs
 from app.store.accounts import sessions, users
 from app.store.schema.tables import UserRow
-from app.web import doors, showing
+from app.web.app import errors, filters
 
 log = structlog.get_logger("app.entrance")
 
@@ -35,14 +35,14 @@ def enter(user: UserRow, target: str | None) -> Any:
         return complete(user, target)
     session.clear()
     session.permanent = False
-    session[_HALF] = {"who": user.get_id(), "at": int(showing.now().timestamp()), "next": target}
+    session[_HALF] = {"who": user.get_id(), "at": int(filters.now().timestamp()), "next": target}
     return redirect(url_for("second_factor.ask"), 303)
 
 
 def half_open() -> tuple[UserRow, str | None] | None:
     """Who has yet to type a code, and where they are going. None once that took too long, or the stamp is another."""
     kept = session.get(_HALF)
-    if not isinstance(kept, dict) or not 0 <= showing.now().timestamp() - kept["at"] <= HALF_OPEN_S:
+    if not isinstance(kept, dict) or not 0 <= filters.now().timestamp() - kept["at"] <= HALF_OPEN_S:
         return None
     user = users.by_identity(str(kept["who"]))
     return (user, kept["next"]) if user is not None and user.second_factor_at is not None else None
@@ -58,9 +58,9 @@ def complete(user: UserRow, target: str | None) -> Any:
 def sign_in(user: UserRow) -> None:
     session.clear()  # nothing of a session from before goes on
     note("signed in", user)
-    users.touch(user, showing.now(), timedelta(0))
-    doors.begin_session(user)
-    doors.keep_theme(user.theme)
+    users.touch(user, filters.now(), timedelta(0))
+    errors.begin_session(user)
+    errors.keep_theme(user.theme)
 
 
 def note(event: str, user: UserRow | None, **more: str) -> None:
@@ -76,8 +76,8 @@ def is_owner(password: str) -> bool:
     signed in just now."""
     if current_user.has_password:
         return passwords.is_right(current_user.password_hash, password[:1000])
-    here = doors.this_session()
-    return here is not None and showing.now() - here.created_at <= _JUST_NOW
+    here = errors.this_session()
+    return here is not None and filters.now() - here.created_at <= _JUST_NOW
 
 
 def own_path(target: str | None) -> str | None:
@@ -95,5 +95,5 @@ def own_path(target: str | None) -> str | None:
 
 def _sync_if_due(user: UserRow) -> None:
     """Signing in after more than thirty days starts a sync, if the user allows it."""
-    if user.sync_on_sign_in and runs.needs_sync(runs.last_done(user.id, whole=True), showing.now()):
+    if user.sync_on_sign_in and runs.needs_sync(runs.last_done(user.id, whole=True), filters.now()):
         jobs.begin_sync(user.id, "sign-in")

@@ -11,7 +11,7 @@ from typing import Any
 
 from app.store.queries.runs import ResultLine, RunLine
 from app.store.schema.tables import OUTCOMES
-from app.web import showing
+from app.web.app import filters
 
 TYPES = {"csv": "text/csv", "json": "application/json"}
 COUNTS = ("new", "changed", "unlisted", "relisted")
@@ -55,7 +55,7 @@ def _row(run: RunLine) -> list[Any]:
         run.email,
         run.trigger,
         run.state,
-        *(showing.iso(moment) for moment in moments),
+        *(filters.iso(moment) for moment in moments),
         *(run.total(count) for count in COUNTS),
         *(outcomes[outcome] for outcome in OUTCOMES),
         "; ".join(_told(result) for result in run.results),
@@ -74,9 +74,9 @@ def _object(run: RunLine) -> dict[str, Any]:
         "user": run.email,
         "trigger": run.trigger,
         "state": run.state,
-        "created_at": showing.iso(run.created_at),
-        "started_at": showing.iso(run.started_at) or None,
-        "ended_at": showing.iso(run.ended_at) or None,
+        "created_at": filters.iso(run.created_at),
+        "started_at": filters.iso(run.started_at) or None,
+        "ended_at": filters.iso(run.ended_at) or None,
         "results": [_result(result) for result in run.results],
     }
 
@@ -92,7 +92,7 @@ def _result(result: ResultLine) -> dict[str, Any]:
         "not_in_catalog": result.uncatalogued,
         "skipped": result.skipped,
         "took_s": result.duration_s,
-        "ended_at": showing.iso(result.ended_at) or None,
+        "ended_at": filters.iso(result.ended_at) or None,
         "error_code": result.error_code,
         "error_message": result.error_message,
         "error_action": result.error_action,

@@ -13,7 +13,7 @@ from app.extensions import db, limiter
 from app.store.accounts import feeds, tokens, user_actions
 from app.store.accounts.tokens import LONGEST_LIFE_DAYS, LONGEST_NAME, MOST, SCOPES
 from app.store.audit import State
-from app.web import showing
+from app.web.app import filters
 
 blueprint = Blueprint("tokens", __name__, url_prefix="/settings/tokens")
 
@@ -46,7 +46,7 @@ def add() -> Any:
     asked = _typed()
     made = None
     if asked.complaint is None:
-        made = tokens.add(current_user.id, asked.name, asked.scopes, showing.now(), asked.days)
+        made = tokens.add(current_user.id, asked.name, asked.scopes, filters.now(), asked.days)
         if made is not None:
             _note({"token made": made[0].id, "it may": ", ".join(made[0].scopes)})
         db.session.commit()
@@ -59,7 +59,7 @@ def add() -> Any:
 @blueprint.post("/<int:token_id>/revoke")
 @login_required
 def revoke(token_id: int) -> Any:
-    if not tokens.revoke(current_user.id, token_id, showing.now()):
+    if not tokens.revoke(current_user.id, token_id, filters.now()):
         abort(404)
     _note({"token revoked": token_id})
     db.session.commit()
@@ -73,7 +73,7 @@ def revoke(token_id: int) -> Any:
 @login_required
 def revoke_all() -> Any:
     """End all that is not a session: every token, and the address of the feed."""
-    ended = tokens.revoke_all(current_user.id, showing.now())
+    ended = tokens.revoke_all(current_user.id, filters.now())
     had_feed = feeds.revoke(current_user.id)
     if said := going_on(ended, had_feed):
         _note({"revoked": said})
@@ -101,7 +101,7 @@ def complaint_about(name: str, scopes: tuple[str, ...], days: int | None) -> str
 
 def _note(after: State) -> None:
     """An entry of the audit log. What the token was called is not in it: that is the person's own word."""
-    user_actions.note_own(current_user._get_current_object(), after, showing.now())
+    user_actions.note_own(current_user._get_current_object(), after, filters.now())
 
 
 def _typed() -> Asked:
@@ -114,6 +114,6 @@ def _typed() -> Asked:
 
 def _page(**context: Any) -> str:
     template = "tokens/_list.html" if request.headers.get("HX-Request") else "tokens/index.html"
-    now = showing.now()
+    now = filters.now()
     lines = [(row, row.state(now)) for row in tokens.of_user(current_user.id, now)]
     return render_template(template, tokens=lines, lives=LIVES, most=MOST, longest_name=LONGEST_NAME, **context)

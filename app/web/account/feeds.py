@@ -17,8 +17,8 @@ from app.store.accounts import feeds
 from app.store.accounts.feeds import FeedRow
 from app.store.queries import changes
 from app.store.queries.changes import News, Told
-from app.web import showing
-from app.web.changes import asked_by, headline
+from app.web.app import filters
+from app.web.history.changes import asked_by, headline
 
 blueprint = Blueprint("feeds", __name__)
 
@@ -52,7 +52,7 @@ def atom(secret: str) -> Response:
 @limiter.limit("60 per hour")
 def make() -> Any:
     """A new address, in place of an earlier one. It stands in this one answer and nowhere else."""
-    secret = feeds.make(current_user.id, request.host, showing.now())
+    secret = feeds.make(current_user.id, request.host, filters.now())
     db.session.commit()
     address = url_for("feeds.atom", secret=secret, _external=True)
     template = "changes/_address.html" if request.headers.get("HX-Request") else "changes/address.html"
@@ -95,7 +95,7 @@ def _entry(feed: FeedRow, news: News) -> ET.Element:
     _add(entry, "title", headline(news))
     _add(entry, "published", _rfc3339(min(sighting.at for sighting in news.sightings)))
     _add(entry, "updated", _rfc3339(news.at))
-    ET.SubElement(entry, "category", {"term": news.provider, "label": showing.title(news.provider)})
+    ET.SubElement(entry, "category", {"term": news.provider, "label": filters.title(news.provider)})
     page = url_for("history.run", run_id=run_id, _external=True)
     ET.SubElement(entry, "link", {"rel": "alternate", "type": "text/html", "href": page})
     _add(entry, "content", _content(news), type="html")

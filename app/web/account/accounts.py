@@ -23,8 +23,9 @@ from app.auth import passwords
 from app.extensions import db, limiter, network
 from app.jobs import signup_email
 from app.store.accounts import feeds, sessions, tokens, user_actions, users
-from app.web import doors, entrance, showing
-from app.web.tokens import going_on
+from app.web.account import login as login_flow
+from app.web.account.tokens import going_on
+from app.web.app import errors, filters
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -68,14 +69,14 @@ def signup() -> Any:
     complaint = _address_complaint(email) or passwords.complaint(password, email)
     if invited and users.normal(email) != invited:
         complaint = "This invitation is for another e-mail address."
-    user = None if complaint else users.create(email, passwords.hash_password(password), showing.now())
+    user = None if complaint else users.create(email, passwords.hash_password(password), filters.now())
     if user is None:
         db.session.rollback()
         said = complaint or "There is an account with this e-mail address. Sign in instead."
         again = {"email": email, "error": said, "invite": request.values.get("invite")}
         return render_template("accounts/signup.html", **again), 422
     db.session.commit()
-    entrance.sign_in(user)
+    login_flow.sign_in(user)
     return redirect(url_for("keys.profile"), 303)
 
 
@@ -114,24 +115,24 @@ def _account_here() -> str:
 def login() -> Any:
     if current_user.is_authenticated:
         return redirect(url_for("keys.profile"), 303)
-    target = entrance.own_path(request.values.get("next"))
+    target = login_flow.own_path(request.values.get("next"))
     if request.method == "GET":
         return render_template("accounts/login.html", next=target)
     email, password = _typed()
     user = users.by_email(email)
     if not passwords.is_right(user.password_hash if user else None, password) or user is None:
-        entrance.note("sign-in refused", user, why="password" if user else "no account")
+        login_flow.note("sign-in refused", user, why="password" if user else "no account")
         return render_template("accounts/login.html", email=email, next=target, error=_WRONG), 422
     if not user.is_active:
-        entrance.note("sign-in refused", user, why="disabled")
+        login_flow.note("sign-in refused", user, why="disabled")
         return render_template("accounts/login.html", email=email, next=target, error=_DISABLED), 422
-    return entrance.enter(user, target)
+    return login_flow.enter(user, target)
 
 
 @blueprint.post("/logout")
 @login_required
 def logout() -> Any:
-    if here := doors.this_session():
+    if here := errors.this_session():
         sessions.end(current_user.id, here.id)
         db.session.commit()
     logout_user()
@@ -145,18 +146,18 @@ def logout() -> Any:
 def change_password() -> Any:
     old, new = request.form.get("current_password", ""), request.form.get("password", "")
     complaint = passwords.complaint(new, current_user.email)
-    if not entrance.is_owner(old):
-        entrance.note("password refused", current_user)
-        complaint = "The current password is not right." if current_user.has_password else entrance.SIGN_IN_AGAIN
+    if not login_flow.is_owner(old):
+        login_flow.note("password refused", current_user)
+        complaint = "The current password is not right." if current_user.has_password else login_flow.SIGN_IN_AGAIN
     if complaint:
         flash(complaint, "bad")
         return redirect(url_for("settings.index", _anchor="password"), 303)
     users.set_password(current_user, passwords.hash_password(new))
-    user_actions.note_own(current_user._get_current_object(), {"password": "changed"}, showing.now())
-    doors.begin_session(current_user._get_current_object())  # all sessions end; this browser goes on in a new one
+    user_actions.note_own(current_user._get_current_object(), {"password": "changed"}, filters.now())
+    errors.begin_session(current_user._get_current_object())  # all sessions end; this browser goes on in a new one
     jobs.tell_owner(current_user.id, "password")
     flash("Your password is changed. All other sessions are signed out.", "good")
-    live, has_feed = tokens.count_live(current_user.id, showing.now()), feeds.of_user(current_user.id) is not None
+    live, has_feed = tokens.count_live(current_user.id, filters.now()), feeds.of_user(current_user.id) is not None
     if said := going_on(live, has_feed):
         flash(f"Programs go on with {said}. Revoke them below if anybody else may have them.", "warn")
     return redirect(url_for("settings.index", _anchor="password"), 303)

@@ -16,7 +16,8 @@ from app.auth.settings import WayIn
 from app.extensions import db, limiter, login_manager, network
 from app.store.accounts import second_factors, sessions, user_actions
 from app.store.schema.tables import UserRow
-from app.web import doors, entrance, showing
+from app.web.account import login
+from app.web.app import errors, filters
 
 blueprint = Blueprint("second_factor", __name__)
 
@@ -55,7 +56,7 @@ def _who_types() -> str:
     """Whose codes are tried: the limit is the account's, from wherever they come."""
     if current_user.is_authenticated:
         return f"code:{current_user.id}"
-    found = entrance.half_open()
+    found = login.half_open()
     return f"code:{found[0].id}" if found else network()
 
 
@@ -66,7 +67,7 @@ one_limit = limiter.shared_limit(PER_ACCOUNT, scope="second factor", key_func=_w
 def ask() -> Any:
     if current_user.is_authenticated:
         return redirect(url_for("keys.profile"), 303)
-    if entrance.half_open() is None:
+    if login.half_open() is None:
         return login_manager.unauthorized()
     return render_template("accounts/second_factor.html")
 
@@ -74,18 +75,18 @@ def ask() -> Any:
 @blueprint.post("/login/code")
 @one_limit
 def check() -> Any:
-    found = entrance.half_open()
+    found = login.half_open()
     if found is None:
         return login_manager.unauthorized()
     user, target = found
     how = _fits(user, request.form.get("code", ""))
     if how in ("wrong", "shut"):
-        entrance.note("sign-in refused", user, why="code")
+        login.note("sign-in refused", user, why="code")
         return render_template("accounts/second_factor.html", error=_WRONG if how == "wrong" else _SHUT), 422
     db.session.commit()  # the code is used, whatever comes next
-    answer = entrance.complete(user, target)
+    answer = login.complete(user, target)
     if how == "recovery":
-        entrance.note("recovery code used", user)
+        login.note("recovery code used", user)
         left = second_factors.codes_left(user.id)
         flash(f"You used a recovery code; {left} are left. Make new ones in the settings before they run out.", "warn")
     return answer
@@ -110,10 +111,10 @@ def begin() -> Any:
     """Make a secret, once the password was typed again."""
     if current_user.second_factor_at is not None:
         return _to_settings()
-    if not entrance.is_owner(request.form.get("password", "")):
+    if not login.is_owner(request.form.get("password", "")):
         return _set_up_page(None, error=_not_owner()), 422
     secret = totp.new_secret()
-    second_factors.offer(_me(), secretbox.seal(_key(), secret.encode(), _purpose(current_user.id)), showing.now())
+    second_factors.offer(_me(), secretbox.seal(_key(), secret.encode(), _purpose(current_user.id)), filters.now())
     db.session.commit()
     return _set_up_page(secret)
 
@@ -128,12 +129,12 @@ def confirm() -> Any:
         return _to_settings()
     if secret is None:
         return _set_up_page(None, error=_TOO_LATE), 422
-    step = totp.step_of(secret, request.form.get("code", ""), showing.now(), after=0)
+    step = totp.step_of(secret, request.form.get("code", ""), filters.now(), after=0)
     if step is None or not second_factors.use_step(user.id, step):
         db.session.rollback()
         return _set_up_page(secret, error=_WRONG), 422
-    codes = second_factors.turn_on(user, showing.now())
-    here = doors.this_session()
+    codes = second_factors.turn_on(user, filters.now())
+    here = errors.this_session()
     sessions.end_all(user.id, but=here.id if here else None)
     _changed("on", "second factor on")
     return _codes_page(codes, is_new=True)
@@ -165,7 +166,7 @@ def turn_off() -> Any:
 
 def _changed(said: str, change: WayIn) -> None:
     """Into the audit log, committed with what was done, and by letter to the owner."""
-    user_actions.note_own(_me(), {"second factor": said}, showing.now())
+    user_actions.note_own(_me(), {"second factor": said}, filters.now())
     db.session.commit()
     jobs.tell_owner(current_user.id, change)
 
@@ -202,8 +203,8 @@ def _set_up_first() -> Any:
         return None
     if current_user.second_factor_at is not None or not is_required(_me()):
         return None
-    if doors.wants_json():
-        return doors.refusal(403, _NEEDED, "Open the settings in a browser.")
+    if errors.wants_json():
+        return errors.refusal(403, _NEEDED, "Open the settings in a browser.")
     target = url_for("second_factor.set_up")
     if request.headers.get("HX-Request"):
         return Response(status=403, headers={"HX-Redirect": target})
@@ -219,10 +220,10 @@ def _fits(user: UserRow, typed: str) -> Literal["code", "recovery", "wrong", "sh
     typed, row, secret = typed[:100], second_factors.of_user(user.id), None
     if row is not None:
         secret = _opened(row.sealed_secret, user.id)
-        step = totp.step_of(secret, typed, showing.now(), after=row.last_step) if secret else None
+        step = totp.step_of(secret, typed, filters.now(), after=row.last_step) if secret else None
         if step is not None and second_factors.use_step(user.id, step):
             return "code"
-    if second_factors.use_code(user.id, typed, showing.now()):
+    if second_factors.use_code(user.id, typed, filters.now()):
         return "recovery"
     db.session.rollback()
     return "wrong" if secret else "shut"
@@ -235,20 +236,20 @@ def _objection() -> str | None:
         return "Two-step sign-in is off already."
     if request.endpoint == "second_factor.turn_off" and is_required(user):
         return "This server requires two-step sign-in, so it stays on."
-    if not entrance.is_owner(request.form.get("password", "")):
+    if not login.is_owner(request.form.get("password", "")):
         return _not_owner()
     how = _fits(user, request.form.get("code", ""))
     return {"wrong": _WRONG, "shut": _SHUT}.get(how)
 
 
 def _not_owner() -> str:
-    return _WRONG_PASSWORD if current_user.has_password else entrance.SIGN_IN_AGAIN
+    return _WRONG_PASSWORD if current_user.has_password else login.SIGN_IN_AGAIN
 
 
 def _shown() -> str | None:
     """The secret that this person was shown a short while ago."""
     row = second_factors.of_user(current_user.id)
-    if row is None or showing.now() - row.created_at > _SHOWN_FOR:
+    if row is None or filters.now() - row.created_at > _SHOWN_FOR:
         return None
     return _opened(row.sealed_secret, current_user.id)
 

@@ -11,7 +11,7 @@ from app.catalog import humanize
 from app.catalog.costs import Prices, Usage, monthly_cost
 from app.catalog.listing import CAPABILITIES
 from app.store.queries.model_search import ModelLine
-from app.web import showing
+from app.web.app import filters
 
 MOST = 5
 
@@ -79,7 +79,7 @@ def _dollars(value: Decimal | None) -> str:
 
 
 _FACTS: tuple[tuple[str, Callable[[ModelLine], Any], Callable[[Any], str], str], ...] = (
-    ("Provider", lambda line: showing.title(line.provider), _plain, ""),
+    ("Provider", lambda line: filters.title(line.provider), _plain, ""),
     ("API name", lambda line: line.provider_model_id, _plain, ""),
     ("Canonical model", lambda line: line.canonical_id, _plain, ""),
     ("Kind", lambda line: line.kind, _plain, ""),

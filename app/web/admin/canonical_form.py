@@ -11,8 +11,8 @@ from app.catalog.listing import CAPABILITIES, PRICES
 from app.catalog.matching import CanonicalModel
 from app.catalog.overrides import LIMITS
 from app.catalog.proposals import id_complaint
-from app.web.models import tokens_of
-from app.web.showing_catalog import field_title
+from app.web.app.filters_catalog import field_title
+from app.web.models.search import tokens_of
 
 _LONGEST_NAME = 200
 _MOST_TOKENS = 1_000_000_000

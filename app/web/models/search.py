@@ -23,7 +23,9 @@ from app.store.accounts.favorites import Mark, Named
 from app.store.queries import model_detail, model_search
 from app.store.queries.model_search import SORTS, Marks, ModelFilter, Sort
 from app.store.schema.tables import MARKS
-from app.web import comparing, showing, showing_facts, snippets
+from app.web.app import filters, filters_facts
+from app.web.models import compare as comparison
+from app.web.models import snippets
 
 blueprint = Blueprint("models", __name__)
 
@@ -61,7 +63,7 @@ class Asked:
 def index() -> str:
     asked = filter_of(request.args)
     gone_too = request.args.get("show") == "gone"
-    page = model_search.models(current_user.id, asked.wanted, showing.now(), request.args.get("after"))
+    page = model_search.models(current_user.id, asked.wanted, filters.now(), request.args.get("after"))
     return render_template(
         "models/_list.html" if request.htmx else "models/index.html",
         page=page,
@@ -84,16 +86,16 @@ def index() -> str:
 def compare() -> str:
     """Up to five of one's own models side by side, with what a month of use costs."""
     names = _names(request.args)
-    lines = model_search.lines_of(current_user.id, names, showing.now())
+    lines = model_search.lines_of(current_user.id, names, filters.now())
     found = {(line.provider, line.provider_model_id) for line in lines}
     args = MultiDict(_A_MONTH) if not ("input" in request.args or "output" in request.args) else request.args
     usage, complaints = usage_of(args)
     return render_template(
         "models/_compared.html" if request.htmx else "models/compare.html",
         lines=lines,
-        rows=comparing.rows_of(lines, usage) if lines else [],
+        rows=comparison.rows_of(lines, usage) if lines else [],
         missing=[name for name in names if name not in found],
-        too_many=len(request.args.getlist("m")) > comparing.MOST,
+        too_many=len(request.args.getlist("m")) > comparison.MOST,
         usage=usage,
         complaints=complaints,
         given=args,
@@ -106,7 +108,7 @@ def compare() -> str:
 @login_required
 def use() -> str:
     """How to call one model that one's keys list."""
-    lines = model_search.lines_of(current_user.id, _names(request.args)[:1], showing.now())
+    lines = model_search.lines_of(current_user.id, _names(request.args)[:1], filters.now())
     if not lines:
         abort(404)
     (line,) = lines
@@ -128,7 +130,7 @@ def mark() -> Any:
     if wanted not in MARKS:
         abort(400)
     canonical_id = _known(provider, model_id)
-    if not favorites.put(current_user.id, provider, model_id, cast(Mark, wanted), canonical_id, showing.now()):
+    if not favorites.put(current_user.id, provider, model_id, cast(Mark, wanted), canonical_id, filters.now()):
         db.session.rollback()
         abort(422, f"You have marked {favorites.MOST} models, which is the most. Take some marks away first.")
     db.session.commit()
@@ -150,7 +152,7 @@ def choose_columns() -> Any:
 def _known(provider: str, model_id: str) -> str | None:
     """The canonical id that a model of one's own list means; aborts if there is no such model to mark."""
     if provider:
-        lines = model_search.lines_of(current_user.id, [(provider, model_id)], showing.now())
+        lines = model_search.lines_of(current_user.id, [(provider, model_id)], filters.now())
         if not lines:
             abort(404)
         return lines[0].canonical_id
@@ -166,7 +168,7 @@ def _names(args: MultiDict[str, str]) -> list[Named]:
         provider, _, model_id = text.partition("/")
         if provider in PROVIDERS and 0 < len(model_id) <= _LONGEST_ID and _is_text(model_id):
             named[provider, model_id] = None
-    return list(named)[: comparing.MOST]
+    return list(named)[: comparison.MOST]
 
 
 def _is_text(words: str) -> bool:
@@ -212,7 +214,7 @@ def one(canonical_id: str) -> str:
     return render_template(
         "models/_offers.html" if request.htmx else "models/one.html",
         model=canonical,
-        facts=showing_facts.lines(catalog.sourced_facts(canonical)),
+        facts=filters_facts.lines(catalog.sourced_facts(canonical)),
         lines=sorted(lines, key=_by_price if usage.is_empty else _cheapest_first),
         usage=usage,
         complaints=complaints,

@@ -1,0 +1,1 @@
+"""Account pages: sign-up, sign-in, second factor, settings, notifications, tokens."""

@@ -1,0 +1,1 @@
+"""What every request passes: hooks, error pages, filters, static files."""

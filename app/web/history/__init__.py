@@ -1,0 +1,1 @@
+"""History pages: syncs and changes."""

@@ -1,0 +1,1 @@
+"""Model pages: search, compare, snippets."""
