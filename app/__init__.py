@@ -7,7 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import config, logs
 from app.api import admin_sync as model_sync
-from app.api import elsewhere, metrics, models_sync, openapi, problems, stats, v1
+from app.api import compat, metrics, models_sync, openapi, problems, stats, v1
 from app.cli import commands
 from app.extensions import csrf, db, htmx, limiter, login_manager, migrate
 from app.store.engine import engine
@@ -68,7 +68,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         app.register_blueprint(module.blueprint)
     for module in (notifications, oidc, password_reset, pasted_keys, second_factor):
         app.register_blueprint(module.blueprint)
-    for module in (account_settings, feeds, tokens, v1, elsewhere, openapi, stats, metrics, coverage, csp_reports):
+    for module in (account_settings, feeds, tokens, v1, compat, openapi, stats, metrics, coverage, csp_reports):
         app.register_blueprint(module.blueprint)
     commands.init_app(app)
     return app

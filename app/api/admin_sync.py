@@ -16,16 +16,8 @@ import msgspec
 from flask import Blueprint, Response, url_for
 
 from app import config, jobs
-from app.api.admin_doors import admin_limit_key, admit_admin
-from app.api.admin_shapes import (
-    AllQuery,
-    CatalogState,
-    OneQuery,
-    ServerSync,
-    SyncableProviders,
-    WaitQuery,
-    WatchQuery,
-)
+from app.api.admin_auth import admin_limit_key, admit_admin
+from app.api.admin_schemas import AllQuery, CatalogState, OneQuery, ServerSync, SyncableProviders, WaitQuery, WatchQuery
 from app.api.operations import JSON, READS, WRITES, for_admins, read_query
 from app.api.problems import Refused
 from app.api.sync_report import Line, Report, answered, dry, errors_of, under_way

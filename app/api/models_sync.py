@@ -10,7 +10,7 @@ from flask_login import current_user, login_required
 
 from app import config, jobs
 from app.api.operations import describe
-from app.api.shapes import QueuedSyncs, StartedSync, SyncState, result_json
+from app.api.schemas import QueuedSyncs, StartedSync, SyncState, result_json
 from app.extensions import csrf, limiter
 from app.store import credentials, runs
 from app.store.queries import runs as run_queries

@@ -12,7 +12,7 @@ from apispec import APISpec
 from flask import Blueprint, Flask, Response, current_app, render_template
 from werkzeug.routing import Rule
 
-from app.api.admin_shapes import Liveness, Readiness
+from app.api.admin_schemas import Liveness, Readiness
 from app.api.operations import JSON, Answers, Operation, tag
 from app.store.accounts.tokens import SCOPES
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from flask import Response, request, url_for
 
-from app.api import doors
+from app.api import auth
 from app.api.problems import PROBLEM, FieldProblem, OpenAIError, PlainError, Problem, Refused
 from app.extensions import limiter
 from app.store.accounts.tokens import Scope
@@ -113,7 +113,7 @@ def operation(
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(view)
         def answered(**address: Any) -> Response:
-            caller = doors.admit(scope)
+            caller = auth.admit(scope)
             asked: dict[str, Any] = {"query": read_query(query)} if query else _no_query()
             if body:
                 asked["body"] = read_body(body)
@@ -121,7 +121,7 @@ def operation(
             return respond(given if isinstance(given, Reply) else Reply(given), tagged=not writes)
 
         title, _, text = (view.__doc__ or "").partition("\n")
-        limited = limiter.shared_limit(WRITES if writes else READS, scope=f"api {scope}", key_func=doors.limit_key)
+        limited = limiter.shared_limit(WRITES if writes else READS, scope=f"api {scope}", key_func=auth.limit_key)
         view_of_all = limited(answered)
         view_of_all.operation = Operation(  # type: ignore[attr-defined]
             title=title.rstrip("."),

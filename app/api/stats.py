@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Blueprint
 
-from app.api.admin_doors import admin_limit_key, admit_admin
-from app.api.admin_shapes import ModelStatistics, ProviderStatistics
+from app.api.admin_auth import admin_limit_key, admit_admin
+from app.api.admin_schemas import ModelStatistics, ProviderStatistics
 from app.api.operations import READS, for_admins
 from app.extensions import limiter
 from app.store.queries import stats

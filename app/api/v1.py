@@ -8,11 +8,11 @@ from http import HTTPStatus
 from flask import Blueprint, url_for
 
 from app import jobs
-from app.api.doors import Caller
+from app.api.auth import Caller
 from app.api.operations import Reply, operation, wrong
 from app.api.paging import cursor_of, cut, not_a_cursor, where_of
 from app.api.problems import Refused
-from app.api.v1_shapes import (
+from app.api.v1_schemas import (
     ChangeQuery,
     DifferencePage,
     GonePage,

@@ -17,12 +17,12 @@ from flask.cli import with_appcontext
 from rich.console import Console
 
 from app import config, jobs, logs
-from app.api.shapes import result_json
+from app.api.schemas import result_json
 from app.api.sync_report import errors_of, synced
 from app.catalog import humanize
 from app.cli import syncing
+from app.cli.errors import sentences
 from app.cli.output import print_json, print_table
-from app.cli.ready import sentences
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import credentials, plans

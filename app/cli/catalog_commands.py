@@ -17,8 +17,8 @@ from app.catalog.differences import Difference
 from app.catalog.listing import PRICES, ListedModel
 from app.catalog.matching import CanonicalModel, CatalogIndex
 from app.catalog.sources import SOURCES
+from app.cli.errors import sentences
 from app.cli.output import print_json, print_table
-from app.cli.ready import sentences
 from app.store import catalog, sources
 from app.store.catalog import SourcedFact
 from app.sync.catalog import refresh

@@ -16,19 +16,19 @@ from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.exc import OperationalError
 
 from app import config, jobs
-from app.api.shapes import models_json
+from app.api.schemas import models_json
 from app.auth import passwords
 from app.cli import syncing
 from app.cli.backup_commands import backup_group
 from app.cli.batch_commands import COMMANDS as BATCH_COMMANDS
 from app.cli.catalog_commands import catalog_group
 from app.cli.doctor import doctor, lasting_trouble
+from app.cli.errors import sentences
 from app.cli.history_commands import history_group
 from app.cli.install import NotReady, set_up, unreachable
 from app.cli.output import print_json, print_table
 from app.cli.override_commands import overrides_group
 from app.cli.provider_commands import providers_group
-from app.cli.ready import sentences
 from app.cli.token_commands import tokens_group
 from app.cli.user_commands import COMMANDS as USER_COMMANDS
 from app.cli.vault_commands import rotate_keys, vault_group, warn_of_shut_keys

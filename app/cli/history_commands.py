@@ -10,8 +10,8 @@ from flask.cli import AppGroup
 
 from app import config
 from app.catalog import humanize
+from app.cli.errors import sentences
 from app.cli.output import print_json
-from app.cli.ready import sentences
 from app.extensions import db
 from app.store.engine import retention
 from app.store.engine.retention import Pruned

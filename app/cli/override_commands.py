@@ -23,8 +23,8 @@ from app.catalog.overrides import (
     write_file,
     write_line,
 )
+from app.cli.errors import sentences
 from app.cli.output import print_table
-from app.cli.ready import sentences
 from app.extensions import db
 from app.store import catalog, credentials, overrides
 from app.store.audit import COMMAND_LINE

@@ -14,10 +14,10 @@ import click
 from flask.cli import AppGroup
 
 from app import config, jobs
-from app.api.shapes import model_json
+from app.api.schemas import model_json
 from app.catalog.listing import listing_of
+from app.cli.errors import sentences
 from app.cli.output import print_json, print_table
-from app.cli.ready import sentences
 from app.extensions import db
 from app.providers import PROVIDERS, parsing
 from app.providers.addresses import BadAddress, for_all

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app import jobs
-from app.api.shapes import result_json
+from app.api.schemas import result_json
 from app.catalog import humanize
 from app.cli.output import print_table
 from app.extensions import db

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
+from app.cli.errors import sentences
 from app.cli.output import print_json, print_table
-from app.cli.ready import sentences
 from app.extensions import db
 from app.store.accounts import tokens, user_actions, users
 from app.store.accounts.tokens import LONGEST_LIFE_DAYS, SCOPES

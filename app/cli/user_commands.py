@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import with_appcontext
 
-from app.cli.ready import sentences
+from app.cli.errors import sentences
 from app.extensions import db
 from app.store.accounts import user_actions
 from app.store.accounts.user_actions import ACTIONS, UserActionError

@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from app import config
 from app.catalog import humanize
+from app.cli.errors import sentences
 from app.cli.output import print_json, print_table
-from app.cli.ready import sentences
 from app.extensions import db
 from app.hardening import keep_memory_private
 from app.store import rotation

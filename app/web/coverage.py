@@ -132,7 +132,7 @@ Context length | column models.context_length |
 Capabilities | column models.supports_streaming; column models.supports_function_calling; column models.supports_vision |
 Health status | route stats.providers; route admin.overview | of the provider; a single model is not called
 API names | column models.provider_model_id |
-Admin-only access with `ADMIN_API_KEY` | setting ADMIN_API_KEY; file app/api/admin_doors.py | an admin's session or personal token opens too
+Admin-only access with `ADMIN_API_KEY` | setting ADMIN_API_KEY; file app/api/admin_auth.py | an admin's session or personal token opens too
 ## Tables
 `providers` | table providers |
 Name | column providers.name |
@@ -157,7 +157,7 @@ Unique `(provider_id, provider_model_id)` | column models.provider_id; column mo
 ## Authentication
 `ADMIN_API_KEY` in `.env` | setting ADMIN_API_KEY |
 `openssl rand -hex 32` makes one | file .env.example | 64 characters; fewer than 32 stop the start
-Required for all sync operations of the admin's API | file app/api/admin_doors.py; route model_sync.sync_one; route model_sync.sync_all |
+Required for all sync operations of the admin's API | file app/api/admin_auth.py; route model_sync.sync_one; route model_sync.sync_all |
 ## Python script
 `sync_models.py`: all providers | command sync all | `flask sync all`
 `--providers openrouter` | command sync all --providers |
@@ -171,7 +171,7 @@ Works without the API's authentication | command sync all | whoever may run it h
 `?dry_run=true` | route model_sync.sync_one; route model_sync.sync_all; table plans | a dry run keeps a plan (/admin/plans), which can be applied
 `GET /admin/model-sync/providers` | route model_sync.providers |
 `GET /admin/model-sync/status` | route model_sync.status |
-`Authorization: Bearer <ADMIN_API_KEY>` | file app/api/admin_doors.py |
+`Authorization: Bearer <ADMIN_API_KEY>` | file app/api/admin_auth.py |
 Answer: `success`, `message`, `details` with `provider`, `provider_id`, `models_fetched`, `models_transformed`, `models_synced` | route model_sync.sync_one; file app/api/sync_report.py |
 ## Query models
 SQL: all models of a provider with prices | table models; table providers |
@@ -190,9 +190,9 @@ Transform | file app/catalog/listing.py; file app/providers/parsing.py |
 Upsert by `provider_id` and `provider_model_id` | file app/store/models.py | only rows that changed
 Complete catalog with prices, capabilities and API names | table models; table canonical_models |
 ## Security
-Admin-only access | file app/api/admin_doors.py |
+Admin-only access | file app/api/admin_auth.py |
 Key in `.env`, never in git | file .gitignore; setting ADMIN_API_KEY | or in a file that `ADMIN_API_KEY_FILE` names
-Constant-time comparison | file app/api/admin_doors.py |
+Constant-time comparison | file app/api/admin_auth.py |
 Separate from users' API keys | file app/vault.py; setting ADMIN_API_KEY |
 ## Best practices
 Run syncs periodically | command schedule; setting MODEL_SYNC_INTERVAL_HOURS; file .github/workflows/model-sync.yml |
@@ -201,7 +201,7 @@ Monitor the status | route model_sync.status; route stats.models; route stats.pr
 Filter by provider | command sync all --providers; command sync run --provider |
 Check logs | setting LOG_LEVEL; command sync all --verbose |
 ## Troubleshooting
-401: compare `ADMIN_API_KEY` with the header | setting ADMIN_API_KEY; file app/api/admin_doors.py | the answer says what to send
+401: compare `ADMIN_API_KEY` with the header | setting ADMIN_API_KEY; file app/api/admin_auth.py | the answer says what to send
 No models: the provider is down or its key is missing | command doctor; command providers list | each failed result says which
 `OPENROUTER_API_KEY` | setting OPENROUTER_API_KEY |
 Models not in queries: `is_active` | column models.is_active |
@@ -225,7 +225,7 @@ Data flow: API, fetch, sync service, database | file app/sync/run.py |
 ## Supported providers
 The 21 of the list | file app/providers/__init__.py; route admin_providers.index; command providers list |
 ## API endpoints
-Admin authentication of all endpoints under `/admin/model-sync` | file app/api/admin_doors.py |
+Admin authentication of all endpoints under `/admin/model-sync` | file app/api/admin_auth.py |
 `GET /admin/model-sync/providers` with `providers` and `count` | route model_sync.providers |
 `POST /admin/model-sync/provider/{provider_slug}` | route model_sync.sync_one |
 `dry_run` in the query, false by default | route model_sync.sync_one |

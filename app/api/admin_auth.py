@@ -8,7 +8,7 @@ from http import HTTPStatus
 from flask import request
 
 from app import config
-from app.api import doors
+from app.api import auth
 from app.api.problems import Refused
 from app.extensions import network
 from app.store.accounts import tokens
@@ -18,14 +18,14 @@ _NOT_HERE = "There is nothing here, or it is for admins and nobody is signed in.
 _WRONG = "Send ADMIN_API_KEY, or an admin's personal token, as “Authorization: Bearer …”."
 
 
-def admit_admin(scope: Scope) -> doors.Caller | None:
+def admit_admin(scope: Scope) -> auth.Caller | None:
     """The admin who is calling; None for a program with ADMIN_API_KEY.
 
     Raises Refused: 404 for strangers where no ADMIN_API_KEY is set, else 401; 403 for who is no admin or whose token
     lacks the scope; 400 for a token in the address. And flask_wtf's CSRFError for a session's unsafe request without
     its CSRF token.
     """
-    doors.refuse_tokens_in_the_address()
+    auth.refuse_tokens_in_the_address()
     if has_admin_key():
         return None
     caller = _caller()
@@ -35,7 +35,7 @@ def admit_admin(scope: Scope) -> doors.Caller | None:
         raise Refused(HTTPStatus.UNAUTHORIZED, _WRONG, headers={"WWW-Authenticate": "Bearer"})
     if not caller.user.is_admin:
         raise Refused(HTTPStatus.FORBIDDEN, "This is for admins. Ask one of them.")
-    return doors.admit(scope)
+    return auth.admit(scope)
 
 
 def has_admin_key() -> bool:
@@ -46,14 +46,14 @@ def has_admin_key() -> bool:
 
 def admin_limit_key() -> str:
     """Whose limit a request counts against: that of who has the key in a network, else an account's …"""
-    return f"admin:{network()}" if has_admin_key() else doors.limit_key()
+    return f"admin:{network()}" if has_admin_key() else auth.limit_key()
 
 
-def _caller() -> doors.Caller | None:
+def _caller() -> auth.Caller | None:
     """Whoever is calling without the key, None for a stranger. Raises Refused (401) for a personal token that is
     wrong, expired or revoked; any other bearer is a wrong key."""
     try:
-        return doors.caller()
+        return auth.caller()
     except Refused:
         if _authorization().startswith(f"Bearer {tokens.PREFIX}".encode()):
             raise

@@ -17,7 +17,7 @@ import msgspec
 from flask import Blueprint
 from msgspec import UNSET, Meta, UnsetType
 
-from app.api.doors import Caller
+from app.api.auth import Caller
 from app.api.operations import operation
 from app.api.problems import OpenAIError, Refused
 from app.catalog.matching import CanonicalModel
