@@ -153,7 +153,7 @@ def upgrade() -> None:
         )
     with op.batch_alter_table("catalog_versions") as versions:
         versions.drop_constraint(op.f("uq_catalog_versions_version"), type_="unique")
-    # What is in force is shown by the start that follows; see app/sync/prepare.py.
+    # What is in force is shown by the start that follows; see app/sync/catalog/bootstrap.py.
     op.add_column("listings", sa.Column("is_shown", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.create_index(
         "ix_listings_is_shown",

@@ -1,6 +1,6 @@
 """the text that the page of models is searched by, and names short enough for PostgreSQL's indexes
 
-What is listed holds nothing of its own: it is made anew by the start that follows; see app/sync/prepare.py.
+What is listed holds nothing of its own: it is made anew by the start that follows; see app/sync/catalog/bootstrap.py.
 """
 
 import sqlalchemy as sa
