@@ -103,7 +103,8 @@ def steps(points: Sequence[tuple[datetime, int]], until: datetime) -> Markup:
     path += f"H{_WIDTH:.2f}"
     area = f"{path}V{_HEIGHT:.2f}H0Z"
     said = (
-        f"From {humanize.number(numbers[0])} to {humanize.number(numbers[-1])}, at least {humanize.number(min(numbers))}, "
+        f"From {humanize.number(numbers[0])} to {humanize.number(numbers[-1])}, "
+        f"at least {humanize.number(min(numbers))}, "
         f"at most {humanize.number(high)}. Every step is in the table that follows."
     )
     drawn = f'<path class="scope-area" d="{area}"/><path class="scope-line" d="{path}"/>'
