@@ -16,6 +16,6 @@ try:
         config.require_web_secrets(settings)
     app = create_app(settings)
     if "FLASK_RUN_FROM_CLI" not in os.environ:
-        logs.speak()
+        logs.configure_process()
 except config.ConfigError as error:
     sys.exit(str(error))

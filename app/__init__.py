@@ -37,13 +37,13 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         x_proto=settings.trusted_proxies,
         x_host=settings.trusted_proxies,
     )
-    logs.set_up(settings.log_format, settings.log_level, config.secrets_of(settings))
+    logs.configure(settings.log_format, settings.log_level, config.collect_secrets(settings))
 
     request_id.init_app(app)
     allowed_hosts.init_app(app)
     db.init_app(app)
     with app.app_context():
-        engine.tune(db.engine)
+        engine.configure_engine(db.engine)
     migrate.init_app(app, db)
     htmx.init_app(app)
     csrf.init_app(app)

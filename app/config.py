@@ -26,21 +26,21 @@ from flask import current_app
 
 from app.auth import settings as auth_settings
 from app.providers import PROVIDERS
-from app.store.engine.fifo_pool import FairPool
-from app.vault import Opener, Sealer, SecretKey, VaultError, new_private_key
+from app.store.engine.fifo_pool import FifoPool
+from app.vault import ApiKey, Keyring, PublicKey, VaultError, generate_private_key
 
 ROOT = Path(__file__).resolve().parent.parent
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-SHORTEST_SECRET = 32
-_HOST = re.compile(r"\.?[a-z0-9_](?:[a-z0-9_.\-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
-_DEMO_PLACES = "demo_places.json"
-_LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes for a socket's path
-_SECRET_ENDINGS = ("_API_KEY", "_SECRET", "_TOKEN", "_PASSWORD", "_KEYS", "_KEY")
-_LONG_PASSWORD = 12
-_KEPT_OPEN = 5  # connections a process keeps for the next request; what it opens beyond them it closes again
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+MIN_SECRET_LENGTH = 32
+_HOST_PATTERN = re.compile(r"\.?[a-z0-9_](?:[a-z0-9_.\-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
+_DEMO_BASE_URLS_FILE = "demo_places.json"
+_MAX_SOCKET_PATH = 100  # the kernel allows 107 bytes for a socket's path
+_SECRET_SUFFIXES = ("_API_KEY", "_SECRET", "_TOKEN", "_PASSWORD", "_KEYS", "_KEY")
+_MIN_MASKED_PASSWORD = 12
+_IDLE_CONNECTIONS = 5  # connections a process keeps for the next request; what it opens beyond them it closes again
 
-Signup = Literal["open", "invite", "closed"]
-Required = Literal["off", "admins", "everyone"]
+SignupMode = Literal["open", "invite", "closed"]
+SecondFactorPolicy = Literal["off", "admins", "everyone"]
 
 
 class ConfigError(Exception):
@@ -60,7 +60,7 @@ class Settings:
     cron_secret: str = ""
     admin_api_key: str = ""
     """Opens the admin's endpoints to programs; empty: only admins themselves pass."""
-    signup: Signup = "open"
+    signup: SignupMode = "open"
     base_urls: Mapping[str, str] = field(default_factory=dict)
     """Provider slug → base URL that takes the place of the provider's own."""
     trusted_proxies: int = 0
@@ -73,7 +73,7 @@ class Settings:
     log_format: Literal["human", "json"] = "human"
     allowed_hosts: tuple[str, ...] = ()
     """Names that the web answers to, besides this machine's own; `.example.com` stands for all below it."""
-    allowed_private_networks: tuple[Network, ...] = ()
+    allowed_private_networks: tuple[IpNetwork, ...] = ()
     """Private networks that users' own addresses may lead into, such as a LAN with an Ollama server."""
     catalog_urls: Mapping[str, str] = field(default_factory=dict)
     """Public catalog → address, or path of a file, that takes the place of its own."""
@@ -93,20 +93,20 @@ class Settings:
     """So long after signing in one has to do it again."""
     session_idle_minutes: int = 43_200
     """A session that is not used for so long is over."""
-    require_second_factor: Required = "off"
+    require_second_factor: SecondFactorPolicy = "off"
     """Who has to have a second factor; nobody, unless set."""
     public_url: str = ""
     """This server's address as browsers have it, without a slash at the end; links in letters begin so."""
     mail_from: str = ""
     """The sender of letters; empty: none are sent. Only workers know how, see `mail_server`."""
-    oidc: auth_settings.OpenId | None = None
+    oidc: auth_settings.OpenIdProvider | None = None
     demo_url: str = ""
     """Where the simulated providers listen; empty outside demo mode."""
 
     @property
     def embedded_redis(self) -> Path | None:
         """Socket of the Redis that `flask up` starts, None where REDIS_URL names another."""
-        return Path(self.redis_url[len("unix://") :]) if self.redis_url == _embedded_url(self.instance) else None
+        return Path(self.redis_url[len("unix://") :]) if self.redis_url == _embedded_redis_url(self.instance) else None
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -115,85 +115,87 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     A process reads the secrets of its role only: `flask up` starts workers and the scheduler with
     MODELSYNC_ROLE set, and they hold neither the session secret nor the cron's.
     """
-    production = _choice(environ, "APP_ENV", ("development", "production"), "development") == "production"
-    signs = _choice(environ, "MODELSYNC_ROLE", ("web", "worker", "scheduler"), "web") == "web"
-    instance = _instance(environ)
-    environ = _as_in_the_demo(environ, instance)
+    production = _read_choice(environ, "APP_ENV", ("development", "production"), "development") == "production"
+    signs = _read_choice(environ, "MODELSYNC_ROLE", ("web", "worker", "scheduler"), "web") == "web"
+    instance = _instance_path(environ)
+    environ = _apply_demo_base_urls(environ, instance)
     settings = Settings(
         instance=instance,
         production=production,
-        database_url=_database_url(secret(environ, "DATABASE_URL") or f"sqlite:///{instance}/modelsync.sqlite"),
-        redis_url=_redis_url(secret(environ, "REDIS_URL") or _embedded_url(instance)),
-        secret_key=_kept_secret(environ, "SECRET_KEY", instance, production) if signs else "",
-        vault_public_key=_kept_secret(environ, "VAULT_PUBLIC_KEY", instance, production),
-        cron_secret=secret(environ, "CRON_SECRET") if signs else "",
-        admin_api_key=secret(environ, "ADMIN_API_KEY") if signs else "",
-        signup=_signup(environ),
-        base_urls=_base_urls(environ),
-        trusted_proxies=_whole(environ, "TRUSTED_PROXIES", 0, 0, 10),
-        secure_cookies=_flag(environ, "SECURE_COOKIES", production),
-        max_streams=_whole(environ, "MAX_STREAMS", 200, 0, 100_000),
-        database_pool_size=_whole(environ, "DATABASE_POOL_SIZE", 15, 1, 1_000),
-        log_level=_choice(environ, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
-        log_format=_log_format(environ, production),
-        allowed_hosts=_hosts(environ),
-        allowed_private_networks=_networks(environ),
-        catalog_urls=_catalog_urls(environ),
-        catalog_refresh_hours=_whole(environ, "CATALOG_REFRESH_HOURS", 24, 0, 24 * 365),
-        sync_interval_hours=_whole(environ, "MODEL_SYNC_INTERVAL_HOURS", 6, 0, 24 * 365),
-        sync_on_startup=_flag(environ, "SYNC_MODELS_ON_STARTUP", False),
-        metrics=_flag(environ, "METRICS", False),
-        metrics_token=secret(environ, "METRICS_TOKEN") if signs else "",
-        history_keep_days=_whole(environ, "HISTORY_KEEP_DAYS", 730, 0, 100_000),
-        session_hours=_whole(environ, "SESSION_HOURS", 720, 1, 24 * 365),
-        session_idle_minutes=_whole(environ, "SESSION_IDLE_MINUTES", 43_200, 10, 43_200),
-        require_second_factor=_required(environ),
+        database_url=_parse_database_url(
+            read_secret(environ, "DATABASE_URL") or f"sqlite:///{instance}/modelsync.sqlite"
+        ),
+        redis_url=_parse_redis_url(read_secret(environ, "REDIS_URL") or _embedded_redis_url(instance)),
+        secret_key=_read_stored_secret(environ, "SECRET_KEY", instance, production) if signs else "",
+        vault_public_key=_read_stored_secret(environ, "VAULT_PUBLIC_KEY", instance, production),
+        cron_secret=read_secret(environ, "CRON_SECRET") if signs else "",
+        admin_api_key=read_secret(environ, "ADMIN_API_KEY") if signs else "",
+        signup=_read_signup_mode(environ),
+        base_urls=_read_base_urls(environ),
+        trusted_proxies=_read_int(environ, "TRUSTED_PROXIES", 0, 0, 10),
+        secure_cookies=_read_flag(environ, "SECURE_COOKIES", production),
+        max_streams=_read_int(environ, "MAX_STREAMS", 200, 0, 100_000),
+        database_pool_size=_read_int(environ, "DATABASE_POOL_SIZE", 15, 1, 1_000),
+        log_level=_read_choice(environ, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+        log_format=_read_log_format(environ, production),
+        allowed_hosts=_read_hosts(environ),
+        allowed_private_networks=_read_networks(environ),
+        catalog_urls=_read_catalog_urls(environ),
+        catalog_refresh_hours=_read_int(environ, "CATALOG_REFRESH_HOURS", 24, 0, 24 * 365),
+        sync_interval_hours=_read_int(environ, "MODEL_SYNC_INTERVAL_HOURS", 6, 0, 24 * 365),
+        sync_on_startup=_read_flag(environ, "SYNC_MODELS_ON_STARTUP", False),
+        metrics=_read_flag(environ, "METRICS", False),
+        metrics_token=read_secret(environ, "METRICS_TOKEN") if signs else "",
+        history_keep_days=_read_int(environ, "HISTORY_KEEP_DAYS", 730, 0, 100_000),
+        session_hours=_read_int(environ, "SESSION_HOURS", 720, 1, 24 * 365),
+        session_idle_minutes=_read_int(environ, "SESSION_IDLE_MINUTES", 43_200, 10, 43_200),
+        require_second_factor=_read_second_factor_policy(environ),
         demo_url=environ.get("MODELSYNC_DEMO_URL", ""),
-        **_access(environ, signs, _flag(environ, "SECURE_COOKIES", production)),
+        **_read_auth_settings(environ, signs, _read_flag(environ, "SECURE_COOKIES", production)),
     )
-    _refuse_weak(settings)
+    _reject_weak_secrets(settings)
     return settings
 
 
-def open_vault(environ: Mapping[str, str] = os.environ) -> Opener:
+def load_keyring(environ: Mapping[str, str] = os.environ) -> Keyring:
     """The private vault keys, for workers and the command line; the web process never calls this.
 
     Raises ConfigError if they are missing or malformed, or if the public key in use is not theirs.
     """
     production = environ.get("APP_ENV") == "production"
-    instance = _instance(environ)
-    written = _kept_secret(environ, "VAULT_PRIVATE_KEYS", instance, production)
+    instance = _instance_path(environ)
+    written = _read_stored_secret(environ, "VAULT_PRIVATE_KEYS", instance, production)
     if not written:
-        raise ConfigError(_missing("VAULT_PRIVATE_KEYS"))
+        raise ConfigError(_missing_message("VAULT_PRIVATE_KEYS"))
     try:
-        return Opener(written)
+        return Keyring(written)
     except VaultError as error:
         raise ConfigError(str(error)) from None
 
 
-def server_keys(environ: Mapping[str, str] = os.environ) -> dict[str, SecretKey]:
+def load_server_keys(environ: Mapping[str, str] = os.environ) -> dict[str, ApiKey]:
     """Provider → the server's own API key, `<SLUG>_API_KEY`: for workers and the command line, never for the web."""
-    named = {slug: secret(environ, f"{provider.variable}_API_KEY") for slug, provider in PROVIDERS.items()}
-    return {slug: SecretKey(value) for slug, value in named.items() if value}
+    named = {slug: read_secret(environ, f"{provider.variable}_API_KEY") for slug, provider in PROVIDERS.items()}
+    return {slug: ApiKey(value) for slug, value in named.items() if value}
 
 
-def mail_server(environ: Mapping[str, str] = os.environ) -> auth_settings.MailServer:
+def load_mail_server(environ: Mapping[str, str] = os.environ) -> auth_settings.MailServer:
     """Where workers hand letters in. Raises ConfigError if SMTP_URL is missing or malformed."""
-    url = secret(environ, "SMTP_URL")
+    url = read_secret(environ, "SMTP_URL")
     if not url:
         raise ConfigError("MAIL_FROM is set, but SMTP_URL is not: set it or SMTP_URL_FILE where workers run.")
     try:
-        return auth_settings.mail_server(url)
+        return auth_settings.parse_smtp_url(url)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def sealer(settings: Settings) -> Sealer:
+def load_public_key(settings: Settings) -> PublicKey:
     """What the web process seals with. Raises ConfigError if VAULT_PUBLIC_KEY is missing or malformed."""
     if not settings.vault_public_key:
-        raise ConfigError(_missing("VAULT_PUBLIC_KEY"))
+        raise ConfigError(_missing_message("VAULT_PUBLIC_KEY"))
     try:
-        return Sealer(settings.vault_public_key)
+        return PublicKey(settings.vault_public_key)
     except VaultError as error:
         raise ConfigError(str(error)) from None
 
@@ -201,29 +203,29 @@ def sealer(settings: Settings) -> Sealer:
 def require_web_secrets(settings: Settings) -> None:
     """Raises ConfigError unless the web process has what it needs."""
     if not settings.secret_key:
-        raise ConfigError(_missing("SECRET_KEY"))
-    sealer(settings)
+        raise ConfigError(_missing_message("SECRET_KEY"))
+    load_public_key(settings)
     if settings.production and not settings.allowed_hosts:
         raise ConfigError("ALLOWED_HOSTS is not set: name the hosts that people reach this server by.")
 
 
-def secrets_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> list[str]:
+def collect_secrets(settings: Settings, environ: Mapping[str, str] = os.environ) -> list[str]:
     """All secrets that this process was given, for its logs to hide; none of another role's is read for it."""
     given = [settings.secret_key, settings.cron_secret, settings.admin_api_key, settings.metrics_token]
     for name in environ:
         bare = name.removesuffix("_FILE")
-        if bare.endswith(_SECRET_ENDINGS) and bare != "VAULT_PUBLIC_KEY":
+        if bare.endswith(_SECRET_SUFFIXES) and bare != "VAULT_PUBLIC_KEY":
             with contextlib.suppress(ConfigError):  # somebody else's file, perhaps
-                given.append(secret(environ, bare))
+                given.append(read_secret(environ, bare))
     if environ.get("MODELSYNC_ROLE") == "worker":
-        given.append(_kept_secret(environ, "VAULT_PRIVATE_KEYS", settings.instance, settings.production))
+        given.append(_read_stored_secret(environ, "VAULT_PRIVATE_KEYS", settings.instance, settings.production))
     mail = ""
     with contextlib.suppress(ConfigError):
-        mail = secret(environ, "SMTP_URL")
+        mail = read_secret(environ, "SMTP_URL")
     for url in (settings.database_url, settings.redis_url, mail):
-        parts = _parts(url)
+        parts = _split_url(url)
         # A shorter password may be a plain word, which then could not be read anywhere in the log.
-        if parts and len(parts.password or "") >= _LONG_PASSWORD:
+        if parts and len(parts.password or "") >= _MIN_MASKED_PASSWORD:
             given += [parts.password or "", unquote(parts.password or "")]
     return [value for value in given if value]
 
@@ -237,16 +239,16 @@ def make_secrets(environ: Mapping[str, str], instance: Path) -> list[str]:
     try:
         instance.mkdir(mode=0o700, parents=True, exist_ok=True)
         instance.chmod(0o700)
-        if not _kept_secret(environ, "SECRET_KEY", instance, production=False):
-            _keep(instance, "SECRET_KEY", secrets.token_urlsafe(48))
+        if not _read_stored_secret(environ, "SECRET_KEY", instance, production=False):
+            _write_private_file(instance, "SECRET_KEY", secrets.token_urlsafe(48))
             made.append("SECRET_KEY")
-        if not secret(environ, "VAULT_PUBLIC_KEY"):
-            private = _kept_secret(environ, "VAULT_PRIVATE_KEYS", instance, production=False)
+        if not read_secret(environ, "VAULT_PUBLIC_KEY"):
+            private = _read_stored_secret(environ, "VAULT_PRIVATE_KEYS", instance, production=False)
             if not private:
-                private = new_private_key()
-                _keep(instance, "VAULT_PRIVATE_KEYS", private)
+                private = generate_private_key()
+                _write_private_file(instance, "VAULT_PRIVATE_KEYS", private)
                 made.append("VAULT_PRIVATE_KEYS")
-            _keep(instance, "VAULT_PUBLIC_KEY", Opener(private).public)
+            _write_private_file(instance, "VAULT_PUBLIC_KEY", Keyring(private).public)
     except OSError as error:
         raise ConfigError(
             f"The folder {instance} cannot be written ({error.strerror}): "
@@ -257,7 +259,7 @@ def make_secrets(environ: Mapping[str, str], instance: Path) -> list[str]:
     return made
 
 
-def secret(environ: Mapping[str, str], name: str) -> str:
+def read_secret(environ: Mapping[str, str], name: str) -> str:
     """`NAME`, or the content of the file that `NAME_FILE` names. Raises ConfigError if it cannot be read."""
     if environ.get(name):
         return environ[name].strip()
@@ -270,31 +272,31 @@ def secret(environ: Mapping[str, str], name: str) -> str:
         raise ConfigError(f"{name}_FILE names {path}, which cannot be read.") from None
 
 
-def secret_file(instance: Path, name: str) -> Path:
+def secret_path(instance: Path, name: str) -> Path:
     return instance / name.lower()
 
 
-def keep_demo_places(instance: Path, base_urls: Mapping[str, str]) -> None:
+def save_demo_base_urls(instance: Path, base_urls: Mapping[str, str]) -> None:
     """Note where a demo's simulated providers are, so that no command of the shell asks the real ones."""
-    _keep(instance, _DEMO_PLACES, json.dumps(dict(base_urls)))
+    _write_private_file(instance, _DEMO_BASE_URLS_FILE, json.dumps(dict(base_urls)))
 
 
-def _as_in_the_demo(environ: Mapping[str, str], instance: Path) -> Mapping[str, str]:
+def _apply_demo_base_urls(environ: Mapping[str, str], instance: Path) -> Mapping[str, str]:
     try:
-        return {**environ, **json.loads(secret_file(instance, _DEMO_PLACES).read_text(encoding="utf-8"))}
+        return {**environ, **json.loads(secret_path(instance, _DEMO_BASE_URLS_FILE).read_text(encoding="utf-8"))}
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return environ  # in production the folder may be another role's; a demo is its user's alone
 
 
-def _instance(environ: Mapping[str, str]) -> Path:
+def _instance_path(environ: Mapping[str, str]) -> Path:
     """The instance folder; a relative one is meant from the project's folder, wherever a command is typed."""
     return (ROOT / (environ.get("MODELSYNC_INSTANCE") or "instance")).resolve()
 
 
-def _kept_secret(environ: Mapping[str, str], name: str, instance: Path, production: bool) -> str:
-    if given := secret(environ, name):
+def _read_stored_secret(environ: Mapping[str, str], name: str, instance: Path, production: bool) -> str:
+    if given := read_secret(environ, name):
         return given
-    path = secret_file(instance, name)
+    path = secret_path(instance, name)
     if production:
         return ""
     try:
@@ -305,14 +307,14 @@ def _kept_secret(environ: Mapping[str, str], name: str, instance: Path, producti
         raise ConfigError(f"{path} cannot be read: run as the user who owns it.") from None
 
 
-def _keep(instance: Path, name: str, value: str) -> None:
-    path = secret_file(instance, name)
+def _write_private_file(instance: Path, name: str, value: str) -> None:
+    path = secret_path(instance, name)
     with tempfile.NamedTemporaryFile("w", dir=instance, delete=False) as file:  # made with mode 0600
         file.write(value + "\n")
     os.replace(file.name, path)
 
 
-def _refuse_weak(settings: Settings) -> None:
+def _reject_weak_secrets(settings: Settings) -> None:
     given = {
         "SECRET_KEY": settings.secret_key,
         "CRON_SECRET": settings.cron_secret,
@@ -320,21 +322,21 @@ def _refuse_weak(settings: Settings) -> None:
         "METRICS_TOKEN": settings.metrics_token,
     }
     for name, value in given.items():
-        if value and len(value) < SHORTEST_SECRET:
+        if value and len(value) < MIN_SECRET_LENGTH:
             raise ConfigError(
-                f"{name} is too short: give it at least {SHORTEST_SECRET} random characters, "
+                f"{name} is too short: give it at least {MIN_SECRET_LENGTH} random characters, "
                 "for instance from `openssl rand -hex 32`."
             )
     if settings.vault_public_key:
-        sealer(settings)
+        load_public_key(settings)
 
 
-def _missing(name: str) -> str:
+def _missing_message(name: str) -> str:
     pair = " (`flask vault new` prints the pair of vault keys)" if name.startswith("VAULT") else ""
     return f"{name} is not set: set it or {name}_FILE{pair}; outside production `flask up` makes it."
 
 
-def _database_url(url: str) -> str:
+def _parse_database_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise ConfigError("DATABASE_URL is no address: use postgresql://user:password@host/name or sqlite:///path.")
@@ -345,12 +347,12 @@ def _database_url(url: str) -> str:
     raise ConfigError(f"DATABASE_URL begins with {scheme}://, but only postgresql:// and sqlite:/// are supported.")
 
 
-def _redis_url(url: str) -> str:
+def _parse_redis_url(url: str) -> str:
     """The address as it was given, with its query: all who connect to Redis read it themselves.
 
     What is wrong is named, but nothing of the address: it may hold a password.
     """
-    parts = _parts(url)
+    parts = _split_url(url)
     if parts is None:
         raise ConfigError(
             "REDIS_URL cannot be read: it is like rediss://:password@host:6379/0, "
@@ -373,7 +375,7 @@ def _redis_url(url: str) -> str:
     return url
 
 
-def _parts(url: str) -> SplitResult | None:
+def _split_url(url: str) -> SplitResult | None:
     """The parts of an address, None if it or its port cannot be read."""
     try:
         parts = urlsplit(url)
@@ -383,26 +385,26 @@ def _parts(url: str) -> SplitResult | None:
     return parts
 
 
-def _embedded_url(instance: Path) -> str:
+def _embedded_redis_url(instance: Path) -> str:
     socket = instance / "redis.sock"
-    if len(str(socket)) > _LONGEST_SOCKET_PATH:
+    if len(str(socket)) > _MAX_SOCKET_PATH:
         # Deep folders do not fit into a socket's address; the name keeps instances apart.
         name = hashlib.sha256(str(instance).encode()).hexdigest()[:16]
         socket = Path(tempfile.gettempdir()) / f"modelsync-{os.getuid()}-{name}" / "redis.sock"
     return f"unix://{socket}"
 
 
-def _limits_url(redis_url: str) -> str:
+def _rate_limit_url(redis_url: str) -> str:
     return f"redis+{redis_url}" if redis_url.startswith("unix://") else redis_url
 
 
-def _base_urls(environ: Mapping[str, str]) -> dict[str, str]:
+def _read_base_urls(environ: Mapping[str, str]) -> dict[str, str]:
     urls = {}
     # The last is where a service account's key is exchanged for a token.
     named = {slug: f"{provider.variable}_BASE_URL" for slug, provider in PROVIDERS.items()}
     for slug, name in {**named, "google-oauth": "GOOGLE_OAUTH_BASE_URL"}.items():
         if url := environ.get(name, "").strip():
-            parts = _parts(url)
+            parts = _split_url(url)
             if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ConfigError(f"{name} must be an http:// or https:// address.")
             if "@" in parts.netloc or parts.query or parts.fragment:
@@ -411,21 +413,21 @@ def _base_urls(environ: Mapping[str, str]) -> dict[str, str]:
     return urls
 
 
-def _catalog_urls(environ: Mapping[str, str]) -> dict[str, str]:
+def _read_catalog_urls(environ: Mapping[str, str]) -> dict[str, str]:
     named = {
-        "modelsdev": _catalog_url(environ, "CATALOG_MODELSDEV_URL"),
-        "litellm": _catalog_url(environ, "CATALOG_LITELLM_URL"),
-        "openrouter": _catalog_url(environ, "CATALOG_OPENROUTER_URL"),
-        "aihubmix": _catalog_url(environ, "CATALOG_AIHUBMIX_URL"),
+        "modelsdev": _read_catalog_url(environ, "CATALOG_MODELSDEV_URL"),
+        "litellm": _read_catalog_url(environ, "CATALOG_LITELLM_URL"),
+        "openrouter": _read_catalog_url(environ, "CATALOG_OPENROUTER_URL"),
+        "aihubmix": _read_catalog_url(environ, "CATALOG_AIHUBMIX_URL"),
     }
     return {name: url for name, url in named.items() if url}
 
 
-def _catalog_url(environ: Mapping[str, str], name: str) -> str:
+def _read_catalog_url(environ: Mapping[str, str], name: str) -> str:
     """An http address, or the path of a file, made absolute from the project's folder."""
     url = environ.get(name, "").strip()
     if not url or url.startswith(("http://", "https://")):
-        parts = _parts(url)
+        parts = _split_url(url)
         if parts is None or (url and not parts.hostname) or "@" in parts.netloc or parts.fragment:
             raise ConfigError(f"{name} must be an address without a user name or a fragment, or the path of a file.")
         return url
@@ -435,7 +437,7 @@ def _catalog_url(environ: Mapping[str, str], name: str) -> str:
     return str((ROOT / Path(path).expanduser()).resolve())
 
 
-def _networks(environ: Mapping[str, str]) -> tuple[Network, ...]:
+def _read_networks(environ: Mapping[str, str]) -> tuple[IpNetwork, ...]:
     value = environ.get("ALLOWED_PRIVATE_NETWORKS", "")
     try:
         return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
@@ -445,15 +447,15 @@ def _networks(environ: Mapping[str, str]) -> tuple[Network, ...]:
         ) from None
 
 
-def _log_format(environ: Mapping[str, str], production: bool) -> Literal["human", "json"]:
+def _read_log_format(environ: Mapping[str, str], production: bool) -> Literal["human", "json"]:
     default = "json" if production else "human"
-    return cast("Literal['human', 'json']", _choice(environ, "LOG_FORMAT", ("human", "json"), default))
+    return cast("Literal['human', 'json']", _read_choice(environ, "LOG_FORMAT", ("human", "json"), default))
 
 
-def _hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
+def _read_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
     given = environ.get("ALLOWED_HOSTS", "")
     hosts = tuple(part.strip().lower() for part in given.split(",") if part.strip())
-    if not all(_HOST.fullmatch(host) for host in hosts):
+    if not all(_HOST_PATTERN.fullmatch(host) for host in hosts):
         raise ConfigError(
             f"ALLOWED_HOSTS is {given!r}: use names with commas between, without scheme or port, such as "
             "modelsync.example.com; .example.com stands for all names below it."
@@ -461,42 +463,48 @@ def _hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
     return hosts
 
 
-def _access(environ: Mapping[str, str], signs: bool, is_secure: bool) -> dict[str, Any]:
+def _read_auth_settings(environ: Mapping[str, str], signs: bool, is_secure: bool) -> dict[str, Any]:
     """What of `Settings` says who may come in. Only the web is told the client secret of OpenID Connect."""
     try:
-        public_url = auth_settings.public_url(environ, is_secure)
+        public_url = auth_settings.read_public_url(environ, is_secure)
         return {
             "public_url": public_url,
-            "mail_from": auth_settings.mail_from(environ, public_url),
-            "oidc": auth_settings.openid(environ, secret, public_url, _signup(environ) == "open") if signs else None,
+            "mail_from": auth_settings.read_mail_from(environ, public_url),
+            "oidc": auth_settings.load_openid_provider(
+                environ, read_secret, public_url, _read_signup_mode(environ) == "open"
+            )
+            if signs
+            else None,
         }
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def _required(environ: Mapping[str, str]) -> Required:
-    return cast("Required", _choice(environ, "REQUIRE_SECOND_FACTOR", get_args(Required), "off"))
+def _read_second_factor_policy(environ: Mapping[str, str]) -> SecondFactorPolicy:
+    return cast(
+        "SecondFactorPolicy", _read_choice(environ, "REQUIRE_SECOND_FACTOR", get_args(SecondFactorPolicy), "off")
+    )
 
 
-def _signup(environ: Mapping[str, str]) -> Signup:
-    return cast("Signup", _choice(environ, "SIGNUP", get_args(Signup), "open"))
+def _read_signup_mode(environ: Mapping[str, str]) -> SignupMode:
+    return cast("SignupMode", _read_choice(environ, "SIGNUP", get_args(SignupMode), "open"))
 
 
-def _choice(environ: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+def _read_choice(environ: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
     value = environ.get(name) or default
     if value not in allowed:
         raise ConfigError(f"{name} is {value!r}: use {', '.join(allowed[:-1])} or {allowed[-1]}.")
     return value
 
 
-def _whole(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+def _read_int(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
     value = environ.get(name) or str(default)
     if not (value.isascii() and value.isdigit() and len(value) <= 9) or not least <= int(value) <= most:
         raise ConfigError(f"{name} is {value!r}: use a whole number from {least} to {most}.")
     return int(value)
 
 
-def _flag(environ: Mapping[str, str], name: str, default: bool) -> bool:
+def _read_flag(environ: Mapping[str, str], name: str, default: bool) -> bool:
     value = (environ.get(name) or str(default)).lower()
     if value not in ("true", "false", "1", "0"):
         raise ConfigError(f"{name} is {value!r}: use true or false.")
@@ -510,7 +518,7 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "SECRET_KEY": settings.secret_key or None,
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
         # Parameters may hold what a person typed: an error's text, and so the log, goes without them.
-        "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True, "pool_pre_ping": True, **_pool(settings)},
+        "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True, "pool_pre_ping": True, **_pool_options(settings)},
         "SESSION_COOKIE_NAME": "__Host-session" if settings.secure_cookies else "session",
         "SESSION_COOKIE_PATH": "/",
         "SESSION_COOKIE_SECURE": settings.secure_cookies,
@@ -527,7 +535,7 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "MAX_CONTENT_LENGTH": 1024 * 1024,
         "MAX_FORM_MEMORY_SIZE": 256 * 1024,
         "WTF_CSRF_TIME_LIMIT": None,
-        "RATELIMIT_STORAGE_URI": _limits_url(settings.redis_url),
+        "RATELIMIT_STORAGE_URI": _rate_limit_url(settings.redis_url),
         "RATELIMIT_STORAGE_OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.7},
         "RATELIMIT_IN_MEMORY_FALLBACK_ENABLED": True,
         "RATELIMIT_KEY_PREFIX": "modelsync",
@@ -535,11 +543,11 @@ def flask_config(settings: Settings) -> dict[str, object]:
     }
 
 
-def _pool(settings: Settings) -> dict[str, object]:
+def _pool_options(settings: Settings) -> dict[str, object]:
     """Connections are held for moments, so few serve many; whoever gets none soon is told so (see `web.doors`)."""
-    kept = min(settings.database_pool_size, _KEPT_OPEN)
+    kept = min(settings.database_pool_size, _IDLE_CONNECTIONS)
     size = {"pool_size": kept, "max_overflow": settings.database_pool_size - kept}
-    return {"poolclass": FairPool, "pool_timeout": 10, **size}
+    return {"poolclass": FifoPool, "pool_timeout": 10, **size}
 
 
 def current() -> Settings:

@@ -26,19 +26,19 @@ from typing import Any, Literal, get_args
 import structlog
 from structlog.types import EventDict, WrappedLogger
 
-Form = Literal["human", "json"]
-FORMS: tuple[Form, ...] = get_args(Form)
-HIDDEN = "[hidden]"
-LONGEST_TEXT = 4_000
+LogFormat = Literal["human", "json"]
+LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
+MASK = "[hidden]"
+MAX_TEXT_LENGTH = 4_000
 """Characters of one value that a line shows at most."""
-_LONGEST_LOOKED_AT = 20_000
-_DEEPEST, _MOST_ITEMS = 4, 50
-_MOST_FRAMES, _MOST_CAUSES = 40, 5
-_FIRST = ("time", "level", "logger", "event")
+_MAX_SCANNED_LENGTH = 20_000
+_MAX_DEPTH, _MAX_ITEMS = 4, 50
+_MAX_FRAMES, _MAX_CAUSES = 40, 5
+_LEADING_FIELDS = ("time", "level", "logger", "event")
 
 # ------------------------------------------------------------------ what is hidden
 
-_SHAPES = re.compile(
+_KEY_PATTERNS = re.compile(
     r"""
     -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
     | (?<![A-Za-z0-9])(?:sk|pk|rk|gsk|xai|csk|cpk|rc|vck|fw|hf|r8|aimo|nvapi|pplx|tgp_v1|msk|gh[opsu]|github_pat|glpat)
@@ -48,14 +48,14 @@ _SHAPES = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_SCHEMES = re.compile(r"(?i)\b(bearer|basic)(\s+)[^\s\"',;]{8,}")
-_HEADERS = re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)([\"'\\]*\s*[:=]\s*[\"'\\]*)[^\r\n\"']+")
-_NAMED = re.compile(
+_AUTH_SCHEMES = re.compile(r"(?i)\b(bearer|basic)(\s+)[^\s\"',;]{8,}")
+_SECRET_HEADERS = re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)([\"'\\]*\s*[:=]\s*[\"'\\]*)[^\r\n\"']+")
+_NAMED_SECRETS = re.compile(
     r"(?i)((?:api[-_ ]?key|secret(?:[-_]key)?|[a-z_]*token|password|passwd|passphrase|private[-_]keys?)"
     r"[\"'\\]*\s*[:=]\s*[\"'\\]*)([^\s\"'\\,;&)}\]]{4,})"
 )
 _URL_PASSWORD = re.compile(r"(://[^\s:/@\"']*):[^\s\"']+@")
-_IN_ADDRESSES = re.compile(r"(?i)((?:[?&](?:key|token|invite|code|state)=)|/(?:feeds|reset|invite)/)[\w.\-~%]{6,}")
+_URL_SECRETS = re.compile(r"(?i)((?:[?&](?:key|token|invite|code|state)=)|/(?:feeds|reset|invite)/)[\w.\-~%]{6,}")
 _WORD = re.compile(r"[A-Za-z0-9_\-]{8,}")
 
 
@@ -70,26 +70,26 @@ class Redactor:
         self._digests = frozenset(self._digest(word) for secret in secrets for word in _WORD.findall(secret))
 
     def hide(self, text: str) -> str:
-        text = _SHAPES.sub(HIDDEN, text)
-        text = _SCHEMES.sub(rf"\1\2{HIDDEN}", text)
-        text = _HEADERS.sub(rf"\1\2{HIDDEN}", text)
-        text = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
-        text = _IN_ADDRESSES.sub(rf"\1{HIDDEN}", text)
-        text = _NAMED.sub(_hide_named, text)
+        text = _KEY_PATTERNS.sub(MASK, text)
+        text = _AUTH_SCHEMES.sub(rf"\1\2{MASK}", text)
+        text = _SECRET_HEADERS.sub(rf"\1\2{MASK}", text)
+        text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
+        text = _URL_SECRETS.sub(rf"\1{MASK}", text)
+        text = _NAMED_SECRETS.sub(_mask_named_secret, text)
         return _WORD.sub(self._hide_word, text) if self._digests else text
 
     def _digest(self, word: str) -> bytes:
         return hashlib.blake2b(word.encode(), digest_size=16, key=self._salt).digest()
 
     def _hide_word(self, found: re.Match[str]) -> str:
-        return HIDDEN if self._digest(found[0]) in self._digests else found[0]
+        return MASK if self._digest(found[0]) in self._digests else found[0]
 
 
-def _hide_named(found: re.Match[str]) -> str:
-    return found[0] if found[2].startswith(HIDDEN[:-1]) else f"{found[1]}{HIDDEN}"
+def _mask_named_secret(found: re.Match[str]) -> str:
+    return found[0] if found[2].startswith(MASK[:-1]) else f"{found[1]}{MASK}"
 
 
-def printable(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """The text in one line, with everything that does not print (line breaks, escapes, marks of direction, halves of
     characters) shown by its number."""
     if text.isprintable():
@@ -100,7 +100,7 @@ def printable(text: str) -> str:
 # ------------------------------------------------------------------ the chain
 
 
-class _Cleaner:
+class _EventSanitizer:
     """structlog's processor that makes everything of an event fit to be shown."""
 
     def __init__(self, redactor: Redactor) -> None:
@@ -110,86 +110,86 @@ class _Cleaner:
         error = event.pop("exc_info", None)
         event.pop("stack_info", None)
         shown = {self.text(str(name)): self._named(str(name), value, 0) for name, value in event.items()}
-        if lines := list(_told(error)):
+        if lines := list(_format_traceback(error)):
             shown["exception"] = [self.text(line) for line in lines]
-        first = {name: shown.pop(name) for name in _FIRST if name in shown}
+        first = {name: shown.pop(name) for name in _LEADING_FIELDS if name in shown}
         return first | shown
 
     def text(self, text: str) -> str:
-        clean = printable(self._redactor.hide(text[:_LONGEST_LOOKED_AT]))
-        return clean if len(clean) <= LONGEST_TEXT else clean[:LONGEST_TEXT] + "…"
+        clean = escape_unprintable(self._redactor.hide(text[:_MAX_SCANNED_LENGTH]))
+        return clean if len(clean) <= MAX_TEXT_LENGTH else clean[:MAX_TEXT_LENGTH] + "…"
 
     def value(self, value: object, depth: int = 0) -> object:
         if value is None or isinstance(value, bool | int | float):
             return value
-        if depth < _DEEPEST:
+        if depth < _MAX_DEPTH:
             if isinstance(value, Mapping):
-                some = list(value.items())[:_MOST_ITEMS]
+                some = list(value.items())[:_MAX_ITEMS]
                 # Together with its name, as a secret may be told by that alone.
                 return {self.text(str(name)): self._named(str(name), one, depth) for name, one in some}
             if isinstance(value, list | tuple | set | frozenset):
-                return [self.value(one, depth + 1) for one in list(value)[:_MOST_ITEMS]]
-        return self.text(value if isinstance(value, str) else _said(value))
+                return [self.value(one, depth + 1) for one in list(value)[:_MAX_ITEMS]]
+        return self.text(value if isinstance(value, str) else _to_text(value))
 
     def _named(self, name: str, value: object, depth: int) -> object:
-        if isinstance(value, str) and HIDDEN in self._redactor.hide(f"{name}: {value}"):
-            return self.text(value) if HIDDEN in self._redactor.hide(value) else HIDDEN
+        if isinstance(value, str) and MASK in self._redactor.hide(f"{name}: {value}"):
+            return self.text(value) if MASK in self._redactor.hide(value) else MASK
         return self.value(value, depth + 1)
 
 
-def _said(value: object) -> str:
+def _to_text(value: object) -> str:
     try:
         return str(value)
     except Exception:  # a log line must not fail over what it tells of
         return f"<{type(value).__name__}>"
 
 
-def _told(error: object) -> Iterator[str]:
+def _format_traceback(error: object) -> Iterator[str]:
     """A traceback as lines, the first cause first, without the locals of any frame."""
     if error is True:
         error = sys.exc_info()
     if isinstance(error, tuple):
         error = error[1]
     chain: list[BaseException] = []
-    while isinstance(error, BaseException) and error not in chain and len(chain) < _MOST_CAUSES:
+    while isinstance(error, BaseException) and error not in chain and len(chain) < _MAX_CAUSES:
         chain.append(error)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     for number, one in enumerate(reversed(chain)):
         if number:
             yield "and then"
-        yield from _one_told(one)
+        yield from _format_exception(one)
 
 
-def _one_told(error: BaseException) -> Iterator[str]:
+def _format_exception(error: BaseException) -> Iterator[str]:
     frames = traceback.extract_tb(error.__traceback__)
-    if len(frames) > _MOST_FRAMES:
-        yield f"({len(frames) - _MOST_FRAMES} frames are left out)"
-    for frame in frames[-_MOST_FRAMES:]:
+    if len(frames) > _MAX_FRAMES:
+        yield f"({len(frames) - _MAX_FRAMES} frames are left out)"
+    for frame in frames[-_MAX_FRAMES:]:
         yield f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line or ''}"
-    yield f"{type(error).__module__}.{type(error).__qualname__}: {_said(error)}".removeprefix("builtins.")
+    yield f"{type(error).__module__}.{type(error).__qualname__}: {_to_text(error)}".removeprefix("builtins.")
     if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions[:_MOST_CAUSES]:
-            yield f"  within: {type(inner).__qualname__}: {_said(inner)}"
+        for inner in error.exceptions[:_MAX_CAUSES]:
+            yield f"  within: {type(inner).__qualname__}: {_to_text(inner)}"
 
 
-def _as_json(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
-    return json.dumps(event, default=_said)
+def _render_json(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
+    return json.dumps(event, default=_to_text)
 
 
-def _for_the_eye(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
-    rest = {name: value for name, value in event.items() if name not in (*_FIRST, "exception")}
-    values = "".join(f"  {name}={_quoted(value)}" for name, value in rest.items())
+def _render_console(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
+    rest = {name: value for name, value in event.items() if name not in (*_LEADING_FIELDS, "exception")}
+    values = "".join(f"  {name}={_quote(value)}" for name, value in rest.items())
     trace = "".join(f"\n    {line}" for line in event.get("exception", ()))
     who = f" {event['logger']}:" if "logger" in event else ""
     return f"{event.get('time', '')} {event.get('level', ''):<8}{who} {event.get('event', '')}{values}{trace}"
 
 
-def _quoted(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=_said, ensure_ascii=False)
+def _quote(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=_to_text, ensure_ascii=False)
     return text if re.fullmatch(r"[\w.:/<>+\-]+", text) else json.dumps(text, ensure_ascii=False)
 
 
-_SHARED: tuple[Callable[..., Any], ...] = (
+_SHARED_PROCESSORS: tuple[Callable[..., Any], ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
@@ -197,14 +197,14 @@ _SHARED: tuple[Callable[..., Any], ...] = (
 )
 
 
-def formatter(form: Form, secrets: Iterable[str] = ()) -> logging.Formatter:
+def build_formatter(form: LogFormat, secrets: Iterable[str] = ()) -> logging.Formatter:
     """What makes lines of records, ours and the libraries'."""
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=list(_SHARED),
+        foreign_pre_chain=list(_SHARED_PROCESSORS),
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            _Cleaner(Redactor(secrets)),
-            _as_json if form == "json" else _for_the_eye,
+            _EventSanitizer(Redactor(secrets)),
+            _render_json if form == "json" else _render_console,
         ],
     )
 
@@ -212,7 +212,7 @@ def formatter(form: Form, secrets: Iterable[str] = ()) -> logging.Formatter:
 # ------------------------------------------------------------------ where it goes
 
 
-class Console(logging.Handler):
+class ConsoleHandler(logging.Handler):
     """Standard error as it is at that moment, each event by one write."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -229,11 +229,11 @@ class Console(logging.Handler):
             sys.stderr.write(self.format(place) + "\n")
 
 
-_CONSOLE = "modelsync"
-_LIBRARIES_WITH_HANDLERS = ("gunicorn", "gunicorn.error", "gunicorn.access", "rq.worker", "rq.job", "werkzeug")
+_HANDLER_NAME = "modelsync"
+_LIBRARY_LOGGERS = ("gunicorn", "gunicorn.error", "gunicorn.access", "rq.worker", "rq.job", "werkzeug")
 
 
-def set_up(form: Form, level: str, secrets: Iterable[str] = ()) -> None:
+def configure(form: LogFormat, level: str, secrets: Iterable[str] = ()) -> None:
     """Bring everything that is logged in this process into one chain; may be called again.
 
     Until `speak` is called only warnings and worse are written: a command of the shell is not to be chatty.
@@ -241,7 +241,7 @@ def set_up(form: Form, level: str, secrets: Iterable[str] = ()) -> None:
     """
     structlog.configure(
         processors=[
-            *_SHARED,
+            *_SHARED_PROCESSORS,
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -250,35 +250,35 @@ def set_up(form: Form, level: str, secrets: Iterable[str] = ()) -> None:
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
-    console = _console(root)
+    console = _find_console_handler(root)
     if console is None:
-        console = Console(logging.WARNING)
-        console.set_name(_CONSOLE)
+        console = ConsoleHandler(logging.WARNING)
+        console.set_name(_HANDLER_NAME)
         root.addHandler(console)
-    console.setFormatter(formatter(form, secrets))
+    console.setFormatter(build_formatter(form, secrets))
     logging.getLogger("app").setLevel(level)
-    for name in _LIBRARIES_WITH_HANDLERS:
+    for name in _LIBRARY_LOGGERS:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
 
 
-def speak(level: str | None = None) -> None:
+def configure_process(level: str | None = None) -> None:
     """This process serves: whatever its level lets through is written, and also how it ends, should it fail."""
-    if console := _console(logging.getLogger()):
+    if console := _find_console_handler(logging.getLogger()):
         console.setLevel(logging.NOTSET)
     if level:
         logging.getLogger("app").setLevel(level)
     logging.captureWarnings(True)
-    sys.excepthook = _note_crash
-    threading.excepthook = lambda it: _note_crash(it.exc_type, it.exc_value, it.exc_traceback)
+    sys.excepthook = _log_crash
+    threading.excepthook = lambda it: _log_crash(it.exc_type, it.exc_value, it.exc_traceback)
 
 
-def _console(root: logging.Logger) -> logging.Handler | None:
+def _find_console_handler(root: logging.Logger) -> logging.Handler | None:
     """Found by its name: gunicorn's master made it by another copy of this file, and its workers inherit it."""
-    return next((handler for handler in root.handlers if handler.get_name() == _CONSOLE), None)
+    return next((handler for handler in root.handlers if handler.get_name() == _HANDLER_NAME), None)
 
 
-def _note_crash(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
+def _log_crash(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
     if not issubclass(kind, KeyboardInterrupt | SystemExit):
         logging.getLogger("app.crash").critical("nobody caught an error", exc_info=(kind, error or kind(), trace))

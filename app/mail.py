@@ -10,10 +10,10 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from functools import cache
 
-from app.auth.settings import MailServer, WayIn, is_loopback
+from app.auth.settings import MailServer, SecurityEvent, is_loopback
 
 _TIMEOUT_S = 10.0
-CHANGES: Mapping[WayIn, str] = {
+SECURITY_EVENT_TEXTS: Mapping[SecurityEvent, str] = {
     "password": "Its password was changed. All other sessions are ended.",
     "password reset": "Its password was changed by a link that was sent to this address. All sessions are ended.",
     "second factor on": "Two-step sign-in was turned on: a code of an authenticator app is asked for from now on.",
@@ -22,7 +22,7 @@ CHANGES: Mapping[WayIn, str] = {
     "linked": "It was linked to an account at the sign-in server, which opens it from now on.",
     "unlinked": "It is not linked to an account at the sign-in server any more: its password alone opens it.",
 }
-_LONG_LINES = policy.default.clone(max_line_length=500, cte_type="7bit")
+_LONG_HEADER_POLICY = policy.default.clone(max_line_length=500, cte_type="7bit")
 """A longer header would be encoded in pieces, and no mail program looks for an address in them."""
 
 
@@ -30,9 +30,9 @@ class MailError(Exception):
     """A letter could not be handed in. Its text is a sentence without the address it was for."""
 
 
-def reset_letter(sender: str, to: str, link: str) -> EmailMessage:
+def password_reset_email(sender: str, to: str, link: str) -> EmailMessage:
     """The letter with the link that leads to another password."""
-    return _asked_for(
+    return _build_email(
         sender,
         to,
         "Another password for Modelsync",
@@ -42,9 +42,9 @@ def reset_letter(sender: str, to: str, link: str) -> EmailMessage:
     )
 
 
-def sign_up_letter(sender: str, to: str, link: str) -> EmailMessage:
+def signup_email(sender: str, to: str, link: str) -> EmailMessage:
     """The letter with the link that makes an account with this address."""
-    return _asked_for(
+    return _build_email(
         sender,
         to,
         "Your account at Modelsync",
@@ -54,9 +54,9 @@ def sign_up_letter(sender: str, to: str, link: str) -> EmailMessage:
     )
 
 
-def known_letter(sender: str, to: str, address: str) -> EmailMessage:
+def account_exists_email(sender: str, to: str, address: str) -> EmailMessage:
     """To who has an account and signs up once more. address: this server's."""
-    return _asked_for(
+    return _build_email(
         sender,
         to,
         "You have an account at Modelsync",
@@ -66,19 +66,19 @@ def known_letter(sender: str, to: str, address: str) -> EmailMessage:
     )
 
 
-def changed_letter(sender: str, to: str, address: str, change: WayIn) -> EmailMessage:
+def security_notice_email(sender: str, to: str, address: str, change: SecurityEvent) -> EmailMessage:
     """To the owner of an account, one of whose ways in was changed, whoever did it. address: this server's."""
-    return _asked_for(
+    return _build_email(
         sender,
         to,
         "Your account at Modelsync was changed",
-        f"Something was changed at your account at Modelsync. {CHANGES[change]}\n\n"
+        f"Something was changed at your account at Modelsync. {SECURITY_EVENT_TEXTS[change]}\n\n"
         "If it was you, there is nothing to do. If it was not, choose another password at once, which ends all\n"
         f"sessions, and look at what the settings show:\n\n{address}/reset\n{address}/settings\n",
     )
 
 
-def _asked_for(sender: str, to: str, subject: str, text: str) -> EmailMessage:
+def _build_email(sender: str, to: str, subject: str, text: str) -> EmailMessage:
     letter = EmailMessage()
     letter["From"], letter["To"], letter["Subject"] = sender, to, subject
     letter["Date"], letter["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2].strip("> "))
@@ -87,12 +87,12 @@ def _asked_for(sender: str, to: str, subject: str, text: str) -> EmailMessage:
     return letter
 
 
-def news_letter(sender: str, to: str, subject: str, text: str, stop_link: str) -> EmailMessage:
+def digest_email(sender: str, to: str, subject: str, text: str, stop_link: str) -> EmailMessage:
     """A letter that its reader asked for, and ends by one press in the mail program (RFC 8058).
 
     stop_link: the address that ends them when it is posted to.
     """
-    letter = EmailMessage(_LONG_LINES)
+    letter = EmailMessage(_LONG_HEADER_POLICY)
     letter["From"], letter["To"], letter["Subject"] = sender, to, subject
     letter["Date"], letter["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2].strip("> "))
     letter["Auto-Submitted"] = "auto-generated"
@@ -107,7 +107,7 @@ def send(server: MailServer, letter: EmailMessage) -> None:
     A password is never sent in the clear, but to this machine itself: a server that wants one has to offer TLS.
     """
     try:
-        with _connected(server) as smtp:
+        with _connect(server) as smtp:
             if server.user:
                 smtp.login(server.user, server.password)
             smtp.send_message(letter)
@@ -116,14 +116,14 @@ def send(server: MailServer, letter: EmailMessage) -> None:
         raise MailError(f"The mail server did not take a letter ({type(error).__name__}).") from None
 
 
-def _connected(server: MailServer) -> smtplib.SMTP:
+def _connect(server: MailServer) -> smtplib.SMTP:
     if server.is_tls:
-        return smtplib.SMTP_SSL(server.host, server.port, timeout=_TIMEOUT_S, context=_tls())
+        return smtplib.SMTP_SSL(server.host, server.port, timeout=_TIMEOUT_S, context=_tls_context())
     smtp = smtplib.SMTP(server.host, server.port, timeout=_TIMEOUT_S)
     try:
         smtp.ehlo_or_helo_if_needed()
         if smtp.has_extn("starttls"):
-            smtp.starttls(context=_tls())
+            smtp.starttls(context=_tls_context())
             smtp.ehlo()
         elif server.user and not is_loopback(server.host):
             raise MailError("The mail server offers no TLS, so it is not sent the password of SMTP_URL.")
@@ -134,6 +134,6 @@ def _connected(server: MailServer) -> smtplib.SMTP:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     """The authorities that this machine trusts; to load them takes 20 ms."""
     return ssl.create_default_context()

@@ -33,7 +33,7 @@ if "FLASK_SKIP_DOTENV" not in os.environ:
 _logs = _load_logs()
 
 
-class ThroughTheChain(Logger):  # type: ignore[misc]  # gunicorn publishes no types
+class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no types
     """gunicorn's master speaks in the form of all others, before and after the app is there."""
 
     def setup(self, cfg: Any) -> None:
@@ -43,7 +43,7 @@ class ThroughTheChain(Logger):  # type: ignore[misc]  # gunicorn publishes no ty
         _logs.set_up(form if form in _logs.FORMS else "human", "INFO")
 
 
-logger_class = ThroughTheChain
+logger_class = GunicornLogger
 loglevel = "warning"
 worker_class = "gevent"  # a watched sync holds an event stream, which must not cost a thread
 timeout = 60
@@ -52,4 +52,4 @@ graceful_timeout = 3
 # so, through a proxy on it, everybody: by `SCRIPT_NAME` where the app is, by `X-Forwarded-Ssl` how it was reached.
 forwarded_allow_ips = ""
 control_socket_disable = True  # it would be a further door, and a file in the home folder
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # the heartbeats' alone
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # the heartbeats' alone

@@ -30,18 +30,18 @@ from cryptography.hazmat.primitives.hpke import (
 )
 
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-_MLKEM_PUBLIC, _MLKEM_SEED, _X25519 = 1184, 64, 32
+_MLKEM_PUBLIC_BYTES, _MLKEM_SEED_BYTES, _X25519_BYTES = 1184, 64, 32
 
 
 class VaultError(Exception):
     """A vault key is missing or malformed. Its text is a sentence for the operator; it holds no key."""
 
 
-class CannotOpen(Exception):
+class UnsealError(Exception):
     """This sealed key does not open: another vault key, another owner, or damaged bytes."""
 
 
-class SecretKey:
+class ApiKey:
     """An API key in memory. Printing, logging or formatting it shows its last four characters at most."""
 
     __slots__ = ("_value",)
@@ -68,7 +68,7 @@ class SecretKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class SealContext:
     """Whom a sealed key belongs to."""
 
     user_id: int
@@ -80,30 +80,30 @@ class Owner:
         return "\x1f".join(map(str, parts)).encode()
 
 
-class Sealer:
+class PublicKey:
     """Holds a public key: can seal, cannot open."""
 
     def __init__(self, written: str) -> None:
         """Raises VaultError if `written` is no public vault key."""
-        self.version, raw = _parse(written, "VAULT_PUBLIC_KEY")
-        if len(raw) != _MLKEM_PUBLIC + _X25519:
-            raise VaultError(_malformed("VAULT_PUBLIC_KEY"))
+        self.version, raw = _parse_key(written, "VAULT_PUBLIC_KEY")
+        if len(raw) != _MLKEM_PUBLIC_BYTES + _X25519_BYTES:
+            raise VaultError(_malformed_message("VAULT_PUBLIC_KEY"))
         try:
             self._key = MLKEM768X25519PublicKey(
-                MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC]),
-                X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC:]),
+                MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC_BYTES]),
+                X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC_BYTES:]),
             )
         except ValueError:
-            raise VaultError(_malformed("VAULT_PUBLIC_KEY")) from None
+            raise VaultError(_malformed_message("VAULT_PUBLIC_KEY")) from None
         self.fingerprint = hashlib.sha256(raw).digest()
         """32 bytes that tell this public key from every other, whatever version it was given."""
 
-    def seal(self, key: SecretKey, owner: Owner) -> bytes:
+    def seal(self, key: ApiKey, owner: SealContext) -> bytes:
         """About 1.2 kB plus the key's own length."""
         return _SUITE.encrypt(key.reveal().encode(), self._key, info=owner.info(self.version))
 
 
-class Opener:
+class Keyring:
     """Holds private keys by version: can open what any of them sealed."""
 
     def __init__(self, written: str) -> None:
@@ -112,15 +112,15 @@ class Opener:
         self._digest_keys: dict[int, bytes] = {}
         self.public = ""
         for part in filter(None, (part.strip() for part in written.split(","))):
-            version, raw = _parse(part, "VAULT_PRIVATE_KEYS")
-            if len(raw) != _MLKEM_SEED + _X25519 or version in self._keys:
-                raise VaultError(_malformed("VAULT_PRIVATE_KEYS"))
-            kem = MLKEM768PrivateKey.from_seed_bytes(raw[:_MLKEM_SEED])
-            exchange = X25519PrivateKey.from_private_bytes(raw[_MLKEM_SEED:])
+            version, raw = _parse_key(part, "VAULT_PRIVATE_KEYS")
+            if len(raw) != _MLKEM_SEED_BYTES + _X25519_BYTES or version in self._keys:
+                raise VaultError(_malformed_message("VAULT_PRIVATE_KEYS"))
+            kem = MLKEM768PrivateKey.from_seed_bytes(raw[:_MLKEM_SEED_BYTES])
+            exchange = X25519PrivateKey.from_private_bytes(raw[_MLKEM_SEED_BYTES:])
             self._keys[version] = MLKEM768X25519PrivateKey(kem, exchange)
             self._digest_keys[version] = hmac.digest(raw, b"modelsync digests", "sha256")
             if version == max(self._keys):
-                self.public = _written_public(version, kem, exchange)
+                self.public = _encode_public_key(version, kem, exchange)
         if not self._keys:
             raise VaultError("VAULT_PRIVATE_KEYS is empty: set it to the vault's private key.")
 
@@ -129,48 +129,48 @@ class Opener:
         """Of the private keys at hand, the oldest first."""
         return sorted(self._keys)
 
-    def open(self, sealed: bytes, version: int, owner: Owner) -> SecretKey:
+    def open(self, sealed: bytes, version: int, owner: SealContext) -> ApiKey:
         """Raises CannotOpen, which says nothing about why: a wrong key and a moved row look the same."""
         if version not in self._keys:
-            raise CannotOpen(f"vault key {version} is not among VAULT_PRIVATE_KEYS")
+            raise UnsealError(f"vault key {version} is not among VAULT_PRIVATE_KEYS")
         try:
-            return SecretKey(_SUITE.decrypt(sealed, self._keys[version], info=owner.info(version)).decode())
+            return ApiKey(_SUITE.decrypt(sealed, self._keys[version], info=owner.info(version)).decode())
         except (InvalidTag, ValueError):
-            raise CannotOpen("the sealed key does not open") from None
+            raise UnsealError("the sealed key does not open") from None
 
-    def digest(self, key: SecretKey) -> bytes:
+    def digest(self, key: ApiKey) -> bytes:
         """32 bytes that tell this API key from every other, and tell nothing to whoever lacks the private vault key.
 
         Of the oldest private key at hand: they change when that one is taken away.
         """
         return hmac.digest(self._digest_keys[min(self._digest_keys)], key.reveal().encode(), "sha256")
 
-    def reseal(self, sealed: bytes, version: int, owner: Owner, sealer: Sealer) -> bytes:
+    def reseal(self, sealed: bytes, version: int, owner: SealContext, sealer: PublicKey) -> bytes:
         """The same API key sealed to the sealer's version. Raises CannotOpen."""
         return sealer.seal(self.open(sealed, version, owner), owner)
 
 
-def new_private_key(version: int = 1) -> str:
+def generate_private_key(version: int = 1) -> str:
     """A fresh private vault key in its written form."""
     kem, exchange = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
     raw = kem.private_bytes_raw() + exchange.private_bytes_raw()
     return f"{version}:{base64.b64encode(raw).decode()}"
 
 
-def _written_public(version: int, kem: MLKEM768PrivateKey, exchange: X25519PrivateKey) -> str:
+def _encode_public_key(version: int, kem: MLKEM768PrivateKey, exchange: X25519PrivateKey) -> str:
     raw = kem.public_key().public_bytes_raw() + exchange.public_key().public_bytes_raw()
     return f"{version}:{base64.b64encode(raw).decode()}"
 
 
-def _parse(written: str, variable: str) -> tuple[int, bytes]:
+def _parse_key(written: str, variable: str) -> tuple[int, bytes]:
     version, colon, encoded = written.strip().partition(":")
     if not colon or not re.fullmatch(r"[1-9][0-9]{0,8}", version):
-        raise VaultError(_malformed(variable))
+        raise VaultError(_malformed_message(variable))
     try:
         return int(version), base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
-        raise VaultError(_malformed(variable)) from None
+        raise VaultError(_malformed_message(variable)) from None
 
 
-def _malformed(variable: str) -> str:
+def _malformed_message(variable: str) -> str:
     return f"{variable} is malformed: take it as `flask vault new` prints it, `<version>:<base64>`."

@@ -37,9 +37,9 @@ from app.store import credentials
 from app.store.accounts import users
 from app.store.schema.tables import CredentialRow, UserRow
 from app.sync.http.fetch import new_client
-from app.sync.http.retry import Patience
-from app.sync.run import Means
-from app.vault import Opener, Sealer, SecretKey, new_private_key
+from app.sync.http.retry import RetryPolicy
+from app.sync.run import SyncContext
+from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
 from tests import compiled
 
 PASSWORD = "correct horse battery"
@@ -47,7 +47,7 @@ _POSTGRES = os.environ.get("MODELSYNC_TEST_DATABASE_URL", "")
 _REDIS = os.environ.get("MODELSYNC_TEST_REDIS_URL", "")
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _EVERYTHING = os.environ.get("MODELSYNC_TEST_EVERYTHING") == "1"
-_PRIVATE = new_private_key()
+_PRIVATE = generate_private_key()
 _CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)  # quick to verify as well
 
 
@@ -191,7 +191,7 @@ def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 
 def _postgres_url(name: str) -> str:
-    return config._database_url(_POSTGRES.rsplit("/", 1)[0] + "/" + name)
+    return config._parse_database_url(_POSTGRES.rsplit("/", 1)[0] + "/" + name)
 
 
 def _on_postgres(statement: str) -> None:
@@ -248,7 +248,7 @@ def _settings(instance: Path, database_url: str, redis_url: str, **changes: Any)
         database_url=database_url,
         redis_url=redis_url,
         secret_key="for tests only " + uuid.uuid4().hex,
-        vault_public_key=Opener(_PRIVATE).public,
+        vault_public_key=Keyring(_PRIVATE).public,
         **changes,
     )
 
@@ -289,13 +289,13 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def vault() -> Opener:
-    return Opener(_PRIVATE)
+def vault() -> Keyring:
+    return Keyring(_PRIVATE)
 
 
 @pytest.fixture
-def sealer(vault: Opener) -> Sealer:
-    return Sealer(vault.public)
+def sealer(vault: Keyring) -> PublicKey:
+    return PublicKey(vault.public)
 
 
 @dataclass
@@ -318,11 +318,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def means(vault: Opener, simulator: Simulator, clock: Clock) -> Iterator[Means]:
+def means(vault: Keyring, simulator: Simulator, clock: Clock) -> Iterator[SyncContext]:
     """What a run works with: the simulator, a clock to move, 10 s in all and one try."""
     with new_client() as client:
-        once = Patience(tries=1)
-        yield Means(vault, client, simulator.base_urls, now=clock, in_all_s=10.0, patience=once)
+        once = RetryPolicy(tries=1)
+        yield SyncContext(vault, client, simulator.base_urls, now=clock, in_all_s=10.0, patience=once)
 
 
 # ------------------------------------------------------------------ the cast
@@ -334,7 +334,7 @@ class Person:
 
     row: UserRow
     app: Flask
-    sealer: Sealer
+    sealer: PublicKey
     client: FlaskClient = field(init=False)
 
     def __post_init__(self) -> None:
@@ -364,8 +364,8 @@ class Person:
 
     def add_key(self, provider: str, key: str | None = "sk-good-key-of-a-test-1234", label: str = "") -> CredentialRow:
         """Store a key as the page does, without the check."""
-        secret = SecretKey(key) if key else None
-        row = credentials.add(self.id, credentials.providers()[provider], label, secret, self.sealer, _now())
+        secret = ApiKey(key) if key else None
+        row = credentials.add(self.id, credentials.providers_by_slug()[provider], label, secret, self.sealer, _now())
         assert row is not None
         row.check_asked_at = None
         db.session.commit()
@@ -376,7 +376,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _person(app: Flask, sealer: Sealer, email: str, *, is_admin: bool = False) -> Person:
+def _person(app: Flask, sealer: PublicKey, email: str, *, is_admin: bool = False) -> Person:
     row = users.create(email, _CHEAP_HASH, _now(), is_admin=is_admin)
     assert row is not None
     db.session.commit()
@@ -384,18 +384,18 @@ def _person(app: Flask, sealer: Sealer, email: str, *, is_admin: bool = False) -
 
 
 @pytest.fixture
-def carol(app: Flask, sealer: Sealer) -> Person:
+def carol(app: Flask, sealer: PublicKey) -> Person:
     """The admin: the first account."""
     return _person(app, sealer, "carol@example.com", is_admin=True)
 
 
 @pytest.fixture
-def alice(app: Flask, sealer: Sealer, carol: Person) -> Person:
+def alice(app: Flask, sealer: PublicKey, carol: Person) -> Person:
     """A normal user."""
     return _person(app, sealer, "alice@example.com")
 
 
 @pytest.fixture
-def bob(app: Flask, sealer: Sealer, carol: Person) -> Person:
+def bob(app: Flask, sealer: PublicKey, carol: Person) -> Person:
     """Another one, who must never see anything of Alice's."""
     return _person(app, sealer, "bob@example.com")

@@ -13,7 +13,7 @@ from app.store.schema.tables import UserRow
 
 def sign_in(client: FlaskClient, user: UserRow) -> None:
     """To be called in an app context; commits."""
-    token = sessions.begin(user.id, "a test", "127.0.0.1", datetime.now(UTC))
+    token = sessions.create(user.id, "a test", "127.0.0.1", datetime.now(UTC))
     db.session.commit()
     with client.session_transaction() as session:
         session["_user_id"], session["_fresh"], session["session_token"] = user.get_id(), True, token

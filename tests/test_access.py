@@ -75,7 +75,7 @@ def test_letters_need_a_public_address_and_workers_a_mail_server(tmp_path: Path)
     with pytest.raises(ConfigError, match="MAIL_FROM needs PUBLIC_URL"):
         loaded(tmp_path, MAIL_FROM="us@models.example")
     with pytest.raises(ConfigError, match="SMTP_URL is not: set it or SMTP_URL_FILE"):
-        config.mail_server({})
+        config.load_mail_server({})
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_letters_need_a_public_address_and_workers_a_mail_server(tmp_path: Path)
     ],
 )
 def test_a_mail_server_is_read(url: str, server: tuple[str, int, bool, str, str]) -> None:
-    found = config.mail_server({"SMTP_URL": url})
+    found = config.load_mail_server({"SMTP_URL": url})
     assert (found.host, found.port, found.is_tls, found.user, found.password) == server
     assert isinstance(found, MailServer) and (not found.password or found.password not in repr(found))
 
@@ -96,7 +96,7 @@ def test_a_mail_server_is_read(url: str, server: tuple[str, int, bool, str, str]
 @pytest.mark.parametrize("url", ["mail.example", "http://u:pa@mail.example", "smtp://u:pa/ss@mail.example", "smtp://"])
 def test_what_is_no_mail_server_is_refused_without_being_repeated(url: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        config.mail_server({"SMTP_URL": url})
+        config.load_mail_server({"SMTP_URL": url})
     assert "u:pa" not in str(refused.value) and str(refused.value).startswith("SMTP_URL must be an address")
 
 
@@ -122,9 +122,9 @@ def test_each_process_is_given_only_what_it_needs(tmp_path: Path) -> None:
 
 
 def test_a_box_opens_for_its_key_and_purpose_alone() -> None:
-    key, sealed = "k" * 40, secretbox.seal("k" * 40, b"content", "mine")
-    assert secretbox.unseal(key, sealed, "mine") == b"content"
-    assert sealed != secretbox.seal(key, b"content", "mine") and b"content" not in sealed
+    key, sealed = "k" * 40, secretbox.encrypt("k" * 40, b"content", "mine")
+    assert secretbox.decrypt(key, sealed, "mine") == b"content"
+    assert sealed != secretbox.encrypt(key, b"content", "mine") and b"content" not in sealed
     changed = sealed[:-1] + bytes([sealed[-1] ^ 1])
     for other, what, purpose in (
         ("x" * 40, sealed, "mine"),
@@ -134,5 +134,5 @@ def test_a_box_opens_for_its_key_and_purpose_alone() -> None:
         (key, sealed[:13], "mine"),
         (key, b"", "mine"),
     ):
-        with pytest.raises(secretbox.BoxError):
-            secretbox.unseal(other, what, purpose)
+        with pytest.raises(secretbox.DecryptionError):
+            secretbox.decrypt(other, what, purpose)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from app import config
-from app.config import ConfigError, Settings, load, make_secrets, open_vault, require_web_secrets, secret_file
-from app.vault import Opener, new_private_key
+from app.config import ConfigError, Settings, load, load_keyring, make_secrets, require_web_secrets, secret_path
+from app.vault import Keyring, generate_private_key
 
-PRIVATE = new_private_key()
-PUBLIC = Opener(PRIVATE).public
+PRIVATE = generate_private_key()
+PUBLIC = Keyring(PRIVATE).public
 LONG = "a secret of more than thirty-two characters"
 
 
@@ -217,7 +217,7 @@ def test_production_takes_nothing_from_the_instance_folder(tmp_path: Path) -> No
     settings = loaded(tmp_path, APP_ENV="production")
     assert (settings.secret_key, settings.vault_public_key) == ("", "")
     with pytest.raises(ConfigError, match=r"^VAULT_PRIVATE_KEYS is not set:"):
-        open_vault({"APP_ENV": "production", "MODELSYNC_INSTANCE": str(tmp_path)})
+        load_keyring({"APP_ENV": "production", "MODELSYNC_INSTANCE": str(tmp_path)})
 
 
 def test_a_web_process_with_both_secrets_is_ready(tmp_path: Path) -> None:
@@ -256,15 +256,15 @@ def test_production_needs_no_look_into_the_instance_folder(tmp_path: Path, monke
 
 
 def test_the_vault_opens_with_keys_from_the_environment_or_the_instance_folder(tmp_path: Path) -> None:
-    assert open_vault({"VAULT_PRIVATE_KEYS": PRIVATE, "MODELSYNC_INSTANCE": str(tmp_path)}).public == PUBLIC
+    assert load_keyring({"VAULT_PRIVATE_KEYS": PRIVATE, "MODELSYNC_INSTANCE": str(tmp_path)}).public == PUBLIC
     make_secrets({}, tmp_path)
     settings = loaded(tmp_path)
-    assert open_vault({"MODELSYNC_INSTANCE": str(tmp_path)}).public == settings.vault_public_key
+    assert load_keyring({"MODELSYNC_INSTANCE": str(tmp_path)}).public == settings.vault_public_key
 
 
 def test_malformed_private_keys_are_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^VAULT_PRIVATE_KEYS is malformed:"):
-        open_vault({"VAULT_PRIVATE_KEYS": "nonsense", "MODELSYNC_INSTANCE": str(tmp_path)})
+        load_keyring({"VAULT_PRIVATE_KEYS": "nonsense", "MODELSYNC_INSTANCE": str(tmp_path)})
 
 
 # ------------------------------------------------------------------ making secrets
@@ -298,7 +298,7 @@ def test_what_the_environment_gives_is_not_made(tmp_path: Path) -> None:
 
 def test_a_public_key_is_made_from_the_private_one_that_is_given(tmp_path: Path) -> None:
     assert make_secrets({"SECRET_KEY": LONG, "VAULT_PRIVATE_KEYS": PRIVATE}, tmp_path) == []
-    assert secret_file(tmp_path, "VAULT_PUBLIC_KEY").read_text().strip() == PUBLIC
+    assert secret_path(tmp_path, "VAULT_PUBLIC_KEY").read_text().strip() == PUBLIC
 
 
 def test_a_wide_open_instance_folder_is_narrowed(tmp_path: Path) -> None:

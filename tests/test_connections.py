@@ -11,15 +11,15 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.store.engine.fifo_pool import FairPool
+from app.store.engine.fifo_pool import FifoPool
 
 
 @pytest.fixture
-def pool() -> Iterator[FairPool]:
+def pool() -> Iterator[FifoPool]:
     engine = create_engine(
-        "sqlite://", poolclass=FairPool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False}
+        "sqlite://", poolclass=FifoPool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False}
     )
-    assert isinstance(engine.pool, FairPool)
+    assert isinstance(engine.pool, FifoPool)
     yield engine.pool
     engine.dispose()
 
@@ -31,11 +31,11 @@ def soon(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def in_line(pool: FairPool, place: int) -> None:
+def in_line(pool: FifoPool, place: int) -> None:
     soon(lambda: len(pool._pool._waiters) == place)  # type: ignore[attr-defined]
 
 
-def test_they_are_served_in_the_order_in_which_they_came(pool: FairPool) -> None:
+def test_they_are_served_in_the_order_in_which_they_came(pool: FifoPool) -> None:
     held, served = pool.connect(), []
 
     def ask(number: int) -> None:
@@ -54,7 +54,7 @@ def test_they_are_served_in_the_order_in_which_they_came(pool: FairPool) -> None
     assert served == list(range(6))
 
 
-def test_nobody_who_comes_later_takes_what_was_given_back_for_one_who_waits(pool: FairPool) -> None:
+def test_nobody_who_comes_later_takes_what_was_given_back_for_one_who_waits(pool: FifoPool) -> None:
     held = pool.connect()
     got: list[Any] = []
     waiter = threading.Thread(target=lambda: got.append(pool.connect()), daemon=True)
@@ -69,7 +69,7 @@ def test_nobody_who_comes_later_takes_what_was_given_back_for_one_who_waits(pool
     pool.connect().close()
 
 
-def test_who_gave_up_is_given_nothing(pool: FairPool) -> None:
+def test_who_gave_up_is_given_nothing(pool: FifoPool) -> None:
     held = pool.connect()
     pool._timeout = 0.01
     with pytest.raises(PoolTimeout):

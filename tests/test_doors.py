@@ -16,7 +16,7 @@ from app.extensions import db, limiter
 from app.store.accounts import sessions, tokens, user_actions, users
 from app.store.audit import Actor
 from app.store.queries import usable
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced
 from tests.web.plainly import words
@@ -100,11 +100,11 @@ DOORS = (
     Door("history.run", "GET", "/history/{run}", bob=404, admin=200),
     Door("history.result", "GET", "/history/{run}/results/{result}", bob=404, admin=200),
     Door("history.key", "GET", "/history/keys/{key}", bob=404),
-    Door("history.compared", "GET", "/history/compare"),
-    Door("history.compared", "GET", "/history/compare?key={key}", bob=404),
+    Door("history.compare_lists", "GET", "/history/compare"),
+    Door("history.compare_lists", "GET", "/history/compare?key={key}", bob=404),
     Door("changes.index", "GET", "/changes"),
     Door("changes.read", "POST", "/changes/read"),
-    Door("feeds.make", "POST", "/changes/feed"),
+    Door("feeds.create", "POST", "/changes/feed"),
     Door("feeds.revoke", "POST", "/changes/feed/revoke"),
     Door("feeds.atom", "GET", "/feeds/nobody-has-this-secret.atom", 404),
     Door("models.index", "GET", "/models"),
@@ -118,11 +118,11 @@ DOORS = (
     Door("admin.export", "GET", "/admin/history.csv", bob=403),
     Door("admin.export", "GET", "/admin/history.json", bob=403),
     Door("coverage.index", "GET", "/admin/about", bob=403),
-    Door("admin_providers.moved", "GET", "/providers", bob=403, admin=303),
+    Door("admin_providers.redirect_old_path", "GET", "/providers", bob=403, admin=303),
     Door("admin_providers.index", "GET", "/admin/providers", bob=403),
     Door("admin_providers.change", "POST", "/admin/providers/openai", bob=403),
     Door("admin_providers.test", "POST", "/admin/providers/openai/test", bob=403),
-    Door("admin_providers.tested", "GET", "/admin/providers/openai/test", bob=403, admin=303),
+    Door("admin_providers.test_result", "GET", "/admin/providers/openai/test", bob=403, admin=303),
     Door("admin_sync.start", "POST", "/admin/providers/openai/sync", bob=403),
     Door("admin_sync.progress", "GET", "/admin/providers/openai/sync", bob=403, admin=303),
     Door("admin_sync.index", "GET", "/admin/plans", bob=403),
@@ -197,20 +197,20 @@ named = pytest.mark.parametrize("door", DOORS, ids=lambda door: f"{door.method} 
 
 
 @pytest.fixture
-def house(app: Flask, alice: Person, bob: Person, means: Means) -> dict[str, Any]:
+def house(app: Flask, alice: Person, bob: Person, means: SyncContext) -> dict[str, Any]:
     """What Alice has: a key, a run, a result, a personal token, a session, a model. Nobody is signed in."""
     key = alice.add_key("openai")
     run = synced(alice, means)
     for person in (alice, bob):
         person.row.sync_on_sign_in = False
     db.session.commit()
-    made = tokens.add(alice.id, "editor", ("read", "sync"), means.now())
+    made = tokens.create(alice.id, "editor", ("read", "sync"), means.now())
     assert made is not None
     db.session.commit()
-    sessions.begin(alice.id, "her phone", "192.0.2.7", datetime.now(UTC))
+    sessions.create(alice.id, "her phone", "192.0.2.7", datetime.now(UTC))
     db.session.commit()
-    (session,) = sessions.of_user(alice.id, datetime.now(UTC))
-    model = f"openai/{usable.usable(alice.id)[0].listed.id}"
+    (session,) = sessions.list_for_user(alice.id, datetime.now(UTC))
+    model = f"openai/{usable.list_usable(alice.id)[0].listed.id}"
     ids = {"key": key.id, "run": run.id, "result": run.results[0].id, "token": made[0].id, "session": session.id}
     return {**ids, "model": model}
 
@@ -238,7 +238,7 @@ def everything() -> dict[str, list[tuple[Any, ...]]]:
         "subscriptions",
     )
     return {
-        table: [tuple(row) for row in db.session.execute(text(f"SELECT * FROM {table} ORDER BY id"))]  # noqa: S608
+        table: [tuple(row) for row in db.session.execute(text(f"SELECT * FROM {table} ORDER BY id"))]
         for table in tables
     }
 
@@ -288,7 +288,7 @@ def test_a_stranger_passes_only_open_doors(app: Flask, house: dict[str, Any]) ->
 
 def unused_for_long(alice: Person) -> None:
     """Nobody ends it: it is over by itself."""
-    past = datetime.now(UTC) - sessions.UNUSED_FOR - timedelta(minutes=1)
+    past = datetime.now(UTC) - sessions.IDLE_TIMEOUT - timedelta(minutes=1)
     db.session.execute(update(sessions.SessionRow).where(sessions.SessionRow.user_id == alice.id).values(seen_at=past))
 
 
@@ -334,7 +334,7 @@ def wrong_tokens(app: Flask, house: dict[str, Any], alice: Person, bob: Person) 
     now = datetime.now(UTC)
     dead = []
     for name, made_at in (("revoked", now), ("expired", now - timedelta(days=400)), ("disabled", now)):
-        made = tokens.add((bob if name == "disabled" else alice).id, name, ("read", "sync"), made_at, days=90)
+        made = tokens.create((bob if name == "disabled" else alice).id, name, ("read", "sync"), made_at, days=90)
         assert made is not None
         if name == "revoked":
             tokens.revoke(alice.id, made[0].id, now)

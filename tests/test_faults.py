@@ -44,8 +44,8 @@ from app.store import runs
 from app.store.schema.tables import ProviderRow, ResultRow, RunRow, UserRow
 from app.sync import run as sync
 from app.sync.dispatch import utc_now
-from app.sync.http.retry import Patience
-from app.vault import Opener
+from app.sync.http.retry import RetryPolicy
+from app.vault import Keyring
 from tests.chaos.verdict import queued
 from tests.conftest import Person
 from tests.signed import sign_in
@@ -117,7 +117,7 @@ class Scene:
     """Alice's keys, one for each way that a result can come out, at a moment before her second sync."""
 
     app: Flask
-    vault: Opener
+    vault: Keyring
     alice: Person
     simulator: Simulator
     redis_url: str
@@ -139,7 +139,7 @@ class Scene:
         set_the_far_end(self.simulator)
 
     def begin(self) -> int:
-        begun = jobs.begin_sync(self.alice.id, "manual")
+        begun = jobs.start_sync(self.alice.id, "manual")
         assert begun and begun.is_new
         db.session.remove()
         return begun.run_id
@@ -202,9 +202,9 @@ def set_the_far_end(simulator: Simulator) -> None:
 
 
 class Kept(logging.Handler):
-    def __init__(self, form: logs.Form) -> None:
+    def __init__(self, form: logs.LogFormat) -> None:
         super().__init__()
-        self.setFormatter(logs.formatter(form))
+        self.setFormatter(logs.build_formatter(form))
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -215,7 +215,7 @@ class Kept(logging.Handler):
 def scene(
     app: Flask,
     alice: Person,
-    vault: Opener,
+    vault: Keyring,
     simulator: Simulator,
     redis_url: str,
     tmp_path: Path,
@@ -228,15 +228,15 @@ def scene(
     app.config["SETTINGS"] = dataclasses.replace(
         settings, base_urls=urls, allowed_private_networks=(ipaddress.ip_network("127.0.0.0/8"),)
     )
-    real = jobs.means
+    real = jobs.sync_context
 
     @contextlib.contextmanager
-    def quick(*args: Any, **kwargs: Any) -> Iterator[sync.Means]:
+    def quick(*args: Any, **kwargs: Any) -> Iterator[sync.SyncContext]:
         """Two tries and no long waits, as nobody waits for ninety runs of a minute."""
         with real(*args, **kwargs) as means:
-            yield dataclasses.replace(means, in_all_s=6.0, patience=Patience(tries=2, first_s=0.01, most_s=0.01))
+            yield dataclasses.replace(means, in_all_s=6.0, patience=RetryPolicy(tries=2, first_s=0.01, most_s=0.01))
 
-    monkeypatch.setattr(jobs, "means", quick)
+    monkeypatch.setattr(jobs, "sync_context", quick)
     secrets = {slug: f"sk-{kind}-{MARK}-{slug}-{MARK}-4f2a" for slug, kind in SLUGS.items()}
     secrets["google-vertex"] = service_account()
     alice.row.sync_on_sign_in = False

@@ -19,7 +19,7 @@ from rq.job import Job
 
 from app import jobs
 from app.jobs import monitoring
-from app.vault import Opener
+from app.vault import Keyring
 from tests.conftest import Person
 from tests.web.working import work_off
 
@@ -68,12 +68,12 @@ def in_what_comes_with_it(queue: Queue, place: str) -> None:
 
 def when_it_succeeds(queue: Queue, place: str) -> None:
     ours = Queue(queue.name, connection=queue.connection, serializer=InJson)
-    ours.enqueue("app.jobs.tally_days", meta={"place": place}, on_success=Callback(plant))
+    ours.enqueue("app.jobs.aggregate_days", meta={"place": place}, on_success=Callback(plant))
 
 
 def when_it_fails(queue: Queue, place: str) -> None:
     ours = Queue(queue.name, connection=queue.connection, serializer=InJson)
-    ours.enqueue("app.jobs.do_run", "no number", meta={"place": place}, on_failure=Callback(plant))
+    ours.enqueue("app.jobs.run_sync", "no number", meta={"place": place}, on_failure=Callback(plant))
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,11 @@ def when_it_fails(queue: Queue, place: str) -> None:
     ],
 )
 def test_a_job_that_none_of_us_queued_does_nothing(
-    app: Flask, vault: Opener, carol: Person, tmp_path: Path, attack: Callable[[Queue, str], None]
+    app: Flask, vault: Keyring, carol: Person, tmp_path: Path, attack: Callable[[Queue, str], None]
 ) -> None:
     place = tmp_path / "planted"
     carol.sign_in()
-    with contextlib.closing(jobs.worker_connection(app)) as connection:
+    with contextlib.closing(jobs.open_worker_connection(app)) as connection:
         attack(Queue(jobs.INTERACTIVE, connection=connection), str(place))
         looked = carol.client.get("/admin/workers")
         assert looked.status_code == 200 and not place.exists()
@@ -103,35 +103,35 @@ def test_a_job_that_none_of_us_queued_does_nothing(
     assert not place.exists()
 
 
-def test_such_a_job_is_a_failed_one_and_the_next_is_done(app: Flask, vault: Opener, carol: Person) -> None:
-    with contextlib.closing(jobs.worker_connection(app)) as connection:
+def test_such_a_job_is_a_failed_one_and_the_next_is_done(app: Flask, vault: Keyring, carol: Person) -> None:
+    with contextlib.closing(jobs.open_worker_connection(app)) as connection:
         Queue(jobs.INTERACTIVE, connection=connection).enqueue(os.getcwd)
-    assert jobs.enqueue_everyone("cron") is None
+    assert jobs.enqueue_full_sync("cron") is None
     work_off(app, vault)
-    assert len(monitoring.failed_jobs()) == 1
+    assert len(monitoring.list_failed_jobs()) == 1
 
 
 def test_nothing_in_redis_is_a_pickle(app: Flask, alice: Person) -> None:
     alice.add_key("openai")
-    assert jobs.begin_sync(alice.id, "manual") is not None
-    jobs.enqueue_everyone("cron")
-    jobs.enqueue_sign_up("1:c2VhbGVk")
+    assert jobs.start_sync(alice.id, "manual") is not None
+    jobs.enqueue_full_sync("cron")
+    jobs.enqueue_signup_email("1:c2VhbGVk")
     found = 0
-    with contextlib.closing(jobs.worker_connection(app)) as client:
+    with contextlib.closing(jobs.open_worker_connection(app)) as client:
         for key in client.scan_iter("rq:job:*"):
             with contextlib.suppress(redis.ResponseError):
                 for value in client.hgetall(key).values():
                     with contextlib.suppress(zlib.error):
                         value = zlib.decompress(value)
                         found += 1
-                    with pytest.raises(Exception):  # noqa: B017  (whatever pickle says of what is none)
-                        pickle.loads(value)  # noqa: S301  (to show that it is none)
+                    with pytest.raises(Exception):
+                        pickle.loads(value)
     assert found
 
 
 def test_every_job_of_ours_is_a_door(app: Flask) -> None:
-    from app.jobs.registry import DOORS
+    from app.jobs.registry import JOBS
 
-    scheduled = {f"{one.job.__module__}.{one.job.__qualname__}" for one in jobs.SCHEDULE}
+    scheduled = {f"{one.job.__module__}.{one.job.__qualname__}" for one in jobs.PERIODIC_JOBS}
     queued = {f"app.jobs.{name}" for name in vars(jobs) if name.startswith("do_")}
-    assert DOORS.keys() == scheduled | queued
+    assert JOBS.keys() == scheduled | queued

@@ -13,7 +13,7 @@ pytestmark = [both_databases, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def test_killed_at_any_moment_of_a_chore_an_installation_is_in_order_and_every_key_opens(database_url: str) -> None:
-    seed = random.randrange(10**6)  # noqa: S311  # no secret
+    seed = random.randrange(10**6)  # no secret
     report = kill_for(25, seed, database_url)
     assert not report.wrong, f"seed {seed}, {report}\n" + "\n".join(report.wrong)
     assert sum(count for what, count in report.did.items() if what.startswith("killed")) > 1, str(report)

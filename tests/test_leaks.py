@@ -15,8 +15,8 @@ from sqlalchemy import inspect, text
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.sync import run as sync_run
-from app.sync.run import Means
-from app.vault import Opener
+from app.sync.run import SyncContext
+from app.vault import Keyring
 from tests.conftest import Person, both_databases
 from tests.web.working import work_off
 
@@ -46,7 +46,7 @@ class Told:
 def read_database(told: Told, folder: Path) -> None:
     db.session.commit()
     for table in inspect(db.engine).get_table_names():
-        for row in db.session.execute(text(f'SELECT * FROM "{table}"')):  # noqa: S608
+        for row in db.session.execute(text(f'SELECT * FROM "{table}"')):
             for name, value in row._mapping.items():
                 told.add(f"{table}.{name}", bytes(value) if isinstance(value, bytes | memoryview) else value)
     for file in folder.glob("*.sqlite*"):
@@ -71,10 +71,10 @@ def read_redis(told: Told, url: str) -> int:
 
 
 @both_databases
-def test_no_key_and_no_password_is_found_anywhere(  # noqa: C901  # one long story, told in order
+def test_no_key_and_no_password_is_found_anywhere(  # one long story, told in order
     app: Flask,
-    means: Means,
-    vault: Opener,
+    means: SyncContext,
+    vault: Keyring,
     simulator: Simulator,
     carol: Person,
     redis_url: str,
@@ -132,11 +132,11 @@ def test_no_key_and_no_password_is_found_anywhere(  # noqa: C901  # one long sto
         for slug in SLUGS:
             simulator.set_fault(slug, fault)
         if fault == "hang":
-            simulator_means = Means(vault=vault, client=means.client, base_urls=simulator.base_urls, in_all_s=0.3)
+            simulator_means = SyncContext(vault=vault, client=means.client, base_urls=simulator.base_urls, in_all_s=0.3)
             begun = post("/api/models/sync").json["run_id"]
             for slug in SLUGS:
                 simulator.set_fault(slug, "drip", seconds=0.05)
-            sync_run.perform(begun, simulator_means)
+            sync_run.execute(begun, simulator_means)
         else:
             post("/sync")
             work_off(app, vault)

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from app.jobs import pubsub
-from app.jobs.pubsub import Ear
+from app.jobs.pubsub import PubSubFanout
 
 LONG_S = 20.0
 """Longer than any of these tests may take: whoever waits so long was not told."""
@@ -24,7 +24,7 @@ def connection(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture(autouse=True)
 def _soon_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(pubsub, "_TURN_S", 0.05)
+    monkeypatch.setattr(pubsub, "_POLL_S", 0.05)
     monkeypatch.setattr(pubsub, "_LINGER_S", 0.1)
     yield
     deadline = time.monotonic() + 5
@@ -38,7 +38,7 @@ def ears() -> list[threading.Thread]:
 
 
 def test_who_waits_is_told_of_their_own_and_of_nothing_else(connection: redis.Redis) -> None:
-    ear = Ear(connection)
+    ear = PubSubFanout(connection)
     mine, others = ear.news("modelsync:run:7", 1.0, 0.05), ear.news("modelsync:run:8", 1.0, 0.05)
     for news in (mine, others):
         assert next(news)  # at once: something may have happened before
@@ -54,7 +54,7 @@ def test_who_waits_is_told_of_their_own_and_of_nothing_else(connection: redis.Re
 
 
 def test_a_hundred_who_wait_need_one_connection(connection: redis.Redis) -> None:
-    ear = Ear(connection)
+    ear = PubSubFanout(connection)
     before = len(connection.client_list())
     waiting = [ear.news(f"modelsync:run:{number % 10}", 1.0, 0.05) for number in range(100)]
     for news in waiting:
@@ -68,7 +68,7 @@ def test_a_hundred_who_wait_need_one_connection(connection: redis.Redis) -> None
 
 def test_without_redis_one_looks_oneself_every_moment_and_is_told_again_once_it_is_back(redis_url: str) -> None:
     with redis.Redis.from_url("redis://127.0.0.1:1/0", socket_connect_timeout=0.1) as away:
-        ear = Ear(away)
+        ear = PubSubFanout(away)
         news = ear.news("modelsync:run:7", 0.05, LONG_S)
         assert [next(news) for _ in range(4)] == [True] * 4
         with redis.Redis.from_url(redis_url) as back:
@@ -81,7 +81,7 @@ def test_without_redis_one_looks_oneself_every_moment_and_is_told_again_once_it_
 
 
 def test_after_everybody_left_the_next_one_is_told_as_well(connection: redis.Redis) -> None:
-    ear = Ear(connection)
+    ear = PubSubFanout(connection)
     for _ in range(2):
         news = ear.news("modelsync:plan:3", 1.0, LONG_S)
         assert next(news) and ear._hears.wait(5)

@@ -17,7 +17,7 @@ from app import config, logs
 from app.demo.simulator import Simulator
 from app.jobs import workers
 from app.sync import run as sync_run
-from app.vault import Opener, new_private_key
+from app.vault import Keyring, generate_private_key
 from tests.conftest import Person, both_databases
 from tests.web import working
 from tests.web.working import work_off
@@ -31,9 +31,9 @@ WHO = "app.sync.run", "gunicorn.error", "gunicorn.access", "rq.worker", "sqlalch
 class Kept(logging.Handler):
     """All lines, as they would be written."""
 
-    def __init__(self, form: logs.Form) -> None:
+    def __init__(self, form: logs.LogFormat) -> None:
         super().__init__()
-        self.setFormatter(logs.formatter(form, [OURS, "aB3+/cdefghij=="]))
+        self.setFormatter(logs.build_formatter(form, [OURS, "aB3+/cdefghij=="]))
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -44,10 +44,10 @@ class Kept(logging.Handler):
         return "\n".join(self.lines)
 
 
-@pytest.fixture(params=logs.FORMS)
+@pytest.fixture(params=logs.LOG_FORMATS)
 def kept(request: pytest.FixtureRequest) -> Iterator[Kept]:
     handler, root = Kept(request.param), logging.getLogger()
-    logs.set_up(request.param, "DEBUG")
+    logs.configure(request.param, "DEBUG")
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
@@ -112,8 +112,8 @@ def test_half_a_character_is_no_failure(kept: Kept) -> None:
 
 @given(st.text())
 def test_whatever_is_logged_prints_in_one_line(text: str) -> None:
-    assert logs.printable(text).isprintable()
-    assert logs.printable(logs.Redactor([OURS]).hide(text)).isprintable()
+    assert logs.escape_unprintable(text).isprintable()
+    assert logs.escape_unprintable(logs.Redactor([OURS]).hide(text)).isprintable()
 
 
 def test_a_traceback_has_its_causes_and_no_locals(kept: Kept) -> None:
@@ -142,8 +142,8 @@ def test_what_cannot_be_shown_does_not_break_the_log_and_is_not_printed_raw(
 
     structlog.get_logger("app.x").warning("shown", it=Broken())
     assert "<Broken>" in kept.text
-    console = logs.Console()
-    console.setFormatter(logs.formatter("json"))
+    console = logs.ConsoleHandler()
+    console.setFormatter(logs.build_formatter("json"))
     console.handle(logging.LogRecord("app.x", logging.ERROR, "", 0, "%d", (KEY,), None))
     said = capsys.readouterr().err
     assert json.loads(said.splitlines()[-1])["event"] == "a line of the log could not be made"
@@ -189,7 +189,7 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(kept: Kept, text:
     except RuntimeError:
         log.exception("failed with")
     assert len(kept.lines) == 4
-    assert all(logs.HIDDEN in line for line in kept.lines)
+    assert all(logs.MASK in line for line in kept.lines)
     assert MARK not in kept.text
 
 
@@ -200,7 +200,7 @@ def test_a_value_is_hidden_for_its_name_alone(kept: Kept) -> None:
 
 def test_this_processs_own_secrets_are_hidden_without_being_kept(kept: Kept) -> None:
     logging.getLogger("app.x").warning("connecting with (%s) or cdefghij", OURS)
-    assert OURS not in kept.text and "cdefghij" not in kept.text and kept.text.count(logs.HIDDEN) == 2
+    assert OURS not in kept.text and "cdefghij" not in kept.text and kept.text.count(logs.MASK) == 2
     redactor = logs.Redactor([OURS])
     assert OURS not in repr(vars(redactor)) and OURS.encode() not in b"".join(redactor._digests)
 
@@ -225,9 +225,9 @@ def test_the_secrets_of_a_process_are_those_it_was_given(tmp_path: Any) -> None:
         "GROQ_API_KEY_FILE": str(file),
         "OTHER_TOKEN_FILE": "/nowhere",
         "DATABASE_URL": "postgresql://m:p%40ssword-of-db@h/n",
-        "VAULT_PUBLIC_KEY": Opener(new_private_key()).public,
+        "VAULT_PUBLIC_KEY": Keyring(generate_private_key()).public,
     }
-    found = config.secrets_of(config.load(environ), environ)
+    found = config.collect_secrets(config.load(environ), environ)
     assert {"s" * 40, "sk-server", "from-a-file-0123456789", "p%40ssword-of-db", "p@ssword-of-db"} == set(found)
 
 
@@ -236,7 +236,7 @@ def test_the_secrets_of_a_process_are_those_it_was_given(tmp_path: Any) -> None:
 
 @both_databases
 def test_failing_syncs_leave_no_key_in_any_line_and_tell_whose_they_are(
-    app: Flask, alice: Person, vault: Opener, simulator: Simulator, kept: Kept
+    app: Flask, alice: Person, vault: Keyring, simulator: Simulator, kept: Kept
 ) -> None:
     alice.row.sync_on_sign_in = False
     alice.sign_in()
@@ -258,7 +258,7 @@ def test_failing_syncs_leave_no_key_in_any_line_and_tell_whose_they_are(
 
 
 def test_a_failure_that_nobody_thought_of_is_told_without_the_key_by_run_and_request(
-    app: Flask, alice: Person, vault: Opener, simulator: Simulator, kept: Kept, monkeypatch: pytest.MonkeyPatch
+    app: Flask, alice: Person, vault: Keyring, simulator: Simulator, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(run_id: int, _means: object) -> None:
         raise ZeroDivisionError(f"nobody thought of {KEY} and\n{OURS}")
@@ -266,11 +266,11 @@ def test_a_failure_that_nobody_thought_of_is_told_without_the_key_by_run_and_req
     alice.row.sync_on_sign_in = False
     alice.sign_in()
     alice.add_key("openai", KEY)
-    monkeypatch.setattr(sync_run, "perform", broken)
+    monkeypatch.setattr(sync_run, "execute", broken)
     answer = alice.post("/sync", htmx=True)
     number = answer.headers["X-Request-ID"]
 
-    class Speaking(workers.LoggedJobs, working._HereWorker):
+    class Speaking(workers.JobLoggingMixin, working._HereWorker):
         """As the forking one does."""
 
     monkeypatch.setattr(working, "_HereWorker", Speaking)
@@ -281,7 +281,7 @@ def test_a_failure_that_nobody_thought_of_is_told_without_the_key_by_run_and_req
         failed = [told for told in map(json.loads, kept.lines) if told["event"] == "job failed"]
         assert [(one["job"], one["request_id"]) for one in failed] == [("do_run", number)]
         assert failed[0]["run_id"] > 0 and failed[0]["ms"] >= 0
-    assert issubclass(workers.SyncWorker, workers.LoggedJobs)
+    assert issubclass(workers.SyncWorker, workers.JobLoggingMixin)
 
 
 def test_one_chain_writes_each_line_once_also_after_gunicorns_master_made_one(
@@ -290,6 +290,6 @@ def test_one_chain_writes_each_line_once_also_after_gunicorns_master_made_one(
     from app import serving
 
     serving._logs.set_up("json", "INFO")  # as the master does, by its own copy of the module
-    logs.set_up("json", "INFO")
+    logs.configure("json", "INFO")
     logging.getLogger("app.x").warning("once and not twice")
     assert capsys.readouterr().err.count("once and not twice") == 1

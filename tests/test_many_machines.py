@@ -44,7 +44,7 @@ def machines(app: Flask, settings: config.Settings, tmp_path: Path, until: Until
     with contextlib.ExitStack() as stack:
         pools = [stack.enter_context(working(settings, tmp_path / f"work-{n}.log")) for n in (1, 2)]
         webs = [stack.enter_context(serving(settings, tmp_path / f"web-{n}.log")) for n in (1, 2)]
-        until(lambda: jobs.workers_alive() >= 2, 40)
+        until(lambda: jobs.count_live_workers() >= 2, 40)
         yield Machines(webs, pools)
 
 

@@ -18,12 +18,12 @@ import pytest
 from app import config
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
-from app.sync.dispatch import ask_each, part_of
+from app.sync.dispatch import fetch_each, run_item_for
 from app.sync.http import errors
 from app.sync.http.fetch import new_client
-from app.sync.http.google_auth import signing_key
-from app.sync.run import Means
-from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey, VaultError, new_private_key
+from app.sync.http.google_auth import resolve_signing_key
+from app.sync.run import SyncContext
+from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError, VaultError, generate_private_key
 from tests.conftest import Person
 from tests.installation import working
 from tests.live import descendants
@@ -55,7 +55,7 @@ class Watch:
         return self
 
     def _shows(self, value: object) -> bool:
-        if isinstance(value, str | bytes | dict | list | tuple | set | SecretKey) or hasattr(value, "__dict__"):
+        if isinstance(value, str | bytes | dict | list | tuple | set | ApiKey) or hasattr(value, "__dict__"):
             try:
                 return self.secret in repr(value)
             except Exception:  # half made as yet
@@ -88,7 +88,7 @@ def report(error: BaseException) -> str:
 @pytest.mark.parametrize("fault", [None, "unauthorized", "error_500", "html", "reset", "conditional"])
 @pytest.mark.slow
 def test_no_line_of_a_run_has_a_key_in_its_locals(
-    fault: str | None, alice: Person, means: Means, simulator: Simulator, watch: Watch
+    fault: str | None, alice: Person, means: SyncContext, simulator: Simulator, watch: Watch
 ) -> None:
     for slug in ("openai", "anthropic", "google"):
         alice.add_key(slug, KEY)
@@ -103,15 +103,15 @@ def test_no_line_of_a_run_has_a_key_in_its_locals(
 def test_no_line_has_a_service_accounts_key_while_it_is_exchanged(
     account: dict[str, str], desk: str, watch: Watch
 ) -> None:
-    key = SecretKey(json.dumps(account))
+    key = ApiKey(json.dumps(account))
     watch.secret = account["private_key"].splitlines()[1]
     assert exchanged_at(key, desk)
     assert shown_by(watch) == set()
 
 
-def exchanged_at(key: SecretKey, desk: str) -> SecretKey | None:
+def exchanged_at(key: ApiKey, desk: str) -> ApiKey | None:
     with new_client() as client:
-        return signing_key(PROVIDERS["google-vertex"], key, client, {"google-oauth": desk})
+        return resolve_signing_key(PROVIDERS["google-vertex"], key, client, {"google-oauth": desk})
 
 
 # ------------------------------------------------------------------ error reports
@@ -121,45 +121,47 @@ FAULTS = ["unauthorized", "error_500", "html", "truncated", "echo_key", "reset",
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_error_report_with_locals_shows_a_key(fault: str, alice: Person, means: Means, simulator: Simulator) -> None:
+def test_no_error_report_with_locals_shows_a_key(
+    fault: str, alice: Person, means: SyncContext, simulator: Simulator
+) -> None:
     row = alice.add_key("openai", KEY)
-    part = part_of(row, "openai")
+    part = run_item_for(row, "openai")
     simulator.set_fault("openai", fault)
-    answer = ask_each([part], means)[0].answer
+    answer = fetch_each([part], means)[0].answer
     assert isinstance(answer, errors.SyncError)
     assert KEY not in report(answer)
 
 
 def test_no_report_of_a_failure_nobody_thought_of_shows_a_key(
-    alice: Person, means: Means, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    alice: Person, means: SyncContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     row = alice.add_key("openai", KEY)
-    part = part_of(row, "openai")
+    part = run_item_for(row, "openai")
 
     def broken(_body: bytes) -> Any:
         raise ZeroDivisionError("nobody thought of this")
 
     openai = PROVIDERS["openai"]
     monkeypatch.setitem(PROVIDERS, "openai", dataclasses.replace(openai, read=broken))
-    answer = ask_each([part], means)[0].answer
-    assert isinstance(answer, errors.Unforeseen)
+    answer = fetch_each([part], means)[0].answer
+    assert isinstance(answer, errors.InternalError)
     told = report(answer)
     assert "ZeroDivisionError at " in told and " in broken, from " in told
     assert KEY not in told and "nobody thought of this" not in told  # its words might hold the key
 
 
 def test_a_key_that_does_not_open_is_not_in_the_report_and_neither_is_the_vaults() -> None:
-    private = new_private_key()
-    vault, owner = Opener(private), Owner(1, 2, "openai")
-    sealed = Sealer(vault.public).seal(SecretKey(KEY), owner)
-    with pytest.raises(CannotOpen) as refused:
-        vault.open(sealed, 1, Owner(1, 3, "openai"))
+    private = generate_private_key()
+    vault, owner = Keyring(private), SealContext(1, 2, "openai")
+    sealed = PublicKey(vault.public).seal(ApiKey(KEY), owner)
+    with pytest.raises(UnsealError) as refused:
+        vault.open(sealed, 1, SealContext(1, 3, "openai"))
     refused.value.__traceback__ = refused.tb.tb_next  # without this test's own frame, which has them
     told = report(refused.value)
     assert "in open" in told
     assert KEY not in told and private[2:40] not in told
     with pytest.raises(VaultError) as malformed:
-        Opener(f"{private},2:nonsense")
+        Keyring(f"{private},2:nonsense")
     assert "malformed" in str(malformed.value)
 
 

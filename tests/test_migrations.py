@@ -19,7 +19,7 @@ from app.cli.install import NotReady, set_up
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced
 
@@ -97,7 +97,7 @@ def test_one_live_run_and_every_allowed_word_are_kept_by_the_database_itself(ali
 
 
 @both_databases
-def test_the_owners_questions_are_answered(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_the_owners_questions_are_answered(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.add_key("openrouter", None)
     run = synced(alice, means)
     with rows(
@@ -115,7 +115,7 @@ def test_the_owners_questions_are_answered(alice: Person, means: Means, simulato
         )
     numeric = "::numeric" if db.engine.dialect.name == "postgresql" else ""
     with rows(
-        f"SELECT p.slug, m.model_name, m.provider_model_id, m.context_length, "  # noqa: S608
+        f"SELECT p.slug, m.model_name, m.provider_model_id, m.context_length, "
         f"ROUND(m.pricing_prompt{numeric} * 1000000, 2), "
         f"ROUND(m.pricing_completion{numeric} * 1000000, 2), m.input_per_million "
         "FROM models m JOIN providers p ON m.provider_id = p.id "

@@ -14,7 +14,7 @@ from app.api import admin_sync
 from app.api.openapi import document_of
 from app.config import ROOT
 from app.extensions import db, limiter
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.api.calling import Program, program
 from tests.conftest import Person, both_databases
 from tests.test_doors import DOORS, Door
@@ -75,7 +75,7 @@ WEB = [door for door in DOORS if not door.endpoint.startswith(("api_v1", "elsewh
 @pytest.mark.timeout(400)  # some six hundred requests, on a machine that does much else
 @both_databases
 def test_no_value_in_an_address_or_a_form_is_a_failure_of_ours(
-    app: Flask, house: dict[str, Any], carol: Person, means: Means, monkeypatch: pytest.MonkeyPatch
+    app: Flask, house: dict[str, Any], carol: Person, means: SyncContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limiter, "enabled", False)
     monkeypatch.setattr(admin_sync, "WAIT_S", 0.0)

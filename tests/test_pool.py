@@ -14,11 +14,11 @@ from sqlalchemy import select
 
 from app.extensions import db
 from app.jobs import workers
-from app.jobs.queues import BULK, CHORES, INTERACTIVE, QUEUES
+from app.jobs.queues import BULK, INTERACTIVE, MAINTENANCE, QUEUES
 from app.jobs.workers import SyncPool, SyncWorker
 from app.store.schema.tables import ResultRow
 from app.sync import run as sync
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced
 
@@ -39,7 +39,7 @@ def spawn(pool: SyncPool, name: str) -> list[str]:
     return queues_of(process)
 
 
-PEOPLE, SCHEDULE, REST = [INTERACTIVE], [CHORES, BULK, INTERACTIVE], [INTERACTIVE, CHORES, BULK]
+PEOPLE, SCHEDULE, REST = [INTERACTIVE], [MAINTENANCE, BULK, INTERACTIVE], [INTERACTIVE, MAINTENANCE, BULK]
 
 
 def test_one_worker_is_kept_for_people_and_one_takes_the_schedule_first(pool: SyncPool) -> None:
@@ -68,7 +68,7 @@ def test_a_worker_is_replaced_after_many_jobs_and_schedules_nothing(
 
 
 @both_databases
-def test_what_is_compiled_before_the_fork_changes_nothing(app: Flask, alice: Person, means: Means) -> None:
+def test_what_is_compiled_before_the_fork_changes_nothing(app: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, means)
     before = [tuple(row) for row in db.session.execute(select(ResultRow.id, ResultRow.outcome, ResultRow.listing_id))]
@@ -85,7 +85,7 @@ class _Process(subprocess.Popen[bytes]):
         pass
 
     def start(self) -> None:
-        super().__init__(["sleep", "60"], preexec_fn=workers._heed_signals)
+        super().__init__(["sleep", "60"], preexec_fn=workers._restore_signal_handlers)
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from app.cli import supervisor
 from app.config import ROOT
-from app.vault import Opener, new_private_key
+from app.vault import Keyring, generate_private_key
 from tests.live import Live, _wait, environment, free_port
 
 pytestmark = [
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's"),
 ]
 
-PRIVATE = new_private_key()
+PRIVATE = generate_private_key()
 HELD_BY = {
     "SECRET_KEY": ("session-secret-" + "Qz" * 14, {"web"}),
     "CRON_SECRET": ("cron-secret-" + "Wy" * 14, {"web"}),
@@ -47,7 +47,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wsgi.py", tree)
     lines = [f"{name}={value}\n" for name, (value, _) in HELD_BY.items()]
-    (tree / ".env").write_text("".join(lines) + f"VAULT_PUBLIC_KEY={Opener(PRIVATE).public}\n", encoding="utf-8")
+    (tree / ".env").write_text("".join(lines) + f"VAULT_PUBLIC_KEY={Keyring(PRIVATE).public}\n", encoding="utf-8")
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "flask", "--app", "wsgi", "up", "--port", str(port)],

@@ -1,62 +1,37 @@
-"""README is true to the letter: its commands, its variables and its tables are checked against the code."""
+"""README and the documents in .github are short, and everything they name exists."""
 
 from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
 
 import click
 import pytest
 from flask import Flask
 
 from app.cli.up import up
-from app.providers import PROVIDERS
+from app.config import ROOT
+from app.web.help import PAGES
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
-SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
-# Set by `flask up` for its own children, and by the tests: not for users to set.
-INTERNAL = {"MODELSYNC_ROLE", "MODELSYNC_DEMO", "MODELSYNC_DEMO_URL", "MODELSYNC_DEMO_TOKEN", "FLASK_RUN_FROM_CLI"}
-INTERNAL |= {"FLASK_SKIP_DOTENV"}
+DOCUMENTS = ["README.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md", ".github/CHANGELOG.md"]
+FENCES = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS)
 
 
-def variables_of_the_code() -> set[str]:
-    read = re.findall(r'(?:environ(?:\.get\(|\[)|environ, |envvar=|secret\(environ, )"([A-Z_]+)"', SOURCES)
-    of_providers = {f"{one.variable}_{what}" for one in PROVIDERS.values() for what in ("BASE_URL", "API_KEY")}
-    overrides = of_providers | {"GOOGLE_OAUTH_BASE_URL"}
-    return (set(read) | overrides) - INTERNAL
+def read(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
 
 
-def test_the_example_names_every_variable_and_no_other() -> None:
-    named = re.findall(r"^([A-Z_]+)=", EXAMPLE, re.MULTILINE)
-    assert len(named) == len(set(named))
-    assert set(named) == variables_of_the_code()
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def test_the_example_explains_each_variable_in_a_line_and_sets_no_secret() -> None:
-    lines = EXAMPLE.splitlines()
-    explained = False
-    for line in lines:
-        if line.startswith("#"):
-            explained = True
-        elif not line:
-            explained = False
-        else:
-            assert explained, f"{line} has no explanation above it"
-            name, _, value = line.partition("=")
-            assert not (value and name.endswith(("_SECRET", "_TOKEN", "_KEY", "_KEYS")))
-
-
-def test_the_readme_lists_every_variable() -> None:
-    table = README.split("## Configuration")[1].split("## Operations")[0]
-    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    named = set(re.findall(r"`([A-Z_]+)`", " ".join(cells)))
-    generic = {f"{one.variable}_{what}" for one in PROVIDERS.values() for what in ("BASE_URL", "API_KEY")}
-    generic.add("GOOGLE_OAUTH_BASE_URL")
-    assert variables_of_the_code() - generic <= named
-    assert named <= variables_of_the_code()
+def test_the_readme_is_a_first_page() -> None:
+    assert len(README.splitlines()) <= 120
+    assert len(README.encode()) <= 8_000
 
 
 def test_the_two_commands_come_first_and_are_one_line_each() -> None:
@@ -67,9 +42,37 @@ def test_the_two_commands_come_first_and_are_one_line_each() -> None:
     assert (ROOT / ".constraints.txt").exists()
 
 
-def test_every_command_of_the_readme_exists(app: Flask) -> None:
+def test_ci_finds_the_test_command_of_the_readme() -> None:
+    pattern = re.search(r"grep -m1 -oE '([^']+)' README\.md", read(".ci/run"))
+    assert pattern and re.search(pattern[1], README)
+
+
+@every_document
+def test_every_link_leads_somewhere(document: str) -> None:
+    text = FENCES.sub("", read(document))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = ((ROOT / document).parent / path).resolve() if path else ROOT / document
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", FENCES.sub("", file.read_text(encoding="utf-8")), re.MULTILINE)
+            assert anchor in map(slug, headings), target
+
+
+@every_document
+def test_every_file_exists(document: str) -> None:
+    names = re.findall(r"`((?:app|tests|static|migrations|templates|\.github|\.build|\.ci)/[\w./-]*)", read(document))
+    missing = [name for name in names if not (ROOT / name).exists() and not name.startswith("tests/providers/answers/")]
+    assert not [name for name in missing if name != "static/vendor/"]
+
+
+@every_document
+def test_every_command_exists(document: str, app: Flask) -> None:
     known = {"up": up, **app.cli.commands}
-    for line in re.findall(r"`flask ([a-z][a-z-]+(?: [a-z-]+)?)", README):
+    code = "\n".join(re.findall(r"`[^`]+`", read(document)))
+    for line in re.findall(r"\bflask ([a-z][a-z-]+(?: [a-z-]+)?)", code):
         words = line.split()
         command = known.get(words[0])
         assert command is not None, f"`flask {line}` is not a command"
@@ -77,23 +80,15 @@ def test_every_command_of_the_readme_exists(app: Flask) -> None:
             assert words[1] in command.commands, f"`flask {line}` is not a command"
 
 
-def test_every_path_of_the_readme_exists(app: Flask) -> None:
-    paths = {str(rule) for rule in app.url_map.iter_rules()}
-    for path in re.findall(r"(?:GET|POST)(?: or `GET`| or GET)? `?(/[a-z0-9/_.-]+)", README):
-        assert path in paths
-
-
-def test_every_file_of_the_readme_exists() -> None:
-    for name in re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(
-        r"`((?:app|tests|static|migrations)/[\w./]*)`", README
-    ):
-        assert (ROOT / name).exists(), name
+@every_document
+def test_every_page_of_the_manual_exists(document: str) -> None:
+    assert set(re.findall(r"`/help/([a-z-]+)`", read(document))) <= PAGES.keys()
 
 
 def test_the_visible_top_level_is_what_the_owner_asked_for() -> None:
     try:
         listed = subprocess.run(
-            ["git", "ls-tree", "--name-only", "HEAD"],  # noqa: S607
+            ["git", "ls-tree", "--name-only", "HEAD"],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -103,8 +98,3 @@ def test_the_visible_top_level_is_what_the_owner_asked_for() -> None:
         pytest.skip("this is no git checkout")
     visible = {name for name in listed.stdout.split() if not name.startswith(".")}
     assert visible <= {"pyproject.toml", "README.md", "app", "migrations", "templates", "static", "tests", "wsgi.py"}
-
-
-def test_the_readme_names_every_provider_by_its_slug() -> None:
-    section = README.split("## Providers")[1].split("## Command line")[0]
-    assert set(re.findall(r"\(`([a-z-]+)`\)", section)) == PROVIDERS.keys()

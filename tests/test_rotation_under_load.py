@@ -20,9 +20,9 @@ from app.sync import key_rotation
 from app.sync import run as sync
 from app.sync.dispatch import utc_now
 from app.sync.http.fetch import new_client
-from app.sync.http.retry import Patience
-from app.sync.run import Means
-from app.vault import Opener, Sealer, SecretKey, new_private_key
+from app.sync.http.retry import RetryPolicy
+from app.sync.run import SyncContext
+from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
 from tests.conftest import _CHEAP_HASH, both_databases
 
 pytestmark = [
@@ -38,35 +38,35 @@ SLUGS = ("openai", "groq")
 def working(settings: config.Settings, written: str, run_ids: Sequence[int]) -> None:
     """A worker that has all vault keys, and does one run after the other."""
     with create_app(settings).app_context(), new_client() as client:
-        patience = Patience(tries=1)
-        means = Means(Opener(written), client, settings.base_urls, now=utc_now, in_all_s=30.0, patience=patience)
+        patience = RetryPolicy(tries=1)
+        means = SyncContext(Keyring(written), client, settings.base_urls, now=utc_now, in_all_s=30.0, patience=patience)
         for run_id in run_ids:
-            assert sync.perform(run_id, means)
+            assert sync.execute(run_id, means)
 
 
 def rotating(settings: config.Settings, privates: Sequence[str]) -> None:
     """`flask keys rotate`, each time with one more vault key."""
     with create_app(settings).app_context():
         for newest in range(2, len(privates) + 1):
-            done = key_rotation.rotate(Opener(",".join(privates[:newest])), utc_now)
+            done = key_rotation.rotate(Keyring(",".join(privates[:newest])), utc_now)
             assert done.is_whole and done.resealed == USERS * len(SLUGS), done
 
 
-def test_rotations_while_fifty_syncs_run_lose_nothing(app: Flask, settings: config.Settings, sealer: Sealer) -> None:
+def test_rotations_while_fifty_syncs_run_lose_nothing(app: Flask, settings: config.Settings, sealer: PublicKey) -> None:
     kept: dict[int, str] = {}
-    providers = credentials.providers()
+    providers = credentials.providers_by_slug()
     for number in range(USERS):
         user = users.create(f"user{number}@example.com", _CHEAP_HASH, utc_now())
         assert user is not None
         for slug in SLUGS:
             key = f"sk-good-{number:04d}-of-{slug}"
-            row = credentials.add(user.id, providers[slug], "", SecretKey(key), sealer, utc_now())
+            row = credentials.add(user.id, providers[slug], "", ApiKey(key), sealer, utc_now())
             assert row is not None
             kept[row.id] = key
-    run_ids = runs.start_many([user.id for user in users.everyone()], "cron", utc_now())
+    run_ids = runs.start_many([user.id for user in users.list_all()], "cron", utc_now())
     db.session.commit()
     assert len(run_ids) == USERS
-    privates = [os.environ["VAULT_PRIVATE_KEYS"], *(new_private_key(2 + number) for number in range(ROTATIONS))]
+    privates = [os.environ["VAULT_PRIVATE_KEYS"], *(generate_private_key(2 + number) for number in range(ROTATIONS))]
     db.session.remove()
     db.engine.dispose()  # no connection crosses the fork
     fork = multiprocessing.get_context("fork")
@@ -81,10 +81,10 @@ def test_rotations_while_fifty_syncs_run_lose_nothing(app: Flask, settings: conf
         process.join(200)
     assert [process.exitcode for process in processes] == [0] * len(processes)
 
-    vault = Opener(privates[-1])  # the newest alone opens every key
+    vault = Keyring(privates[-1])  # the newest alone opens every key
     opened = {
         key.credential_id: vault.open(key.sealed, key.version, key.owner).reveal()
-        for batch in rotation.everything()
+        for batch in rotation.iter_batches()
         for key in batch
     }
     assert opened == kept

@@ -16,8 +16,8 @@ from app.extensions import db
 from app.store import rotation
 from app.store.schema.tables import CredentialRow, ProviderRow, ResultRow
 from app.sync import key_rotation
-from app.sync.run import Means, utc_now
-from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey, new_private_key
+from app.sync.run import SyncContext, utc_now
+from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError, generate_private_key
 from tests.cli.test_commands import Run
 from tests.cli.test_commands import run as run  # the fixture
 from tests.cli.test_doctor import findings
@@ -25,11 +25,11 @@ from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced
 
 KEY = "sk-good-key-of-tampering-0b5e"
-OLD, NEW = new_private_key(1), new_private_key(2)
-BOTH = Opener(f"{OLD},{NEW}")
-SEALERS = {1: Sealer(Opener(OLD).public), 2: Sealer(Opener(NEW).public)}
+OLD, NEW = generate_private_key(1), generate_private_key(2)
+BOTH = Keyring(f"{OLD},{NEW}")
+SEALERS = {1: PublicKey(Keyring(OLD).public), 2: PublicKey(Keyring(NEW).public)}
 owners = st.builds(
-    Owner,
+    SealContext,
     user_id=st.integers(1, 10**12),
     credential_id=st.integers(1, 10**12),
     provider=st.sampled_from(["openai", "groq", "anthropic", "openai-compatible"]),
@@ -42,47 +42,49 @@ keys = st.text(min_size=1, max_size=200).filter(lambda key: key.isprintable())
 
 @settings(deadline=None)
 @given(key=keys, owner=owners, version=st.sampled_from([1, 2]), data=st.data())
-def test_no_sealed_key_with_a_bit_flipped_opens(key: str, owner: Owner, version: int, data: st.DataObject) -> None:
-    sealed = SEALERS[version].seal(SecretKey(key), owner)
+def test_no_sealed_key_with_a_bit_flipped_opens(
+    key: str, owner: SealContext, version: int, data: st.DataObject
+) -> None:
+    sealed = SEALERS[version].seal(ApiKey(key), owner)
     bit = data.draw(st.integers(0, len(sealed) * 8 - 1))
     damaged = bytearray(sealed)
     damaged[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(CannotOpen):
+    with pytest.raises(UnsealError):
         BOTH.open(bytes(damaged), version, owner)
     assert BOTH.open(sealed, version, owner).reveal() == key
 
 
 def test_each_bit_of_one_sealed_key_counts() -> None:
     """Not a sample: all of them."""
-    owner = Owner(7, 42, "openai")
-    sealed = SEALERS[1].seal(SecretKey(KEY), owner)
+    owner = SealContext(7, 42, "openai")
+    sealed = SEALERS[1].seal(ApiKey(KEY), owner)
     for bit in range(len(sealed) * 8):
         damaged = bytearray(sealed)
         damaged[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(CannotOpen):
+        with pytest.raises(UnsealError):
             BOTH.open(bytes(damaged), 1, owner)
 
 
 @settings(deadline=None)
 @given(one=owners, other=owners, versions=st.tuples(st.sampled_from([1, 2]), st.sampled_from([1, 2])))
 def test_a_sealed_key_opens_only_for_its_own_user_row_provider_and_version(
-    one: Owner, other: Owner, versions: tuple[int, int]
+    one: SealContext, other: SealContext, versions: tuple[int, int]
 ) -> None:
-    sealed = SEALERS[versions[0]].seal(SecretKey(KEY), one)
+    sealed = SEALERS[versions[0]].seal(ApiKey(KEY), one)
     if (one, versions[0]) == (other, versions[1]):
         assert BOTH.open(sealed, versions[1], other).reveal() == KEY
     else:
-        with pytest.raises(CannotOpen):
+        with pytest.raises(UnsealError):
             BOTH.open(sealed, versions[1], other)
 
 
 @settings(deadline=None)
 @given(owner=owners, cut=st.integers(0, 1_300), more=st.binary(max_size=40))
-def test_a_sealed_key_cut_short_or_made_longer_does_not_open(owner: Owner, cut: int, more: bytes) -> None:
-    sealed = SEALERS[1].seal(SecretKey(KEY), owner)
+def test_a_sealed_key_cut_short_or_made_longer_does_not_open(owner: SealContext, cut: int, more: bytes) -> None:
+    sealed = SEALERS[1].seal(ApiKey(KEY), owner)
     other = sealed[:cut] + more
     if other != sealed:
-        with pytest.raises(CannotOpen):
+        with pytest.raises(UnsealError):
             BOTH.open(other, 1, owner)
 
 
@@ -104,7 +106,7 @@ def _write(credential_id: int, **values: object) -> None:
 def _flip(alice: Person, bob: Person) -> set[int]:
     row = alice.add_key("openai", KEY, "damaged")
     damaged = bytearray(row.sealed_key or b"")
-    damaged[random.randrange(len(damaged))] ^= 1 << random.randrange(8)  # noqa: S311  # any will do
+    damaged[random.randrange(len(damaged))] ^= 1 << random.randrange(8)  # any will do
     _write(row.id, sealed_key=bytes(damaged))
     return {row.id}
 
@@ -161,7 +163,7 @@ WAYS = [
 @both_databases
 @pytest.mark.parametrize("tamper", WAYS, ids=lambda way: way.__name__.strip("_"))
 def test_what_was_tampered_with_is_refused_and_named_and_the_rest_goes_on(
-    tamper: Callable[[Person, Person], set[int]], run: Run, alice: Person, bob: Person, means: Means
+    tamper: Callable[[Person, Person], set[int]], run: Run, alice: Person, bob: Person, means: SyncContext
 ) -> None:
     whole = {alice.add_key("openai", KEY + "1", "whole").id, bob.add_key("openai", KEY + "2", "whole").id}
     db.session.commit()
@@ -177,12 +179,12 @@ def test_what_was_tampered_with_is_refused_and_named_and_the_rest_goes_on(
     found = findings(run, code=1)["API keys"]["says"]
     assert f"{len(touched)} of {len(touched | whole)} do not open" in found
     assert all(str(number) in found for number in touched)
-    assert set(key_rotation.try_keys(means.vault, utc_now()).shut) == touched
+    assert set(key_rotation.check_keys(means.vault, utc_now()).shut) == touched
 
 
 @both_databases
 def test_no_key_is_sent_to_an_address_that_was_written_beside_it(
-    alice: Person, means: Means, simulator: Simulator
+    alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     """Who can write the database reads no key, and is not to have one sent to them either."""
     led, whole = alice.add_key("openai", KEY, "led away"), alice.add_key("openai", KEY + "1", "whole")
@@ -198,15 +200,15 @@ def test_no_key_is_sent_to_an_address_that_was_written_beside_it(
 
 @both_databases
 def test_a_rotation_refuses_what_was_tampered_with_and_does_not_heal_it(
-    run: Run, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch, vault: Opener
+    run: Run, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch, vault: Keyring
 ) -> None:
     whole = alice.add_key("openai", KEY, "whole").id
     touched = _exchange_between_users(alice, bob)
     db.session.commit()
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", f"{NEW},{os.environ['VAULT_PRIVATE_KEYS']}")
-    done = key_rotation.rotate(Opener(os.environ["VAULT_PRIVATE_KEYS"]), utc_now)
+    done = key_rotation.rotate(Keyring(os.environ["VAULT_PRIVATE_KEYS"]), utc_now)
     assert {key.credential_id for key in done.shut} == touched and done.removable == []
-    versions = {key.credential_id: key.version for batch in rotation.everything() for key in batch}
+    versions = {key.credential_id: key.version for batch in rotation.iter_batches() for key in batch}
     assert versions == {whole: 2, **dict.fromkeys(touched, 1)}
     db.session.rollback()
     assert repr(done.shut[0]) == f"<key {min(touched)}, sealed by version 1>"

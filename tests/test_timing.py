@@ -143,7 +143,7 @@ def test_each_secret_of_the_installation_is_compared_in_constant_time(
 def test_a_personal_token_and_a_session_are_compared_in_constant_time(
     app: Flask, alice: Person, compared: list[bytes]
 ) -> None:
-    made = tokens.add(alice.id, "editor", ("read",), datetime.now(UTC))
+    made = tokens.create(alice.id, "editor", ("read",), datetime.now(UTC))
     assert made is not None
     db.session.commit()
     client = app.test_client()

@@ -149,7 +149,7 @@ def test_a_job_is_queued_and_worked_off_over_tls(
     alice.add_key("openai")
     alice.sign_in()
     with working(settings, tmp_path / "work.log") as part:
-        until(jobs.workers_alive, 30)
+        until(jobs.count_live_workers, 30)
         answer = alice.post("/sync", htmx=True)
         assert "notice" not in answer.text, words(answer.text)  # neither "no Redis" nor "no worker"
 
@@ -158,7 +158,7 @@ def test_a_job_is_queued_and_worked_off_over_tls(
             return db.session.scalar(select(RunRow.state)) == "done"
 
         until(is_done, 30)
-        run = runs.latest_run(alice.id)
+        run = runs.load_latest_run(alice.id)
         assert run is not None and [result.outcome for result in run.results] == ["complete"]
         doctor = flask("doctor", instance=tmp_path, **variables(settings))
         assert "✓ queue" in doctor.stdout and "✓ workers" in doctor.stdout
@@ -167,9 +167,9 @@ def test_a_job_is_queued_and_worked_off_over_tls(
 
 
 def test_who_watches_a_run_is_told_over_tls(app: Flask, until: Until) -> None:
-    news = monitoring.news_of(7)
+    news = monitoring.watch_run(7)
     next(news)  # subscribed
-    jobs.tell(7)
+    jobs.publish_run_changed(7)
     next(news)
     with redis.Redis.from_url(config.current().redis_url) as client:
         assert client.pubsub_numpat() == 1

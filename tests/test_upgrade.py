@@ -16,14 +16,14 @@ from flask import Flask
 from sqlalchemy import text
 
 from app import config
-from app.catalog.listing import ListedModel, canonical_form, fingerprint, listing_of
+from app.catalog.listing import ListedModel, build_listing, canonical_form, fingerprint
 from app.cli.install import set_up
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store.accounts import users
 from app.store.schema.tables import UserRow
-from app.sync.run import Means
-from app.vault import Owner, Sealer, SecretKey
+from app.sync.run import SyncContext
+from app.vault import ApiKey, PublicKey, SealContext
 from tests.conftest import _CHEAP_HASH, Person, both_databases
 from tests.sync.test_run import synced
 from tests.test_migrations import DIRECTORY, differences
@@ -38,14 +38,14 @@ EARLIER = list(dict.fromkeys([REVISIONS[0], REVISIONS[2], REVISIONS[6], REVISION
 def write(table: str, **values: Any) -> None:
     names = ", ".join(f'"{name}"' for name in values)
     given = ", ".join(f":{name}" for name in values)
-    db.session.execute(text(f"INSERT INTO {table} ({names}) VALUES ({given})"), values)  # noqa: S608  # names of ours
+    db.session.execute(text(f"INSERT INTO {table} ({names}) VALUES ({given})"), values)  # names of ours
 
 
 def moment(value: datetime) -> Any:
     return value if db.engine.dialect.name == "postgresql" else f"{value:%Y-%m-%d %H:%M:%S.%f}"
 
 
-def fill(sealer: Sealer) -> None:
+def fill(sealer: PublicKey) -> None:
     """Two people, a provider, a key with its list, a finished sync, and one that nobody has begun."""
     at = moment(THEN)
     words = {"description": "", "base_url": "https://api.example.com", "api_key_env_var": "OPENAI_API_KEY"}
@@ -62,7 +62,7 @@ def fill(sealer: Sealer) -> None:
             sync_on_sign_in=False,
             created_at=at,
         )
-    listing = listing_of("openai", [ListedModel(id="gpt-old-1", name="GPT Old 1"), ListedModel(id="gpt-4o")])
+    listing = build_listing("openai", [ListedModel(id="gpt-old-1", name="GPT Old 1"), ListedModel(id="gpt-4o")])
     form = canonical_form(listing)
     content = zlib.compress(form, 6)
     counts = {"model_count": 2, "chat_count": 2}
@@ -74,7 +74,7 @@ def fill(sealer: Sealer) -> None:
         provider_id=1,
         label="old",
         key_hint="77aa",
-        sealed_key=sealer.seal(SecretKey(KEY), Owner(2, 1, "openai")),
+        sealed_key=sealer.seal(ApiKey(KEY), SealContext(2, 1, "openai")),
         vault_version=sealer.version,
         key_number=1,
         listing_id=1,
@@ -107,13 +107,13 @@ def fill(sealer: Sealer) -> None:
     db.session.commit()
     if db.engine.dialect.name == "postgresql":
         for table in ("providers", "users", "listings", "credentials", "runs", "results"):
-            highest = f"(SELECT max(id) FROM {table})"  # noqa: S608
+            highest = f"(SELECT max(id) FROM {table})"
             db.session.execute(text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {highest})"))
         db.session.commit()
 
 
-def person(app: Flask, sealer: Sealer, email: str) -> Person:
-    row = users.by_email(email)
+def person(app: Flask, sealer: PublicKey, email: str) -> Person:
+    row = users.find_by_email(email)
     assert isinstance(row, UserRow)
     return Person(row, app, sealer).sign_in()
 
@@ -121,7 +121,7 @@ def person(app: Flask, sealer: Sealer, email: str) -> Person:
 @both_databases
 @pytest.mark.parametrize("revision", EARLIER)
 def test_a_database_of_an_earlier_release_is_upgraded_and_works(
-    app: Flask, sealer: Sealer, means: Means, simulator: Simulator, revision: str
+    app: Flask, sealer: PublicKey, means: SyncContext, simulator: Simulator, revision: str
 ) -> None:
     flask_migrate.downgrade(DIRECTORY, revision="base")
     flask_migrate.upgrade(DIRECTORY, revision=revision)

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey, VaultError, new_private_key
+from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError, VaultError, generate_private_key
 
 KEY = "sk-marked-Zq7Kw2Xv9-0000-3f9c"
-OWNER = Owner(7, 42, "openai")
-PRIVATE = new_private_key()
-OPENER = Opener(PRIVATE)
-SEALER = Sealer(OPENER.public)
-SEALED = SEALER.seal(SecretKey(KEY), OWNER)
+OWNER = SealContext(7, 42, "openai")
+PRIVATE = generate_private_key()
+OPENER = Keyring(PRIVATE)
+SEALER = PublicKey(OPENER.public)
+SEALED = SEALER.seal(ApiKey(KEY), OWNER)
 
 
 # ------------------------------------------------------------------ sealing
@@ -27,11 +27,11 @@ SEALED = SEALER.seal(SecretKey(KEY), OWNER)
 
 @pytest.mark.parametrize("key", [KEY, "x", "sk-schlüssel-🔑", "k" * 10_000])
 def test_what_was_sealed_opens_for_its_owner(key: str) -> None:
-    assert OPENER.open(SEALER.seal(SecretKey(key), OWNER), 1, OWNER).reveal() == key
+    assert OPENER.open(SEALER.seal(ApiKey(key), OWNER), 1, OWNER).reveal() == key
 
 
 def test_a_key_sealed_twice_looks_different() -> None:
-    assert SEALER.seal(SecretKey(KEY), OWNER) != SEALED
+    assert SEALER.seal(ApiKey(KEY), OWNER) != SEALED
     assert KEY.encode() not in SEALED
 
 
@@ -42,31 +42,31 @@ def test_a_sealed_key_is_little_longer_than_its_key() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        Owner(8, 42, "openai"),
-        Owner(7, 43, "openai"),
-        Owner(7, 42, "groq"),
-        Owner(74, 2, "openai"),
-        Owner(42, 7, "openai"),
+        SealContext(8, 42, "openai"),
+        SealContext(7, 43, "openai"),
+        SealContext(7, 42, "groq"),
+        SealContext(74, 2, "openai"),
+        SealContext(42, 7, "openai"),
     ],
 )
-def test_a_sealed_key_moved_to_another_row_does_not_open(other: Owner) -> None:
-    with pytest.raises(CannotOpen):
+def test_a_sealed_key_moved_to_another_row_does_not_open(other: SealContext) -> None:
+    with pytest.raises(UnsealError):
         OPENER.open(SEALED, 1, other)
 
 
 def test_a_sealed_key_does_not_open_under_another_version_of_the_same_vault_key() -> None:
-    same_key_other_version = Opener(f"{PRIVATE},2:{PRIVATE.partition(':')[2]}")
-    with pytest.raises(CannotOpen):
+    same_key_other_version = Keyring(f"{PRIVATE},2:{PRIVATE.partition(':')[2]}")
+    with pytest.raises(UnsealError):
         same_key_other_version.open(SEALED, 2, OWNER)
 
 
 def test_another_vaults_key_does_not_open() -> None:
-    with pytest.raises(CannotOpen):
-        Opener(new_private_key()).open(SEALED, 1, OWNER)
+    with pytest.raises(UnsealError):
+        Keyring(generate_private_key()).open(SEALED, 1, OWNER)
 
 
 def test_an_unknown_version_is_named() -> None:
-    with pytest.raises(CannotOpen, match="vault key 9 is not among VAULT_PRIVATE_KEYS"):
+    with pytest.raises(UnsealError, match="vault key 9 is not among VAULT_PRIVATE_KEYS"):
         OPENER.open(SEALED, 9, OWNER)
 
 
@@ -75,13 +75,13 @@ def test_an_unknown_version_is_named() -> None:
 def test_a_sealed_key_with_one_byte_changed_does_not_open(place: int, flip: int) -> None:
     damaged = bytearray(SEALED)
     damaged[place] ^= flip
-    with pytest.raises(CannotOpen):
+    with pytest.raises(UnsealError):
         OPENER.open(bytes(damaged), 1, OWNER)
 
 
 @pytest.mark.parametrize("sealed", [b"", b"\x00", SEALED[:-1], SEALED + b"\x00", SEALED[:1_000], bytes(len(SEALED))])
 def test_bytes_that_are_no_sealed_key_do_not_open(sealed: bytes) -> None:
-    with pytest.raises(CannotOpen):
+    with pytest.raises(UnsealError):
         OPENER.open(sealed, 1, OWNER)
 
 
@@ -89,20 +89,20 @@ def test_bytes_that_are_no_sealed_key_do_not_open(sealed: bytes) -> None:
 
 
 def test_resealing_moves_a_key_to_the_new_version() -> None:
-    new = new_private_key(2)
-    both = Opener(f"{new},{PRIVATE}")
-    resealed = both.reseal(SEALED, 1, OWNER, Sealer(both.public))
-    assert Opener(new).open(resealed, 2, OWNER).reveal() == KEY
-    with pytest.raises(CannotOpen):
+    new = generate_private_key(2)
+    both = Keyring(f"{new},{PRIVATE}")
+    resealed = both.reseal(SEALED, 1, OWNER, PublicKey(both.public))
+    assert Keyring(new).open(resealed, 2, OWNER).reveal() == KEY
+    with pytest.raises(UnsealError):
         OPENER.open(resealed, 1, OWNER)
 
 
 @pytest.mark.parametrize("order", ["{old},{new}", "{new},{old}", " {new} , {old} ,"])
 def test_the_public_key_is_that_of_the_newest_version_in_any_order(order: str) -> None:
-    new = new_private_key(2)
-    opener = Opener(order.format(old=PRIVATE, new=new))
-    assert opener.public == Opener(new).public
-    assert Sealer(opener.public).version == 2
+    new = generate_private_key(2)
+    opener = Keyring(order.format(old=PRIVATE, new=new))
+    assert opener.public == Keyring(new).public
+    assert PublicKey(opener.public).version == 2
     assert opener.open(SEALED, 1, OWNER).reveal() == KEY
 
 
@@ -129,7 +129,7 @@ MALFORMED = [
 @pytest.mark.parametrize("written", [*MALFORMED, f"{PRIVATE},{PRIVATE}", f"{PRIVATE},2:{SHORT}", OPENER.public])
 def test_a_malformed_private_key_is_a_sentence_that_names_the_variable(written: str) -> None:
     with pytest.raises(VaultError) as error:
-        Opener(written)
+        Keyring(written)
     assert str(error.value).startswith("VAULT_PRIVATE_KEYS is malformed:")
     assert str(error.value).endswith(".")
     assert PRIVATE[2:20] not in str(error.value)
@@ -138,13 +138,13 @@ def test_a_malformed_private_key_is_a_sentence_that_names_the_variable(written: 
 @pytest.mark.parametrize("written", ["", " ", ",,"])
 def test_no_private_key_is_a_sentence_too(written: str) -> None:
     with pytest.raises(VaultError, match=r"^VAULT_PRIVATE_KEYS is empty: .*\.$"):
-        Opener(written)
+        Keyring(written)
 
 
 @pytest.mark.parametrize("written", ["", *MALFORMED, PRIVATE])
 def test_a_malformed_public_key_is_a_sentence_that_names_the_variable(written: str) -> None:
     with pytest.raises(VaultError, match=r"^VAULT_PUBLIC_KEY is malformed: .*\.$"):
-        Sealer(written)
+        PublicKey(written)
 
 
 def test_a_public_key_cannot_open() -> None:
@@ -166,14 +166,14 @@ def test_a_public_key_cannot_open() -> None:
     ],
 )
 def test_a_hint_is_at_most_the_last_four_characters(key: str, hint: str) -> None:
-    assert SecretKey(key).hint == hint
+    assert ApiKey(key).hint == hint
 
 
 def test_a_key_prints_as_its_hint_however_it_is_printed(caplog: pytest.LogCaptureFixture) -> None:
-    key = SecretKey(KEY)
+    key = ApiKey(KEY)
     with caplog.at_level(logging.INFO):
         logging.getLogger("test").info("%s %r %a", key, key, [key])
-    said = [repr(key), str(key), f"{key}", f"{key!r}", format(key), "%s %r" % (key, key), repr({"key": [key]})]  # noqa: UP031
+    said = [repr(key), str(key), f"{key}", f"{key!r}", format(key), "%s %r" % (key, key), repr({"key": [key]})]
     assert said[0] == "•••• 3f9c"
     for text in (*said, caplog.text, ascii(key)):
         assert "3f9c" in text
@@ -182,17 +182,17 @@ def test_a_key_prints_as_its_hint_however_it_is_printed(caplog: pytest.LogCaptur
 
 def test_a_format_that_asks_for_more_is_refused_without_the_key() -> None:
     with pytest.raises(TypeError) as error:
-        format(SecretKey(KEY), ">40")
+        format(ApiKey(KEY), ">40")
     assert "Zq7Kw2Xv9" not in str(error.value)
 
 
-def _fail(key: SecretKey) -> None:
+def _fail(key: ApiKey) -> None:
     raise RuntimeError(key)
 
 
 def test_a_traceback_with_locals_shows_the_hint_only() -> None:
     with pytest.raises(RuntimeError) as error:
-        _fail(SecretKey(KEY))
+        _fail(ApiKey(KEY))
     shown = "".join(traceback.TracebackException.from_exception(error.value, capture_locals=True).format())
     assert "3f9c" in shown
     assert "Zq7Kw2Xv9" not in shown
@@ -201,14 +201,14 @@ def test_a_traceback_with_locals_shows_the_hint_only() -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_key_is_not_pickled(protocol: int) -> None:
     with pytest.raises(TypeError, match="not to be pickled"):
-        pickle.dumps(SecretKey(KEY), protocol)
+        pickle.dumps(ApiKey(KEY), protocol)
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 def test_a_key_is_not_copied_by_accident(copied: object) -> None:
     with pytest.raises(TypeError):
-        copied(SecretKey(KEY))  # type: ignore[operator]
+        copied(ApiKey(KEY))  # type: ignore[operator]
 
 
 def test_a_key_has_no_dictionary_to_dump() -> None:
-    assert not hasattr(SecretKey(KEY), "__dict__")
+    assert not hasattr(ApiKey(KEY), "__dict__")

@@ -26,22 +26,22 @@ from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from app.sync import key_rotation
 from app.sync import run as sync
 from app.sync.http.fetch import new_client
-from app.sync.run import Means, utc_now
-from app.vault import CannotOpen, Opener, Sealer, SecretKey, new_private_key
+from app.sync.run import SyncContext, utc_now
+from app.vault import ApiKey, Keyring, PublicKey, UnsealError, generate_private_key
 from tests.cli.test_commands import Run, said
 from tests.cli.test_commands import run as run  # the fixture
 from tests.cli.test_doctor import findings
 from tests.conftest import Person, both_databases
 
-SECOND, THIRD = new_private_key(2), new_private_key(3)
+SECOND, THIRD = generate_private_key(2), generate_private_key(3)
 
 
 @pytest.fixture
-def both(monkeypatch: pytest.MonkeyPatch, app: Flask) -> Opener:
+def both(monkeypatch: pytest.MonkeyPatch, app: Flask) -> Keyring:
     """The old and the new private key at hand, the new public one in use."""
     written = f"{SECOND},{os.environ['VAULT_PRIVATE_KEYS']}"
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", written)
-    vault = Opener(written)
+    vault = Keyring(written)
     seal_with(app, vault.public)
     return vault
 
@@ -54,12 +54,12 @@ def key_of(number: int) -> str:
     return f"sk-good-key-of-a-rotation-{number:04d}"
 
 
-def opened(vault: Opener) -> dict[int, str]:
+def opened(vault: Keyring) -> dict[int, str]:
     """Every API key as it opens with these private keys."""
     db.session.rollback()
     found = {
         key.credential_id: vault.open(key.sealed, key.version, key.owner).reveal()
-        for batch in rotation.everything()
+        for batch in rotation.iter_batches()
         for key in batch
     }
     db.session.rollback()
@@ -83,11 +83,11 @@ def seven_keys(*people: Person) -> dict[int, str]:
 
 @both_databases
 def test_rotating_reseals_everything_and_the_old_vault_key_can_go(
-    run: Run, alice: Person, bob: Person, both: Opener, monkeypatch: pytest.MonkeyPatch
+    run: Run, alice: Person, bob: Person, both: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = seven_keys(alice, bob)
     alice.add_key("openrouter", None)  # nothing to seal
-    monkeypatch.setattr(rotation, "_BATCH", 3)
+    monkeypatch.setattr(rotation, "_BATCH_SIZE", 3)
     status = [json.loads(line) for line in run("vault", "status", "--json").output.splitlines()]
     assert [(one["version"], one["api_keys"], one["seals_new_ones"], one["private_key"]) for one in status] == [
         (1, 7, False, "at hand"),
@@ -102,7 +102,7 @@ def test_rotating_reseals_everything_and_the_old_vault_key_can_go(
         "do_not_open": [],
         "removable_versions": [1],
     }
-    assert opened(Opener(SECOND)) == kept
+    assert opened(Keyring(SECOND)) == kept
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", SECOND)
     assert findings(run, code=1)["vault"]["state"] == "good"
     assert findings(run, code=1)["API keys"]["says"] == "7 keys, all open"
@@ -113,7 +113,7 @@ def test_rotating_reseals_everything_and_the_old_vault_key_can_go(
 
 @both_databases
 def test_a_key_that_does_not_open_is_named_and_left_and_the_others_are_moved(
-    run: Run, alice: Person, bob: Person, both: Opener
+    run: Run, alice: Person, bob: Person, both: Keyring
 ) -> None:
     kept = seven_keys(alice, bob)
     lost = min(kept)
@@ -131,10 +131,10 @@ def test_a_key_that_does_not_open_is_named_and_left_and_the_others_are_moved(
     assert "Enter the key again" not in bob.sign_in().client.get("/profile").text
 
 
-def test_a_public_key_that_is_not_the_new_ones_is_refused(run: Run, app: Flask, alice: Person, both: Opener) -> None:
+def test_a_public_key_that_is_not_the_new_ones_is_refused(run: Run, app: Flask, alice: Person, both: Keyring) -> None:
     seven_keys(alice)
     before = sealed_bytes()
-    seal_with(app, Opener(new_private_key(1)).public)
+    seal_with(app, Keyring(generate_private_key(1)).public)
     assert "VAULT_PUBLIC_KEY is version 1, the newest of VAULT_PRIVATE_KEYS is 2" in said(run("keys", "rotate"), code=1)
     assert sealed_bytes() == before
 
@@ -143,27 +143,27 @@ def test_vault_new_prints_a_pair_of_the_version_asked_for(run: Run) -> None:
     private, public = run("vault", "new", "--version", "2").output.split()
     written = private.removeprefix("VAULT_PRIVATE_KEYS=")
     assert written.startswith("2:")
-    assert public == f"VAULT_PUBLIC_KEY={Opener(written).public}"
+    assert public == f"VAULT_PUBLIC_KEY={Keyring(written).public}"
 
 
 # ------------------------------------------------------------------ beside others
 
 
 def test_a_key_that_was_replaced_after_it_was_read_stays_as_its_owner_saved_it(
-    alice: Person, both: Opener, sealer: Sealer
+    alice: Person, both: Keyring, sealer: PublicKey
 ) -> None:
     row = alice.add_key("openai", key_of(1))
-    (stale,) = rotation.older_than(2, 0)
-    credentials.replace(row, "openai", SecretKey(key_of(2)), sealer, utc_now())
+    (stale,) = rotation.load_older_than(2, 0)
+    credentials.replace(row, "openai", ApiKey(key_of(2)), sealer, utc_now())
     db.session.commit()
-    assert rotation.write([(stale, both.reseal(stale.sealed, 1, stale.owner, Sealer(both.public)))], 2) == 0
+    assert rotation.save_resealed([(stale, both.reseal(stale.sealed, 1, stale.owner, PublicKey(both.public)))], 2) == 0
     db.session.commit()
     assert opened(both) == {row.id: key_of(2)}
 
 
 @both_databases
 def test_a_key_that_is_replaced_by_a_page_which_read_it_before_the_rotation_opens(
-    alice: Person, both: Opener, sealer: Sealer
+    alice: Person, both: Keyring, sealer: PublicKey
 ) -> None:
     """The page still has the old public key: the version it read and the one it writes are the same number."""
     row = alice.add_key("openai", key_of(1))
@@ -178,7 +178,7 @@ def test_a_key_that_is_replaced_by_a_page_which_read_it_before_the_rotation_open
     thread.start()
     thread.join(30)
     assert row.vault_version == 1  # as this session read it
-    credentials.replace(row, "openai", SecretKey(key_of(2)), sealer, utc_now())
+    credentials.replace(row, "openai", ApiKey(key_of(2)), sealer, utc_now())
     db.session.commit()
     assert opened(both) == {row.id: key_of(2)}
 
@@ -188,7 +188,7 @@ class Bustle:
     """Threads that sync and replace keys, each in a context of its own."""
 
     app: Flask
-    vault: Opener
+    vault: Keyring
     simulator: Simulator
     over: threading.Event = field(default_factory=threading.Event)
     wrong: list[str] = field(default_factory=list)
@@ -214,17 +214,17 @@ class Bustle:
                 db.session.commit()
                 assert started and started.is_new
                 urls = self.simulator.base_urls
-                means = Means(vault=self.vault, client=client, base_urls=urls, in_all_s=20.0)
-                assert sync.perform(started.run.id, means)
+                means = SyncContext(vault=self.vault, client=client, base_urls=urls, in_all_s=20.0)
+                assert sync.execute(started.run.id, means)
 
     def replace_again_and_again(self, credential_id: int) -> None:
-        publics = [Sealer(Opener(one).public) for one in (os.environ["VAULT_PRIVATE_KEYS"], SECOND, THIRD)]
+        publics = [PublicKey(Keyring(one).public) for one in (os.environ["VAULT_PRIVATE_KEYS"], SECOND, THIRD)]
         for number in itertools.count(1_000):
             if self.over.wait(0.01):
                 return
-            found = credentials.by_id(credential_id)
+            found = credentials.find(credential_id)
             assert found
-            credentials.replace(*found, SecretKey(key_of(number)), publics[number % 3], utc_now())
+            credentials.replace(*found, ApiKey(key_of(number)), publics[number % 3], utc_now())
             found[0].check_asked_at = None
             db.session.commit()
             self.saved[credential_id] = key_of(number)
@@ -235,8 +235,8 @@ class Bustle:
 def test_while_twenty_syncs_run_and_keys_are_replaced_a_rotation_loses_nothing(
     app: Flask, alice: Person, bob: Person, carol: Person, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rotation, "_BATCH", 2)
-    vault = Opener(f"{THIRD},{SECOND},{os.environ['VAULT_PRIVATE_KEYS']}")
+    monkeypatch.setattr(rotation, "_BATCH_SIZE", 2)
+    vault = Keyring(f"{THIRD},{SECOND},{os.environ['VAULT_PRIVATE_KEYS']}")
     kept, users = seven_keys(alice, bob, carol), [alice.id, bob.id, carol.id]
     replaced, rounds = min(kept), 0
     db.session.commit()
@@ -253,18 +253,18 @@ def test_while_twenty_syncs_run_and_keys_are_replaced_a_rotation_loses_nothing(
         thread.join(60)
     assert not bustle.wrong
     key_rotation.rotate(vault, utc_now)
-    assert opened(Opener(THIRD)) == kept | bustle.saved
+    assert opened(Keyring(THIRD)) == kept | bustle.saved
     assert bustle.saved and rounds > 1
     assert db.session.scalars(select(RunRow.state)).all() == ["done"] * 21
     failed = select(ResultRow.credential_id).where(ResultRow.outcome.in_(("failed", "skipped")))
     assert set(db.session.scalars(failed)) <= {replaced}  # an answer to the key of before says nothing of the new one
 
 
-def _age(vault: Opener) -> None:
-    oldest = Sealer(Opener(os.environ["VAULT_PRIVATE_KEYS"]).public)
-    for batch in rotation.everything():
+def _age(vault: Keyring) -> None:
+    oldest = PublicKey(Keyring(os.environ["VAULT_PRIVATE_KEYS"]).public)
+    for batch in rotation.iter_batches():
         moved = [(key, vault.reseal(key.sealed, key.version, key.owner, oldest)) for key in batch if key.version == 3]
-        rotation.write(moved, 1)
+        rotation.save_resealed(moved, 1)
         db.session.commit()
 
 
@@ -288,17 +288,21 @@ def rotating_until_killed(settings: config.Settings, written: str, phase: tuple[
 
     setattr(rotation, name, deadly)
     with create_app(settings).app_context():
-        key_rotation.rotate(Opener(written), utc_now)
+        key_rotation.rotate(Keyring(written), utc_now)
 
 
 @both_databases
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: "-".join(map(str, phase)))
 def test_killed_at_any_moment_and_run_again_it_finishes(
-    phase: tuple[str, int, str], alice: Person, both: Opener, settings: config.Settings, monkeypatch: pytest.MonkeyPatch
+    phase: tuple[str, int, str],
+    alice: Person,
+    both: Keyring,
+    settings: config.Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = seven_keys(alice)
-    monkeypatch.setattr(rotation, "_BATCH", 3)
+    monkeypatch.setattr(rotation, "_BATCH_SIZE", 3)
     db.session.remove()
     db.engine.dispose()  # no connection crosses the fork
     written = os.environ["VAULT_PRIVATE_KEYS"]
@@ -309,7 +313,7 @@ def test_killed_at_any_moment_and_run_again_it_finishes(
     assert opened(both) == kept  # half way, every key opens
     done = key_rotation.rotate(both, utc_now)
     assert done.is_whole and done.removable == [1]
-    assert opened(Opener(SECOND)) == kept
+    assert opened(Keyring(SECOND)) == kept
 
 
 # ------------------------------------------------------------------ the wrong private key
@@ -317,19 +321,19 @@ def test_killed_at_any_moment_and_run_again_it_finishes(
 
 @both_databases
 def test_with_a_wrong_private_key_the_owners_are_asked_and_nothing_is_destroyed(
-    run: Run, app: Flask, alice: Person, vault: Opener, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+    run: Run, app: Flask, alice: Person, vault: Keyring, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     row = alice.add_key("openai", key_of(1))
     before = sealed_bytes()
     warn_of_shut_keys(vault)
     assert capsys.readouterr().err == ""
-    wrong = Opener(new_private_key(1))
+    wrong = Keyring(generate_private_key(1))
     warn_of_shut_keys(wrong)
     assert f"1 of 1 API key cannot be opened with VAULT_PRIVATE_KEYS (numbers {row.id})" in capsys.readouterr().err
     assert "Enter the key again" in alice.sign_in().client.get("/profile").text
     assert sealed_bytes() == before
     right = os.environ["VAULT_PRIVATE_KEYS"]
-    monkeypatch.setenv("VAULT_PRIVATE_KEYS", new_private_key(1))
+    monkeypatch.setenv("VAULT_PRIVATE_KEYS", generate_private_key(1))
     found = findings(run, code=1)
     assert found["vault"]["state"] == "bad" and "version 1 does not open" in found["vault"]["says"]
     assert found["API keys"]["state"] == "bad"
@@ -344,25 +348,25 @@ def test_once_every_key_was_entered_again_the_lost_vault_key_is_forgotten(
     run: Run, app: Flask, alice: Person, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = alice.add_key("openai", key_of(1))
-    fresh = new_private_key(1)  # the same number by mistake
+    fresh = generate_private_key(1)  # the same number by mistake
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", fresh)
-    seal_with(app, Opener(fresh).public)
-    rotation.keep_known_answer(Sealer(Opener(fresh).public), utc_now())
+    seal_with(app, Keyring(fresh).public)
+    rotation.save_known_answer(PublicKey(Keyring(fresh).public), utc_now())
     db.session.commit()
-    warn_of_shut_keys(Opener(fresh))
+    warn_of_shut_keys(Keyring(fresh))
     assert "cannot be opened" in capsys.readouterr().err
-    credentials.replace(row, "openai", SecretKey(key_of(2)), Sealer(Opener(fresh).public), utc_now())
+    credentials.replace(row, "openai", ApiKey(key_of(2)), PublicKey(Keyring(fresh).public), utc_now())
     db.session.commit()
     assert findings(run, code=1)["vault"]["state"] == "bad"
-    warn_of_shut_keys(Opener(fresh))
+    warn_of_shut_keys(Keyring(fresh))
     assert capsys.readouterr().err == ""
     assert findings(run, code=1)["vault"]["state"] == "good"
-    assert opened(Opener(fresh)) == {row.id: key_of(2)}
+    assert opened(Keyring(fresh)) == {row.id: key_of(2)}
 
 
-def test_the_known_answer_is_kept_at_set_up_and_opens_with_the_right_key_only(app: Flask, vault: Opener) -> None:
-    (answer,) = rotation.known_answers()
-    assert key_rotation.answer_opens(vault, answer)
-    assert not key_rotation.answer_opens(Opener(new_private_key(1)), answer)
-    with pytest.raises(CannotOpen):
+def test_the_known_answer_is_kept_at_set_up_and_opens_with_the_right_key_only(app: Flask, vault: Keyring) -> None:
+    (answer,) = rotation.load_known_answers()
+    assert key_rotation.opens_known_answer(vault, answer)
+    assert not key_rotation.opens_known_answer(Keyring(generate_private_key(1)), answer)
+    with pytest.raises(UnsealError):
         vault.open(answer.sealed, answer.version, dataclasses.replace(answer.owner, user_id=1))

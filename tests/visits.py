@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Flask
 
-from app.auth.settings import OpenId
+from app.auth.settings import OpenIdProvider
 from app.demo import seed
 
 STRANGER, NEWCOMER, HALFWAY, ALICE, BOB, CAROL = "stranger", "newcomer", "halfway", "alice", "bob", "carol"
@@ -84,7 +84,7 @@ VISITS = (
     Visit("new-models-compare", "models.compare", "/models/compare", NEWCOMER),
     Visit("new-changes", "changes.index", "/changes", NEWCOMER),
     Visit("new-history", "history.index", "/history", NEWCOMER),
-    Visit("new-history-compare", "history.compared", "/history/compare", NEWCOMER),
+    Visit("new-history-compare", "history.compare_lists", "/history/compare", NEWCOMER),
     Visit("new-settings", "settings.index", "/settings", NEWCOMER),
     Visit("new-second-factor", "second_factor.set_up", "/settings/second-factor", NEWCOMER),
     Visit("new-tokens", "tokens.index", "/settings/tokens", NEWCOMER),
@@ -111,8 +111,8 @@ VISITS = (
     Visit("run", "history.run", "/history/{run}"),
     Visit("result", "history.result", "/history/{run}/results/{result}"),
     Visit("key-over-time", "history.key", "/history/keys/{key}"),
-    Visit("history-compare", "history.compared", "/history/compare"),
-    Visit("history-compare-key", "history.compared", "/history/compare?key={key}"),
+    Visit("history-compare", "history.compare_lists", "/history/compare"),
+    Visit("history-compare-key", "history.compare_lists", "/history/compare?key={key}"),
     Visit("settings", "settings.index", "/settings"),
     Visit("tokens", "tokens.index", "/settings/tokens"),
     Visit("demo", "demo.index", "/demo"),
@@ -128,7 +128,7 @@ VISITS = (
     Visit("admin-about", "coverage.index", "/admin/about", CAROL),
     Visit("admin-providers", "admin_providers.index", "/admin/providers", CAROL),
     Visit("admin-provider-sync", "admin_sync.progress", "/admin/providers/openai/sync", CAROL, is_piece=True),
-    Visit("admin-provider-test", "admin_providers.tested", "/admin/providers/openai/test", CAROL, is_piece=True),
+    Visit("admin-provider-test", "admin_providers.test_result", "/admin/providers/openai/test", CAROL, is_piece=True),
     Visit("admin-plans", "admin_sync.index", "/admin/plans", CAROL),
     Visit("admin-plan", "admin_sync.plan", "/admin/plans/{plan}", CAROL),
     Visit("admin-users", "admin_users.index", "/admin/users", CAROL),
@@ -151,7 +151,7 @@ PAGES = tuple(visit for visit in VISITS if not visit.is_piece)
 ENTRANCES: Mapping[str, Any] = {
     "public_url": "http://localhost:8000",
     "mail_from": "modelsync@example.com",
-    "oidc": OpenId("http://localhost:8001", "modelsync", "of-a-provider-that-nobody-asks", "Example ID"),
+    "oidc": OpenIdProvider("http://localhost:8001", "modelsync", "of-a-provider-that-nobody-asks", "Example ID"),
 }
 """Settings that open every way in. A demo has none of them: no letter leaves it, and nobody signs in elsewhere."""
 NOT_IN_A_DEMO = ("password_reset.ask", "password_reset.choose", "oidc.callback")
@@ -168,7 +168,7 @@ NO_PAGES: Mapping[str, str] = {
     "settings.export": "a file to download",
     "sync.stream": "an event stream",
     "oidc.start": "leads on to the OpenID provider",
-    "admin_providers.moved": "leads on to the admin's page of providers",
+    "admin_providers.redirect_old_path": "leads on to the admin's page of providers",
     "openapi.document": "JSON for programs",
     "elsewhere.models_dev": "JSON for programs",
     "elsewhere.openai_models": "JSON for programs",

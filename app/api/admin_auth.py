@@ -10,7 +10,7 @@ from flask import request
 from app import config
 from app.api import auth
 from app.api.problems import Refused
-from app.extensions import network
+from app.extensions import client_network
 from app.store.accounts import tokens
 from app.store.accounts.tokens import Scope
 
@@ -46,7 +46,7 @@ def has_admin_key() -> bool:
 
 def admin_limit_key() -> str:
     """Whose limit a request counts against: that of who has the key in a network, else an account's …"""
-    return f"admin:{network()}" if has_admin_key() else auth.limit_key()
+    return f"admin:{client_network()}" if has_admin_key() else auth.limit_key()
 
 
 def _caller() -> auth.Caller | None:

@@ -30,7 +30,7 @@ from app.store.audit import Actor
 from app.store.plans import Plan
 from app.store.queries import runs as run_queries
 from app.store.queries import stats
-from app.store.queries.runs import RunLine
+from app.store.queries.runs import RunView
 from app.web.app import filters
 from app.web.sync import close_lost
 
@@ -43,7 +43,7 @@ _LOOK_EVERY_S = 1.0
 _reads = limiter.shared_limit(READS, scope="api read", key_func=admin_limit_key)
 _writes = limiter.shared_limit(WRITES, scope="api sync", key_func=admin_limit_key)
 
-Seen = TypeVar("Seen", RunLine, Plan)
+Seen = TypeVar("Seen", RunView, Plan)
 
 
 # ------------------------------------------------------------------ reading
@@ -64,7 +64,7 @@ def providers() -> Response:
 def status() -> Response:
     """How the shared catalog does."""
     admit_admin("read")
-    of_providers, of_models = stats.providers(filters.now()), stats.models()
+    of_providers, of_models = stats.provider_stats(filters.now()), stats.model_stats()
     here = {one.slug for one in of_providers.providers}
     fetchable = len(here.intersection(jobs.SYNCABLE))
     told = {
@@ -96,8 +96,8 @@ def run(run_id: int) -> Response:
     admit_admin("read")
     query = _read(WatchQuery)
     close_lost()
-    server = users.server(filters.now(), make=False)
-    found = run_queries.run(run_id, server.id) if server else None
+    server = users.server_account(filters.now(), make=False)
+    found = run_queries.load_run(run_id, server.id) if server else None
     if found is None or query.provider not in ("", *(result.provider for result in found.results)):
         raise Refused(HTTPStatus.NOT_FOUND, "There is no such sync with the server's own keys.")
     return _told(found, [query.provider] if query.provider else [], query.provider, None)
@@ -155,7 +155,7 @@ def apply(plan_id: int) -> Response:
     actor = _actor("sync")
     query = _read(WaitQuery)
     try:
-        begun = jobs.begin_apply(plan_id, actor, "api")
+        begun = jobs.start_apply(plan_id, actor, "api")
     except LookupError as error:
         raise Refused(HTTPStatus.NOT_FOUND, str(error.args[0])) from None
     except jobs.Stale as error:
@@ -169,23 +169,23 @@ def _start(slugs: Sequence[str], single: str, query: OneQuery, actor: Actor) -> 
     """single: the provider as which to answer; empty: as for many."""
     deadline = _deadline(query.wait)
     if query.dry_run:
-        plan_id, trouble = jobs.begin_plan(actor, slugs)
+        plan_id, trouble = jobs.start_plan(actor, slugs)
         until = 0.0 if trouble else deadline
         return _shown(_there(_end_of_plan(plan_id, until)), single, trouble)
     return _wait_for_run(_begin(slugs, actor, deadline), slugs, single, deadline)
 
 
-def _begin(slugs: Sequence[str], actor: Actor, deadline: float) -> jobs.Begun:
+def _begin(slugs: Sequence[str], actor: Actor, deadline: float) -> jobs.EnqueuedRun:
     """A new run, or the live one if it is over these providers too; another live one is waited for.
 
     Raises Refused (409) if that does not end in time.
     """
     wanted = set(slugs or _enabled())
     while True:
-        begun = jobs.begin_server_sync("api", slugs, actor)
+        begun = jobs.start_server_sync("api", slugs, actor)
         if begun.is_new:
             return begun
-        live = run_queries.run(begun.run_id)
+        live = run_queries.load_run(begun.run_id)
         if live and wanted <= {result.provider for result in live.results}:
             return begun
         if begun.trouble or time.monotonic() >= deadline:
@@ -193,17 +193,19 @@ def _begin(slugs: Sequence[str], actor: Actor, deadline: float) -> jobs.Begun:
         _end_of_run(begun.run_id, deadline)
 
 
-def _wait_for_run(begun: jobs.Begun, slugs: Sequence[str], single: str, deadline: float) -> Response:
+def _wait_for_run(begun: jobs.EnqueuedRun, slugs: Sequence[str], single: str, deadline: float) -> Response:
     until = 0.0 if begun.trouble else deadline  # nobody is there to end it
     return _told(_there(_end_of_run(begun.run_id, until)), slugs, single, begun.trouble)
 
 
-def _end_of_run(run_id: int, deadline: float) -> RunLine | None:
-    return _end_of(lambda: run_queries.run(run_id), monitoring.news_of(run_id, longest_s=_LOOK_EVERY_S), deadline)
+def _end_of_run(run_id: int, deadline: float) -> RunView | None:
+    return _end_of(
+        lambda: run_queries.load_run(run_id), monitoring.watch_run(run_id, longest_s=_LOOK_EVERY_S), deadline
+    )
 
 
 def _end_of_plan(plan_id: int, deadline: float) -> Plan | None:
-    return _end_of(lambda: plans.get(plan_id), monitoring.news_of_plan(plan_id, longest_s=_LOOK_EVERY_S), deadline)
+    return _end_of(lambda: plans.get(plan_id), monitoring.watch_plan(plan_id, longest_s=_LOOK_EVERY_S), deadline)
 
 
 def _end_of(look: Callable[[], Seen | None], news: Iterator[object], deadline: float) -> Seen | None:
@@ -221,8 +223,8 @@ def _end_of(look: Callable[[], Seen | None], news: Iterator[object], deadline: f
     return seen
 
 
-def _is_over(seen: RunLine | Plan) -> bool:
-    return not seen.is_live if isinstance(seen, RunLine) else seen.made_at is not None
+def _is_over(seen: RunView | Plan) -> bool:
+    return not seen.is_live if isinstance(seen, RunView) else seen.made_at is not None
 
 
 def _there(seen: Seen | None) -> Seen:
@@ -234,7 +236,7 @@ def _there(seen: Seen | None) -> Seen:
 # ------------------------------------------------------------------ answering
 
 
-def _told(found: RunLine, slugs: Collection[str], single: str, trouble: str | None) -> Response:
+def _told(found: RunView, slugs: Collection[str], single: str, trouble: str | None) -> Response:
     """A run, or what it brought at these providers, as an answer."""
     lines: list[Line] = [result for result in found.results if not slugs or result.provider in slugs]
     address = url_for(".run", run_id=found.id, provider=single or None)
@@ -254,7 +256,7 @@ def _shown(found: Plan, single: str, trouble: str | None) -> Response:
     }
     if found.made_at is None:
         return _json(under_way(single, {**about, "notice": trouble}, dry_run=True), about["status_url"])
-    about |= {"apply_url": url_for(".apply", plan_id=found.id), "objection": jobs.objection_to(found)}
+    about |= {"apply_url": url_for(".apply", plan_id=found.id), "objection": jobs.plan_objection(found)}
     if found.error_message:
         return _json({"success": False, "message": f"Dry run: {found.error_message}", "details": about})
     return _json(dry(found.parts, single, _ids(), about))
@@ -267,15 +269,15 @@ def _json(body: Report, location: str = "") -> Response:
 
 
 def _last_sync() -> Report | None:
-    server = users.server(filters.now(), make=False)
-    last = runs.last_done(server.id) if server else None
-    found = run_queries.run(last.id) if last else None
+    server = users.server_account(filters.now(), make=False)
+    last = runs.last_finished(server.id) if server else None
+    found = run_queries.load_run(last.id) if last else None
     if found is None:
         return None
     lines: list[Line] = [*found.results]
     return {
         "run_id": found.id,
-        "synced_at": filters.iso(found.ended_at),
+        "synced_at": filters.isoformat(found.ended_at),
         "providers_processed": len(lines),
         "errors": errors_of(lines),
         "status_url": url_for(".run", run_id=found.id),
@@ -304,14 +306,14 @@ def _refuse_unknown(slugs: Collection[str]) -> None:
                 f"There is no such provider here. GET {url_for('.providers')} names those that can be synced.",
             )
     if disabled := sorted(set(slugs) - _enabled()):
-        titles = ", ".join(filters.title(slug) for slug in disabled)
+        titles = ", ".join(filters.provider_title(slug) for slug in disabled)
         raise Refused(HTTPStatus.CONFLICT, f"Disabled by an admin: {titles}. Enable it first, or leave it out.")
     if not slugs and not _enabled():
         raise Refused(HTTPStatus.CONFLICT, "All providers are disabled. Enable one first.")
 
 
 def _enabled() -> set[str]:
-    return {slug for slug, row in credentials.providers().items() if row.is_active} & set(jobs.SYNCABLE)
+    return {slug for slug, row in credentials.providers_by_slug().items() if row.is_active} & set(jobs.SYNCABLE)
 
 
 def _busy(run_id: int) -> Refused:
@@ -323,7 +325,7 @@ def _busy(run_id: int) -> Refused:
 
 
 def _ids() -> dict[str, int]:
-    return {slug: row.id for slug, row in credentials.providers().items()}
+    return {slug: row.id for slug, row in credentials.providers_by_slug().items()}
 
 
 def _deadline(waits: bool) -> float:

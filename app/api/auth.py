@@ -10,7 +10,7 @@ from flask_login import current_user
 from sqlalchemy.exc import DBAPIError
 
 from app.api.problems import FieldProblem, Refused
-from app.extensions import csrf, db, network
+from app.extensions import client_network, csrf, db
 from app.store.accounts import tokens, users
 from app.store.accounts.tokens import SCOPES, Scope, TokenRow
 from app.store.schema.tables import UserRow
@@ -66,7 +66,7 @@ def limit_key() -> str:
         found = caller()
     except Refused:
         found = None
-    return network() if found is None else f"user:{found.user.id}"
+    return client_network() if found is None else f"user:{found.user.id}"
 
 
 def refuse_tokens_in_the_address() -> None:
@@ -112,7 +112,7 @@ def _note_use(row: TokenRow, user: UserRow) -> None:
     """Who comes by a program is here too: their keys stay fresh. A note that cannot be written refuses nobody."""
     now = filters.now()
     try:
-        used = tokens.use(row, now)
+        used = tokens.touch(row, now)
         if users.touch(user, now) or used:
             db.session.commit()
     except DBAPIError:

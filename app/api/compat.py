@@ -23,7 +23,7 @@ from app.api.problems import OpenAIError, Refused
 from app.catalog.matching import CanonicalModel
 from app.extensions import csrf
 from app.store import catalog
-from app.store.queries.usable import Place, Usable, usable
+from app.store.queries.usable import ProviderEndpoint, UsableModel, list_usable
 from app.web.app import filters
 
 blueprint = Blueprint("elsewhere", __name__)
@@ -88,7 +88,7 @@ def openai_models(caller: Caller, query: AllQuery) -> OpenAIModels:
 
     What OpenAI's own clients list with base_url=…/v1 and a personal token as their key.
     """
-    return OpenAIModels([_openai_model(one) for one in usable(caller.user.id, _kind(query))])
+    return OpenAIModels([_openai_model(one) for one in list_usable(caller.user.id, _kind(query))])
 
 
 @blueprint.get("/v1/models/<path:model_id>", merge_slashes=False)
@@ -98,17 +98,17 @@ def openai_model(caller: Caller, model_id: str) -> OpenAIModel:
 
     Of any kind, chat or not.
     """
-    for one in usable(caller.user.id, ""):
+    for one in list_usable(caller.user.id, ""):
         if _openai_id(one) == model_id:
             return _openai_model(one)
     raise Refused(HTTPStatus.NOT_FOUND, "None of your keys lists this model. Its id begins with the provider's slug.")
 
 
-def _openai_id(one: Usable) -> str:
+def _openai_id(one: UsableModel) -> str:
     return f"{one.place.name}/{one.listed.id}"
 
 
-def _openai_model(one: Usable) -> OpenAIModel:
+def _openai_model(one: UsableModel) -> OpenAIModel:
     moment = one.listed.created_at or one.seen_at
     lab, slash, _ = (one.facts.canonical_id or "").partition("/")
     created = max(0, int(moment.timestamp())) if moment else 0
@@ -182,8 +182,8 @@ def models_dev(caller: Caller, query: AllQuery) -> dict[str, DevProvider]:
 
     An object of providers by their slug, each with its models by the id it serves them under.
     """
-    _, index = catalog.index()
-    found = usable(caller.user.id, _kind(query))
+    _, index = catalog.load_index()
+    found = list_usable(caller.user.id, _kind(query))
     return {
         place.name: _dev_provider(place, {one.listed.id: _dev_model(one, index.models) for one in models})
         for place, models in groupby(found, key=lambda one: one.place)
@@ -194,7 +194,7 @@ def _kind(query: AllQuery) -> str:
     return "" if query.all else "chat"
 
 
-def _dev_provider(place: Place, models: dict[str, DevModel]) -> DevProvider:
+def _dev_provider(place: ProviderEndpoint, models: dict[str, DevModel]) -> DevProvider:
     provider = filters.providers()[place.provider]
     npm = _NPM.get(provider.slug, _COMPATIBLE)
     return DevProvider(
@@ -208,7 +208,7 @@ def _dev_provider(place: Place, models: dict[str, DevModel]) -> DevProvider:
     )
 
 
-def _address(place: Place) -> str:
+def _address(place: ProviderEndpoint) -> str:
     """Where a program asks for answers in OpenAI's shape: beside the list of models, unless it is said otherwise."""
     provider = filters.providers()[place.provider]
     base = place.base_url or provider.base_url
@@ -217,7 +217,7 @@ def _address(place: Place) -> str:
     return provider.url(base, provider.ask(None).path).removesuffix("/models")
 
 
-def _dev_model(one: Usable, canonical_models: dict[str, CanonicalModel]) -> DevModel:
+def _dev_model(one: UsableModel, canonical_models: dict[str, CanonicalModel]) -> DevModel:
     facts, listed = one.facts, one.listed
     canonical = canonical_models.get(facts.canonical_id or "")
     inputs = _modalities(listed.input_modalities or (canonical.input_modalities if canonical else ()))
@@ -257,7 +257,7 @@ def _known(words: tuple[str, ...]) -> Iterator[Modality]:
             yield word  # type: ignore[misc]  # it is one of the five
 
 
-def _made_on(one: Usable, canonical: CanonicalModel | None) -> str:
+def _made_on(one: UsableModel, canonical: CanonicalModel | None) -> str:
     """The day of its release, or the nearest to it that is known; the shape wants one."""
     moment = one.listed.created_at or one.seen_at
     told = _day(canonical.released_on if canonical else "")
@@ -269,7 +269,7 @@ def _day(text: str) -> str:
     return text if len(text) in (7, 10) else ""
 
 
-def _cost(one: Usable) -> Cost | UnsetType:
+def _cost(one: UsableModel) -> Cost | UnsetType:
     """Only where both main prices are known: the shape knows no other."""
     paid, asked = one.facts.input_per_million, one.facts.output_per_million
     if paid is None or asked is None:

@@ -27,14 +27,14 @@ from app.extensions import db, limiter
 from app.jobs import monitoring
 from app.providers import PROVIDERS
 from app.store import sources
-from app.store.engine.db_errors import trouble_of
+from app.store.engine.db_errors import classify
 from app.store.queries import stats
-from app.store.schema.tables import LIVE, OUTCOMES, RUN_STATES
+from app.store.schema.tables import LIVE_STATES, OUTCOMES, RUN_STATES
 from app.web.app import filters
 
 blueprint = Blueprint("metrics", __name__)
 
-ENDS = tuple(state for state in RUN_STATES if state not in LIVE)
+ENDS = tuple(state for state in RUN_STATES if state not in LIVE_STATES)
 
 
 @blueprint.get("/metrics")
@@ -79,7 +79,7 @@ def _of(name: str, read: Callable[[], list[Metric]], errors: tuple[type[Exceptio
         found, is_up = read(), True
     except errors as error:
         db.session.rollback()
-        if isinstance(error, DBAPIError) and trouble_of(error) is None:
+        if isinstance(error, DBAPIError) and classify(error) is None:
             raise  # a mistake of ours, not a database that is away
         found, is_up = [], False
     if name:
@@ -89,11 +89,11 @@ def _of(name: str, read: Callable[[], list[Metric]], errors: tuple[type[Exceptio
 
 def _database() -> list[Metric]:
     now = filters.now()
-    load, in_force = stats.load(now), stats.catalog_in_force()
-    fetched = {(line.name,): line.fetched_at for line in sources.lines()}
+    load, in_force = stats.installation_load(now), stats.catalog_summary()
+    fetched = {(line.name,): line.fetched_at for line in sources.list_sources()}
     synced = {(one.slug,): one.last_synced_at for one in load.providers}
     metrics = [
-        _many("runs_live", "Syncs that are not over.", ("state",), _each(load.live, LIVE)),
+        _many("runs_live", "Syncs that are not over.", ("state",), _each(load.live, LIVE_STATES)),
         _many("runs_last_day", "Syncs that ended in the last 24 hours.", ("state",), _each(load.runs, ENDS)),
         _many(
             "results_last_day",
@@ -126,7 +126,7 @@ def _database() -> list[Metric]:
             ("source",),
             _moments(fetched),
         ),
-        _one("database_bytes", "Room that the database takes.", stats.database_bytes()),
+        _one("database_bytes", "Room that the database takes.", stats.database_size()),
     ]
     if in_force:
         loaded_at, models = in_force
@@ -138,18 +138,18 @@ def _database() -> list[Metric]:
 def _redis() -> list[Metric]:
     counts = {
         (line.name, state): getattr(line, state)
-        for line in monitoring.queues_now()
+        for line in monitoring.list_queues()
         for state in ("waiting", "running", "failed")
     }
     return [
         _many("queue_jobs", "Jobs by queue; failed ones are kept for a day.", ("queue", "state"), counts),
-        _one("workers", "Workers whose heart beat in the last seconds.", jobs.workers_alive()),
-        _one("scheduler_up", "Whether the scheduler went round lately.", monitoring.scheduler_seen_at() is not None),
+        _one("workers", "Workers whose heart beat in the last seconds.", jobs.count_live_workers()),
+        _one("scheduler_up", "Whether the scheduler went round lately.", monitoring.last_scheduler_pass() is not None),
     ]
 
 
 def _breakers() -> list[Metric]:
-    at_rest = monitoring.providers_at_rest()
+    at_rest = monitoring.providers_with_open_circuit()
     words = "Whether nobody asks the provider for a while, because it failed for many."
     return [_many("provider_breaker_open", words, ("provider",), {(slug,): slug in at_rest for slug in PROVIDERS})]
 

@@ -24,18 +24,18 @@ blueprint = Blueprint("models_sync", __name__, url_prefix="/api/models/sync")
 @login_required
 def last_sync() -> dict[str, Any]:
     """The last finished sync of the signed-in user, and whether a new one is recommended."""
-    last = runs.last_done(current_user.id)
-    run = run_queries.run(last.id) if last else None
+    last = runs.last_finished(current_user.id)
+    run = run_queries.load_run(last.id) if last else None
     return {
         "lastSync": {
             "id": run.id,
-            "synced_at": filters.iso(run.ended_at),
+            "synced_at": filters.isoformat(run.ended_at),
             "total_new_models": run.total_new_models,
             "sync_results": [result_json(result) for result in run.results],
         }
         if run
         else None,
-        "needsSync": runs.needs_sync(runs.last_done(current_user.id, whole=True), filters.now()),
+        "needsSync": runs.needs_sync(runs.last_finished(current_user.id, whole=True), filters.now()),
     }
 
 
@@ -45,7 +45,7 @@ def last_sync() -> dict[str, Any]:
 @limiter.limit("60 per minute")
 def start() -> Any:
     """Start a sync of the signed-in user: 202 with the run's id, or the live one's."""
-    begun = jobs.begin_sync(current_user.id, "api")
+    begun = jobs.start_sync(current_user.id, "api")
     if begun is None:
         return {"error": "There is no active API key to sync. Add one on the profile page."}, 409
     answer = {"run_id": begun.run_id, "id": begun.run_id, "started": begun.is_new, "notice": begun.trouble}
@@ -64,8 +64,8 @@ def cron() -> Any:
     given = request.headers.get("Authorization", "")
     if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), f"Bearer {secret}".encode()):
         return {"error": "The Authorization header must be: Bearer, then CRON_SECRET."}, 401
-    queued = credentials.users_with_active_keys()
-    trouble = jobs.enqueue_everyone("cron")
+    queued = credentials.count_users_to_sync()
+    trouble = jobs.enqueue_full_sync("cron")
     if trouble:
         return {"error": "The job queue (Redis) cannot be reached, so nothing was queued. Try again later."}, 503
-    return {"queued": queued, "notice": jobs.trouble_now()}
+    return {"queued": queued, "notice": jobs.queue_problem()}

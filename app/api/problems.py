@@ -86,12 +86,12 @@ class Refused(HTTPException):
 
 
 def init_app(app: Flask) -> None:
-    app_errors.shape_errors(app, "/api/v1", _problem_of_a_status)
-    app_errors.shape_errors(app, "/api.json", _problem_of_a_status)
-    app_errors.shape_errors(app, "/admin/model-sync", _problem_of_a_status)
-    app_errors.shape_errors(app, "/models/stats", _problem_of_a_status)
-    app_errors.shape_errors(app, "/providers/stats", _problem_of_a_status)
-    app_errors.shape_errors(app, "/v1/", _openai_of_a_status)
+    app_errors.format_errors(app, "/api/v1", _problem_of_a_status)
+    app_errors.format_errors(app, "/api.json", _problem_of_a_status)
+    app_errors.format_errors(app, "/admin/model-sync", _problem_of_a_status)
+    app_errors.format_errors(app, "/models/stats", _problem_of_a_status)
+    app_errors.format_errors(app, "/providers/stats", _problem_of_a_status)
+    app_errors.format_errors(app, "/v1/", _openai_of_a_status)
     app.register_error_handler(Refused, _refused)
 
 

@@ -12,7 +12,7 @@ import msgspec
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CatalogIndex
 from app.store.queries.models_of_keys import KeyModels
-from app.store.queries.runs import ResultLine
+from app.store.queries.runs import ResultView
 from app.store.schema.tables import OUTCOMES
 
 _COUNTS = ("fetched", "chat", "new", "changed", "unlisted", "uncatalogued", "skipped")
@@ -64,7 +64,7 @@ class QueuedSyncs(msgspec.Struct):
     notice: str | None
 
 
-def result_json(result: ResultLine) -> dict[str, Any]:
+def result_json(result: ResultView) -> dict[str, Any]:
     error = {"code": result.error_code, "message": result.error_message} if result.error_code else None
     return {
         "provider": result.provider,

@@ -26,7 +26,7 @@ def models() -> dict[str, Any]:
     Of all that any key lists or listed: the fields of `/admin/model-sync/status`, and two more.
     """
     admit_admin("read")
-    found = stats.models()
+    found = stats.model_stats()
     return {
         "total": found.total,
         "active": found.active,
@@ -42,7 +42,7 @@ def models() -> dict[str, Any]:
 def providers() -> dict[str, Any]:
     """How each provider does, and how many models it has."""
     admit_admin("read")
-    found = stats.providers(filters.now())
+    found = stats.provider_stats(filters.now())
     return {
         "total": found.total,
         "active": found.active,
@@ -54,7 +54,7 @@ def providers() -> dict[str, Any]:
                 "healthy": one.is_healthy,
                 "total_models": one.total_models,
                 "active_models": one.active_models,
-                "last_synced": filters.iso(one.last_synced_at) if one.last_synced_at else None,
+                "last_synced": filters.isoformat(one.last_synced_at) if one.last_synced_at else None,
             }
             for one in found.providers
         },

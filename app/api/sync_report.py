@@ -7,10 +7,10 @@ from typing import Any
 
 from app.catalog import humanize
 from app.store.plans import PlanPart
-from app.store.queries.runs import ResultLine
-from app.store.queries.stats import READ
+from app.store.queries.runs import ResultView
+from app.store.queries.stats import READ_OUTCOMES
 
-Line = ResultLine | PlanPart
+Line = ResultView | PlanPart
 """One provider's part of a run, or of a plan for one: both count the same things under the same names."""
 Report = dict[str, Any]
 
@@ -19,7 +19,7 @@ MOST_CHANGES = 200
 
 
 def is_read(line: Line) -> bool:
-    return line.outcome in READ
+    return line.outcome in READ_OUTCOMES
 
 
 def transformed(line: Line) -> int:
@@ -140,7 +140,7 @@ def _changes(parts: Sequence[PlanPart]) -> dict[str, Any]:
             "model_id": change.model_id,
             "name": change.name,
             "fields": [{"field": one.field, "before": one.before, "after": one.after} for one in change.fields],
-            "sentence": humanize.sentence(change),
+            "sentence": humanize.describe_change(change),
         }
         for part in parts
         for change in part.changes

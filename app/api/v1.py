@@ -40,12 +40,12 @@ from app.api.v1_schemas import (
 )
 from app.extensions import csrf, db
 from app.store import credentials
-from app.store.credentials import Sealed
+from app.store.credentials import CredentialWithSlug
 from app.store.queries import change_feed, model_search
 from app.store.queries import runs as run_queries
 from app.store.queries.model_search import ModelFilter
 from app.web.app import filters
-from app.web.models.search import tokens_of
+from app.web.models.search import parse_token_count
 from app.web.sync import close_lost
 
 blueprint = Blueprint("api_v1", __name__, url_prefix="/api/v1")
@@ -61,7 +61,7 @@ def providers(caller: Caller, query: ProviderQuery) -> Reply:
 
     Those you have a key for, by slug.
     """
-    lines = run_queries.keys(caller.user.id, filters.now())
+    lines = run_queries.list_keys(caller.user.id, filters.now())
     mine = {line.provider for line in lines}
     found = [
         Provider(
@@ -87,7 +87,9 @@ def keys(caller: Caller, query: KeyQuery) -> Reply:
 
     What is known of your keys, by their number; never the keys themselves.
     """
-    lines = [line for line in run_queries.keys(caller.user.id, filters.now()) if query.provider in ("", line.provider)]
+    lines = [
+        line for line in run_queries.list_keys(caller.user.id, filters.now()) if query.provider in ("", line.provider)
+    ]
     page, following = cut(lines, "keys", lambda line: (line.id,), query.after, query.limit, int)
     return Reply(KeyPage([key_of(line) for line in page], following), following=following)
 
@@ -107,7 +109,7 @@ def accept(caller: Caller, key_id: int) -> Reply:
     The provider is asked again, and its answer is taken if it is still the same.
     """
     row, _ = _own(caller, key_id)
-    if not credentials.accept_suspect(row):
+    if not credentials.accept_quarantined(row):
         raise Refused(HTTPStatus.CONFLICT, "No answer is kept aside for this key, so there is nothing to accept.")
     db.session.commit()
     return _begin(caller, credential_id=key_id)
@@ -118,7 +120,7 @@ def accept(caller: Caller, key_id: int) -> Reply:
 def keep(caller: Caller, key_id: int) -> Key:
     """Keep the list and drop the answer kept aside."""
     row, _ = _own(caller, key_id)
-    if not credentials.keep_list(row):
+    if not credentials.reject_quarantined(row):
         raise Refused(HTTPStatus.CONFLICT, "No answer is kept aside for this key: your list is in force as it is.")
     db.session.commit()
     return _key(caller, key_id)
@@ -133,7 +135,7 @@ def models(caller: Caller, query: ModelQuery) -> Reply:
     """
     if query.after and not model_search.is_cursor(query.after, query.sort):
         raise not_a_cursor()
-    page = model_search.models(caller.user.id, _wanted(query), filters.now(), query.after or None, query.limit)
+    page = model_search.search(caller.user.id, _wanted(query), filters.now(), query.after or None, query.limit)
     body = ModelPage([model_of(line) for line in page.lines], page.following, page.total)
     return Reply(body, following=page.following)
 
@@ -145,7 +147,7 @@ def gone(caller: Caller, query: GoneQuery) -> Reply:
 
     The latest two hundred, by provider and id.
     """
-    lines = model_search.gone(caller.user.id, query.provider)
+    lines = model_search.unlisted(caller.user.id, query.provider)
     page, following = cut(
         lines,
         "gone",
@@ -167,7 +169,7 @@ def changes(caller: Caller, query: ChangeQuery) -> Reply:
     Reading them here does not clear the badge of the pages.
     """
     where = where_of(query.after, "changes", int, int)
-    lines = change_feed.changes(
+    lines = change_feed.list_changes(
         caller.user.id,
         kind=query.kind,
         provider=query.provider,
@@ -185,7 +187,7 @@ def runs(caller: Caller, query: PageQuery) -> Reply:
     """Your syncs, the latest first."""
     close_lost()
     where = where_of(query.after, "runs", int)
-    lines, before = run_queries.history(caller.user.id, where[0] if where else None, query.limit)
+    lines, before = run_queries.list_runs(caller.user.id, where[0] if where else None, query.limit)
     following = None if before is None else cursor_of("runs", before)
     return Reply(RunPage([run_of(line) for line in lines], following), following=following)
 
@@ -229,14 +231,14 @@ def _wanted(query: ModelQuery) -> ModelFilter:
         capabilities=frozenset(query.capability),
         kind=kind,
         most_input_price=Decimal(price) if price else None,
-        least_context=tokens_of(query.min_context),
+        least_context=parse_token_count(query.min_context),
         only_new=query.new == "yes",
         sort=query.sort,
     )
 
 
-def _own(caller: Caller, key_id: int) -> Sealed:
-    found = credentials.of_user(caller.user.id, key_id)
+def _own(caller: Caller, key_id: int) -> CredentialWithSlug:
+    found = credentials.find_own(caller.user.id, key_id)
     if found is None:
         raise Refused(HTTPStatus.NOT_FOUND, f"You have no API key number {key_id}: see /api/v1/keys.")
     return found
@@ -244,20 +246,20 @@ def _own(caller: Caller, key_id: int) -> Sealed:
 
 def _key(caller: Caller, key_id: int) -> Key:
     _own(caller, key_id)
-    (line,) = run_queries.keys(caller.user.id, filters.now(), key_id)
+    (line,) = run_queries.list_keys(caller.user.id, filters.now(), key_id)
     return key_of(line)
 
 
-def _run(caller: Caller, run_id: int) -> run_queries.RunLine:
+def _run(caller: Caller, run_id: int) -> run_queries.RunView:
     close_lost()
-    found = run_queries.run(run_id, caller.user.id)
+    found = run_queries.load_run(run_id, caller.user.id)
     if found is None:
         raise Refused(HTTPStatus.NOT_FOUND, f"You have no sync number {run_id}: see /api/v1/runs.")
     return found
 
 
 def _begin(caller: Caller, *, provider: str | None = None, credential_id: int | None = None) -> Reply:
-    begun = jobs.begin_sync(caller.user.id, "api", provider=provider, credential_id=credential_id)
+    begun = jobs.start_sync(caller.user.id, "api", provider=provider, credential_id=credential_id)
     if begun is None:
         raise Refused(HTTPStatus.CONFLICT, _NO_KEYS)
     body = StartedRun(begun.run_id, begun.is_new, begun.trouble)

@@ -14,9 +14,9 @@ from msgspec import Meta
 from app.catalog import humanize
 from app.catalog.changes import Fact
 from app.catalog.listing import CAPABILITIES, Kind
-from app.store.queries.change_feed import ChangeLine
-from app.store.queries.model_search import GoneLine, ModelLine, Sort
-from app.store.queries.runs import KeyLine, ResultLine, RunLine
+from app.store.queries.change_feed import ChangeView
+from app.store.queries.model_search import ModelView, Sort, UnlistedModel
+from app.store.queries.runs import KeyView, ResultView, RunView
 from app.store.schema.tables import OUTCOMES, RUN_STATES, TRIGGERS
 
 _END = r"$(?!\n)"
@@ -287,14 +287,14 @@ class ResultPage(msgspec.Struct, frozen=True):
 # ------------------------------------------------------------------ from what the store gives
 
 
-def key_of(line: KeyLine) -> Key:
+def key_of(line: KeyView) -> Key:
     return Key(
         trouble=Trouble(line.error_message, line.error_action) if line.error_message else None,
         **_same(Key, line, "trouble"),
     )
 
 
-def model_of(line: ModelLine) -> Model:
+def model_of(line: ModelView) -> Model:
     return Model(
         pricing=Pricing(
             **{name: _number(getattr(line, name)) for name in Pricing.__struct_fields__},
@@ -308,11 +308,11 @@ def model_of(line: ModelLine) -> Model:
     )
 
 
-def gone_of(line: GoneLine) -> GoneModel:
+def gone_of(line: UnlistedModel) -> GoneModel:
     return GoneModel(**_same(GoneModel, line))
 
 
-def difference_of(line: ChangeLine) -> Difference:
+def difference_of(line: ChangeView) -> Difference:
     change = line.change
     return Difference(
         id=f"{line.result_id}-{line.change_id}",
@@ -326,11 +326,11 @@ def difference_of(line: ChangeLine) -> Difference:
         provider_model_id=change.model_id,
         name=change.name,
         fields=tuple(FieldDifference(one.field, one.before, one.after) for one in change.fields),
-        sentence=humanize.sentence(change),
+        sentence=humanize.describe_change(change),
     )
 
 
-def result_of(line: ResultLine) -> Result:
+def result_of(line: ResultView) -> Result:
     trouble = Trouble(line.error_message, line.error_action, line.error_code) if line.error_message else None
     return Result(
         trouble=trouble,
@@ -339,11 +339,11 @@ def result_of(line: ResultLine) -> Result:
     )
 
 
-def run_of(line: RunLine) -> Run:
+def run_of(line: RunView) -> Run:
     return Run(results=len(line.results), settled=line.settled, **_same(Run, line, "results", "settled"))
 
 
-def _status(line: ModelLine) -> Literal["listed", "documented", "deprecated"]:
+def _status(line: ModelView) -> Literal["listed", "documented", "deprecated"]:
     if line.documented:
         return "documented"
     return "deprecated" if line.deprecated_on or line.retires_on else "listed"

@@ -26,21 +26,21 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from app.auth.settings import OpenId, is_loopback
+from app.auth.settings import OpenIdProvider, is_loopback
 
-_IN_ALL_S, _CONNECT_S, _READ_S = 10.0, 3.0, 5.0
-_MOST_BYTES = 512 * 1024
-_KEPT_S = 3_600.0
+_TOTAL_TIMEOUT_S, _CONNECT_TIMEOUT_S, _READ_TIMEOUT_S = 10.0, 3.0, 5.0
+_MAX_RESPONSE_BYTES = 512 * 1024
+_CACHE_TTL_S = 3_600.0
 """So long what a provider says of itself and its keys is not asked again, unless a key is not among them."""
-_NEW_KEYS_S = 60.0
+_MIN_KEY_REFRESH_S = 60.0
 _LEEWAY_S = 60
-_LONGEST_SUBJECT = 255
+_MAX_SUBJECT_LENGTH = 255
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 """Signatures by a key of the provider's own. With HS256 the client secret would be one, with "none" nothing."""
 _SCOPE = "openid email"
-AWAY = "The sign-in server cannot be reached or does not answer as it should. Try again in a moment."
-REFUSED = "The sign-in was not completed at the sign-in server."
-UNPROVEN = "What the sign-in server answered cannot be trusted, so nobody was signed in. Try again."
+UNAVAILABLE = "The sign-in server cannot be reached or does not answer as it should. Try again in a moment."
+DENIED = "The sign-in was not completed at the sign-in server."
+UNTRUSTED = "What the sign-in server answered cannot be trusted, so nobody was signed in. Try again."
 
 
 class OidcError(Exception):
@@ -52,7 +52,7 @@ class OidcError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class PendingLogin:
     """What one browser has to bring back, and by which the answer is known to be meant for it."""
 
     state: str
@@ -61,7 +61,7 @@ class Attempt:
     """Of PKCE (RFC 7636)."""
 
     @classmethod
-    def new(cls) -> Attempt:
+    def new(cls) -> PendingLogin:
         return cls(secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(48))
 
     def told(self) -> dict[str, str]:
@@ -69,7 +69,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class IdTokenClaims:
     """Who the provider says it is."""
 
     issuer: str
@@ -81,7 +81,7 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class DiscoveryDocument:
     """What the provider says of itself."""
 
     issuer: str
@@ -95,39 +95,43 @@ class _Place:
     """Whether answers carry `iss` (RFC 9207)."""
 
 
-def begin(provider: OpenId, redirect_uri: str, attempt: Attempt) -> str:
+def build_authorization_url(provider: OpenIdProvider, redirect_uri: str, attempt: PendingLogin) -> str:
     """Where to send the browser. Raises OidcError."""
-    with _client() as http:
-        place = _place(provider, http)
-    client = _Client(provider, redirect_uri, None)
+    with _new_client() as http:
+        place = _load_discovery(provider, http)
+    client = _OAuthClient(provider, redirect_uri, None)
     url, _ = client.create_authorization_url(
         place.authorization_endpoint, attempt.state, attempt.verifier, nonce=attempt.nonce
     )
     return str(url)
 
 
-def finish(provider: OpenId, redirect_uri: str, attempt: Attempt, answer: Mapping[str, str]) -> Claimed:
+def verify_callback(
+    provider: OpenIdProvider, redirect_uri: str, attempt: PendingLogin, answer: Mapping[str, str]
+) -> IdTokenClaims:
     """Who came back. answer: the query of the address the provider sent the browser to. Raises OidcError."""
     if not hmac.compare_digest(answer.get("state", "").encode(), attempt.state.encode()):
-        raise OidcError(UNPROVEN, "another state")
+        raise OidcError(UNTRUSTED, "another state")
     if "error" in answer or not answer.get("code"):
-        raise OidcError(REFUSED, "the provider gave no code")
-    with _client() as http:
-        place = _place(provider, http)
+        raise OidcError(DENIED, "the provider gave no code")
+    with _new_client() as http:
+        place = _load_discovery(provider, http)
         issuer = answer.get("iss")
         if (issuer is None and place.names_itself) or (issuer is not None and issuer != place.issuer):
-            raise OidcError(UNPROVEN, "another issuer in the answer")
-        token = _token(provider, place, redirect_uri, attempt, answer["code"], http)
-        claims = _claims(provider, place, attempt, token, http)
-        return _claimed(place, claims, token, http)
+            raise OidcError(UNTRUSTED, "another issuer in the answer")
+        token = _exchange_code(provider, place, redirect_uri, attempt, answer["code"], http)
+        claims = _verify_id_token(provider, place, attempt, token, http)
+        return _read_claims(place, claims, token, http)
 
 
-class _Client(OAuth2Client):
+class _OAuthClient(OAuth2Client):
     """Authlib's client, which sends what it has prepared by our bounded one."""
 
     EXTRA_AUTHORIZE_PARAMS = ("nonce",)
 
-    def __init__(self, provider: OpenId, redirect_uri: str, http: httpx.Client | None, by_post: bool = False) -> None:
+    def __init__(
+        self, provider: OpenIdProvider, redirect_uri: str, http: httpx.Client | None, by_post: bool = False
+    ) -> None:
         super().__init__(
             None,
             client_id=provider.client_id,
@@ -145,34 +149,43 @@ class _Client(OAuth2Client):
         if self._http is None:
             raise RuntimeError("this client only makes addresses")
         url, headers, body = auth.prepare(method, url, dict(headers or {}), body)
-        return self.parse_response_token(_ask(self._http, method, url, headers=headers, content=body))
+        return self.parse_response_token(_request(self._http, method, url, headers=headers, content=body))
 
 
-def _token(
-    provider: OpenId, place: _Place, redirect_uri: str, attempt: Attempt, code: str, http: httpx.Client
+def _exchange_code(
+    provider: OpenIdProvider,
+    place: DiscoveryDocument,
+    redirect_uri: str,
+    attempt: PendingLogin,
+    code: str,
+    http: httpx.Client,
 ) -> Mapping[str, Any]:
-    client = _Client(provider, redirect_uri, http, place.by_post)
+    client = _OAuthClient(provider, redirect_uri, http, place.by_post)
     try:
         token = client.fetch_token(
             place.token_endpoint, code=code, code_verifier=attempt.verifier, grant_type="authorization_code"
         )
     except OAuth2Error:
         # Its words are the provider's, and may repeat the code.
-        raise OidcError(REFUSED, "the provider refused the code") from None
+        raise OidcError(DENIED, "the provider refused the code") from None
     except (httpx.HTTPError, ValueError) as error:
-        raise OidcError(AWAY, f"the token endpoint: {type(error).__name__}") from None
+        raise OidcError(UNAVAILABLE, f"the token endpoint: {type(error).__name__}") from None
     return token if isinstance(token, Mapping) else {}
 
 
-def _claims(
-    provider: OpenId, place: _Place, attempt: Attempt, token: Mapping[str, Any], http: httpx.Client
+def _verify_id_token(
+    provider: OpenIdProvider,
+    place: DiscoveryDocument,
+    attempt: PendingLogin,
+    token: Mapping[str, Any],
+    http: httpx.Client,
 ) -> Mapping[str, Any]:
     """The ID token's, once everything about it was checked (OpenID Connect Core 1.0, 3.1.3.7)."""
     written = token.get("id_token")
     if not isinstance(written, str) or len(written) > 100_000:
-        raise OidcError(UNPROVEN, "no ID token")
+        raise OidcError(UNTRUSTED, "no ID token")
     try:
-        decoded = _decoded(written, place, http)
+        decoded = _decode_id_token(written, place, http)
         claims = CodeIDToken(
             decoded.claims,
             decoded.header,
@@ -188,36 +201,42 @@ def _claims(
         )
         claims.validate(now=int(time.time()), leeway=_LEEWAY_S)
     except (JoseError, ValueError, TypeError, KeyError) as error:
-        raise OidcError(UNPROVEN, f"ID token refused ({type(error).__name__} {getattr(error, 'claim', '')})") from None
+        raise OidcError(UNTRUSTED, f"ID token refused ({type(error).__name__} {getattr(error, 'claim', '')})") from None
     return claims
 
 
-def _decoded(written: str, place: _Place, http: httpx.Client) -> jwt.Token:
+def _decode_id_token(written: str, place: DiscoveryDocument, http: httpx.Client) -> jwt.Token:
     """A key that is not known may be a new one of the provider's: its keys are asked once more, once a minute."""
     try:
-        return jwt.decode(written, _keys(place, http, _KEPT_S), algorithms=_ALGORITHMS)
+        return jwt.decode(written, _load_keys(place, http, _CACHE_TTL_S), algorithms=_ALGORITHMS)
     except (JoseError, ValueError):
-        return jwt.decode(written, _keys(place, http, _NEW_KEYS_S), algorithms=_ALGORITHMS)
+        return jwt.decode(written, _load_keys(place, http, _MIN_KEY_REFRESH_S), algorithms=_ALGORITHMS)
 
 
-def _claimed(place: _Place, claims: Mapping[str, Any], token: Mapping[str, Any], http: httpx.Client) -> Claimed:
+def _read_claims(
+    place: DiscoveryDocument, claims: Mapping[str, Any], token: Mapping[str, Any], http: httpx.Client
+) -> IdTokenClaims:
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT or "\0" in subject:
-        raise OidcError(UNPROVEN, "no usable subject")
+    if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT_LENGTH or "\0" in subject:
+        raise OidcError(UNTRUSTED, "no usable subject")
     said: Mapping[str, Any] = claims
     if "email" not in claims and place.userinfo_endpoint and isinstance(token.get("access_token"), str):
-        asked = _ask(http, "GET", place.userinfo_endpoint, headers={"Authorization": f"Bearer {token['access_token']}"})
-        said = _object(asked)
+        asked = _request(
+            http, "GET", place.userinfo_endpoint, headers={"Authorization": f"Bearer {token['access_token']}"}
+        )
+        said = _parse_object(asked)
         if said.get("sub") != subject:  # OpenID Connect Core 1.0, 5.3.2
-            raise OidcError(UNPROVEN, "user info of another subject")
+            raise OidcError(UNTRUSTED, "user info of another subject")
     email = said.get("email")
-    if not isinstance(email, str) or not _is_address(email.strip()):
-        return Claimed(place.issuer, subject, "", False)
+    if not isinstance(email, str) or not _is_email_address(email.strip()):
+        return IdTokenClaims(place.issuer, subject, "", False)
     # Some write it as a word.
-    return Claimed(place.issuer, subject, email.strip().lower()[:320], said.get("email_verified") in (True, "true"))
+    return IdTokenClaims(
+        place.issuer, subject, email.strip().lower()[:320], said.get("email_verified") in (True, "true")
+    )
 
 
-def _is_address(email: str) -> bool:
+def _is_email_address(email: str) -> bool:
     """One address alone: letters will be sent to it."""
     try:
         validate_email(email, check_deliverability=False, test_environment=True)
@@ -228,91 +247,91 @@ def _is_address(email: str) -> bool:
 
 # ------------------------------------------------------------------ what the provider says of itself
 
-_places: dict[str, tuple[float, _Place]] = {}
-_key_sets: dict[str, tuple[float, KeySet]] = {}
+_discovery_cache: dict[str, tuple[float, DiscoveryDocument]] = {}
+_key_set_cache: dict[str, tuple[float, KeySet]] = {}
 
 
-def _place(provider: OpenId, http: httpx.Client) -> _Place:
-    found = _places.get(provider.issuer)
-    if found is None or time.monotonic() - found[0] > _KEPT_S:
-        said = _object(_ask(http, "GET", provider.issuer.rstrip("/") + "/.well-known/openid-configuration"))
-        found = _places[provider.issuer] = time.monotonic(), _read_place(provider, said)
+def _load_discovery(provider: OpenIdProvider, http: httpx.Client) -> DiscoveryDocument:
+    found = _discovery_cache.get(provider.issuer)
+    if found is None or time.monotonic() - found[0] > _CACHE_TTL_S:
+        said = _parse_object(_request(http, "GET", provider.issuer.rstrip("/") + "/.well-known/openid-configuration"))
+        found = _discovery_cache[provider.issuer] = time.monotonic(), _parse_discovery(provider, said)
     return found[1]
 
 
-def _read_place(provider: OpenId, said: Mapping[str, Any]) -> _Place:
+def _parse_discovery(provider: OpenIdProvider, said: Mapping[str, Any]) -> DiscoveryDocument:
     issuer = said.get("issuer")
     if not isinstance(issuer, str) or issuer.rstrip("/") != provider.issuer.rstrip("/"):
-        raise OidcError(AWAY, "the provider calls itself another issuer than OIDC_ISSUER")
+        raise OidcError(UNAVAILABLE, "the provider calls itself another issuer than OIDC_ISSUER")
     ways = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-    return _Place(
+    return DiscoveryDocument(
         issuer=issuer,
-        authorization_endpoint=_endpoint(said, "authorization_endpoint"),
-        token_endpoint=_endpoint(said, "token_endpoint"),
-        jwks_uri=_endpoint(said, "jwks_uri"),
-        userinfo_endpoint=_endpoint(said, "userinfo_endpoint") if said.get("userinfo_endpoint") else "",
+        authorization_endpoint=_parse_endpoint(said, "authorization_endpoint"),
+        token_endpoint=_parse_endpoint(said, "token_endpoint"),
+        jwks_uri=_parse_endpoint(said, "jwks_uri"),
+        userinfo_endpoint=_parse_endpoint(said, "userinfo_endpoint") if said.get("userinfo_endpoint") else "",
         by_post=isinstance(ways, list) and "client_secret_basic" not in ways and "client_secret_post" in ways,
         names_itself=said.get("authorization_response_iss_parameter_supported") is True,
     )
 
 
-def _endpoint(said: Mapping[str, Any], name: str) -> str:
+def _parse_endpoint(said: Mapping[str, Any], name: str) -> str:
     url = said.get(name)
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
     except ValueError:
         parts = None
     if parts is None or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))):
-        raise OidcError(AWAY, f"the provider names no safe {name}")
+        raise OidcError(UNAVAILABLE, f"the provider names no safe {name}")
     return parts.geturl()
 
 
-def _keys(place: _Place, http: httpx.Client, kept_s: float) -> KeySet:
-    found = _key_sets.get(place.jwks_uri)
+def _load_keys(place: DiscoveryDocument, http: httpx.Client, kept_s: float) -> KeySet:
+    found = _key_set_cache.get(place.jwks_uri)
     if found is None or time.monotonic() - found[0] > kept_s:
-        said = _object(_ask(http, "GET", place.jwks_uri))
+        said = _parse_object(_request(http, "GET", place.jwks_uri))
         keys = said.get("keys")
         known = keys if isinstance(keys, list) else []
         usable = [key for key in known if isinstance(key, dict) and key.get("kty") != "oct"]
-        found = _key_sets[place.jwks_uri] = time.monotonic(), KeySet.import_key_set({"keys": usable})
+        found = _key_set_cache[place.jwks_uri] = time.monotonic(), KeySet.import_key_set({"keys": usable})
     return found[1]
 
 
 # ------------------------------------------------------------------ the network
 
 
-def _client() -> httpx.Client:
-    timeout = httpx.Timeout(_READ_S, connect=_CONNECT_S)
+def _new_client() -> httpx.Client:
+    timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
     accept = {"Accept": "application/json"}
-    return httpx.Client(verify=_tls(), timeout=timeout, follow_redirects=False, headers=accept)
+    return httpx.Client(verify=_tls_context(), timeout=timeout, follow_redirects=False, headers=accept)
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     """The authorities that this machine trusts; to load them takes 20 ms."""
     return httpx.create_ssl_context()
 
 
-def _ask(http: httpx.Client, method: str, url: str, **more: Any) -> httpx.Response:
+def _request(http: httpx.Client, method: str, url: str, **more: Any) -> httpx.Response:
     """One answer, bounded in time and size. Raises OidcError."""
     began, content = time.monotonic(), bytearray()
     try:
         with http.stream(method, url, **more) as answer:
             for chunk in answer.iter_bytes():
                 content += chunk
-                if len(content) > _MOST_BYTES or time.monotonic() - began > _IN_ALL_S:
-                    raise OidcError(AWAY, "an answer that does not end")
+                if len(content) > _MAX_RESPONSE_BYTES or time.monotonic() - began > _TOTAL_TIMEOUT_S:
+                    raise OidcError(UNAVAILABLE, "an answer that does not end")
             request = answer.request
     except httpx.HTTPError as error:
-        raise OidcError(AWAY, f"{urlsplit(url).hostname}: {type(error).__name__}") from None
+        raise OidcError(UNAVAILABLE, f"{urlsplit(url).hostname}: {type(error).__name__}") from None
     return httpx.Response(answer.status_code, content=bytes(content), request=request)
 
 
-def _object(answer: httpx.Response) -> Mapping[str, Any]:
+def _parse_object(answer: httpx.Response) -> Mapping[str, Any]:
     try:
         said = msgspec.json.decode(answer.content) if answer.status_code == 200 else None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         said = None
     if not isinstance(said, dict):
-        raise OidcError(AWAY, f"{answer.request.url.host} answered {answer.status_code}, or no JSON object")
+        raise OidcError(UNAVAILABLE, f"{answer.request.url.host} answered {answer.status_code}, or no JSON object")
     return said

@@ -16,31 +16,31 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _VERSION = b"\x01"
-_NONCE = 12
+_NONCE_BYTES = 12
 
 
-class BoxError(Exception):
+class DecryptionError(Exception):
     """A box does not open: it was sealed under another SECRET_KEY, for another purpose, or was changed."""
 
 
-def seal(secret_key: str, content: bytes, purpose: str) -> bytes:
+def encrypt(secret_key: str, content: bytes, purpose: str) -> bytes:
     """purpose: what it is and whose, such as "second factor of 7". Only who names the same opens it again."""
-    nonce = os.urandom(_NONCE)
-    return _VERSION + nonce + _cipher(secret_key).encrypt(nonce, content, _bound(purpose))
+    nonce = os.urandom(_NONCE_BYTES)
+    return _VERSION + nonce + _cipher(secret_key).encrypt(nonce, content, _associated_bytes(purpose))
 
 
-def unseal(secret_key: str, box: bytes, purpose: str) -> bytes:
+def decrypt(secret_key: str, box: bytes, purpose: str) -> bytes:
     """Raises BoxError."""
-    if box[:1] != _VERSION or len(box) <= 1 + _NONCE:
-        raise BoxError("This was sealed in another way than this version knows.")
-    nonce, sealed = box[1 : 1 + _NONCE], box[1 + _NONCE :]
+    if box[:1] != _VERSION or len(box) <= 1 + _NONCE_BYTES:
+        raise DecryptionError("This was sealed in another way than this version knows.")
+    nonce, sealed = box[1 : 1 + _NONCE_BYTES], box[1 + _NONCE_BYTES :]
     try:
-        return _cipher(secret_key).decrypt(nonce, sealed, _bound(purpose))
+        return _cipher(secret_key).decrypt(nonce, sealed, _associated_bytes(purpose))
     except InvalidTag:
-        raise BoxError("This was sealed under another SECRET_KEY, or was changed.") from None
+        raise DecryptionError("This was sealed under another SECRET_KEY, or was changed.") from None
 
 
-def _bound(purpose: str) -> bytes:
+def _associated_bytes(purpose: str) -> bytes:
     return _VERSION + purpose.encode()
 
 

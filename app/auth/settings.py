@@ -14,19 +14,21 @@ from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 Environ = Mapping[str, str]
-Secret = Callable[[Environ, str], str]
+SecretReader = Callable[[Environ, str], str]
 """`config.secret`: NAME, or what the file holds that NAME_FILE names."""
-_PORTS = {"smtp": 587, "smtps": 465}
-_NEEDS_PUBLIC_URL = "{} needs PUBLIC_URL: the address of this server as browsers have it, such as https://example.com."
+_DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
+_PUBLIC_URL_REQUIRED = (
+    "{} needs PUBLIC_URL: the address of this server as browsers have it, such as https://example.com."
+)
 
-WayIn = Literal[
+SecurityEvent = Literal[
     "password", "password reset", "second factor on", "second factor off", "recovery codes", "linked", "unlinked"
 ]
 """What may be changed of the ways into an account; its owner is told."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class OpenId:
+class OpenIdProvider:
     """The one provider of OpenID Connect that people may sign in with."""
 
     issuer: str
@@ -54,37 +56,39 @@ class MailServer:
     password: str = ""
 
 
-def openid(environ: Environ, secret: Secret, public_url: str, signup_is_open: bool) -> OpenId | None:
+def load_openid_provider(
+    environ: Environ, secret: SecretReader, public_url: str, signup_is_open: bool
+) -> OpenIdProvider | None:
     """None where OIDC_ISSUER is not set. Raises ValueError."""
     issuer = environ.get("OIDC_ISSUER", "").strip()
     if not issuer:
         return None
-    if not _is_safe(_parts(issuer)):
+    if not _is_safe_issuer(_split_url(issuer)):
         raise ValueError("OIDC_ISSUER must be an https:// address without a user name, a query or a fragment.")
     client_id = environ.get("OIDC_CLIENT_ID", "").strip()
     client_secret = secret(environ, "OIDC_CLIENT_SECRET")
     if not client_id or not client_secret:
         raise ValueError("OIDC_ISSUER needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE).")
     if not public_url:
-        raise ValueError(_NEEDS_PUBLIC_URL.format("OIDC_ISSUER"))
+        raise ValueError(_PUBLIC_URL_REQUIRED.format("OIDC_ISSUER"))
     domains = environ.get("OIDC_ALLOWED_DOMAINS", "").lower().replace("@", "")
-    return OpenId(
+    return OpenIdProvider(
         issuer=issuer,
         client_id=client_id,
         client_secret=client_secret,
         title=environ.get("OIDC_TITLE", "").strip()[:60] or "OpenID Connect",
         allowed_domains=tuple(part.strip() for part in domains.split(",") if part.strip()),
-        link_by_email=_flag("OIDC_LINK_BY_EMAIL", environ.get("OIDC_LINK_BY_EMAIL", ""), False),
-        signup=_flag("OIDC_SIGNUP", environ.get("OIDC_SIGNUP", ""), signup_is_open),
+        link_by_email=_parse_flag("OIDC_LINK_BY_EMAIL", environ.get("OIDC_LINK_BY_EMAIL", ""), False),
+        signup=_parse_flag("OIDC_SIGNUP", environ.get("OIDC_SIGNUP", ""), signup_is_open),
     )
 
 
-def public_url(environ: Environ, is_secure: bool) -> str:
+def read_public_url(environ: Environ, is_secure: bool) -> str:
     """This server's address as browsers have it, without a slash at the end; empty if unset. Raises ValueError."""
     url = environ.get("PUBLIC_URL", "").strip().rstrip("/")
     if not url:
         return ""
-    parts = _parts(url)
+    parts = _split_url(url)
     if parts is None or parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("PUBLIC_URL must be an http:// or https:// address such as https://modelsync.example.com.")
     if parts.path:
@@ -94,7 +98,7 @@ def public_url(environ: Environ, is_secure: bool) -> str:
     return url
 
 
-def mail_from(environ: Environ, public_url: str) -> str:
+def read_mail_from(environ: Environ, public_url: str) -> str:
     """The sender of letters; empty if no letters are sent. Raises ValueError."""
     sender = environ.get("MAIL_FROM", "").strip()
     if not sender:
@@ -102,21 +106,21 @@ def mail_from(environ: Environ, public_url: str) -> str:
     if "@" not in parseaddr(sender)[1] or not sender.isprintable():
         raise ValueError("MAIL_FROM must be an e-mail address, such as Modelsync <modelsync@example.com>.")
     if not public_url:
-        raise ValueError(_NEEDS_PUBLIC_URL.format("MAIL_FROM"))
+        raise ValueError(_PUBLIC_URL_REQUIRED.format("MAIL_FROM"))
     return sender
 
 
-def mail_server(url: str) -> MailServer:
+def parse_smtp_url(url: str) -> MailServer:
     """Read SMTP_URL. Raises ValueError, which repeats nothing of it: it may hold a password."""
-    parts = _parts(url)
-    if parts is None or parts.scheme not in _PORTS or parts.path.strip("/") or parts.query or parts.fragment:
+    parts = _split_url(url)
+    if parts is None or parts.scheme not in _DEFAULT_PORTS or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(
             "SMTP_URL must be an address such as smtps://user:password@mail.example.com:465 or smtp://…:587; "
             "write %, /, #, ?, @ and : in the password as %25, %2F, %23, %3F, %40 and %3A."
         )
     return MailServer(
         host=parts.hostname or "",
-        port=parts.port or _PORTS[parts.scheme],
+        port=parts.port or _DEFAULT_PORTS[parts.scheme],
         is_tls=parts.scheme == "smtps",
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
@@ -131,13 +135,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _is_safe(parts: SplitResult | None) -> bool:
+def _is_safe_issuer(parts: SplitResult | None) -> bool:
     if parts is None or "@" in parts.netloc or parts.query or parts.fragment:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
 
 
-def _parts(url: str) -> SplitResult | None:
+def _split_url(url: str) -> SplitResult | None:
     """The parts of an address with a host, None if it or its port cannot be read."""
     try:
         parts = urlsplit(url)
@@ -147,7 +151,7 @@ def _parts(url: str) -> SplitResult | None:
     return parts if parts.hostname else None
 
 
-def _flag(name: str, value: str, default: bool) -> bool:
+def _parse_flag(name: str, value: str, default: bool) -> bool:
     word = (value.strip() or str(default)).lower()
     if word not in ("true", "false", "1", "0"):
         raise ValueError(f"{name} is {value!r}: use true or false.")

@@ -8,7 +8,7 @@ from datetime import datetime
 import pyotp
 
 STEP_S, DIGITS = 30, 6
-_DRIFT = 1
+_MAX_DRIFT_STEPS = 1
 """So many steps a phone's clock may be ahead or behind."""
 _ISSUER = "Modelsync"
 
@@ -18,12 +18,12 @@ def new_secret() -> str:
     return pyotp.random_base32()
 
 
-def address(secret: str, email: str) -> str:
+def provisioning_uri(secret: str, email: str) -> str:
     """The otpauth:// address that a QR code carries."""
     return pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=_ISSUER)
 
 
-def step_of(secret: str, typed: str, now: datetime, after: int) -> int | None:
+def verify(secret: str, typed: str, now: datetime, after: int) -> int | None:
     """The time step whose code was typed; None if it is the code of none that counts.
 
     typed: as a person writes it, spaces do not matter. after: the step that was used last; neither it nor one before
@@ -35,7 +35,7 @@ def step_of(secret: str, typed: str, now: datetime, after: int) -> int | None:
     codes, here = pyotp.TOTP(secret), int(now.timestamp()) // STEP_S
     fitting = [
         step
-        for step in range(here - _DRIFT, here + _DRIFT + 1)
+        for step in range(here - _MAX_DRIFT_STEPS, here + _MAX_DRIFT_STEPS + 1)
         if hmac.compare_digest(codes.at(step * STEP_S), digits) and step > after
     ]
     return fitting[0] if fitting else None

@@ -15,7 +15,7 @@ from app.catalog.listing import CAPABILITIES, PRICES, ListedModel, Listing
 ChangeKind = Literal["new", "changed", "unlisted", "relisted"]
 Fact = str | int | bool | None
 
-COMPARED = (
+COMPARED_FIELDS = (
     "name",
     "kind",
     "context_length",
@@ -68,9 +68,9 @@ def compare(
     moved = set(renamed.values())
     appeared = [model for model in after.chat() if model.id not in old and model.id not in renamed]
     return (
-        *(_appeared("new", model) for model in appeared if model.id not in listed_earlier),
-        *(_appeared("relisted", model) for model in appeared if model.id in listed_earlier),
-        *_changed(old, new, renamed),
+        *(_listing_change("new", model) for model in appeared if model.id not in listed_earlier),
+        *(_listing_change("relisted", model) for model in appeared if model.id in listed_earlier),
+        *_field_changes(old, new, renamed),
         *(
             Change("unlisted", model.id, model.name)
             for model in before.models
@@ -79,7 +79,7 @@ def compare(
     )
 
 
-def renames(
+def detect_renames(
     before: Listing, after: Listing, identity: Callable[[ListedModel], Hashable | None], listed_earlier: Set[str]
 ) -> dict[str, str]:
     """New id → old id of chat models that vanished under one id and appeared under another.
@@ -103,41 +103,43 @@ def renames(
     }
 
 
-def merge(before: Listing, partial: Listing) -> Listing:
+def merge_partial(before: Listing, partial: Listing) -> Listing:
     """A partial answer laid over the last good list: only a complete answer may say that a model is gone."""
     models = {model.id: model for model in before.models} | {model.id: model for model in partial.models}
     return Listing(partial.provider, tuple(models[model_id] for model_id in sorted(models)))
 
 
-def shrank_suspiciously(before: Listing | None, after: Listing) -> bool:
+def has_shrunk_suspiciously(before: Listing | None, after: Listing) -> bool:
     """Empty, or less than half of before."""
     if not after.models:
         return True
     return before is not None and len(after.models) * 2 < len(before.models)
 
 
-def _appeared(kind: ChangeKind, model: ListedModel) -> Change:
+def _listing_change(kind: ChangeKind, model: ListedModel) -> Change:
     return Change(kind, model.id, model.name)
 
 
-def _changed(old: dict[str, ListedModel], new: dict[str, ListedModel], renamed: Mapping[str, str]) -> list[Change]:
+def _field_changes(
+    old: dict[str, ListedModel], new: dict[str, ListedModel], renamed: Mapping[str, str]
+) -> list[Change]:
     changes = []
     for model_id, after in new.items():
         before = old.get(renamed.get(model_id, model_id))
         if before is None or before == after or "chat" not in (before.kind, after.kind):
             continue
-        compared = ("id", *COMPARED) if model_id in renamed else COMPARED
+        compared = ("id", *COMPARED_FIELDS) if model_id in renamed else COMPARED_FIELDS
         fields = tuple(
             FieldChange(field, was, now)
             for field in compared
-            if (was := _fact(before, field)) != (now := _fact(after, field))
+            if (was := _to_fact(before, field)) != (now := _to_fact(after, field))
         )
         if fields:
             changes.append(Change("changed", model_id, after.name, fields))
     return changes
 
 
-def _fact(model: ListedModel, field: str) -> Fact:
+def _to_fact(model: ListedModel, field: str) -> Fact:
     value = getattr(model, field)
     if isinstance(value, Decimal):
         return format(value, "f")

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.catalog.matching import CanonicalModel
-from app.catalog.merge import TRACKED
+from app.catalog.merge import SOURCED_FIELDS
 
-_COMPARED = (
+_COMPARED_FIELDS = (
     "name",
     "kind",
     "lab",
-    *(field for field in TRACKED if field not in ("name", "kind")),
+    *(field for field in SOURCED_FIELDS if field not in ("name", "kind")),
     "aliases",
     "served",
 )
@@ -21,7 +21,7 @@ Difference = tuple[str, str, list[tuple[str, Any, Any]]]
 """("added" | "changed" | "removed", canonical id, [(field, before, after), …])"""
 
 
-def differences(before: Mapping[str, CanonicalModel], after: Mapping[str, CanonicalModel]) -> list[Difference]:
+def diff_catalogs(before: Mapping[str, CanonicalModel], after: Mapping[str, CanonicalModel]) -> list[Difference]:
     """What is another fact than before, in the order of the ids. That another source says the same is none."""
     found: list[Difference] = []
     for model_id in sorted(before.keys() | after.keys()):
@@ -33,7 +33,7 @@ def differences(before: Mapping[str, CanonicalModel], after: Mapping[str, Canoni
         elif old != new:
             fields = [
                 (field, getattr(old, field), getattr(new, field))
-                for field in _COMPARED
+                for field in _COMPARED_FIELDS
                 if getattr(old, field) != getattr(new, field)
             ]
             if fields:

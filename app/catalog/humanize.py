@@ -7,9 +7,9 @@ from decimal import Decimal, InvalidOperation
 
 from app.catalog.changes import Change, Fact, FieldChange
 
-THIN = "\u202f"  # a narrow space that does not break, between groups of digits
+NARROW_SPACE = "\u202f"  # a narrow space that does not break, between groups of digits
 
-_TITLES = {
+_FIELD_TITLES = {
     "id": "renamed",
     "name": "name",
     "kind": "kind",
@@ -28,7 +28,7 @@ _TITLES = {
     "deprecated_at": "deprecation date",
     "retires_at": "end of service",
 }
-_TELLING = (
+_HEADLINE_ORDER = (
     "output_per_million",
     "input_per_million",
     "retires_at",
@@ -47,13 +47,13 @@ _TELLING = (
     "name",
 )
 """Facts by how much they matter to a person: the first that moved makes the headline."""
-_DATED = {"retires_at": "ends on", "deprecated_at": "is deprecated as of"}
+_DATE_VERBS = {"retires_at": "ends on", "deprecated_at": "is deprecated as of"}
 
 
-def sentence(change: Change) -> str:
+def describe_change(change: Change) -> str:
     """ "context window 128k → 200k; output price $10 → $8 (−20 %)" for a change, a clause for the others."""
     if change.kind == "changed":
-        return "; ".join(field_sentence(field) for field in change.fields)
+        return "; ".join(describe_field_change(field) for field in change.fields)
     return {
         "new": "new for this key",
         "relisted": "listed again",
@@ -61,15 +61,15 @@ def sentence(change: Change) -> str:
     }[change.kind]
 
 
-def field_sentence(change: FieldChange) -> str:
-    title = _TITLES.get(change.field, change.field.replace("_", " "))
+def describe_field_change(change: FieldChange) -> str:
+    title = _FIELD_TITLES.get(change.field, change.field.replace("_", " "))
     if isinstance(change.after, bool) and not isinstance(change.before, bool):
         return f"{title}: {'yes' if change.after else 'no'}"
-    before, after = _value(change.field, change.before), _value(change.field, change.after)
+    before, after = _format_value(change.field, change.before), _format_value(change.field, change.after)
     if before == after:
         # 128000 and 131072 are both called 128k: where the short words agree, the exact ones tell.
-        before, after = _exact(change.before), _exact(change.after)
-    return f"{title} {before} → {after}{_percent(change)}"
+        before, after = _format_exact(change.before), _format_exact(change.after)
+    return f"{title} {before} → {after}{_format_percent(change)}"
 
 
 def headline(provider: str, changes: Sequence[Change], uncatalogued: Sequence[Change] = (), more: int = 0) -> str:
@@ -83,81 +83,85 @@ def headline(provider: str, changes: Sequence[Change], uncatalogued: Sequence[Ch
         kinds[change.kind].append(change)
     deeds = []
     if kinds["new"]:
-        deeds.append(f"added {_named(kinds['new'])}")
+        deeds.append(f"added {_name_or_count(kinds['new'])}")
     if kinds["relisted"]:
-        deeds.append(f"lists {_named(kinds['relisted'])} again")
+        deeds.append(f"lists {_name_or_count(kinds['relisted'])} again")
     if kinds["unlisted"]:
-        deeds.append(f"no longer lists {_named(kinds['unlisted'])}")
+        deeds.append(f"no longer lists {_name_or_count(kinds['unlisted'])}")
     if uncatalogued:
-        deeds.append(f"lists {_named(uncatalogued)} that the catalog does not know")
-    clauses = [f"{provider} {_joined(deeds)}"] if deeds else []
+        deeds.append(f"lists {_name_or_count(uncatalogued)} that the catalog does not know")
+    clauses = [f"{provider} {_join(deeds)}"] if deeds else []
     if kinds["changed"]:
-        clauses.append(_changed(kinds["changed"]) if deeds else f"{provider}: {_changed(kinds['changed'])}")
+        clauses.append(
+            _describe_changed(kinds["changed"]) if deeds else f"{provider}: {_describe_changed(kinds['changed'])}"
+        )
     if more:
-        clauses.append(f"and {plural(more, 'more change')}")
+        clauses.append(f"and {pluralize(more, 'more change')}")
     return "; ".join(clauses)
 
 
-def _named(changes: Sequence[Change]) -> str:
-    return changes[0].model_id if len(changes) == 1 else plural(len(changes), "chat model")
+def _name_or_count(changes: Sequence[Change]) -> str:
+    return changes[0].model_id if len(changes) == 1 else pluralize(len(changes), "chat model")
 
 
-def _joined(parts: Sequence[str]) -> str:
+def _join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _changed(changes: Sequence[Change]) -> str:
+def _describe_changed(changes: Sequence[Change]) -> str:
     """ "gpt-4o's output price fell 20 %" of one model; of several what they share, or how many they are."""
     if len(changes) == 1:
-        return _deed(changes[0])
+        return _describe_one(changes[0])
     directions = {_direction(change) for change in changes}
     if directions in ({"fell"}, {"rose"}):
-        return f"prices of {plural(len(changes), 'model')} {directions.pop()}"
-    return f"{plural(len(changes), 'model')} changed"
+        return f"prices of {pluralize(len(changes), 'model')} {directions.pop()}"
+    return f"{pluralize(len(changes), 'model')} changed"
 
 
-def _deed(change: Change) -> str:
+def _describe_one(change: Change) -> str:
     """What happened to one model, by the fact that matters most: its name, then prices, then the rest."""
     facts = {field.field: field for field in change.fields}
     if "id" in facts:
         return f"{facts['id'].before} is now called {change.model_id}"
     if (direction := _direction(change)) and len(change.fields) > 1:
-        percents = {_percent_of(field) for field in change.fields}
-        by = f" {number(percents.pop())}{THIN}%" if len(percents) == 1 and 0 not in percents else ""
+        percents = {_percent_change(field) for field in change.fields}
+        by = f" {format_number(percents.pop())}{NARROW_SPACE}%" if len(percents) == 1 and 0 not in percents else ""
         return f"{change.model_id}'s prices {direction}{by}"
-    first = next((facts[name] for name in _TELLING if name in facts), None)
+    first = next((facts[name] for name in _HEADLINE_ORDER if name in facts), None)
     if first is None:
         return f"{change.model_id} changed"
-    more = f", and {plural(len(facts) - 1, 'more fact')} changed" if len(facts) > 1 else ""
-    if first.field in _DATED and first.after:
-        return f"{change.model_id} {_DATED[first.field]} {_value(first.field, first.after)}{more}"
+    more = f", and {pluralize(len(facts) - 1, 'more fact')} changed" if len(facts) > 1 else ""
+    if first.field in _DATE_VERBS and first.after:
+        return f"{change.model_id} {_DATE_VERBS[first.field]} {_format_value(first.field, first.after)}{more}"
     if isinstance(first.before, bool) and isinstance(first.after, bool):
-        return f"{change.model_id} {'gained' if first.after else 'lost'} {_TITLES[first.field]}{more}"
-    return f"{change.model_id}'s {_moved(first)}{more}"
+        return f"{change.model_id} {'gained' if first.after else 'lost'} {_FIELD_TITLES[first.field]}{more}"
+    return f"{change.model_id}'s {_describe_move(first)}{more}"
 
 
-def _moved(field: FieldChange) -> str:
-    title = _TITLES[field.field]
-    before, after = _amount(field.before), _amount(field.after)
+def _describe_move(field: FieldChange) -> str:
+    title = _FIELD_TITLES[field.field]
+    before, after = _to_decimal(field.before), _to_decimal(field.after)
     if before is None or after is None or before == after:
-        return field_sentence(field)
+        return describe_field_change(field)
     if not field.field.endswith("_per_million"):
-        return f"{title} {'grew' if after > before else 'shrank'} from {_between(field)}"
+        return f"{title} {'grew' if after > before else 'shrank'} from {_format_range(field)}"
     if not before or not after:
-        return f"{title} went from {_between(field)}"
-    percent = _percent_of(field)
-    by = f"{number(percent)}{THIN}%" if percent else f"from {_between(field)}"
+        return f"{title} went from {_format_range(field)}"
+    percent = _percent_change(field)
+    by = f"{format_number(percent)}{NARROW_SPACE}%" if percent else f"from {_format_range(field)}"
     return f"{title} {'rose' if after > before else 'fell'} {by}"
 
 
-def _between(field: FieldChange) -> str:
-    before, after = _value(field.field, field.before), _value(field.field, field.after)
-    return f"{_exact(field.before)} to {_exact(field.after)}" if before == after else f"{before} to {after}"
+def _format_range(field: FieldChange) -> str:
+    before, after = _format_value(field.field, field.before), _format_value(field.field, field.after)
+    return (
+        f"{_format_exact(field.before)} to {_format_exact(field.after)}" if before == after else f"{before} to {after}"
+    )
 
 
-def _percent_of(field: FieldChange) -> int:
+def _percent_change(field: FieldChange) -> int:
     """By how many percent a number moved, up or down; nothing where there is no measure for it."""
-    before, after = _amount(field.before), _amount(field.after)
+    before, after = _to_decimal(field.before), _to_decimal(field.after)
     return round(abs(after - before) / before * 100) if before and after else 0
 
 
@@ -165,14 +169,14 @@ def _direction(change: Change) -> str:
     """ "fell" or "rose" where nothing but prices moved, and all in one direction; else empty."""
     moves = set()
     for field in change.fields:
-        before, after = _amount(field.before), _amount(field.after)
+        before, after = _to_decimal(field.before), _to_decimal(field.after)
         if not field.field.endswith("_per_million") or before is None or after is None:
             return ""
         moves.add("rose" if after > before else "fell")
     return moves.pop() if len(moves) == 1 else ""
 
 
-def _amount(value: Fact) -> Decimal | None:
+def _to_decimal(value: Fact) -> Decimal | None:
     """A fact as a number, None if it is none."""
     if value is None or isinstance(value, bool):
         return None
@@ -182,7 +186,7 @@ def _amount(value: Fact) -> Decimal | None:
         return None
 
 
-def tokens(count: int | None) -> str:
+def format_tokens(count: int | None) -> str:
     """128000 → "128k", 1048576 → "1M", 8192 → "8k", none → "unknown". Short, for reading."""
     if count is None:
         return "unknown"
@@ -197,12 +201,12 @@ def tokens(count: int | None) -> str:
     return str(count)
 
 
-def number(count: int) -> str:
+def format_number(count: int) -> str:
     """12345 → "12 345", with a narrow space."""
-    return f"{count:,}".replace(",", THIN)
+    return f"{count:,}".replace(",", NARROW_SPACE)
 
 
-def money(amount: Decimal | str | None) -> str:
+def format_price(amount: Decimal | str | None) -> str:
     """USD per million tokens for reading: "$2.50", "$0.0375", "free", "unknown"."""
     if amount is None:
         return "unknown"
@@ -213,39 +217,39 @@ def money(amount: Decimal | str | None) -> str:
     return f"${amount:.{min(places, 6)}f}"
 
 
-def dollars(amount: Decimal) -> str:
+def format_dollars(amount: Decimal) -> str:
     """An amount of money for reading: "$12.40", "$1 204", "under $0.01", "free"."""
     if amount == 0:
         return "free"
     if amount < Decimal("0.01"):
         return "under $0.01"
-    return f"${number(int(amount.to_integral_value()))}" if amount >= 1_000 else f"${amount:.2f}"
+    return f"${format_number(int(amount.to_integral_value()))}" if amount >= 1_000 else f"${amount:.2f}"
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
+def pluralize(count: int, one: str, many: str | None = None) -> str:
     """1 → "1 model", 3 → "3 models"."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+    return f"{format_number(count)} {one if count == 1 else many or one + 's'}"
 
 
-def _value(field: str, value: Fact) -> str:
+def _format_value(field: str, value: Fact) -> str:
     if value is None or value == "":
         return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if field in ("context_length", "max_output_tokens"):
-        return tokens(int(value))
+        return format_tokens(int(value))
     if field.endswith("_per_million"):
-        return money(str(value))
+        return format_price(str(value))
     if field.endswith("_at"):
         return str(value)[:10]
     return str(value)
 
 
-def _exact(value: Fact) -> str:
-    return number(value) if isinstance(value, int) else str(value)
+def _format_exact(value: Fact) -> str:
+    return format_number(value) if isinstance(value, int) else str(value)
 
 
-def _percent(change: FieldChange) -> str:
+def _format_percent(change: FieldChange) -> str:
     if not change.field.endswith("_per_million") or change.before is None or change.after is None:
         return ""
     before, after = Decimal(str(change.before)), Decimal(str(change.after))
@@ -253,4 +257,4 @@ def _percent(change: FieldChange) -> str:
         return ""
     percent = round((after - before) / before * 100)
     sign = "+" if percent > 0 else "−"
-    return f" ({sign}{abs(percent)}{THIN}%)" if percent else ""
+    return f" ({sign}{abs(percent)}{NARROW_SPACE}%)" if percent else ""

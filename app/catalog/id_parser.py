@@ -23,10 +23,10 @@ from app.catalog.vocabulary import (
     LABS,
     MARKS,
     OWN_SPEEDS,
-    SAME_WORD,
     SERVING,
     SPEEDS,
     SWITCHES,
+    SYNONYMS,
     TAGS,
     TUNES,
     VENDORS,
@@ -70,7 +70,7 @@ _LEADING_LAB = re.compile(
 )
 
 
-class Name(msgspec.Struct, frozen=True, gc=False):
+class ParsedId(msgspec.Struct, frozen=True, gc=False):
     """An id taken apart; words in the order of the id."""
 
     org: str
@@ -90,26 +90,26 @@ class Name(msgspec.Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=32_768)
-def read(model_id: str) -> Name:
+def parse(model_id: str) -> ParsedId:
     """Take an id apart. Any text can be read; what is no id has no words."""
     *path, plain = model_id.strip().split("/")
     cased = bool(path) and plain != plain.lower()
     org = _organisation(path)
     plain = plain.lower().replace("@default", "").removeprefix("hf:")
-    plain, dotted = _undotted(plain)
-    plain, revision = _without_revision(plain)
-    plain, leading = _without_lab(plain)
-    plain, snapshot, days = _without_dates(plain)
+    plain, dotted = _strip_vendor(plain)
+    plain, revision = _strip_revision(plain)
+    plain, leading = _strip_lab(plain)
+    plain, snapshot, days = _strip_dates(plain)
     if "no" in plain:
         plain = _NEGATED.sub("non", plain)
     plain, _, rest = plain.partition(":")
-    tags = tuple(word for tag in rest.split(":") for word in _words_of(tag)) if rest else ()
-    words = _words_of(plain)
+    tags = tuple(word for tag in rest.split(":") for word in _split_words(tag)) if rest else ()
+    words = _split_words(plain)
     if len(words) > 1 and words[-1] == "latest":
         words, snapshot = words[:-1], snapshot or "latest"
     if words[:1] == ("gemini",) and len(words[-1]) == 3 and words[-1].startswith("00"):
         words, revision = words[:-1], words[-1]
-    return Name(org or dotted or leading, words, tags, days, snapshot, revision, cased)
+    return ParsedId(org or dotted or leading, words, tags, days, snapshot, revision, cased)
 
 
 def _organisation(path: list[str]) -> str:
@@ -121,7 +121,7 @@ def _organisation(path: list[str]) -> str:
     return next((part for part in named if part in LABS), named[0] if named else "")
 
 
-def elsewhere(model_id: str, provider: str) -> Iterator[tuple[str, str]]:
+def provider_spellings(model_id: str, provider: str) -> Iterator[tuple[str, str]]:
     """The id as others than this provider write it, and its mark: `databricks-gpt-5` is `gpt-5`, `qwen-plus-us` has us.
 
     A host's name falls away only before a known family or lab, a mark only at the provider that writes it.
@@ -129,7 +129,7 @@ def elsewhere(model_id: str, provider: str) -> Iterator[tuple[str, str]]:
     plain = model_id.rpartition("/")[2].lower()
     host, dash, rest = plain.partition("-")
     if dash and host not in LABS and (host == provider or host in HOSTS):
-        name = read(rest)
+        name = parse(rest)
         if name.org or (name.words and name.words[0] in FAMILIES):
             yield rest, ""
     rest, dash, mark = plain.rpartition("-")
@@ -137,14 +137,14 @@ def elsewhere(model_id: str, provider: str) -> Iterator[tuple[str, str]]:
         yield rest, mark
 
 
-def _undotted(plain: str) -> tuple[str, str]:
+def _strip_vendor(plain: str) -> tuple[str, str]:
     found = _DOTTED.match(plain) if "." in plain else None
     if found is None or not found.end() or (found[1] and found[1] not in VENDORS):
         return plain, ""
     return plain[found.end() :], found[1] or ""
 
 
-def _without_revision(plain: str) -> tuple[str, str]:
+def _strip_revision(plain: str) -> tuple[str, str]:
     """`-v1:0` is Bedrock's first edition of one model; `-v0:2` and `-v2:1` are the versions 0.2 and 2.1."""
     found = _REVISION.search(plain) if ":" in plain else None
     if found is None:
@@ -154,7 +154,7 @@ def _without_revision(plain: str) -> tuple[str, str]:
     return plain[: found.start()], found[1]
 
 
-def _without_lab(plain: str) -> tuple[str, str]:
+def _strip_lab(plain: str) -> tuple[str, str]:
     """`openai-gpt-5` is OpenAI's `gpt-5`; but `mistral-small` would be nothing without its lab."""
     found = _LEADING_LAB.match(plain)
     if found is None:
@@ -162,7 +162,7 @@ def _without_lab(plain: str) -> tuple[str, str]:
     return plain[found.end() :], found[1]
 
 
-def _without_dates(plain: str) -> tuple[str, str, Words]:
+def _strip_dates(plain: str) -> tuple[str, str, Words]:
     """The rest, the whole date as written, and the dates that lack their year or their day as four figures."""
     snapshot, days = "", list[str]()
     if _FIGURES.search(plain) is None:
@@ -184,28 +184,28 @@ def _without_dates(plain: str) -> tuple[str, str, Words]:
     return _YEAR_MONTH.sub(keep_day, plain), snapshot, tuple(days)
 
 
-def _words_of(text: str) -> Words:
+def _split_words(text: str) -> Words:
     if "_" in text:
         text = _UNDERSCORED.sub(r"\1\2\3", text)
     words: list[str] = []
     for chunk in _CHUNK.findall(_SPLIT_VERSION.sub(r"\1.\2", text)):
-        words += _parts(chunk)
+        words += _split_chunk(chunk)
     return tuple(words)
 
 
 @lru_cache(maxsize=16_384)
-def _parts(chunk: str) -> Words:
+def _split_chunk(chunk: str) -> Words:
     """The words in one run of letters and digits: `qwen2.5` → qwen, 2.5; `v3p1` → 3.1; `8x7b` stays."""
     if "." in chunk and _DOT.search(chunk):
-        return tuple(word for part in _DOT.split(chunk) if part for word in _parts(part))
-    chunk = SAME_WORD.get(chunk, chunk)
+        return tuple(word for part in _DOT.split(chunk) if part for word in _split_chunk(part))
+    chunk = SYNONYMS.get(chunk, chunk)
     if is_serving(chunk):
         return (chunk,)
     chunk = _POINT.sub(".", chunk).removesuffix(".0")
     if number := _NUMBER.fullmatch(chunk):
         return (number[1],)
     if not _SIZE.fullmatch(chunk) and (pair := _WORD_AND_NUMBER.fullmatch(chunk)):
-        return (pair[1], *_parts(pair[2]))
+        return (pair[1], *_split_chunk(pair[2]))
     return (chunk,)
 
 
@@ -219,7 +219,7 @@ def has_size(words: Iterable[str]) -> bool:
     return any(map(_is_size, words))
 
 
-def key(words: Iterable[str], days: Iterable[str] = ()) -> str:
+def word_key(words: Iterable[str], days: Iterable[str] = ()) -> str:
     """Equal for equal words in whatever order, with the versions in theirs."""
     names: set[str] = set()
     numbers: list[str] = []
@@ -231,15 +231,15 @@ def key(words: Iterable[str], days: Iterable[str] = ()) -> str:
     return f"{' '.join(sorted(names))}|{' '.join(numbers)}|{' '.join(days)}"
 
 
-def strange(name: Name, known: Set[str]) -> bool:
+def has_unknown_words(name: ParsedId, known: Set[str]) -> bool:
     """Whether a word is among no known ones and may not fall away: then no reading leads anywhere."""
     for word in (*name.words, *name.tags):
-        if word not in known and word not in _DROPPABLE and not is_serving(word) and _with_point(word) == word:
+        if word not in known and word not in _DROPPABLE and not is_serving(word) and _insert_point(word) == word:
             return True
     return False
 
 
-def core(name: Name) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def base_words(name: ParsedId) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Its words without those that say how it is served, and those words."""
     kept: list[str] = []
     dropped: list[str] = []
@@ -250,21 +250,21 @@ def core(name: Name) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(kept), tuple(dropped)
 
 
-def untuned(words: Iterable[str]) -> Iterator[str]:
+def drop_tunes(words: Iterable[str]) -> Iterator[str]:
     return (word for word in words if word not in TUNES)
 
 
-def tunes_of(words: Iterable[str]) -> Set[str]:
+def tunes_in(words: Iterable[str]) -> Set[str]:
     """Which of instruct and chat a name says; "it" is Google's instruct."""
     return {"instruct" if word == "it" else word for word in words if word in TUNES}
 
 
-def release(words: Iterable[str], days: Words) -> str:
+def release_key(words: Iterable[str], days: Words) -> str:
     """The key without sizes, versions and tunes: a lab releases one model of a family and tier in a month."""
-    return key((word for word in untuned(words) if not (_is_size(word) or _is_version(word))), days)
+    return word_key((word for word in drop_tunes(words) if not (_is_size(word) or _is_version(word))), days)
 
 
-def agree(one: Words, other: Words) -> bool:
+def are_compatible(one: Words, other: Words) -> bool:
     """Whether two names can mean one release: its size, its version and its tune said alike, or by one of them only."""
     for said, also in zip(_measures(one), _measures(other), strict=True):
         if said and also and said != also:
@@ -274,7 +274,7 @@ def agree(one: Words, other: Words) -> bool:
 
 def _measures(words: Words) -> tuple[Set[str], Set[str], Set[str]]:
     sizes, versions = (frozenset(filter(is_measure, words)) for is_measure in (_is_size, _is_version))
-    return sizes, versions, tunes_of(words)
+    return sizes, versions, tunes_in(words)
 
 
 def _is_size(word: str) -> bool:
@@ -285,12 +285,12 @@ def _is_version(word: str) -> bool:
     return word[0].isdigit() and word[-1].isdigit()
 
 
-def day_of(snapshot: str) -> tuple[str, ...]:
+def snapshot_day(snapshot: str) -> tuple[str, ...]:
     """`2024-08-06` and `20240806` are one day; "latest" is a day of its own."""
     return (_NO_FIGURE.sub("", snapshot) or snapshot,) if snapshot else ()
 
 
-class Reading(msgspec.Struct, frozen=True, gc=False):
+class Interpretation(msgspec.Struct, frozen=True, gc=False):
     """One way to understand an id: under which key of which table to look, and what was left out for it."""
 
     table: Literal["names", "tunes", "previews", "releases"]
@@ -300,64 +300,64 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     sure: bool = True
 
 
-def readings(name: Name) -> Iterator[Reading]:
+def interpretations(name: ParsedId) -> Iterator[Interpretation]:
     """The ways to understand a name, the least changed first: the first that the catalog knows counts."""
     if not name.words:
         return
-    words, days, day = (*name.words, *name.tags), name.days, day_of(name.snapshot)
+    words, days, day = (*name.words, *name.tags), name.days, snapshot_day(name.snapshot)
     if name.revision:
-        yield Reading("names", key((*words, name.revision), days + day), "rule/tokens")
+        yield Interpretation("names", word_key((*words, name.revision), days + day), "rule/tokens")
         if not (name.snapshot or name.revision == "1" or name.revision.startswith("00")):
             return  # an edition of its own, as `titan-embed-text-v2:0`
-    yield Reading("names", key(words, days + day), "rule/tokens")
+    yield Interpretation("names", word_key(words, days + day), "rule/tokens")
     if name.snapshot:
-        yield Reading("names", key(words, days), "snapshot")
-    kept, dropped = core(name)
+        yield Interpretation("names", word_key(words, days), "snapshot")
+    kept, dropped = base_words(name)
     if not kept:
         return
     if dropped:
         if day:
-            yield Reading("names", key(kept, days + day), "variant", "-".join(dropped))
-        yield Reading("names", key(kept, days), "variant", "-".join(dropped))
-    yield from _habits(kept, days, dropped)
+            yield Interpretation("names", word_key(kept, days + day), "variant", "-".join(dropped))
+        yield Interpretation("names", word_key(kept, days), "variant", "-".join(dropped))
+    yield from _undo_host_habits(kept, days, dropped)
 
 
-def _habits(kept: Words, days: Words, dropped: Words) -> Iterator[Reading]:
+def _undo_host_habits(kept: Words, days: Words, dropped: Words) -> Iterator[Interpretation]:
     """What hosts do to names, undone; none of it is sure."""
-    kept, speed = _without_speed(kept)
+    kept, speed = _strip_speed(kept)
     variant = "-".join((*dropped, *speed))
     if speed:
-        yield Reading("names", key(kept, days), "rule/serving", variant, sure=False)
-    apart = tuple(_with_point(word) for word in kept)
+        yield Interpretation("names", word_key(kept, days), "rule/serving", variant, sure=False)
+    apart = tuple(_insert_point(word) for word in kept)
     if apart != kept:
-        yield Reading("names", key(apart, days), "rule/version", variant, sure=False)
+        yield Interpretation("names", word_key(apart, days), "rule/version", variant, sure=False)
     if days or has_size(kept):
-        yield Reading("tunes", key(untuned(kept), days), "rule/tune", variant, sure=False)
+        yield Interpretation("tunes", word_key(drop_tunes(kept), days), "rule/tune", variant, sure=False)
     if len(days) == 1 and days[0] > "1231":  # a month of a year, not a day of a month
-        yield Reading("releases", release(kept, days), "rule/date", variant, sure=False)
+        yield Interpretation("releases", release_key(kept, days), "rule/date", variant, sure=False)
     if "preview" not in kept:
-        yield Reading("previews", key(kept, days), "rule/preview", variant, sure=False)
+        yield Interpretation("previews", word_key(kept, days), "rule/preview", variant, sure=False)
 
 
-def _without_speed(words: Words) -> tuple[Words, Words]:
+def _strip_speed(words: Words) -> tuple[Words, Words]:
     """The words without those of faster machines or of effort, and those, where they are no tier of the lab's own."""
     if _DROPPABLE.isdisjoint(words):
         return words, ()
     family = next((word for word in words if word in OWN_SPEEDS), "")
     own = OWN_SPEEDS[family] if family else frozenset[str]() if has_size(words) else SPEEDS
-    droppable = (SPEEDS - own) | (EFFORTS if _takes_effort(words) else frozenset())
+    droppable = (SPEEDS - own) | (EFFORTS if _has_effort_setting(words) else frozenset())
     droppable |= SWITCHES.get(words[0], frozenset())
     kept = tuple(word for word in words if word not in droppable)
     return kept, tuple(word for word in words if word in droppable)
 
 
-def _takes_effort(words: Words) -> bool:
+def _has_effort_setting(words: Words) -> bool:
     """`gpt-5-high` and `o3-low` are one model asked to think more or less; pictures have qualities instead."""
     return "image" not in words and (words[:1] == ("gpt",) or words[0] in ("o1", "o3", "o4")) and len(words) > 1
 
 
 @lru_cache(maxsize=16_384)
-def _with_point(word: str) -> str:
+def _insert_point(word: str) -> str:
     """`54` can be 5.4 and `m21` M2.1, where hosts write no points."""
     return _RUN_ON.sub(r"\1.\2", word)
 
@@ -369,9 +369,9 @@ def identity_key(model_id: str) -> str:
     So two ids with one key are one model, but one model can have two keys, where a host shortens its name.
     Ids that name no model have the key "".
     """
-    name = read(model_id)
-    kept, _ = core(name)
+    name = parse(model_id)
+    kept, _ = base_words(name)
     if not kept:
         return ""
     org = name.org or FAMILIES.get(kept[0], "")
-    return f"{LABS.get(org, org)}/{key(kept, name.days)}"
+    return f"{LABS.get(org, org)}/{word_key(kept, name.days)}"

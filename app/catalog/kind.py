@@ -13,7 +13,7 @@ from typing import NamedTuple
 from app.catalog.listing import Kind
 
 
-class Decision(NamedTuple):
+class KindDecision(NamedTuple):
     kind: Kind
     reason: str
 
@@ -127,7 +127,7 @@ _WORDS: tuple[tuple[Kind, str], ...] = (
 )
 
 # Providers and makers of one kind of model only, under names that say nothing ("nova-2", "neural", "conservative").
-_ONE_KIND: dict[str, Kind] = {
+_SINGLE_KIND_MAKERS: dict[str, Kind] = {
     "assemblyai": "transcription",
     "aws-polly": "audio",
     "black-forest-labs": "image",
@@ -147,18 +147,18 @@ _ONE_KIND: dict[str, Kind] = {
 # Weaker: tried last, and a provider that declares a chat model is believed. Makers and families of one kind only,
 # and Voxtral Mini, which was a chat model that hears until February 2026 and transcribes since.
 _HINTS: tuple[tuple[Kind, str], ...] = (
-    *((kind, maker) for maker, kind in _ONE_KIND.items()),
+    *((kind, maker) for maker, kind in _SINGLE_KIND_MAKERS.items()),
     ("transcription", "voxtral-mini"),
     ("transcription", _deepgram("base", "enhanced")),
     ("video", "luma gen3a gen4"),
 )
 
 # Sure enough inside a longer word: "GigaEmbeddings", "olmOCR".
-_PARTS = (
-    ("rerank", Decision("rerank", "“rerank” in its id")),
-    ("embedding", Decision("embedding", "“embedding” in its id")),
+_SUBSTRINGS = (
+    ("rerank", KindDecision("rerank", "“rerank” in its id")),
+    ("embedding", KindDecision("embedding", "“embedding” in its id")),
 )
-_ENDINGS = (("ocr", Decision("ocr", "“ocr” in its id")),)
+_ENDINGS = (("ocr", KindDecision("ocr", "“ocr” in its id")),)
 
 _OUTPUT_KIND: dict[str, Kind] = {
     "image": "image",
@@ -176,13 +176,13 @@ _OUTPUT_KIND: dict[str, Kind] = {
 # Guards, OCR, music and picture models answer in text too, so providers' fields call them chat.
 _LOOKS_LIKE_CHAT = frozenset({"moderation", "ocr", "rerank", "embedding", "transcription", "audio", "image"})
 
-_NOTHING_SAID = Decision("chat", "nothing in its id says otherwise")
-_TEXT_OUT = Decision("chat", "the provider lists text among its outputs")
+_DEFAULT = KindDecision("chat", "nothing in its id says otherwise")
+_TEXT_OUTPUT = KindDecision("chat", "the provider lists text among its outputs")
 # gpt-3.5-turbo-instruct completes at OpenAI, and chats wherever openai/gpt-3.5-turbo-instruct is listed.
-_RESOLD = Decision("chat", "it bears its maker's name, and whoever resells models serves them as chat")
+_RESELLER_CHAT = KindDecision("chat", "it bears its maker's name, and whoever resells models serves them as chat")
 
 
-def kind_of(
+def classify_model(
     model_id: str,
     *,
     declared: Kind | None = None,
@@ -190,7 +190,7 @@ def kind_of(
     outputs: Collection[str] = (),
     prefer_id: bool = False,
     provider: str = "",
-) -> Decision:
+) -> KindDecision:
     """Decide what `model_id` is.
 
     declared, because: what the provider's own fields say and how they say it ("its type is embedding").
@@ -199,92 +199,94 @@ def kind_of(
     provider: its slug, for the few that serve one kind only under names that say nothing.
     """
     if declared and declared != "chat":
-        return Decision(declared, because)
-    by_output = _from_outputs(outputs) if outputs else None
+        return KindDecision(declared, because)
+    by_output = _classify_by_outputs(outputs) if outputs else None
     if by_output and by_output.kind != "chat":
         return by_output
-    by_id, sure = _from_id(model_id)
-    chat = Decision(declared, because) if declared else by_output
+    by_id, sure = _classify_by_id(model_id)
+    chat = KindDecision(declared, because) if declared else by_output
     if chat is None:
-        return by_id or (_from_provider(provider) if provider else None) or _NOTHING_SAID
+        return by_id or (_classify_by_provider(provider) if provider else None) or _DEFAULT
     if by_id and sure and (by_id.kind in _LOOKS_LIKE_CHAT or (declared and prefer_id)):
         return by_id
     return chat
 
 
-def _from_outputs(outputs: Collection[str]) -> Decision:
+def _classify_by_outputs(outputs: Collection[str]) -> KindDecision:
     if "text" in outputs:
-        return _TEXT_OUT
+        return _TEXT_OUTPUT
     for output in outputs:
         if kind := _OUTPUT_KIND.get(output):
-            return Decision(kind, f"the provider lists its output as {output}")
-    return Decision("other", f"the provider lists its output as {', '.join(outputs)}")
+            return KindDecision(kind, f"the provider lists its output as {output}")
+    return KindDecision("other", f"the provider lists its output as {', '.join(outputs)}")
 
 
-def _from_provider(provider: str) -> Decision | None:
-    kind = _ONE_KIND.get(provider.lower().replace("_", "-"))
-    return Decision(kind, f"{provider} serves nothing else") if kind else None
+def _classify_by_provider(provider: str) -> KindDecision | None:
+    kind = _SINGLE_KIND_MAKERS.get(provider.lower().replace("_", "-"))
+    return KindDecision(kind, f"{provider} serves nothing else") if kind else None
 
 
 class _Rule(NamedTuple):
     rank: tuple[int, int]
     rest: list[str]
     """The words that have to follow the first."""
-    decision: Decision
+    decision: KindDecision
     sure: bool
     """Whether it outweighs a provider that calls the model a chat model."""
 
 
 _BLANKS = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
 _DIGITS = "0123456789"
-_DROPPED = _DIGITS.encode()
+_DIGIT_BYTES = _DIGITS.encode()
 
 
-def _spaced(text: str, dropped: bytes = b"") -> str:
+def _tokenize(text: str, dropped: bytes = b"") -> str:
     """In lower case, with a blank for whatever is no ASCII letter or digit."""
     return text.encode("ascii", "replace").translate(_BLANKS, dropped).decode("ascii")
 
 
-def _rules() -> dict[str, list[_Rule]]:
+def _build_rules() -> dict[str, list[_Rule]]:
     rules: dict[str, list[_Rule]] = {}
     for order, (kind, spelled) in enumerate((*_WORDS, *_HINTS)):
         sure = order < len(_WORDS)
         for text in spelled.split():
-            first, *rest = _spaced(text).split()
+            first, *rest = _tokenize(text).split()
             rank = (0 if rest else 1) if sure else 2
-            rules.setdefault(first, []).append(_Rule((rank, order), rest, Decision(kind, f"“{text}” in its id"), sure))
+            rules.setdefault(first, []).append(
+                _Rule((rank, order), rest, KindDecision(kind, f"“{text}” in its id"), sure)
+            )
     return rules
 
 
-_RULES = _rules()
+_RULES = _build_rules()
 """The rules by their first word, so that an id costs one look-up a word."""
-_TELLTALES = frozenset(_spaced(word, _DROPPED) + version for word in _RULES for version in ("", "v"))
+_RULE_WORDS = frozenset(_tokenize(word, _DIGIT_BYTES) + version for word in _RULES for version in ("", "v"))
 """What is left of these words, and of "recraftv3", without digits. Most ids have none of it, which is told at once."""
 
 
 @lru_cache(maxsize=65_536)
-def _from_id(model_id: str) -> tuple[Decision | None, bool]:
+def _classify_by_id(model_id: str) -> tuple[KindDecision | None, bool]:
     """What the id says, and whether it outweighs a provider that calls it a chat model."""
-    letters = _spaced(model_id, _DROPPED)
-    rule = None if _TELLTALES.isdisjoint(letters.split()) else _best_rule(_spaced(model_id).split())
+    letters = _tokenize(model_id, _DIGIT_BYTES)
+    rule = None if _RULE_WORDS.isdisjoint(letters.split()) else _best_rule(_tokenize(model_id).split())
     if rule is None:
-        return _from_part(letters)
+        return _classify_by_substring(letters)
     if rule.decision.kind == "completion" and "/" in model_id:
-        return _RESOLD, False
+        return _RESELLER_CHAT, False
     return rule.decision, rule.sure
 
 
 def _best_rule(words: list[str]) -> _Rule | None:
     best: _Rule | None = None
     for at, word in enumerate(words):
-        for rule in _RULES.get(word) or _rules_of_a_version(word):
+        for rule in _RULES.get(word) or _rules_for_version(word):
             if (best is None or rule.rank < best.rank) and _follows(rule.rest, words, at + 1):
                 best = rule
     return best
 
 
-def _rules_of_a_version(word: str) -> Sequence[_Rule]:
-    bare = _unversioned(word)
+def _rules_for_version(word: str) -> Sequence[_Rule]:
+    bare = _strip_version(word)
     return _RULES.get(bare, ()) if bare is not word and len(bare) >= 3 else ()
 
 
@@ -292,15 +294,15 @@ def _follows(rest: list[str], words: list[str], at: int) -> bool:
     if not rest:
         return True
     found = words[at : at + len(rest)]
-    return found == rest or [_unversioned(word) for word in found] == rest
+    return found == rest or [_strip_version(word) for word in found] == rest
 
 
-def _unversioned(word: str) -> str:
+def _strip_version(word: str) -> str:
     return word if word[-1] > "9" else word.rstrip(_DIGITS).removesuffix("v")
 
 
-def _from_part(letters: str) -> tuple[Decision | None, bool]:
-    for part, decision in _PARTS:
+def _classify_by_substring(letters: str) -> tuple[KindDecision | None, bool]:
+    for part, decision in _SUBSTRINGS:
         if part in letters:
             return decision, True
     for ending, decision in _ENDINGS:

@@ -113,7 +113,7 @@ class Listing(msgspec.Struct, frozen=True):
         return [model for model in self.models if model.kind == "chat"]
 
 
-def listing_of(provider: str, models: list[ListedModel]) -> Listing:
+def build_listing(provider: str, models: list[ListedModel]) -> Listing:
     """Sort by id and drop the prose. The ids must be distinct already.
 
     Raises ValueError for an id that occurs twice: telling which of two to keep is the reader's work.

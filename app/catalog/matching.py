@@ -13,13 +13,13 @@ from typing import Literal
 import msgspec
 
 from app.catalog import id_parser
-from app.catalog.id_parser import Name, Reading, identity_key
+from app.catalog.id_parser import Interpretation, ParsedId, identity_key
 from app.catalog.listing import Kind, ListedModel, PriceTier
 from app.catalog.vocabulary import LABS, SERVING, SPEEDS, TAGS
 
 __all__ = ["UNKNOWN", "Candidate", "CanonicalModel", "CatalogIndex", "Match", "identity_key"]
 
-_MOST_MATCHED = 20_000
+_MAX_CACHED_MATCHES = 20_000
 """Answers that an index keeps at hand."""
 Confidence = Literal["high", "medium", "none"]
 
@@ -106,7 +106,7 @@ class CatalogIndex:
         self._matched: dict[tuple[str, str, str, str], Match] = {}
         self._served: dict[tuple[str, str], str | None] = {}
         self._plain: dict[str, str | None] = {}
-        self._names = _Names(self.models.values())
+        self._names = _NameTable(self.models.values())
         for model in self.models.values():
             for provider, ids in model.served.items():
                 for model_id in ids:
@@ -119,7 +119,7 @@ class CatalogIndex:
             self._learn(model.id.partition("/")[2], model.id)
 
     def _learn(self, alias: str, canonical_id: str) -> None:
-        plain = _plain(alias)
+        plain = _normalize_id(alias)
         if plain and self._plain.setdefault(plain, canonical_id) != canonical_id:
             self._plain[plain] = None  # claimed twice: it says nothing
 
@@ -132,7 +132,7 @@ class CatalogIndex:
         # A sync asks of each model several times: for its count, its changes, its row and its line.
         asked = provider, model.id, model.canonical_slug, model.hugging_face_id
         if (known := self._matched.get(asked)) is None:
-            if len(self._matched) >= _MOST_MATCHED:
+            if len(self._matched) >= _MAX_CACHED_MATCHES:
                 self._matched.clear()
             known = self._matched[asked] = self._match(provider, model)
         return known
@@ -150,7 +150,7 @@ class CatalogIndex:
             return self._declared(model.id, decision, "decided")
         if canonical_id := self._served.get((provider, model.id)):
             return self._declared(model.id, canonical_id, "exact")
-        if canonical_id := self._plain.get(_plain(model.id)):
+        if canonical_id := self._plain.get(_normalize_id(model.id)):
             return self._declared(model.id, canonical_id, "alias")
         for link in (model.canonical_slug, model.hugging_face_id):
             if link and (canonical_id := self._linked(link)):
@@ -158,33 +158,33 @@ class CatalogIndex:
         return self._by_rules(provider, model.id)
 
     def _linked(self, link: str) -> str | None:
-        return self._plain.get(_plain(link)) or self._named(id_parser.read(link), sure=True).canonical_id
+        return self._plain.get(_normalize_id(link)) or self._named(id_parser.parse(link), sure=True).canonical_id
 
     def _by_rules(self, provider: str, model_id: str) -> Match:
         bare, colon, tag = model_id.rpartition(":")
         if colon and tag in TAGS | SERVING and (canonical_id := self._served.get((provider, bare))):
             return self._declared(model_id, canonical_id, "variant")
-        found = self._named(id_parser.read(model_id))
+        found = self._named(id_parser.parse(model_id))
         if found is UNKNOWN:
-            for plain, mark in id_parser.elsewhere(model_id, provider):
-                found = self._named(id_parser.read(plain))
+            for plain, mark in id_parser.provider_spellings(model_id, provider):
+                found = self._named(id_parser.parse(plain))
                 if found is not UNKNOWN:
                     return msgspec.structs.replace(found, variant="-".join(filter(None, (found.variant, mark))))
         return found
 
     def _declared(self, model_id: str, canonical_id: str, rule: str) -> Match:
         """A match that needs no rule; the id still says how and when the model is served."""
-        name = id_parser.read(model_id)
-        own = id_parser.read(canonical_id)
-        words = dict.fromkeys((*id_parser.core(name)[1], *(word for word in name.words if word in SPEEDS)))
+        name = id_parser.parse(model_id)
+        own = id_parser.parse(canonical_id)
+        words = dict.fromkeys((*id_parser.base_words(name)[1], *(word for word in name.words if word in SPEEDS)))
         variant = "-".join(word for word in words if word not in own.words)
         return Match(canonical_id, rule, variant, name.snapshot)
 
-    def _named(self, name: Name, *, sure: bool = False) -> Match:
+    def _named(self, name: ParsedId, *, sure: bool = False) -> Match:
         """The one model that the words of the name mean; `sure` leaves out the rules of medium confidence."""
         if not self._names.may_know(name):
             return UNKNOWN
-        for reading in id_parser.readings(name):
+        for reading in id_parser.interpretations(name):
             if sure and not reading.sure:
                 return UNKNOWN
             found = self._names.find(reading, name)
@@ -198,15 +198,15 @@ class CatalogIndex:
 
     def candidates(self, provider: str, model: ListedModel, limit: int = 5) -> list[Candidate]:
         """The nearest canonical models, the best first, for a person to choose from; never a match by itself."""
-        name = id_parser.read(model.hugging_face_id or model.id)
+        name = id_parser.parse(model.hugging_face_id or model.id)
         return self._nearest.to(name, limit)
 
     @cached_property
-    def _nearest(self) -> _Nearest:
-        return _Nearest(self.models.values())
+    def _nearest(self) -> _SimilarityIndex:
+        return _SimilarityIndex(self.models.values())
 
 
-def _plain(model_id: str) -> str:
+def _normalize_id(model_id: str) -> str:
     """`models/Gemini-2.5-Pro` and `gemini-2-5-pro` are one spelling; a tier or a size stays what it is."""
     lowered = model_id.lower().removeprefix("models/")
     return _BETWEEN_DIGITS.sub("-", lowered) if "." in lowered or "_" in lowered else lowered
@@ -216,7 +216,7 @@ _BETWEEN_DIGITS = re.compile(r"(?<=\d)[._](?=\d)")
 _Table = defaultdict[str, set[str]]
 
 
-class _Names:
+class _NameTable:
     """What the catalog's ids and aliases are called, under the keys that readings of other ids ask for."""
 
     def __init__(self, models: Collection[CanonicalModel]) -> None:
@@ -225,46 +225,46 @@ class _Names:
         self._labs = {model.lab for model in models}
         self._words = self._labs | LABS.keys()
         self._days: set[str] = set()
-        self._ids, self._aliases, self._shorter = _table(), _table(), _table()
-        self._tunes, self._undated, self._previews = _table(), _table(), _table()
-        self._releases, self._unlabbed = _table(), _table()
+        self._ids, self._aliases, self._shorter = _new_table(), _new_table(), _new_table()
+        self._tunes, self._undated, self._previews = _new_table(), _new_table(), _new_table()
+        self._releases, self._unlabbed = _new_table(), _new_table()
         for model in models:
-            own = id_parser.read(model.id)
-            self._ids[_whole(own)].add(model.id)
+            own = id_parser.parse(model.id)
+            self._ids[_full_key(own)].add(model.id)
             self._shorten(own, model)
             for alias in model.aliases:
-                name = id_parser.read(alias)
-                self._aliases[_whole(name)].add(model.id)
+                name = id_parser.parse(alias)
+                self._aliases[_full_key(name)].add(model.id)
                 self._shorten(name, model)
-        self._twins = _twins(models)
+        self._twins = _find_twins(models)
 
-    def _shorten(self, name: Name, model: CanonicalModel) -> None:
+    def _shorten(self, name: ParsedId, model: CanonicalModel) -> None:
         """Learn the shorter names under which the model can be meant."""
         self._words.update(name.words, name.tags)
-        self._days.update(name.days, (day[-4:] for day in id_parser.day_of(name.snapshot)))
-        kept, _ = id_parser.core(name)
+        self._days.update(name.days, (day[-4:] for day in id_parser.snapshot_day(name.snapshot)))
+        kept, _ = id_parser.base_words(name)
         if not kept or name.snapshot == "latest":
             return  # "latest" moves: it says nothing about the undated name
-        self._shorter[id_parser.key(kept, name.days)].add(model.id)
-        for day in id_parser.day_of(name.snapshot):
-            self._shorter[id_parser.key(kept, (day,))].add(model.id)
-            self._shorter[id_parser.key(kept, (day[-4:],))].add(model.id)
+        self._shorter[id_parser.word_key(kept, name.days)].add(model.id)
+        for day in id_parser.snapshot_day(name.snapshot):
+            self._shorter[id_parser.word_key(kept, (day,))].add(model.id)
+            self._shorter[id_parser.word_key(kept, (day[-4:],))].add(model.id)
         if name.days or id_parser.has_size(kept):
-            self._tunes[id_parser.key(id_parser.untuned(kept), name.days)].add(model.id)
-            self._undated[id_parser.key(id_parser.untuned(kept))].add(model.id)
+            self._tunes[id_parser.word_key(id_parser.drop_tunes(kept), name.days)].add(model.id)
+            self._undated[id_parser.word_key(id_parser.drop_tunes(kept))].add(model.id)
         if name.days:
-            self._releases[id_parser.release(kept, name.days)].add(model.id)
+            self._releases[id_parser.release_key(kept, name.days)].add(model.id)
         if "preview" in kept:
-            self._previews[id_parser.key((word for word in kept if word != "preview"), name.days)].add(model.id)
-        self._unlabbed[_unlabbed(model.lab, kept, name.days)].add(model.id)
+            self._previews[id_parser.word_key((word for word in kept if word != "preview"), name.days)].add(model.id)
+        self._unlabbed[_key_without_lab(model.lab, kept, name.days)].add(model.id)
 
-    def may_know(self, name: Name) -> bool:
+    def may_know(self, name: ParsedId) -> bool:
         """Whether the name has nothing that no name of the catalog has: most ids of a large hub end here."""
         org = name.org
         known = not org or org in self._labs_of or LABS.get(org, org) in self._labs
-        return known and self._days.issuperset(name.days) and not id_parser.strange(name, self._words)
+        return known and self._days.issuperset(name.days) and not id_parser.has_unknown_words(name, self._words)
 
-    def find(self, reading: Reading, name: Name) -> Set[str]:
+    def find(self, reading: Interpretation, name: ParsedId) -> Set[str]:
         """The models that are called so, of the lab that the name gives if it gives one."""
         match reading.table:
             case "tunes":
@@ -292,7 +292,7 @@ class _Names:
         labs = self._labs_of.get(org) or {LABS.get(org, org)}
         return {canonical_id for canonical_id in claimed if self._models[canonical_id].lab in labs}
 
-    def _tuned(self, key: str, name: Name) -> Set[str]:
+    def _tuned(self, key: str, name: ParsedId) -> Set[str]:
         """The model that an "instruct" was dropped from or added to, or a "chat" dropped: if it has no sibling.
 
         No base model is meant by a repository's whole name, and none becomes a chat.
@@ -303,44 +303,47 @@ class _Names:
         if len(found) != 1:
             return found
         (canonical_id,) = found
-        said, meant = id_parser.tunes_of(name.words + name.tags), id_parser.tunes_of(id_parser.read(canonical_id).words)
+        said, meant = (
+            id_parser.tunes_in(name.words + name.tags),
+            id_parser.tunes_in(id_parser.parse(canonical_id).words),
+        )
         if said:
             fits = said == meant or (said == {"instruct"} and not meant)
         else:
             fits = not name.cased and self._models[canonical_id].kind != "completion"
         return found if fits else frozenset()
 
-    def _released(self, key: str, name: Name) -> Set[str]:
+    def _released(self, key: str, name: ParsedId) -> Set[str]:
         """The model of that family, tier and day, where only one name says its size, version or tune."""
         found = self._of_org(self._releases.get(key), name.org)
-        return {one for one in found if id_parser.agree(name.words, id_parser.read(one).words)}
+        return {one for one in found if id_parser.are_compatible(name.words, id_parser.parse(one).words)}
 
-    def of_lab(self, name: Name) -> str | None:
+    def of_lab(self, name: ParsedId) -> str | None:
         """The model whose name repeats or leaves out its lab's: `deepseek.r1`, `qwen-qwq-32b`."""
         org = name.org or next(iter(name.words), "")
         labs = self._labs_of.get(org) or {LABS.get(org, "")}
-        kept, dropped = id_parser.core(name)
+        kept, dropped = id_parser.base_words(name)
         if len(labs) != 1 or dropped or not kept:
             return None
         (lab,) = labs
-        found = self._unlabbed.get(_unlabbed(lab, kept, name.days), set())
+        found = self._unlabbed.get(_key_without_lab(lab, kept, name.days), set())
         return next(iter(found)) if len(found) == 1 else None
 
 
-def _table() -> _Table:
+def _new_table() -> _Table:
     return defaultdict(set)
 
 
-def _whole(name: Name) -> str:
+def _full_key(name: ParsedId) -> str:
     revision = (name.revision,) if name.revision else ()
-    return id_parser.key((*name.words, *name.tags, *revision), name.days + id_parser.day_of(name.snapshot))
+    return id_parser.word_key((*name.words, *name.tags, *revision), name.days + id_parser.snapshot_day(name.snapshot))
 
 
-def _twins(models: Iterable[CanonicalModel]) -> dict[str, str]:
+def _find_twins(models: Iterable[CanonicalModel]) -> dict[str, str]:
     """Models that stand twice in the catalog, the words of their ids in another order → the one to answer with."""
     groups: defaultdict[tuple[str, str, str], list[CanonicalModel]] = defaultdict(list)
     for model in models:
-        groups[model.lab, model.kind, _whole(id_parser.read(model.id))].append(model)
+        groups[model.lab, model.kind, _full_key(id_parser.parse(model.id))].append(model)
     chosen: dict[str, str] = {}
     for group in groups.values():
         first = min(group, key=lambda model: (-len(model.served), model.id))
@@ -348,9 +351,9 @@ def _twins(models: Iterable[CanonicalModel]) -> dict[str, str]:
     return chosen
 
 
-def _unlabbed(lab: str, words: Iterable[str], days: tuple[str, ...]) -> str:
+def _key_without_lab(lab: str, words: Iterable[str], days: tuple[str, ...]) -> str:
     """The key of a name without its lab's own, with the lab in front."""
-    return f"{lab}/{id_parser.key((word for word in words if LABS.get(word, word) != lab), days)}"
+    return f"{lab}/{id_parser.word_key((word for word in words if LABS.get(word, word) != lab), days)}"
 
 
 def _labs_by_organisation(models: Iterable[CanonicalModel]) -> dict[str, set[str]]:
@@ -368,25 +371,25 @@ def _labs_by_organisation(models: Iterable[CanonicalModel]) -> dict[str, set[str
 # --- candidates -------------------------------------------------------------------------------------------
 
 
-class _Nearest:
+class _SimilarityIndex:
     """Which models share most with a name; a word of few models counts more than one of many."""
 
     def __init__(self, models: Collection[CanonicalModel]) -> None:
-        self._words = {model.id: _all_words(id_parser.read(model.id)) for model in models}
+        self._words = {model.id: _all_words(id_parser.parse(model.id)) for model in models}
         self._lab = {model.id: model.lab for model in models}
         frequency = Counter(word for words in self._words.values() for word in words)
         self._weight = {word: log(1 + len(self._words) / count) for word, count in frequency.items()}
-        self._with_word = _table()
+        self._with_word = _new_table()
         for canonical_id, words in self._words.items():
             for word in words:
                 self._with_word[word].add(canonical_id)
 
-    def to(self, name: Name, limit: int) -> list[Candidate]:
+    def to(self, name: ParsedId, limit: int) -> list[Candidate]:
         words = _all_words(name)
         lab = LABS.get(name.org, name.org)
         shared = {canonical_id for word in words for canonical_id in self._with_word.get(word, ())}
         scored = [self._score(canonical_id, words, lab) for canonical_id in shared]
-        near = [candidate for candidate in scored if candidate.score >= _LEAST]
+        near = [candidate for candidate in scored if candidate.score >= _MIN_SCORE]
         return sorted(near, key=lambda candidate: (-candidate.score, candidate.canonical_id))[:limit]
 
     def _score(self, canonical_id: str, words: Set[str], lab: str) -> Candidate:
@@ -394,22 +397,22 @@ class _Nearest:
         rare = log(1 + len(self._words))
         score = self._sum(own & words, rare) / self._sum(own | words, rare)
         if lab and lab != self._lab[canonical_id]:
-            score *= _ANOTHER_LAB
-        return Candidate(canonical_id, round(score, 3), _difference(words - own, own - words))
+            score *= _OTHER_LAB_FACTOR
+        return Candidate(canonical_id, round(score, 3), _describe_difference(words - own, own - words))
 
     def _sum(self, words: Iterable[str], rare: float) -> float:
         return sum(self._weight.get(word, rare) for word in words)
 
 
-_LEAST = 0.3
-_ANOTHER_LAB = 0.6
+_MIN_SCORE = 0.3
+_OTHER_LAB_FACTOR = 0.6
 
 
-def _all_words(name: Name) -> Set[str]:
-    return {*id_parser.core(name)[0], *name.days}
+def _all_words(name: ParsedId) -> Set[str]:
+    return {*id_parser.base_words(name)[0], *name.days}
 
 
-def _difference(only_id: Set[str], only_catalog: Set[str]) -> str:
+def _describe_difference(only_id: Set[str], only_catalog: Set[str]) -> str:
     """`the id adds vl; the catalog adds 2507`."""
     said = [
         f"{who} adds {' '.join(sorted(words))}"

@@ -31,14 +31,14 @@ from typing import Any
 import msgspec
 
 from app.catalog.id_parser import identity_key
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import PRICES, ListedModel
 from app.catalog.matching import CanonicalModel, CatalogIndex, Match
 from app.catalog.seed.rules import FIRST_PARTY, OUR_PROVIDERS, WELL_KEPT
-from app.catalog.sources import PERSON, SOURCES, Source
+from app.catalog.sources import PERSON, SOURCES, CatalogSource
 from app.catalog.sources.claims import Claim
 
-FACTS = (
+CLAIMED_FIELDS = (
     "name",
     "family",
     "input_modalities",
@@ -56,17 +56,17 @@ FACTS = (
     "open_weights",
 )
 """What claims are believed about, besides prices."""
-_PRICED = (*PRICES, "price_tiers")
-TRACKED = (*FACTS, *_PRICED, "kind", "deprecated_on", "successor")
+_PRICE_FIELDS = (*PRICES, "price_tiers")
+SOURCED_FIELDS = (*CLAIMED_FIELDS, *_PRICE_FIELDS, "kind", "deprecated_on", "successor")
 """What has a source."""
-_UNKNOWN = (None, "", ())
+_EMPTY_VALUES = (None, "", ())
 _OWN, _HOST, _GATEWAY, _VANISHED = range(4)
 _LAB_AND_STATUS = re.compile(
     r"^[A-Za-z0-9 .-]{2,20}: |\s*\((?:free|latest|beta|us|eu|global|fp8|20\d\d-\d\d-\d\d)\)$", re.IGNORECASE
 )
 
 
-class Told(msgspec.Struct, frozen=True):
+class SourceData(msgspec.Struct, frozen=True):
     """What one live source says."""
 
     source: str
@@ -75,7 +75,7 @@ class Told(msgspec.Struct, frozen=True):
     """Whether it was confirmed after the seed was made; otherwise the seed goes before it."""
 
 
-class Decisions(msgspec.Struct, frozen=True):
+class ManualDecisions(msgspec.Struct, frozen=True):
     """What people settled for good."""
 
     models: Mapping[str, CanonicalModel] = {}
@@ -86,11 +86,11 @@ class Decisions(msgspec.Struct, frozen=True):
     """(provider, id) → canonical id, or None for "leave it unknown"."""
 
 
-class _Heard(msgspec.Struct, frozen=True, gc=False):
+class _MatchedClaim(msgspec.Struct, frozen=True, gc=False):
     """A claim with the model it means."""
 
     claim: Claim
-    source: Source
+    source: CatalogSource
     match: Match
     is_fresh: bool
     tier: int
@@ -102,78 +102,80 @@ class _Heard(msgspec.Struct, frozen=True, gc=False):
         return not (self.match.variant or self.match.snapshot)
 
 
-def merge(seed: Iterable[CanonicalModel], told: Iterable[Told], decisions: Decisions) -> tuple[CanonicalModel, ...]:
+def merge(
+    seed: Iterable[CanonicalModel], told: Iterable[SourceData], decisions: ManualDecisions
+) -> tuple[CanonicalModel, ...]:
     """All canonical models, in the order of their ids."""
     models = {model.id: model for model in seed}
     seeded = frozenset(models)
     for made in decisions.models.values():
-        models[made.id] = _made_by_a_person(made, models.get(made.id))
-    told = sorted(told, key=_in_order)
-    heard: dict[str, list[_Heard]] = {}
+        models[made.id] = _apply_manual_model(made, models.get(made.id))
+    told = sorted(told, key=_source_rank)
+    heard: dict[str, list[_MatchedClaim]] = {}
     if any(one.claims for one in told):
-        heard = _assigned(models, told, decisions.matches)
-    settled = _by_model(decisions.fields)
+        heard = _assign_claims(models, told, decisions.matches)
+    settled = _group_by_model(decisions.fields)
     merged = []
     for model_id in sorted(models):
         model = models[model_id]
         if model_id in heard:
-            model = _informed(model, heard[model_id], has_seed=model_id in seeded or model_id in decisions.models)
+            model = _apply_claims(model, heard[model_id], has_seed=model_id in seeded or model_id in decisions.models)
         if model_id in settled:
-            model = _settled(model, settled[model_id])
+            model = _apply_manual_fields(model, settled[model_id])
         merged.append(model)
     return tuple(merged)
 
 
-def _in_order(one: Told) -> int:
+def _source_rank(one: SourceData) -> int:
     return list(SOURCES).index(one.source)
 
 
 # ------------------------------------------------------------------ whom a claim is about
 
 
-def _assigned(
-    models: dict[str, CanonicalModel], told: Iterable[Told], decided: Mapping[tuple[str, str], str | None]
-) -> dict[str, list[_Heard]]:
+def _assign_claims(
+    models: dict[str, CanonicalModel], told: Iterable[SourceData], decided: Mapping[tuple[str, str], str | None]
+) -> dict[str, list[_MatchedClaim]]:
     """Claims by canonical id. Adds to `models` those that only live sources know."""
-    heard: dict[str, list[_Heard]] = defaultdict(list)
-    strangers = _sorted_out([(one, claim) for one in told for claim in one.claims], models, decided, heard)
+    heard: dict[str, list[_MatchedClaim]] = defaultdict(list)
+    strangers = _match_claims([(one, claim) for one in told for claim in one.claims], models, decided, heard)
     strangers = [(one, claim) for one, claim in strangers if (claim.provider, claim.model_id) not in decided]
-    if introduced := _introduced(strangers, models):
+    if introduced := _introduce_models(strangers, models):
         models |= introduced
-        among_them: dict[str, list[_Heard]] = defaultdict(list)
-        _sorted_out(strangers, models, decided, among_them)
+        among_them: dict[str, list[_MatchedClaim]] = defaultdict(list)
+        _match_claims(strangers, models, decided, among_them)
         for model_id in introduced:
             heard[model_id] = among_them[model_id]
-            models[model_id] = _with_hosts(introduced[model_id], heard[model_id])
+            models[model_id] = _add_hosts(introduced[model_id], heard[model_id])
     return heard
 
 
-_Said = list[tuple[Told, Claim]]
+_SourcedClaims = list[tuple[SourceData, Claim]]
 
 
-def _sorted_out(
-    said: _Said,
+def _match_claims(
+    said: _SourcedClaims,
     models: Mapping[str, CanonicalModel],
     decided: Mapping[tuple[str, str], str | None],
-    heard: dict[str, list[_Heard]],
-) -> _Said:
+    heard: dict[str, list[_MatchedClaim]],
+) -> _SourcedClaims:
     """Put each claim to its model in `heard`; the claims whose id means none are returned."""
     index = CatalogIndex(models.values(), decided)
     strangers = []
     for one, claim in said:
-        match = index.match(claim.provider, _listed(claim))
+        match = index.match(claim.provider, _to_listed_model(claim))
         if match.canonical_id:
-            heard[match.canonical_id].append(_hear(one, claim, match, models[match.canonical_id].lab))
+            heard[match.canonical_id].append(_match_claim(one, claim, match, models[match.canonical_id].lab))
         else:
             strangers.append((one, claim))
     return strangers
 
 
-def _listed(claim: Claim) -> ListedModel:
+def _to_listed_model(claim: Claim) -> ListedModel:
     return ListedModel(id=claim.model_id, canonical_slug=claim.canonical_slug, hugging_face_id=claim.hugging_face_id)
 
 
-def _hear(one: Told, claim: Claim, match: Match, lab: str) -> _Heard:
+def _match_claim(one: SourceData, claim: Claim, match: Match, lab: str) -> _MatchedClaim:
     source = SOURCES[one.source]
     is_own = not source.is_gateway and claim.provider in FIRST_PARTY.get(lab, ())
     if claim.vanished_on:
@@ -187,17 +189,19 @@ def _hear(one: Told, claim: Claim, match: Match, lab: str) -> _Heard:
         tier,
         not is_own,
         bool(match.variant),
-        _in_order(one),
+        _source_rank(one),
         bool(match.snapshot),
         well_kept,
         claim.provider not in OUR_PROVIDERS,
         claim.provider,
         claim.model_id,
     )
-    return _Heard(claim, source, match, one.is_fresh, tier, order)
+    return _MatchedClaim(claim, source, match, one.is_fresh, tier, order)
 
 
-def _introduced(strangers: Iterable[tuple[Told, Claim]], known: Collection[str]) -> dict[str, CanonicalModel]:
+def _introduce_models(
+    strangers: Iterable[tuple[SourceData, Claim]], known: Collection[str]
+) -> dict[str, CanonicalModel]:
     """The models that ids of unknown meaning make: those of one lab and one identity are one."""
     groups: dict[tuple[str, str], list[tuple[tuple[Any, ...], Claim, str]]] = defaultdict(list)
     for one, claim in strangers:
@@ -211,7 +215,7 @@ def _introduced(strangers: Iterable[tuple[Told, Claim]], known: Collection[str])
         _, first, letter = min(group, key=lambda ranked: ranked[0])
         model_id = f"{lab}/{_slug(first.model_id)}"
         if model_id not in known and model_id not in made and not model_id.endswith("/"):
-            kind = first.kind or kind_of(first.model_id, outputs=first.output_modalities).kind
+            kind = first.kind or classify_model(first.model_id, outputs=first.output_modalities).kind
             made[model_id] = CanonicalModel(
                 id=model_id, lab=lab, name=_plain_id(first.model_id), kind=kind, source=letter
             )
@@ -226,7 +230,7 @@ def _slug(model_id: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", _plain_id(model_id).lower()).strip("-.")
 
 
-def _with_hosts(model: CanonicalModel, heard: Iterable[_Heard]) -> CanonicalModel:
+def _add_hosts(model: CanonicalModel, heard: Iterable[_MatchedClaim]) -> CanonicalModel:
     served: dict[str, set[str]] = defaultdict(set)
     for one in heard:
         if one.claim.provider in OUR_PROVIDERS:
@@ -237,57 +241,59 @@ def _with_hosts(model: CanonicalModel, heard: Iterable[_Heard]) -> CanonicalMode
 # ------------------------------------------------------------------ what holds of a model
 
 
-def _informed(model: CanonicalModel, heard: Iterable[_Heard], *, has_seed: bool) -> CanonicalModel:
+def _apply_claims(model: CanonicalModel, heard: Iterable[_MatchedClaim], *, has_seed: bool) -> CanonicalModel:
     """The model with what live sources say of it."""
     ordered = sorted(heard, key=attrgetter("order"))
     facts: dict[str, Any] = {}
     sources: dict[str, str] = {}
     own_ids = len({one.claim.model_id for one in ordered if one.tier == _OWN})
-    for field in FACTS:
+    for field in CLAIMED_FIELDS:
         before = getattr(model, field) if has_seed else None
-        letter = _letter(model, field)
-        best = _best(field, ordered, own_ids, letter if before not in _UNKNOWN else None)
+        letter = _source_of(model, field)
+        best = _best_claim(field, ordered, own_ids, letter if before not in _EMPTY_VALUES else None)
         if best is None:
             facts[field], sources[field] = getattr(model, field), letter
         else:
-            value = _value(field, best.claim)
+            value = _claim_value(field, best.claim)
             facts[field] = before if _is_same(before, value) else value
             sources[field] = best.source.name
-    prices, price_sources = _prices(model, ordered)
+    prices, price_sources = _merge_prices(model, ordered)
     facts |= prices
     sources |= price_sources
     if (facts["max_output_tokens"] or 0) > (facts["context_length"] or 10**12):
         facts["max_output_tokens"] = None
-    for field in set(TRACKED) - set(facts):
-        sources[field] = _letter(model, field)
-    return _with_sources(msgspec.structs.replace(model, **facts), sources)
+    for field in set(SOURCED_FIELDS) - set(facts):
+        sources[field] = _source_of(model, field)
+    return _set_sources(msgspec.structs.replace(model, **facts), sources)
 
 
-def _best(field: str, ordered: Iterable[_Heard], own_ids: int, seed_letter: str | None) -> _Heard | None:
+def _best_claim(
+    field: str, ordered: Iterable[_MatchedClaim], own_ids: int, seed_letter: str | None
+) -> _MatchedClaim | None:
     """The claim that sets a field; None if it stays as it is. seed_letter: None where the seed says nothing."""
     for one in ordered:
-        if _is_believed(field, one, own_ids) and (seed_letter is None or _outdoes(one, field, seed_letter)):
+        if _is_credible(field, one, own_ids) and (seed_letter is None or _outranks(one, field, seed_letter)):
             return one
     return None
 
 
-def _outdoes(one: _Heard, field: str, seed_letter: str) -> bool:
+def _outranks(one: _MatchedClaim, field: str, seed_letter: str) -> bool:
     """Whether a claim goes before what the seed, or a person who made the model, says already."""
     if seed_letter == PERSON or field == "name":
         return False
     if one.tier == _OWN:
-        return _trust(one.source.seed_letter) <= _trust(seed_letter)
+        return _trust_rank(one.source.seed_letter) <= _trust_rank(seed_letter)
     return one.tier == _HOST and one.is_fresh and one.source.seed_letter == seed_letter
 
 
-def _trust(letter: str) -> int:
+def _trust_rank(letter: str) -> int:
     """The place of a catalog of the seed in the order of trust; whatever else the seed has comes last."""
     return next((place for place, source in enumerate(SOURCES.values()) if source.seed_letter == letter), len(SOURCES))
 
 
-def _is_believed(field: str, one: _Heard, own_ids: int) -> bool:
+def _is_credible(field: str, one: _MatchedClaim, own_ids: int) -> bool:
     value = getattr(one.claim, field)
-    if value in _UNKNOWN:
+    if value in _EMPTY_VALUES:
         return False
     if field == "retires_on":  # of one snapshot among several it says nothing about the model
         return one.tier == _OWN and (one.is_plain or own_ids == 1)
@@ -296,7 +302,7 @@ def _is_believed(field: str, one: _Heard, own_ids: int) -> bool:
     return value is not False or one.tier == _OWN or one.claim.provider in WELL_KEPT
 
 
-def _value(field: str, claim: Claim) -> Any:
+def _claim_value(field: str, claim: Claim) -> Any:
     return _LAB_AND_STATUS.sub("", claim.name) or claim.name if field == "name" else getattr(claim, field)
 
 
@@ -305,80 +311,80 @@ def _is_same(before: Any, value: Any) -> bool:
     return isinstance(before, tuple) and sorted(before) == sorted(value)
 
 
-def _prices(model: CanonicalModel, ordered: Iterable[_Heard]) -> tuple[dict[str, Any], dict[str, str]]:
+def _merge_prices(model: CanonicalModel, ordered: Iterable[_MatchedClaim]) -> tuple[dict[str, Any], dict[str, str]]:
     """The lab's list price, all of it from one place; the others also from whoever names the same two main ones."""
-    facts: dict[str, Any] = {field: getattr(model, field) for field in _PRICED}
-    sources = {field: _letter(model, field) for field in _PRICED}
-    by_person = any(facts[field] not in _UNKNOWN and sources[field] == PERSON for field in _PRICED)
+    facts: dict[str, Any] = {field: getattr(model, field) for field in _PRICE_FIELDS}
+    sources = {field: _source_of(model, field) for field in _PRICE_FIELDS}
+    by_person = any(facts[field] not in _EMPTY_VALUES and sources[field] == PERSON for field in _PRICE_FIELDS)
     if by_person or model.kind in ("image", "video"):
         return facts, sources
     known = facts["input_per_million"] is not None
     own = [one for one in ordered if _states_list_price(one, model.lab, known)]
     if not own:
         return facts, sources
-    pair = _pair(own[0].claim)
+    pair = _main_prices(own[0].claim)
     if pair != (facts["input_per_million"], facts["output_per_million"]):
         facts = {**dict.fromkeys(PRICES), "price_tiers": ()}
-    own = [one for one in own if _pair(one.claim) == pair]
+    own = [one for one in own if _main_prices(one.claim) == pair]
     if any(one.source.seed_letter == sources["price_tiers"] for one in own):
         facts["price_tiers"] = ()  # who named them knows better by now: prices for long input do end
     for one in reversed(own):
-        said = {field: price for field in _PRICED if (price := getattr(one.claim, field)) or field in PRICES[:2]}
+        said = {field: price for field in _PRICE_FIELDS if (price := getattr(one.claim, field)) or field in PRICES[:2]}
         facts |= said
         sources |= dict.fromkeys(said, one.source.name)
     return facts, sources
 
 
-def _states_list_price(one: _Heard, lab: str, known: bool) -> bool:
+def _states_list_price(one: _MatchedClaim, lab: str, known: bool) -> bool:
     """known: whether a price is known already, which only a fresh one of the lab's own may replace."""
     claim = one.claim
     is_own = not one.source.is_gateway and claim.provider in FIRST_PARTY.get(lab, ()) and not one.match.variant
-    pair = _pair(claim)
+    pair = _main_prices(claim)
     return is_own and None not in pair and any(pair) and (one.tier == _OWN or not known)
 
 
-def _pair(priced: Claim | CanonicalModel) -> tuple[Any, Any]:
+def _main_prices(priced: Claim | CanonicalModel) -> tuple[Any, Any]:
     return priced.input_per_million, priced.output_per_million
 
 
 # ------------------------------------------------------------------ people
 
 
-def _made_by_a_person(made: CanonicalModel, seeded: CanonicalModel | None) -> CanonicalModel:
+def _apply_manual_model(made: CanonicalModel, seeded: CanonicalModel | None) -> CanonicalModel:
     """A person's model, over the seed's of the same id if one has come since."""
-    said = {field: value for field in TRACKED if (value := getattr(made, field)) not in _UNKNOWN}
+    said = {field: value for field in SOURCED_FIELDS if (value := getattr(made, field)) not in _EMPTY_VALUES}
     if seeded is None:
-        return _with_sources(made, dict.fromkeys(TRACKED, PERSON))
+        return _set_sources(made, dict.fromkeys(SOURCED_FIELDS, PERSON))
     served = {
         slug: tuple(sorted({*seeded.served.get(slug, ()), *made.served.get(slug, ())}))
         for slug in sorted(seeded.served | made.served)
     }
     aliases = tuple(sorted({*seeded.aliases, *made.aliases}))
-    sources = {field: PERSON if field in said else _letter(seeded, field) for field in TRACKED}
+    sources = {field: PERSON if field in said else _source_of(seeded, field) for field in SOURCED_FIELDS}
     model = msgspec.structs.replace(seeded, served=served, aliases=aliases, **said)
-    return _with_sources(_priced_by_a_person(model, seeded, said), sources)
+    return _set_sources(_drop_stale_tiers(model, seeded, said), sources)
 
 
-def _settled(model: CanonicalModel, fields: Mapping[str, Any]) -> CanonicalModel:
+def _apply_manual_fields(model: CanonicalModel, fields: Mapping[str, Any]) -> CanonicalModel:
     """The model with the fields that a person settled. One that fits its type no more is passed over."""
     facts: dict[str, Any] = {}
     for field in sorted(fields):
-        with_it = _converted(field, fields[field])
+        with_it = _convert_field(field, fields[field])
         if with_it is not None:
             facts |= with_it
-    sources = {field: PERSON if field in facts else _letter(model, field) for field in TRACKED}
-    return _with_sources(_priced_by_a_person(msgspec.structs.replace(model, **facts), model, facts), sources)
+    sources = {field: PERSON if field in facts else _source_of(model, field) for field in SOURCED_FIELDS}
+    return _set_sources(_drop_stale_tiers(msgspec.structs.replace(model, **facts), model, facts), sources)
 
 
-def _priced_by_a_person(model: CanonicalModel, before: CanonicalModel, said: Collection[str]) -> CanonicalModel:
+def _drop_stale_tiers(model: CanonicalModel, before: CanonicalModel, said: Collection[str]) -> CanonicalModel:
     """Prices for long input go with the two main ones, unless the person named them too."""
-    is_other = "price_tiers" not in said and _pair(model) != _pair(before)
+    is_other = "price_tiers" not in said and _main_prices(model) != _main_prices(before)
     return msgspec.structs.replace(model, price_tiers=()) if is_other else model
 
 
-def _converted(field: str, value: Any) -> dict[str, Any] | None:
+def _convert_field(field: str, value: Any) -> dict[str, Any] | None:
     """The field as `CanonicalModel` wants it, from JSON; None for what it does not want."""
-    if field not in TRACKED:
+    if field not in SOURCED_FIELDS:
         return None
     default = next(one.default for one in msgspec.structs.fields(CanonicalModel) if one.name == field)
     if value in (None, "", [], ()):
@@ -390,7 +396,7 @@ def _converted(field: str, value: Any) -> dict[str, Any] | None:
     return {field: getattr(made, field)}
 
 
-def _by_model(fields: Mapping[tuple[str, str], Any]) -> dict[str, dict[str, Any]]:
+def _group_by_model(fields: Mapping[tuple[str, str], Any]) -> dict[str, dict[str, Any]]:
     settled: dict[str, dict[str, Any]] = defaultdict(dict)
     for (model_id, field), value in fields.items():
         settled[model_id][field] = value
@@ -400,19 +406,21 @@ def _by_model(fields: Mapping[tuple[str, str], Any]) -> dict[str, dict[str, Any]
 # ------------------------------------------------------------------ sources
 
 
-def _letter(model: CanonicalModel, field: str) -> str:
+def _source_of(model: CanonicalModel, field: str) -> str:
     return model.field_sources.get(field, model.source)
 
 
-def _with_sources(model: CanonicalModel, sources: Mapping[str, str]) -> CanonicalModel:
+def _set_sources(model: CanonicalModel, sources: Mapping[str, str]) -> CanonicalModel:
     """Name the source of most fields once and the others by field; a field that nobody knows has none."""
-    known = {field: letter for field, letter in sources.items() if letter and getattr(model, field) not in _UNKNOWN}
+    known = {
+        field: letter for field, letter in sources.items() if letter and getattr(model, field) not in _EMPTY_VALUES
+    }
     counts = Counter(known.values())
     main = min(counts, key=lambda letter: (-counts[letter], letter), default="")
     others = {field: known[field] for field in sorted(known) if known[field] != main}
     return msgspec.structs.replace(model, source=main, field_sources=others)
 
 
-def sources_of(model: CanonicalModel) -> dict[str, str]:
+def sources_by_field(model: CanonicalModel) -> dict[str, str]:
     """Field → letter of its source, for every field that is known."""
-    return {field: _letter(model, field) for field in TRACKED if getattr(model, field) not in _UNKNOWN}
+    return {field: _source_of(model, field) for field in SOURCED_FIELDS if getattr(model, field) not in _EMPTY_VALUES}

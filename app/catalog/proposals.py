@@ -11,10 +11,10 @@ import msgspec
 
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel
 from app.catalog.matching import CanonicalModel, identity_key
-from app.catalog.overrides import LIMITS, is_own
+from app.catalog.overrides import LIMITS, is_first_party
 
-_FEWEST_PROVIDERS = 2
-_AGREEING = (*LIMITS, *CAPABILITIES)
+_MIN_PROVIDERS = 2
+_AGREED_FIELDS = (*LIMITS, *CAPABILITIES)
 _MODALITIES = ("input_modalities", "output_modalities")
 _CANONICAL_ID = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._:@+-]*")
 LONGEST_ID, LONGEST_LAB = 300, 100
@@ -45,17 +45,20 @@ def propose(sightings: Iterable[Sighting], known: Container[str]) -> list[Propos
         key = identity_key(sighting.model.id)
         if key and not key.startswith("/"):
             by_identity[key].append(sighting)
-    found = (_proposal(key.partition("/")[0], _plainest(seen)) for key, seen in sorted(by_identity.items()))
+    found = (
+        _build_proposal(key.partition("/")[0], _plainest_per_provider(seen))
+        for key, seen in sorted(by_identity.items())
+    )
     return sorted((one for one in found if one is not None and one.model.id not in known), key=lambda one: one.model.id)
 
 
-def reason_of(proposal: Proposal) -> str:
+def describe_evidence(proposal: Proposal) -> str:
     """The evidence in a sentence, for the log."""
     seen = ", ".join(f"{one.provider} ({one.model.id})" for one in proposal.sightings)
     return f"Listed alike by {seen}."
 
 
-def model_of(provider: str, listed: ListedModel, canonical_id: str, lab: str, name: str) -> CanonicalModel:
+def build_model(provider: str, listed: ListedModel, canonical_id: str, lab: str, name: str) -> CanonicalModel:
     """A canonical model out of one listing. Prices and date only where the provider is the lab: they are the lab's."""
     model = CanonicalModel(
         id=canonical_id,
@@ -63,7 +66,7 @@ def model_of(provider: str, listed: ListedModel, canonical_id: str, lab: str, na
         name=name,
         kind=listed.kind,
         served={provider: (listed.id,)},
-        **{field: getattr(listed, field) for field in (*_AGREEING, *_MODALITIES)},
+        **{field: getattr(listed, field) for field in (*_AGREED_FIELDS, *_MODALITIES)},
     )
     if not is_lab(provider, lab):
         return model
@@ -72,17 +75,17 @@ def model_of(provider: str, listed: ListedModel, canonical_id: str, lab: str, na
     return msgspec.structs.replace(model, released_on=released_on, **prices)
 
 
-def suggested(provider: str, listed: ListedModel) -> CanonicalModel:
+def suggest_model(provider: str, listed: ListedModel) -> CanonicalModel:
     """What a person would most likely make of a listing: the start of a form. Its lab is empty where no id says it."""
     lab = identity_key(listed.id).partition("/")[0]
-    return model_of(provider, listed, f"{lab}/{_tail(listed.id)}" if lab else "", lab, _name(listed))
+    return build_model(provider, listed, f"{lab}/{_bare_name(listed.id)}" if lab else "", lab, _display_name(listed))
 
 
 def is_lab(provider: str, lab: str) -> bool:
-    return is_own(provider, CanonicalModel(id="", lab=lab, name=""))
+    return is_first_party(provider, CanonicalModel(id="", lab=lab, name=""))
 
 
-def id_complaint(canonical_id: str) -> str | None:
+def canonical_id_problem(canonical_id: str) -> str | None:
     """Why this cannot be the id of a canonical model, as a sentence; None if it can."""
     if len(canonical_id) > LONGEST_ID:
         return f"An id has at most {LONGEST_ID} characters."
@@ -93,7 +96,7 @@ def id_complaint(canonical_id: str) -> str | None:
     return None
 
 
-def _plainest(seen: Iterable[Sighting]) -> list[Sighting]:
+def _plainest_per_provider(seen: Iterable[Sighting]) -> list[Sighting]:
     """Of each provider the id that says least beside the model: a variant may well differ in its facts."""
     by_provider: dict[str, Sighting] = {}
     for sighting in sorted(seen, key=lambda one: (len(one.model.id), one.model.id)):
@@ -101,30 +104,32 @@ def _plainest(seen: Iterable[Sighting]) -> list[Sighting]:
     return [by_provider[provider] for provider in sorted(by_provider)]
 
 
-def _proposal(lab: str, seen: Sequence[Sighting]) -> Proposal | None:
-    if len(seen) < _FEWEST_PROVIDERS:
+def _build_proposal(lab: str, seen: Sequence[Sighting]) -> Proposal | None:
+    if len(seen) < _MIN_PROVIDERS:
         return None
     facts = _shared_facts([one.model for one in seen])
     if facts is None:
         return None
-    canonical_id = f"{lab}/{min((_tail(one.model.id) for one in seen), key=lambda tail: (len(tail), tail))}"
-    if id_complaint(canonical_id):
+    canonical_id = f"{lab}/{min((_bare_name(one.model.id) for one in seen), key=lambda tail: (len(tail), tail))}"
+    if canonical_id_problem(canonical_id):
         return None
     first = next((one for one in seen if is_lab(one.provider, lab)), seen[0])
-    name = min((_name(one.model) for one in seen), key=lambda name: ("/" in name, name.islower(), len(name), name))
+    name = min(
+        (_display_name(one.model) for one in seen), key=lambda name: ("/" in name, name.islower(), len(name), name)
+    )
     model = msgspec.structs.replace(
-        model_of(first.provider, first.model, canonical_id, lab, name),
+        build_model(first.provider, first.model, canonical_id, lab, name),
         served={one.provider: (one.model.id,) for one in seen},
         **facts,
     )
-    agreed = (field for field in _AGREEING if sum(getattr(one.model, field) is not None for one in seen) > 1)
+    agreed = (field for field in _AGREED_FIELDS if sum(getattr(one.model, field) is not None for one in seen) > 1)
     return Proposal(model, tuple(seen), tuple(agreed))
 
 
 def _shared_facts(listed: Sequence[ListedModel]) -> dict[str, Any] | None:
     """What they state between them; None where two contradict each other."""
     facts: dict[str, Any] = {}
-    for field in _AGREEING:
+    for field in _AGREED_FIELDS:
         said = {value for one in listed if (value := getattr(one, field)) is not None}
         if len(said) > 1:
             return None
@@ -136,12 +141,12 @@ def _shared_facts(listed: Sequence[ListedModel]) -> dict[str, Any] | None:
     return facts
 
 
-def _tail(model_id: str) -> str:
+def _bare_name(model_id: str) -> str:
     """The name itself: without path and serving tag."""
     return model_id.rpartition("/")[2].partition(":")[0].lower()
 
 
-def _name(listed: ListedModel) -> str:
+def _display_name(listed: ListedModel) -> str:
     """As a person writes it; some providers put the lab in front ("Meta: Llama 5")."""
     name = listed.name or listed.id.rpartition("/")[2]
     return name.partition(": ")[2] or name

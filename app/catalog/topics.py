@@ -23,25 +23,25 @@ _BY_FIELD: Mapping[str, str] = {
 }
 
 
-def read(text: str) -> frozenset[str]:
+def parse(text: str) -> frozenset[str]:
     """The topics of a list with commas between; what is none is left out."""
     return frozenset(text.split(",")) & frozenset(TOPICS)
 
 
-def written(topics: Iterable[str]) -> str:
+def serialize(topics: Iterable[str]) -> str:
     """The same the other way round, in their order."""
     chosen = frozenset(topics)
     return ",".join(topic for topic in TOPICS if topic in chosen)
 
 
-def topics_of(change: Change) -> frozenset[str]:
+def change_topics(change: Change) -> frozenset[str]:
     """Where it is told; nowhere, where only a name or a capability moved."""
     if change.kind != "changed":
         return frozenset({_BY_KIND[change.kind]})
     return frozenset(_BY_FIELD[one.field] for one in change.fields if one.field in _BY_FIELD)
 
 
-def within(change: Change, topics: Collection[str]) -> Change | None:
+def restrict_to(change: Change, topics: Collection[str]) -> Change | None:
     """The change as far as it belongs to these topics; None if nothing of it does."""
     if change.kind != "changed":
         return change if _BY_KIND[change.kind] in topics else None

@@ -7,7 +7,7 @@ become one by it.
 from __future__ import annotations
 
 
-def _set(words: str) -> frozenset[str]:
+def _word_set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
@@ -55,10 +55,10 @@ LABS = {spelling: lab for lab, spellings in _SPELLINGS_OF_LABS.items() for spell
 VENDORS = LABS.keys() | {"writer", "twelvelabs", "luma"}
 
 # Names that begin with a lab's name without being a doubled one: `minimax-m2` and `mistral-small` are whole.
-FAMILIES_NAMED_AS_LABS = _set("arcee codellama deepseek gemini grok kimi mimo minimax mistral moonshot qwen")
+FAMILIES_NAMED_AS_LABS = _word_set("arcee codellama deepseek gemini grok kimi mimo minimax mistral moonshot qwen")
 
 # Path parts that say who serves, routes or requantises: the model may be anybody's.
-HOSTS = _set(
+HOSTS = _word_set(
     """
     @cf @hf accounts aihubmix alicloud anyscale aws azure azure-ai azure_ai bailian bartowski baseten bedrock cc
     cerebras chutes cline-pass cloudflare coding cortecs databricks deepinfra default deployments discounted-models
@@ -73,20 +73,22 @@ HOSTS = _set(
 )
 
 # Provider → what it writes behind an id for the region or the machines: `qwen-plus-us`, `llama-3.3-70b-fw`.
-MARKS = {"alibaba": _set("us"), "poe": _set("cs di fw n t tm"), "together": _set("reference")}
+MARKS = {"alibaba": _word_set("us"), "poe": _word_set("cs di fw n t tm"), "together": _word_set("reference")}
 
 # How it is served, never which weights: such a word in a name, or behind a colon, is a variant.
-SERVING = _set(
+SERVING = _word_set(
     """
     awq batch bnb cloud dedicated default discounted eco exl2 free gguf gptq hf maas marlin mlx official original paid
     serverless spot tee tput trtllm
     """
 )
 # The same, but only behind a colon: inside of a name these words can belong to the model.
-TAGS = _set("beta exacto extended fast flex floor latest nitro nothinking online optimized priority reasoning thinking")
+TAGS = _word_set(
+    "beta exacto extended fast flex floor latest nitro nothinking online optimized priority reasoning thinking"
+)
 
 # Faster machines for the same weights; a tier of its own in the names of labs that sell by such words.
-SPEEDS = _set("fast highspeed instant lightning turbo ultrafast versatile")
+SPEEDS = _word_set("fast highspeed instant lightning turbo ultrafast versatile")
 # Family word → the words of speed that its lab gives to models of their own. A family that is not here keeps all of
 # them, unless the name has a size: `llama-3.1-8b-instruct-turbo` is a host's, `qwen-turbo` is not.
 OWN_SPEEDS = {
@@ -106,10 +108,10 @@ OWN_SPEEDS = {
 }
 
 # Family → what a request to its models switches on or off, and gateways write into the id: never other weights.
-SWITCHES = {"claude": _set("thinking reasoning nonthinking nonreasoning"), "gemini": _set("nonthinking")}
+SWITCHES = {"claude": _word_set("thinking reasoning nonthinking nonreasoning"), "gemini": _word_set("nonthinking")}
 # How long a reasoning model is asked to think: a setting of the request that gateways write into the id.
-EFFORTS = _set("minimal low medium high xhigh")
-TUNES = _set("instruct it chat")
+EFFORTS = _word_set("minimal low medium high xhigh")
+TUNES = _word_set("instruct it chat")
 
 # First words of families whose lab an id need not name.
 FAMILIES = {
@@ -144,4 +146,4 @@ FAMILIES = {
 }
 
 # The same word, otherwise spelt.
-SAME_WORD = {"think": "thinking", "nonthink": "nonthinking", "experimental": "exp", "embeddings": "embedding"}
+SYNONYMS = {"think": "thinking", "nonthink": "nonthinking", "experimental": "exp", "embeddings": "embedding"}

@@ -33,8 +33,8 @@ from app.extensions import db
 from app.hardening import die_with_parent
 from app.store import rotation
 from app.store.engine import diagnostics, dump
-from app.store.engine.dump import CopiedKey, State
-from app.vault import CannotOpen, Opener, Owner
+from app.store.engine.dump import DatabaseState, DumpedKey
+from app.vault import Keyring, SealContext, UnsealError
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -109,15 +109,15 @@ def create(target: Path) -> Manifest:
 
 def _copied(folder: Path) -> Manifest:
     """The database as a file in `folder`, and what is in it."""
-    server, versions = diagnostics.database_version(), rotation.counts()
+    server, versions = diagnostics.database_version(), rotation.count_by_version()
     db.session.rollback()
     if db.engine.dialect.name == "sqlite":
         member = "database.sqlite"
         dump.copy_sqlite(folder / member)
-        found = dump.look_into_sqlite(folder / member)
+        found = dump.inspect_sqlite(folder / member)
     else:
         member = "database.dump"
-        with dump.snapshot() as (name, found):
+        with dump.export_snapshot() as (name, found):
             arguments = ["--format=custom", "--no-owner", "--no-privileges", f"--snapshot={name}"]
             _run("pg_dump", [*arguments, f"--file={folder / member}"], connects=True)
     if not found.revision:
@@ -247,7 +247,7 @@ def _copy(source: IO[bytes], target: IO[bytes], size: int) -> str:
     return "" if left or source.read(1) else digest.hexdigest()
 
 
-def verify(path: Path, vault: Opener | None) -> Verified:
+def verify(path: Path, vault: Keyring | None) -> Verified:
     """See that a backup is whole, opens, and holds what its manifest says; with private keys, that API keys open too.
 
     Raises BackupError.
@@ -256,10 +256,10 @@ def verify(path: Path, vault: Opener | None) -> Verified:
         return look_into(manifest, copy, vault)
 
 
-def look_into(manifest: Manifest, copy: Path, vault: Opener | None) -> Verified:
+def look_into(manifest: Manifest, copy: Path, vault: Keyring | None) -> Verified:
     """As `verify`, of what is unpacked already."""
     found, keys = _from_sqlite(copy) if manifest.database == "sqlite" else _from_dump(copy)
-    if found != State(manifest.revision, manifest.rows):
+    if found != DatabaseState(manifest.revision, manifest.rows):
         raise BackupError("This backup does not hold the rows that its manifest tells of: take another.")
     verified = Verified(manifest, tried=vault is not None)
     for key in keys if vault else ():
@@ -270,22 +270,22 @@ def look_into(manifest: Manifest, copy: Path, vault: Opener | None) -> Verified:
     return verified
 
 
-def _from_sqlite(copy: Path) -> tuple[State, Iterator[CopiedKey]]:
+def _from_sqlite(copy: Path) -> tuple[DatabaseState, Iterator[DumpedKey]]:
     try:
-        return dump.look_into_sqlite(copy), dump.keys_in_sqlite(copy)
+        return dump.inspect_sqlite(copy), dump.iter_sqlite_keys(copy)
     except sqlite3.DatabaseError as error:
         raise BackupError(f"The database in this backup is damaged ({error}): take another.") from None
 
 
-def _opens(vault: Opener, key: CopiedKey) -> bool:
+def _opens(vault: Keyring, key: DumpedKey) -> bool:
     try:
         vault.open(key.sealed, key.version, key.owner)
-    except CannotOpen:
+    except UnsealError:
         return False
     return True
 
 
-def _from_dump(copy: Path) -> tuple[State, Iterator[CopiedKey]]:
+def _from_dump(copy: Path) -> tuple[DatabaseState, Iterator[DumpedKey]]:
     """Read through all data of a dump, without a server."""
     rows: dict[str, int] = {}
     kept: dict[str, list[dict[str, str]]] = {"credentials": [], "providers": [], "alembic_version": []}
@@ -300,15 +300,15 @@ def _from_dump(copy: Path) -> tuple[State, Iterator[CopiedKey]]:
     slugs = {row["id"]: row["slug"] for row in kept["providers"]}
     revision = next((row["version_num"] for row in kept["alembic_version"]), None)
     keys = (
-        CopiedKey(
-            Owner(int(row["user_id"]), int(row["id"]), slugs[row["provider_id"]]),
+        DumpedKey(
+            SealContext(int(row["user_id"]), int(row["id"]), slugs[row["provider_id"]]),
             int(row["vault_version"]),
             bytes.fromhex(row["sealed_key"].removeprefix("\\\\x")),
         )
         for row in kept["credentials"]
         if row["sealed_key"] != "\\N"
     )
-    return State(revision, dict(sorted(rows.items()))), keys
+    return DatabaseState(revision, dict(sorted(rows.items()))), keys
 
 
 def _copied_rows(script: IO[bytes]) -> Iterator[tuple[str, dict[str, str] | None]]:
@@ -354,7 +354,7 @@ def refuse_other_kind(manifest: Manifest) -> None:
 
 def in_the_way() -> str:
     """What a restore would take away, as words; empty if there is nothing anyone would miss."""
-    found = dump.state()
+    found = dump.load_state()
     users = found.rows.get("users", 0)
     foreign = [name for name in found.rows if name not in db.metadata.tables and name != "alembic_version"]
     said = [f"{users} accounts" if users != 1 else "one account"] if users else []
@@ -388,7 +388,7 @@ def put_in_place(manifest: Manifest, copy: Path) -> None:
             raise BackupError(f"The database cannot be written ({error}): see that nobody has it open.") from None
     else:
         _put_into_postgres(copy)
-    if dump.state() != State(manifest.revision, manifest.rows):
+    if dump.load_state() != DatabaseState(manifest.revision, manifest.rows):
         raise BackupError(
             "What was restored is not what the backup holds: somebody else writes. Stop it, restore again."
         )
@@ -397,7 +397,7 @@ def put_in_place(manifest: Manifest, copy: Path) -> None:
 def _put_into_postgres(copy: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="modelsync-") as folder:
         first, then = Path(folder) / "clear.sql", Path(folder) / "restore.sql"
-        first.write_text(dump.clearing(), encoding="utf-8")
+        first.write_text(dump.drop_statements(), encoding="utf-8")
         # Written out first: a pipe that broke midway would look like the end of it, and be committed.
         _run("pg_restore", ["--no-owner", "--no-privileges", f"--file={then}", str(copy)])
         db.session.remove()

@@ -23,7 +23,7 @@ from app.cli.install import NotReady, set_up
 from app.cli.output import print_json
 from app.extensions import db
 from app.store.accounts import sessions
-from app.vault import Opener
+from app.vault import Keyring
 
 _AS_THEN = (
     "Everybody has to sign in again. All else is as it was then: passwords, disabled accounts, and personal tokens and "
@@ -91,7 +91,7 @@ def restore(file: Path, yes: bool) -> None:
                 raise BackupError(f"The database holds {missed}: say --yes to replace all of it by the backup.")
             backup.put_in_place(manifest, copy)
             set_up(current_app._get_current_object())  # type: ignore[attr-defined]
-            sessions.end_everyones()  # some of them had ended since
+            sessions.end_all_users()  # some of them had ended since
             db.session.commit()
     except (BackupError, NotReady, config.ConfigError) as error:
         raise click.ClickException(str(error)) from None
@@ -104,13 +104,13 @@ def restore(file: Path, yes: bool) -> None:
 
 def _refuse_workers() -> None:
     with contextlib.suppress(redis.RedisError):  # without its queue nobody works
-        if jobs.workers_alive():
+        if jobs.count_live_workers():
             raise BackupError("Workers are running: stop them and the web processes everywhere, then restore.")
 
 
-def _vault() -> Opener | None:
+def _vault() -> Keyring | None:
     try:
-        return config.open_vault()
+        return config.load_keyring()
     except config.ConfigError:
         return None
 
@@ -123,8 +123,8 @@ def _what(manifest: Manifest) -> str:
     users, keys = manifest.rows.get("users", 0), sum(manifest.vault_versions.values())
     rows = sum(manifest.rows.values())
     return (
-        f"{humanize.plural(users, 'account')}, {humanize.plural(keys, 'sealed API key')} and "
-        f"{humanize.plural(rows, 'row')} in all (revision {manifest.revision})"
+        f"{humanize.pluralize(users, 'account')}, {humanize.pluralize(keys, 'sealed API key')} and "
+        f"{humanize.pluralize(rows, 'row')} in all (revision {manifest.revision})"
     )
 
 
@@ -140,10 +140,10 @@ def _keys(found: Verified) -> str:
     if found.shut:
         some = ", ".join(map(str, found.shut[:10])) + (" …" if len(found.shut) > 10 else "")
         return (
-            f"{len(found.shut)} of {humanize.plural(total, 'API key')} do not open with VAULT_PRIVATE_KEYS "
+            f"{len(found.shut)} of {humanize.pluralize(total, 'API key')} do not open with VAULT_PRIVATE_KEYS "
             f"(numbers {some}): put the private key of then into it before you start."
         )
-    return f"{humanize.plural(total, 'API key')}, all open with VAULT_PRIVATE_KEYS."
+    return f"{humanize.pluralize(total, 'API key')}, all open with VAULT_PRIVATE_KEYS."
 
 
 def _apart() -> str:
@@ -157,5 +157,5 @@ def _place_of(name: str) -> str:
         return "in the environment"
     if path := os.environ.get(f"{name}_FILE"):
         return path
-    kept = config.secret_file(config.current().instance, name)
+    kept = config.secret_path(config.current().instance, name)
     return str(kept) if kept.is_file() else "not on this machine"

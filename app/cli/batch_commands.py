@@ -29,9 +29,9 @@ from app.store import credentials, plans
 from app.store.audit import COMMAND_LINE
 from app.store.plans import Plan, PlanPart
 from app.store.queries import runs, sync_counts
-from app.store.queries.runs import ResultLine, RunLine
-from app.store.queries.stats import READ
-from app.store.queries.sync_counts import Loaded, Overrides
+from app.store.queries.runs import ResultView, RunView
+from app.store.queries.stats import READ_OUTCOMES
+from app.store.queries.sync_counts import CatalogCounts, OverrideCounts
 from app.sync import planning, server_keys
 from app.sync import run as sync
 from app.sync.server_keys import AUTHORITATIVE, SYNCABLE
@@ -40,7 +40,7 @@ from app.web.app import filters
 _RULE = "=" * 60
 _MOST_MISSING = 50
 _NO_KEY = "key_missing"
-Line = ResultLine | PlanPart
+Line = ResultView | PlanPart
 
 
 class SeveralValues(click.Command):
@@ -103,10 +103,10 @@ def sync_plans(as_json: bool) -> None:
             "providers": len(plan.parts) or len(plan.providers) or "all",
             **{kind: plan.total(kind) for kind in ("new", "changed", "unlisted", "relisted")},
             "by": plan.made_by,
-            "created_at": filters.iso(plan.created_at),
+            "created_at": filters.isoformat(plan.created_at),
             "run": plan.run_id,
         }
-        for plan in plans.newest(size=100)[0]
+        for plan in plans.list_newest(size=100)[0]
     ]
     print_json(rows) if as_json else print_table(rows)
 
@@ -121,10 +121,10 @@ def sync_apply(plan_id: int, as_json: bool) -> None:
     try:
         run = planning.start(plan_id, COMMAND_LINE, "cli", sync.utc_now())
         db.session.commit()
-    except (LookupError, planning.Stale, planning.Busy) as error:
+    except (LookupError, planning.StalePlan, planning.SyncInProgress) as error:
         db.session.rollback()
         raise click.ClickException(str(error.args[0])) from None
-    done = _finished(syncing.work_off(run.id, config.open_vault(), quiet=as_json))
+    done = _finished(syncing.work_off(run.id, config.load_keyring(), quiet=as_json))
     if as_json:
         print_json([done.as_json(None)])
     else:
@@ -142,7 +142,7 @@ COMMANDS = (sync_all, sync_plans, sync_apply)
 class _Batch:
     slugs: tuple[str, ...]
     skipped: tuple[str, ...]
-    loaded: Loaded
+    loaded: CatalogCounts
     keys: Mapping[str, str]
     """Provider → found, missing, or not needed."""
 
@@ -172,7 +172,7 @@ def variable_of(slug: str) -> str:
 
 def _batch_of(named: Collection[str]) -> _Batch:
     """Raises ClickException for a provider that cannot be synced."""
-    enabled = {slug for slug, row in credentials.providers().items() if row.is_active}
+    enabled = {slug for slug, row in credentials.providers_by_slug().items() if row.is_active}
     for slug in named:
         if slug not in SYNCABLE:
             raise click.ClickException(f"There is no provider {slug} to sync: see `flask providers list`.")
@@ -183,11 +183,11 @@ def _batch_of(named: Collection[str]) -> _Batch:
     slugs = tuple(slug for slug in wanted if slug not in skipped)
     if not slugs:
         raise click.ClickException("No provider is enabled: `flask providers set SLUG --enable` enables one.")
-    present = config.server_keys(os.environ)
+    present = config.load_server_keys(os.environ)
     keys = {
         slug: "found" if slug in present else "not needed" if PROVIDERS[slug].public else "missing" for slug in slugs
     }
-    return _Batch(slugs, tuple(skipped), sync_counts.loaded(), keys)
+    return _Batch(slugs, tuple(skipped), sync_counts.count_catalog(), keys)
 
 
 # ------------------------------------------------------------------ doing it
@@ -198,21 +198,21 @@ class _Done:
     """What came of it: the parts of a run, or of the plan for one."""
 
     lines: Sequence[Line]
-    written: Mapping[str, Overrides]
-    run: RunLine | None = None
+    written: Mapping[str, OverrideCounts]
+    run: RunView | None = None
     plan: Plan | None = None
 
     @property
     def failed(self) -> bool:
         """Whether one failed that could have been asked: where the environment has no key, nothing was to be had."""
-        bad = [line for line in self.lines if line.outcome not in READ and line.error_code != _NO_KEY]
+        bad = [line for line in self.lines if line.outcome not in READ_OUTCOMES and line.error_code != _NO_KEY]
         return bool(bad) or bool(self.plan and self.plan.error_message)
 
     def show(self, *, verbose: bool) -> None:
         for line in self.lines:
             self._show_one(line, verbose)
-        read = [line for line in self.lines if line.outcome in READ]
-        total = Overrides(
+        read = [line for line in self.lines if line.outcome in READ_OUTCOMES]
+        total = OverrideCounts(
             sum(one.generated for one in self.written.values()), sum(one.merged for one in self.written.values())
         )
         _echo(_RULE, "Sync Summary", _RULE, "", f"Total providers: {len(self.lines)}")
@@ -230,8 +230,8 @@ class _Done:
             "plan_id": self.plan.id if self.plan else None,
             "state": self.run.state if self.run else "dry-run",
             "providers_processed": len(self.lines),
-            "successful": sum(line.outcome in READ for line in self.lines),
-            "failed": sum(line.outcome not in READ for line in self.lines),
+            "successful": sum(line.outcome in READ_OUTCOMES for line in self.lines),
+            "failed": sum(line.outcome not in READ_OUTCOMES for line in self.lines),
             "total_models_fetched": sum(line.fetched for line in self.lines),
             "total_models_synced": 0 if self.plan else sum(map(synced, self.lines)),
             "new_models": sum(line.new for line in self.lines),
@@ -246,8 +246,8 @@ class _Done:
         return told
 
     def _line_json(self, line: Line) -> dict[str, Any]:
-        if isinstance(line, ResultLine):
-            return {**result_json(line), "overrides": asdict(self.written.get(line.provider, Overrides()))}
+        if isinstance(line, ResultView):
+            return {**result_json(line), "overrides": asdict(self.written.get(line.provider, OverrideCounts()))}
         counts = {name: getattr(line, name) for name in plans.COUNTS}
         error = {"code": line.error_code, "message": line.error_message} if line.error_code else None
         return {
@@ -261,19 +261,19 @@ class _Done:
     def _show_one(self, line: Line, verbose: bool) -> None:
         _echo(f"[{line.provider}] {'Comparing' if self.plan else 'Syncing'} models...")
         _echo(f"  - Fetching from {_place(line.provider)}")
-        if line.outcome not in READ:
+        if line.outcome not in READ_OUTCOMES:
             _echo(f"    ✗ {line.error_message or 'It was not synced.'}", "")
             return
-        _echo(f"    ✓ Fetched {humanize.plural(line.fetched, 'model')}")
+        _echo(f"    ✓ Fetched {humanize.pluralize(line.fetched, 'model')}")
         if line.error_message:
             _echo(f"    ! {line.error_message}")
         if line.new:
-            _echo(f"  + {'Would add' if self.plan else 'Adding'} {humanize.plural(line.new, 'new model')}")
-        written = self.written.get(line.provider, Overrides())
+            _echo(f"  + {'Would add' if self.plan else 'Adding'} {humanize.pluralize(line.new, 'new model')}")
+        written = self.written.get(line.provider, OverrideCounts())
         if written.generated:
-            _echo(f"  + Generated {humanize.plural(written.generated, 'new override')}")
+            _echo(f"  + Generated {humanize.pluralize(written.generated, 'new override')}")
         if written.merged:
-            _echo(f"  + Merged {humanize.plural(written.merged, 'override')}")
+            _echo(f"  + Merged {humanize.pluralize(written.merged, 'override')}")
         others = {kind: getattr(line, kind) for kind in ("changed", "unlisted", "relisted")}
         if any(others.values()):
             _echo(f"  ~ {', '.join(f'{count} {kind}' for kind, count in others.items() if count)}")
@@ -285,8 +285,10 @@ class _Done:
         if isinstance(line, PlanPart):
             changes = line.changes
         else:
-            changes = tuple(change for group in runs.changes_of([line]) for change in group.changes)
-        _echo(*(f"    {change.kind}: {_plain(change.model_id)}: {humanize.sentence(change)}" for change in changes))
+            changes = tuple(change for group in runs.load_changes([line]) for change in group.changes)
+        _echo(
+            *(f"    {change.kind}: {_plain(change.model_id)}: {humanize.describe_change(change)}" for change in changes)
+        )
 
     def _end(self) -> str:
         if self.plan is None:
@@ -297,13 +299,13 @@ class _Done:
 
 
 def _dry_run(batch: _Batch, *, quiet: bool) -> _Done:
-    plan_id = planning.ask_for(batch.slugs, COMMAND_LINE, sync.utc_now())
+    plan_id = planning.request_plan(batch.slugs, COMMAND_LINE, sync.utc_now())
     db.session.commit()
     with Console(stderr=True) as console, syncing.progress(console, quiet) as bar:
         if bar:
-            bar.add_task(f"Asking {humanize.plural(len(batch.slugs), 'provider')}", total=None)
-        with jobs.means(config.open_vault()) as means:
-            planning.make(plan_id, means)
+            bar.add_task(f"Asking {humanize.pluralize(len(batch.slugs), 'provider')}", total=None)
+        with jobs.sync_context(config.load_keyring()) as means:
+            planning.make_plan(plan_id, means)
     plan = plans.get(plan_id)
     if plan is None:
         raise click.ClickException("The plan was deleted while it was made.")
@@ -317,22 +319,22 @@ def _run(batch: _Batch, *, quiet: bool) -> _Done:
         raise click.ClickException(
             f"Sync {started.run.id} with the server's own keys is under way already. Try again when it is over."
         )
-    return _finished(syncing.work_off(started.run.id, config.open_vault(), quiet=quiet))
+    return _finished(syncing.work_off(started.run.id, config.load_keyring(), quiet=quiet))
 
 
-def _finished(run: RunLine) -> _Done:
+def _finished(run: RunView) -> _Done:
     lines = sorted(run.results, key=lambda result: result.provider)
-    written = sync_counts.overrides_written(run.started_at or run.created_at, run.ended_at or sync.utc_now())
+    written = sync_counts.count_overrides_written(run.started_at or run.created_at, run.ended_at or sync.utc_now())
     return _Done(lines, {slug: one for slug, one in written.items() if slug in {line.provider for line in lines}}, run)
 
 
 def _log_in_detail() -> None:
-    logs.speak("DEBUG")
+    logs.configure_process("DEBUG")
 
 
 def _place(slug: str) -> str:
     """The address that is asked, without anything of a key."""
-    row = credentials.providers()[slug]
+    row = credentials.providers_by_slug()[slug]
     base = config.current().base_urls.get(slug) or row.admin_base_url
     if base:
         return base

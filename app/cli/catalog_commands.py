@@ -67,14 +67,14 @@ def _refresh(names: Sequence[str], *, accept_shrunk: bool) -> None:
     sys.exit(1 if went_wrong else 0)
 
 
-def _lines(done: refresh.Refreshed) -> Iterator[str]:
+def _lines(done: refresh.RefreshResult) -> Iterator[str]:
     counts = done.counts
     told = f"{SOURCES[done.source].title}: {_TOLD[done.outcome]}"
     if done.outcome in ("refused", "failed"):
         yield f"{told}. {done.message}"
         return
     news = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count) or "nothing new"
-    yield f"{told}, {humanize.plural(done.model_count, 'entry', 'entries')}; canonical models: {news}."
+    yield f"{told}, {humanize.pluralize(done.model_count, 'entry', 'entries')}; canonical models: {news}."
     if done.message:
         yield f"  {done.message}"
     for difference in done.changes[:_SHOWN]:
@@ -112,19 +112,19 @@ def _value(value: Any) -> str:
 @sentences
 def catalog_status(as_json: bool) -> None:
     """Tell which catalog is in force, and of every source when it was asked and what came of it."""
-    version = catalog.in_force()
-    lines = [_source(line) for line in sources.lines()]
+    version = catalog.version_in_force()
+    lines = [_source(line) for line in sources.list_sources()]
     if as_json:
         in_force = version and {
             "version": version.number,
             "digest": version.digest,
             "models": version.model_count,
-            "loaded_at": filters.iso(version.loaded_at),
+            "loaded_at": filters.isoformat(version.loaded_at),
         }
         print_json([{"in_force": in_force, "sources": lines}])
         return
     if version:
-        since = filters.iso(version.loaded_at)
+        since = filters.isoformat(version.loaded_at)
         click.echo(f"Version {version.number} is in force since {since}: {version.model_count:,} models.")
     print_table([_in_short(line) for line in lines])
 
@@ -135,13 +135,13 @@ def _in_short(line: Mapping[str, Any]) -> dict[str, Any]:
     return {"source": line["source"], "models": line["models"], **moments, "error": line["error"]}
 
 
-def _source(line: sources.SourceLine) -> dict[str, Any]:
+def _source(line: sources.SourceView) -> dict[str, Any]:
     url = config.current().catalog_urls.get(line.name) or SOURCES[line.name].url
     return {
         "source": line.name,
         "models": line.model_count,
-        "asked": filters.iso(line.checked_at) or None,
-        "last_good": filters.iso(line.fetched_at) or None,
+        "asked": filters.isoformat(line.checked_at) or None,
+        "last_good": filters.isoformat(line.fetched_at) or None,
         "error": line.error_message,
         "url": url,
     }
@@ -153,7 +153,7 @@ def _source(line: sources.SourceLine) -> dict[str, Any]:
 @sentences
 def catalog_show(canonical_id: str, as_json: bool) -> None:
     """Show what the catalog knows of a model, each fact with who says so and when."""
-    _, index = catalog.index()
+    _, index = catalog.load_index()
     model = index.models.get(canonical_id)
     if model is None:
         raise click.ClickException(_no_such_model(canonical_id, index))
@@ -217,7 +217,7 @@ class _Pair(msgspec.Struct):
 @sentences
 def catalog_match(provider: str | None, model_ids: Sequence[str], as_json: bool) -> None:
     """Tell which canonical model a provider means by an id, and by which rule."""
-    _, index = catalog.index()
+    _, index = catalog.load_index()
     if provider is None:
         if not as_json:
             raise click.UsageError("Name a provider and its ids, or give --json and JSON lines on standard input.")

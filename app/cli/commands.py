@@ -41,10 +41,10 @@ from app.store.queries import models_of_keys, stats
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import CredentialRow, UserRow
 from app.sync.run import utc_now
-from app.vault import SecretKey
+from app.vault import ApiKey
 from app.web import health
 from app.web.app import filters
-from app.web.keys import key_complaint, label_complaint
+from app.web.keys import key_error, label_error
 
 users_group = AppGroup("users", help="Accounts.")
 keys_group = AppGroup("keys", help="API keys. They are read from standard input and never shown.")
@@ -65,7 +65,7 @@ def init_app(app: Flask) -> None:
 
 
 def user_of(email: str) -> UserRow:
-    row = users.by_email(email)
+    row = users.find_by_email(email)
     if row is None:
         raise click.ClickException(f"There is no account {email}: see `flask users list`.")
     return row
@@ -100,10 +100,10 @@ def users_list(as_json: bool) -> None:
         {
             "email": user.email,
             "admin": user.is_admin,
-            "created_at": filters.iso(user.created_at),
-            "last_sign_in_at": filters.iso(user.last_sign_in_at) or None,
+            "created_at": filters.isoformat(user.created_at),
+            "last_sign_in_at": filters.isoformat(user.last_sign_in_at) or None,
         }
-        for user in users.everyone()
+        for user in users.list_all()
     ]
     print_json(rows) if as_json else print_table(rows)
 
@@ -161,21 +161,21 @@ def users_invite(email: str) -> None:
 def keys_add(email: str, provider: str, label: str, region: str, url: str) -> None:
     """Seal and store an API key from standard input."""
     user = user_of(email)
-    if complaint := label_complaint(label):
+    if complaint := label_error(label):
         raise click.ClickException(complaint)
     value = _read_secret("API key")
     if not value and not PROVIDERS[provider].public:
         raise click.ClickException("Give the API key on standard input.")
-    if complaint := key_complaint(value) if value else None:
+    if complaint := key_error(value) if value else None:
         raise click.ClickException(complaint)
-    key = SecretKey(value) if value else None
+    key = ApiKey(value) if value else None
     try:
-        base_url = addresses.chosen(PROVIDERS[provider], region, url)
-    except addresses.BadAddress as bad:
+        base_url = addresses.resolve_base_url(PROVIDERS[provider], region, url)
+    except addresses.InvalidBaseURL as bad:
         raise click.ClickException(str(bad)) from None
-    row = credentials.providers()[provider]
+    row = credentials.providers_by_slug()[provider]
     try:
-        added = credentials.add(user.id, row, label, key, config.sealer(config.current()), utc_now(), base_url)
+        added = credentials.add(user.id, row, label, key, config.load_public_key(config.current()), utc_now(), base_url)
     except credentials.TooManyKeys as too_many:
         raise click.ClickException(str(too_many)) from None
     if added is None:
@@ -198,10 +198,10 @@ def keys_list(email: str, as_json: bool) -> None:
             "label": key.label,
             "key": key.hint or None,
             "active": key.is_active,
-            "state": filters.key_state(key).words,
-            "listed_at": filters.iso(key.listed_at) or None,
+            "state": filters.key_badge(key).words,
+            "listed_at": filters.isoformat(key.listed_at) or None,
         }
-        for key in run_queries.keys(user_of(email).id, utc_now())
+        for key in run_queries.list_keys(user_of(email).id, utc_now())
     ]
     print_json(rows) if as_json else print_table(rows)
 
@@ -224,7 +224,7 @@ def keys_remove(email: str, key_id: int) -> None:
 def keys_accept(email: str, key_id: int) -> None:
     """Take the answer that was kept aside as suspect, at the next sync if it comes again."""
     row = _key_of(email, key_id)
-    if not credentials.accept_suspect(row):
+    if not credentials.accept_quarantined(row):
         raise click.ClickException(f"No answer of key {key_id} is kept aside.")
     db.session.commit()
     click.echo(f"Accepted: `flask sync run {email}` takes the list if the provider still gives it.")
@@ -237,14 +237,14 @@ def keys_accept(email: str, key_id: int) -> None:
 def keys_keep(email: str, key_id: int) -> None:
     """Keep the last good list and forget the answer that was kept aside."""
     row = _key_of(email, key_id)
-    if not credentials.keep_list(row):
+    if not credentials.reject_quarantined(row):
         raise click.ClickException(f"No answer of key {key_id} is kept aside.")
     db.session.commit()
     click.echo("Kept: the list of before stays in force.")
 
 
 def _key_of(email: str, key_id: int) -> CredentialRow:
-    found = credentials.of_user(user_of(email).id, key_id)
+    found = credentials.find_own(user_of(email).id, key_id)
     if found is None:
         raise click.ClickException(f"{email} has no key number {key_id}: see `flask keys list {email}`.")
     return found[0]
@@ -262,7 +262,7 @@ def _key_of(email: str, key_id: int) -> CredentialRow:
 def sync_run(email: str, provider: str | None, dry_run: bool, as_json: bool) -> None:
     """Sync a user's keys now and wait; exit code 0 only if no result failed."""
     user = user_of(email)
-    vault = config.open_vault()
+    vault = config.load_keyring()
     run = syncing.preview if dry_run else syncing.perform
     report = run(user.id, provider, vault, quiet=as_json)
     if as_json:
@@ -277,8 +277,8 @@ def sync_run(email: str, provider: str | None, dry_run: bool, as_json: bool) -> 
 @sentences
 def sync_cancel(email: str) -> None:
     """End a user's live sync: what it settled stays, the rest keeps its last list."""
-    run = runs.live(user_of(email).id)
-    if run is None or not jobs.cancel(run.id):
+    run = runs.live_run(user_of(email).id)
+    if run is None or not jobs.cancel_run(run.id):
         raise click.ClickException(f"No sync of {email} is under way.")
     click.echo(f"Cancelled run {run.id}.")
 
@@ -291,10 +291,10 @@ def sync_cancel(email: str) -> None:
 @sentences
 def sync_due(hours: float, email: str | None, limit: int, as_json: bool) -> None:
     """Show what the schedule syncs next by itself, the longest overdue first."""
-    found = due.coming(utc_now() + timedelta(hours=hours), limit, user_of(email).id if email else None)
+    found = due.load_upcoming(utc_now() + timedelta(hours=hours), limit, user_of(email).id if email else None)
     rows = [
         {
-            "due_at": filters.iso(one.due_at),
+            "due_at": filters.isoformat(one.due_at),
             "user": one.email,
             "provider": one.provider,
             "label": one.label,
@@ -315,13 +315,13 @@ def sync_due(hours: float, email: str | None, limit: int, as_json: bool) -> None
 @sentences
 def models_list(email: str, provider: str | None, everything: bool, as_json: bool) -> None:
     """List the models a user's keys can use, after their last good sync."""
-    keys = models_of_keys.models_of(user_of(email).id, provider)
-    rows = credentials.providers()
+    keys = models_of_keys.load_key_models(user_of(email).id, provider)
+    rows = credentials.providers_by_slug()
     seen: dict[str, dict[str, datetime]] = {}
     for key in keys:
         ids = [model.id for model in (*key.models, *key.unlisted)]
-        seen.setdefault(key.provider, {}).update(models.first_seen(rows[key.provider].id, ids))
-    _, index = catalog.index()
+        seen.setdefault(key.provider, {}).update(models.first_seen_times(rows[key.provider].id, ids))
+    _, index = catalog.load_index()
     found = models_json(keys, index, seen, everything=everything)
     if as_json:
         print_json(found)
@@ -350,14 +350,14 @@ def setup_command() -> None:
 def work(workers: int) -> None:
     """Run workers in the foreground: on any machine with the same DATABASE_URL, REDIS_URL and vault keys."""
     try:
-        vault = config.open_vault()
+        vault = config.load_keyring()
     except config.ConfigError as error:
         raise click.ClickException(str(error)) from None
     _end_when_told()
     _wait_for_database()
     warn_of_shut_keys(vault)
     _wait_for_redis()
-    jobs.work(current_app._get_current_object(), vault, workers)  # type: ignore[attr-defined]
+    jobs.run_workers(current_app._get_current_object(), vault, workers)  # type: ignore[attr-defined]
 
 
 @click.command("schedule")
@@ -367,7 +367,7 @@ def schedule() -> None:
     _end_when_told()
     _wait_for_database()
     _wait_for_redis()
-    jobs.schedule(current_app._get_current_object())  # type: ignore[attr-defined]
+    jobs.run_scheduler(current_app._get_current_object())  # type: ignore[attr-defined]
 
 
 def _end_when_told() -> None:
@@ -401,7 +401,7 @@ def _database_lacks() -> str:
 def _wait_for_redis() -> None:
     """A Redis that is away will come back; one that does not let us in will not."""
     told = False
-    with contextlib.closing(jobs.worker_connection(current_app._get_current_object())) as connection:  # type: ignore[attr-defined]
+    with contextlib.closing(jobs.open_worker_connection(current_app._get_current_object())) as connection:  # type: ignore[attr-defined]
         while True:
             try:
                 connection.ping()
@@ -417,7 +417,7 @@ def _wait_for_redis() -> None:
 
 def _new_password(email: str) -> str:
     password = _read_secret("Password", twice=True)
-    if complaint := passwords.complaint(password, email):
+    if complaint := passwords.policy_violation(password, email):
         raise click.ClickException(complaint)
     return password
 

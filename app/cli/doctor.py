@@ -26,9 +26,9 @@ from app.extensions import db
 from app.jobs import monitoring
 from app.store import catalog, rotation
 from app.store.engine import diagnostics
-from app.store.engine.db_errors import trouble_of
+from app.store.engine.db_errors import classify
 from app.sync import key_rotation
-from app.vault import CannotOpen, Opener, Owner
+from app.vault import Keyring, SealContext, UnsealError
 
 _SKEW = timedelta(seconds=5)
 _WAITING = timedelta(minutes=10)
@@ -106,7 +106,7 @@ def _database() -> Iterator[Finding]:
 def _writing() -> Iterator[Finding]:
     """A database may be read and yet not be written."""
     try:
-        diagnostics.try_to_write()
+        diagnostics.check_writable()
     except DBAPIError as error:
         db.session.rollback()
         says, remedy = {
@@ -116,12 +116,12 @@ def _writing() -> Iterator[Finding]:
                 "Point DATABASE_URL at the primary server, or correct the file's rights.",
             ),
             "busy": ("somebody holds a lock on it.", "Ask again; if it stays so, stop whoever else has it open."),
-        }.get(trouble_of(error) or "", ("it cannot be written.", "See its own log."))
+        }.get(classify(error) or "", ("it cannot be written.", "See its own log."))
         yield Finding("database", "bad", says, remedy)
 
 
 def _connections() -> Iterator[Finding]:
-    if (found := diagnostics.connections()) is None:
+    if (found := diagnostics.connection_usage()) is None:
         return
     used, most = found
     says = f"{used} of {most} in use"
@@ -133,16 +133,16 @@ def _connections() -> Iterator[Finding]:
 
 
 def _catalog() -> Iterator[Finding]:
-    if catalog.version():
-        yield Finding("catalog", "good", f"version {catalog.version()} in force")
+    if catalog.version_number():
+        yield Finding("catalog", "good", f"version {catalog.version_number()} in force")
     else:
         yield Finding("catalog", "bad", "none is loaded.", "Run `flask setup`.")
 
 
 def _runs() -> Iterator[Finding]:
-    lost, waiting = diagnostics.stuck_runs(_now(), _WAITING)
+    lost, waiting = diagnostics.count_stuck_runs(_now(), _WAITING)
     if lost or waiting:
-        says = f"{humanize.plural(lost, 'run')} without a worker, {waiting} waiting for over ten minutes."
+        says = f"{humanize.pluralize(lost, 'run')} without a worker, {waiting} waiting for over ten minutes."
         yield Finding("runs", "warn", says, "They close or start by themselves once workers and scheduler run.")
     else:
         yield Finding("runs", "good", "none is stuck")
@@ -150,14 +150,14 @@ def _runs() -> Iterator[Finding]:
 
 def _keys() -> Iterator[Finding]:
     try:
-        vault = config.open_vault()
+        vault = config.load_keyring()
     except config.ConfigError as error:
         # The web's machines are right to lack it.
         yield Finding("API keys", "warn", f"they cannot be tried here: {error}")
         return
     yield from _pair(vault)
     yield from _vault(vault)
-    opens = {key.credential_id: _opens(vault, key) for key in diagnostics.sealed_keys()}
+    opens = {key.credential_id: _opens(vault, key) for key in diagnostics.iter_sealed_keys()}
     total, shut = len(opens), [credential_id for credential_id, does in opens.items() if not does]
     if shut:
         some = ", ".join(map(str, shut[:10])) + (" …" if len(shut) > 10 else "")
@@ -169,10 +169,10 @@ def _keys() -> Iterator[Finding]:
             "again. Nothing was deleted.",
         )
     else:
-        yield Finding("API keys", "good", f"{humanize.plural(total, 'key')}, all open")
+        yield Finding("API keys", "good", f"{humanize.pluralize(total, 'key')}, all open")
 
 
-def _pair(vault: Opener) -> Iterator[Finding]:
+def _pair(vault: Keyring) -> Iterator[Finding]:
     """What the web seals with must be the newest of what the workers open with."""
     sealed_with = config.current().vault_public_key
     if sealed_with and sealed_with.strip().partition(":")[2] != vault.public.partition(":")[2]:
@@ -184,9 +184,11 @@ def _pair(vault: Opener) -> Iterator[Finding]:
         )
 
 
-def _vault(vault: Opener) -> Iterator[Finding]:
+def _vault(vault: Keyring) -> Iterator[Finding]:
     """Are the private keys the right ones, and is anything still sealed by an older one?"""
-    wrong = [answer.version for answer in rotation.known_answers() if not key_rotation.answer_opens(vault, answer)]
+    wrong = [
+        answer.version for answer in rotation.load_known_answers() if not key_rotation.opens_known_answer(vault, answer)
+    ]
     if wrong:
         yield Finding(
             "vault",
@@ -195,10 +197,10 @@ def _vault(vault: Opener) -> Iterator[Finding]:
             "Put the private key of that version back. If it is lost: owners of keys that do not open are asked to "
             "enter them again, and once all open, the next start of the workers forgets the lost vault key.",
         )
-    newest, counts = max(vault.versions), rotation.counts()
+    newest, counts = max(vault.versions), rotation.count_by_version()
     old = sum(count for version, count in counts.items() if version < newest)
     if old:
-        says = f"{humanize.plural(old, 'API key')} sealed by an older vault key than version {newest}."
+        says = f"{humanize.pluralize(old, 'API key')} sealed by an older vault key than version {newest}."
         yield Finding("vault", "warn", says, "Reseal with `flask keys rotate`; everything may run meanwhile.")
     elif not wrong:
         yield Finding("vault", "good", f"version {newest} seals all, and opens what was sealed at set-up")
@@ -216,27 +218,27 @@ def _backup() -> Iterator[Finding]:
         yield Finding("backup", "good", says)
 
 
-def _opens(vault: Opener, key: diagnostics.SealedKey) -> bool:
+def _opens(vault: Keyring, key: diagnostics.StoredKey) -> bool:
     try:
-        vault.open(key.sealed, key.version, Owner(key.user_id, key.credential_id, key.provider))
-    except CannotOpen:
+        vault.open(key.sealed, key.version, SealContext(key.user_id, key.credential_id, key.provider))
+    except UnsealError:
         return False
     return True
 
 
 def _queue() -> Iterator[Finding]:
     try:
-        seen = monitoring.inspect()
+        seen = monitoring.inspect_queues()
     except redis.RedisError as error:
         yield Finding("queue", "bad", *(lasting_trouble(error) or _unreachable()))
         return
-    yield Finding("queue", "good", f"Redis {seen.version}, {humanize.plural(seen.queued, 'job')} waiting")
+    yield Finding("queue", "good", f"Redis {seen.version}, {humanize.pluralize(seen.queued, 'job')} waiting")
     if seen.evicts:
         yield Finding(
             "queue", "warn", "this Redis may throw jobs away when it is full.", "Set maxmemory-policy noeviction."
         )
     if seen.workers:
-        yield Finding("workers", "good", humanize.plural(seen.workers, "worker"))
+        yield Finding("workers", "good", humanize.pluralize(seen.workers, "worker"))
     else:
         yield Finding("workers", "bad", "none is running.", "Start `flask work` (or `flask up`).")
     if seen.has_scheduler:
@@ -283,7 +285,7 @@ def _unreachable() -> tuple[str, str]:
 
 def _clocks() -> Iterator[Finding]:
     try:
-        moment = diagnostics.database_now()
+        moment = diagnostics.database_clock()
     except SQLAlchemyError:
         return  # told already
     if moment:
@@ -305,7 +307,7 @@ def _clock(whose: str, moment: datetime) -> Iterator[Finding]:
 
 def _disk() -> Iterator[Finding]:
     folders = {config.current().instance}
-    if file := diagnostics.database_file():
+    if file := diagnostics.sqlite_path():
         folders.add(file.parent)
     for folder in sorted(folders):
         yield _room(folder)

@@ -14,10 +14,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from app import config
 from app.cli.install import NotReady, ready
 from app.extensions import db
-from app.store.engine.db_errors import Trouble, trouble_of
+from app.store.engine.db_errors import DatabaseProblem, classify
 from app.vault import VaultError
 
-_TROUBLES: dict[Trouble, str] = {
+_TROUBLES: dict[DatabaseProblem, str] = {
     "full": "The disk of the database is full: make room, then do it again.",
     "busy": "The database is busy, somebody else is writing to it: do it again in a moment.",
     "read_only": "The database is read-only: nothing can be saved.",
@@ -39,7 +39,7 @@ def sentences(command: Callable[..., Any]) -> Callable[..., Any]:
         except (config.ConfigError, NotReady, VaultError) as error:
             raise click.ClickException(str(error)) from None
         except (DBAPIError, PoolTimeout) as error:
-            if (trouble := trouble_of(error)) is None:
+            if (trouble := classify(error)) is None:
                 raise
             db.session.rollback()
             raise click.ClickException(_TROUBLES[trouble]) from None

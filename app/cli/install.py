@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from app import config
 from app.extensions import db
 from app.store import rotation
-from app.sync.catalog.bootstrap import prepare
+from app.sync.catalog.bootstrap import bootstrap
 from app.sync.run import utc_now
 
 
@@ -48,9 +48,9 @@ def set_up(app: Flask) -> None:
         try:
             with _one_at_a_time(settings):
                 _migrate(app, settings)
-                prepare(utc_now())
+                bootstrap(utc_now())
                 if settings.vault_public_key:
-                    rotation.keep_known_answer(config.sealer(settings), utc_now())
+                    rotation.save_known_answer(config.load_public_key(settings), utc_now())
                     db.session.commit()
         except OperationalError as error:
             raise NotReady(unreachable(settings, error)) from None

@@ -18,10 +18,10 @@ from app.catalog.overrides import (
     Fact,
     Override,
     OverrideError,
-    canonical_id_of,
-    read_file,
-    write_file,
-    write_line,
+    format_file,
+    format_line,
+    parse_file,
+    resolve_canonical_id,
 )
 from app.cli.errors import sentences
 from app.cli.output import print_table
@@ -97,7 +97,7 @@ def overrides_list(provider: str | None, manual: bool, as_json: bool) -> None:
     found = overrides.export(provider, only_manual=manual)
     if as_json:
         for override in found:
-            click.echo(write_line(override))
+            click.echo(format_line(override))
     else:
         print_table([_row(override) for override in found])
 
@@ -170,7 +170,7 @@ def overrides_import(file: str) -> None:
     with click.open_file(file, "rb") as opened:
         content = opened.read()
     try:
-        entries = read_file(content.decode(), name)
+        entries = parse_file(content.decode(), name)
     except UnicodeDecodeError:
         raise click.ClickException(f"{name} is not UTF-8 text.") from None
     done = overrides.import_all(entries, COMMAND_LINE, utc_now())
@@ -190,18 +190,18 @@ def overrides_import(file: str) -> None:
 def overrides_export(file: TextIO, provider: str | None, manual: bool) -> None:
     """Write the overrides as a JSON array to a file (or standard output), sorted, as `import` takes it."""
     _check_provider(provider)
-    file.write(write_file(overrides.export(provider, only_manual=manual)))
+    file.write(format_file(overrides.export(provider, only_manual=manual)))
 
 
 def _check_provider(slug: str | None) -> None:
-    if slug is not None and slug not in credentials.providers():
+    if slug is not None and slug not in credentials.providers_by_slug():
         raise click.ClickException(f'There is no provider "{slug}": see `flask providers list`.')
 
 
 def _canonical_id(provider: str, said: str) -> str:
     """What `said` means; itself where the catalog has no such model (any more)."""
-    _, index = catalog.index()
-    return canonical_id_of(index, provider, said) or said
+    _, index = catalog.load_index()
+    return resolve_canonical_id(index, provider, said) or said
 
 
 def _row(override: Override) -> dict[str, Any]:

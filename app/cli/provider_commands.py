@@ -15,23 +15,23 @@ from flask.cli import AppGroup
 
 from app import config, jobs
 from app.api.schemas import model_json
-from app.catalog.listing import listing_of
+from app.catalog.listing import build_listing
 from app.cli.errors import sentences
 from app.cli.output import print_json, print_table
 from app.extensions import db
 from app.providers import PROVIDERS, parsing
-from app.providers.addresses import BadAddress, for_all
+from app.providers.addresses import InvalidBaseURL, validate_shared_url
 from app.providers.contract import Endpoint, Page, Provider
-from app.providers.drift import drift, scrub
+from app.providers.drift import diff_fields, scrub
 from app.store import catalog, credentials
 from app.store.audit import COMMAND_LINE
-from app.sync.catalog.bootstrap import prepare
+from app.sync.catalog.bootstrap import bootstrap
 from app.sync.http import errors
 from app.sync.http.fetch import read_raw
-from app.sync.http.google_auth import signing_key
+from app.sync.http.google_auth import resolve_signing_key
 from app.sync.reschedule import reschedule
 from app.sync.run import utc_now
-from app.vault import SecretKey
+from app.vault import ApiKey
 from app.web.app import filters
 
 providers_group = AppGroup("providers", help="The providers that can be synced.")
@@ -44,7 +44,7 @@ _FREQUENCIES = ("realtime", "daily", "weekly", "manual")
 @sentences
 def providers_list(as_json: bool) -> None:
     """List the providers with the state of the server-wide key and the last sync."""
-    rows = credentials.providers()
+    rows = credentials.providers_by_slug()
     found = [_line(provider, rows[slug]) for slug, provider in PROVIDERS.items() if slug in rows]
     if as_json:
         print_json(found)
@@ -57,7 +57,7 @@ def providers_list(as_json: bool) -> None:
 @sentences
 def providers_sync() -> None:
     """Make the database follow the provider files; every start does it too. Your own settings stay."""
-    prepare(utc_now())
+    bootstrap(utc_now())
     click.echo(f"{len(PROVIDERS)} providers are in the database.")
 
 
@@ -70,12 +70,12 @@ def providers_sync() -> None:
 def providers_set(slug: str, enable: bool | None, update_frequency: str | None, base_url: str | None) -> None:
     """Set what is yours to decide about a provider; it survives updates of the provider files."""
     address = None if base_url in (None, "default") else _checked(PROVIDERS[slug], base_url)
-    row = credentials.providers()[slug]
+    row = credentials.providers_by_slug()[slug]
     frequency, frequency_before = (
         None if update_frequency == "default" else update_frequency,
         row.admin_update_frequency,
     )
-    catalog.set_provider(
+    catalog.update_provider(
         row,
         is_active=row.is_active if enable is None else enable,
         frequency=frequency if update_frequency else row.admin_update_frequency,
@@ -99,8 +99,8 @@ def providers_read(slug: str, file: Any, as_json: bool) -> None:
     body = file.read()
     page = _page(PROVIDERS[slug], body)
     models = {model.id: model for model in reversed(page.models)}
-    listing = listing_of(slug, list(models.values()))
-    _, index = catalog.index()
+    listing = build_listing(slug, list(models.values()))
+    _, index = catalog.load_index()
     if as_json:
         print_json(model_json(slug, model, index, None) for model in listing.models)
     else:
@@ -127,7 +127,7 @@ def providers_read(slug: str, file: Any, as_json: bool) -> None:
 def providers_record(slug: str, to: Path | None) -> None:
     """Ask live with the key of the environment, save the answer without keys, and tell how its fields drifted."""
     provider = PROVIDERS[slug]
-    key = config.secret(os.environ, f"{provider.variable}_API_KEY")
+    key = config.read_secret(os.environ, f"{provider.variable}_API_KEY")
     if not key and not provider.public:
         raise click.ClickException(f"Set {provider.variable}_API_KEY to a key of {provider.title} first.")
     folder = to or config.current().instance / "answers" / slug
@@ -156,21 +156,21 @@ def providers_drift(before: Any, after: Any) -> None:
 
 def _checked(provider: Provider, base_url: str) -> str:
     try:
-        return for_all(base_url.strip(), provider.base_url)
-    except BadAddress as bad:
+        return validate_shared_url(base_url.strip(), provider.base_url)
+    except InvalidBaseURL as bad:
         raise click.ClickException(str(bad)) from None
 
 
 def _asked(provider: Provider, key: str) -> list[bytes]:
     try:
-        with jobs.means() as means:
+        with jobs.sync_context() as means:
             admins = None if provider.slug in means.base_urls else means.admin_base_urls.get(provider.slug)
             client = means.guarded if admins and means.guarded else means.client
             own = "" if _is_example(provider) else provider.base_url
             base_url = means.base_urls.get(provider.slug) or admins or own
             if not base_url:
                 raise click.ClickException(f"Set {provider.variable}_BASE_URL to the address of your server first.")
-            signing = signing_key(provider, SecretKey(key) if key else None, means.client, means.base_urls)
+            signing = resolve_signing_key(provider, ApiKey(key) if key else None, means.client, means.base_urls)
             return read_raw(provider, signing, client, base_url)
     except errors.SyncError as error:
         raise click.ClickException(str(error)) from None
@@ -194,7 +194,7 @@ def _last_saved(folder: Path) -> tuple[Path, Any] | None:
 
 
 def _tell_drift(before: Any, after: Any, name: Path) -> None:
-    appeared, vanished = drift(before, after)
+    appeared, vanished = diff_fields(before, after)
     for path in appeared:
         click.echo(f"new field: {path}")
     for path in vanished:
@@ -218,7 +218,7 @@ def _page(provider: Provider, body: bytes) -> Page:
 def _try(endpoint: Endpoint, body: bytes) -> Page | str:
     try:
         return endpoint.read(body)
-    except parsing.BadAnswer as bad:
+    except parsing.InvalidResponse as bad:
         return str(bad)
 
 
@@ -232,14 +232,14 @@ def _line(provider: Provider, row: Any) -> dict[str, Any]:
         "update_frequency": frequency,
         "public": provider.public,
         "key_variable": variable,
-        "key": "found" if config.secret(os.environ, variable) else "not needed" if provider.public else "missing",
+        "key": "found" if config.read_secret(os.environ, variable) else "not needed" if provider.public else "missing",
         "base_url": row.admin_base_url or row.base_url,
         "site_url": row.site_url,
-        "last_synced": filters.iso(row.last_synced_at) or None,
+        "last_synced": filters.isoformat(row.last_synced_at) or None,
         "models_api": {
             **row.models_api,
             "enabled": row.is_active,
             "update_frequency": frequency,
-            "last_synced": filters.iso(row.last_synced_at) or None,
+            "last_synced": filters.isoformat(row.last_synced_at) or None,
         },
     }

@@ -19,13 +19,13 @@ from app.extensions import db
 from app.store import runs
 from app.store.queries import runs as run_queries
 from app.sync import run as sync
-from app.vault import Opener
+from app.vault import Keyring
 from app.web.app import filters
 
 Report = dict[str, Any]
 
 
-def perform(user_id: int, provider: str | None, vault: Opener, *, quiet: bool) -> Report:
+def perform(user_id: int, provider: str | None, vault: Keyring, *, quiet: bool) -> Report:
     """Start a run and do it here, or wait for the live one. The report of the closed run."""
     started = runs.start(user_id, "cli", sync.utc_now(), provider=provider)
     db.session.commit()
@@ -37,30 +37,30 @@ def perform(user_id: int, provider: str | None, vault: Opener, *, quiet: bool) -
     return report_of(work_off(run_id, vault, quiet=quiet))
 
 
-def work_off(run_id: int, vault: Opener, *, quiet: bool) -> run_queries.RunLine:
+def work_off(run_id: int, vault: Keyring, *, quiet: bool) -> run_queries.RunView:
     """Do a queued run here, or wait for whoever does it, with its progress shown where someone looks on."""
     with Console(stderr=True) as console, progress(console, quiet) as bar:
         task = bar.add_task("Syncing", total=None) if bar else None
 
         def show_progress(*told: int) -> None:
-            jobs.tell(*told)
-            run = run_queries.run(run_id)
+            jobs.publish_run_changed(*told)
+            run = run_queries.load_run(run_id)
             if bar and task is not None and run:
                 bar.update(task, total=len(run.results), completed=run.settled)
 
-        with jobs.means(vault, show_progress) as means:
-            sync.perform(run_id, means)
+        with jobs.sync_context(vault, show_progress) as means:
+            sync.execute(run_id, means)
         _wait(run_id, show_progress)
-    run = run_queries.run(run_id)
+    run = run_queries.load_run(run_id)
     if run is None:
         raise click.ClickException("The run was deleted while it ran.")
     return run
 
 
-def preview(user_id: int, provider: str | None, vault: Opener, *, quiet: bool) -> Report:
+def preview(user_id: int, provider: str | None, vault: Keyring, *, quiet: bool) -> Report:
     """What a sync would say, asked for real, with nothing written."""
-    with jobs.means(vault) as means, Console(stderr=True) as console, progress(console, quiet):
-        results = sync.preview(user_id, provider, means)
+    with jobs.sync_context(vault) as means, Console(stderr=True) as console, progress(console, quiet):
+        results = sync.dry_run(user_id, provider, means)
     if not results:
         raise click.ClickException("There is no active API key to sync: add one with `flask keys add`.")
     return {
@@ -72,7 +72,7 @@ def preview(user_id: int, provider: str | None, vault: Opener, *, quiet: bool) -
     }
 
 
-def report_of(run: run_queries.RunLine) -> Report:
+def report_of(run: run_queries.RunView) -> Report:
     return {
         "run_id": run.id,
         "trigger": run.trigger,
@@ -86,20 +86,20 @@ def show(report: Report) -> None:
     print_table(
         [
             {
-                "provider": filters.title(result["provider"]),
+                "provider": filters.provider_title(result["provider"]),
                 "label": result["label"],
                 "outcome": result["outcome"],
                 "chat": result["chat"],
                 "new": result["new"],
                 "changed": result["changed"],
                 "unlisted": result["unlisted"],
-                "took": filters.seconds(result["duration_s"]),
+                "took": filters.format_seconds(result["duration_s"]),
                 "says": result["error"]["message"] if result["error"] else "",
             }
             for result in report["results"]
         ]
     )
-    click.echo(f"{humanize.plural(report['total_new_models'], 'new model')}.")
+    click.echo(f"{humanize.pluralize(report['total_new_models'], 'new model')}.")
 
 
 def progress(console: Console, quiet: bool) -> Any:
@@ -113,7 +113,7 @@ def _wait(run_id: int, show_progress: Callable[[int], None]) -> None:
     while True:
         lost = runs.close_lost(sync.utc_now())
         db.session.commit()
-        run = run_queries.run(run_id)
+        run = run_queries.load_run(run_id)
         db.session.rollback()
         if run is None or not run.is_live or run_id in lost:
             return

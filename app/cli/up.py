@@ -63,8 +63,8 @@ def _start(environ: dict[str, str], host: str, port: int, workers: int, web_work
     settings = config.load(environ)
     config.require_web_secrets(settings)
     if settings.mail_from:
-        config.mail_server(environ)
-    if config.open_vault(environ).public.partition(":")[2] != settings.vault_public_key.strip().partition(":")[2]:
+        config.load_mail_server(environ)
+    if config.load_keyring(environ).public.partition(":")[2] != settings.vault_public_key.strip().partition(":")[2]:
         raise CannotStart(
             "VAULT_PUBLIC_KEY does not belong to VAULT_PRIVATE_KEYS: set the pair `flask vault new` prints."
         )
@@ -92,7 +92,7 @@ def _set_up(environ: dict[str, str]) -> None:
     app = create_app(config.load(environ))
     set_up(app)
     with app.app_context():
-        warn_of_shut_keys(config.open_vault(environ))
+        warn_of_shut_keys(config.load_keyring(environ))
         db.session.remove()
         db.engine.dispose()
 
@@ -106,13 +106,13 @@ def _start_demo(environ: dict[str, str], settings: config.Settings, processes: S
     token = secrets.token_urlsafe(24)
     environ |= {"MODELSYNC_DEMO_URL": f"http://127.0.0.1:{port}", "MODELSYNC_DEMO_TOKEN": token}
     environ |= seed.base_urls(port)
-    config.keep_demo_places(settings.instance, seed.base_urls(port))
+    config.save_demo_base_urls(settings.instance, seed.base_urls(port))
     processes.start(Process("simulator", [sys.executable, "-m", "app.demo", "--port", str(port)]))
     processes.wait_for_socket(("127.0.0.1", port))
     app = create_app(config.load(environ))
     set_up(app)
     with app.app_context():
-        seed.seed(config.open_vault(environ), config.sealer(settings))
+        seed.seed(config.load_keyring(environ), config.load_public_key(settings))
         db.session.remove()
         db.engine.dispose()
     return f"Demo accounts: {_DEMO_ACCOUNTS}; the password is {seed.PASSWORD}"
@@ -178,7 +178,7 @@ def _free_port() -> int:
 
 
 def _address(host: str, port: int) -> str:
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104  # compared
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # compared
     return f"http://{shown}:{port}"
 
 

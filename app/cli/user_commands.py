@@ -73,7 +73,7 @@ COMMANDS = (disable, enable, promote, demote, sign_out, reset_second_factor)
 
 
 def _act(act: str, email: str) -> str:
-    user = user_actions.by_email(email)
+    user = user_actions.find_by_email(email)
     if user is None:
         raise click.ClickException(f"There is no account {email}: see `flask users list`.")
     try:

@@ -20,9 +20,9 @@ from app.extensions import db
 from app.hardening import keep_memory_private
 from app.store import rotation
 from app.sync import key_rotation
-from app.sync.key_rotation import Rotated
+from app.sync.key_rotation import RotationResult
 from app.sync.run import utc_now
-from app.vault import Opener, Sealer, new_private_key
+from app.vault import Keyring, PublicKey, generate_private_key
 
 vault_group = AppGroup("vault", help="The keys that seal API keys.")
 _MOST_NAMED = 20
@@ -32,9 +32,9 @@ _MOST_NAMED = 20
 @click.option("--version", default=1, type=click.IntRange(1, 10**6), help="Number of the new vault key.")
 def new(version: int) -> None:
     """Print a fresh pair of vault keys, for VAULT_PRIVATE_KEYS (workers) and VAULT_PUBLIC_KEY (web)."""
-    private = new_private_key(version)
+    private = generate_private_key(version)
     click.echo(f"VAULT_PRIVATE_KEYS={private}")
-    click.echo(f"VAULT_PUBLIC_KEY={Opener(private).public}")
+    click.echo(f"VAULT_PUBLIC_KEY={Keyring(private).public}")
 
 
 @vault_group.command("status")
@@ -49,7 +49,7 @@ def status(as_json: bool) -> None:
     print_table([line.as_json() for line in lines])
     old = [line for line in lines if line.is_older and line.keys]
     if old:
-        click.echo(f"{humanize.plural(sum(line.keys for line in old), 'key')} to be resealed: `flask keys rotate`.")
+        click.echo(f"{humanize.pluralize(sum(line.keys for line in old), 'key')} to be resealed: `flask keys rotate`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,15 @@ class VersionLine:
 
 def versions_in_use() -> list[VersionLine]:
     """By version: all that seal a key, are at hand, or have a known answer."""
-    used = rotation.counts()
-    answers = rotation.known_answers()
+    used = rotation.count_by_version()
+    answers = rotation.load_known_answers()
     written = config.current().vault_public_key
-    current = Sealer(written).version if written else 0
+    current = PublicKey(written).version if written else 0
     try:
-        vault = config.open_vault()
+        vault = config.load_keyring()
     except config.ConfigError:
         vault = None
-    wrong = {one.version for one in answers if vault and not key_rotation.answer_opens(vault, one)}
+    wrong = {one.version for one in answers if vault and not key_rotation.opens_known_answer(vault, one)}
     at_hand = set(vault.versions) if vault else set()
     versions = sorted(used.keys() | at_hand | {one.version for one in answers} | ({current} - {0}))
 
@@ -110,7 +110,7 @@ def rotate_keys(as_json: bool) -> None:
 
     Exit code 0 if nothing older is left, 1 if some keys do not open.
     """
-    vault = config.open_vault()
+    vault = config.load_keyring()
     keep_memory_private()
     _refuse_unpaired(vault)
     try:
@@ -126,8 +126,8 @@ def rotate_keys(as_json: bool) -> None:
     sys.exit(0 if done.is_whole else 1)
 
 
-def _rotated(vault: Opener, *, quiet: bool) -> Rotated:
-    total = sum(count for version, count in rotation.counts().items() if version < max(vault.versions))
+def _rotated(vault: Keyring, *, quiet: bool) -> RotationResult:
+    total = sum(count for version, count in rotation.count_by_version().items() if version < max(vault.versions))
     db.session.rollback()
     with Console(stderr=True) as console, _progress(console, quiet) as bar:
         task = bar.add_task("Resealing", total=total) if bar else None
@@ -146,31 +146,31 @@ def _progress(console: Console, quiet: bool) -> nullcontext[None] | Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _refuse_unpaired(vault: Opener) -> None:
+def _refuse_unpaired(vault: Keyring) -> None:
     """What people save during and after a rotation must be sealed by the new key too."""
     written = config.current().vault_public_key
-    if written and Sealer(written).fingerprint != Sealer(vault.public).fingerprint:
+    if written and PublicKey(written).fingerprint != PublicKey(vault.public).fingerprint:
         raise click.ClickException(
-            f"VAULT_PUBLIC_KEY is version {Sealer(written).version}, the newest of VAULT_PRIVATE_KEYS is "
+            f"VAULT_PUBLIC_KEY is version {PublicKey(written).version}, the newest of VAULT_PRIVATE_KEYS is "
             f"{max(vault.versions)}, and they are no pair: set VAULT_PUBLIC_KEY to the new one everywhere, restart, "
             "and then rotate."
         )
 
 
-def _tell_json(done: Rotated) -> None:
+def _tell_json(done: RotationResult) -> None:
     shut = [{"number": key.credential_id, "email": key.email, "provider": key.owner.provider} for key in done.shut]
     told = {"version": done.version, "resealed": done.resealed, "replaced_meanwhile": done.overtaken}
     print_json([{**told, "do_not_open": shut, "removable_versions": done.removable}])
 
 
-def _tell(done: Rotated) -> None:
-    click.echo(f"Resealed {humanize.plural(done.resealed, 'key')} to version {done.version}.")
+def _tell(done: RotationResult) -> None:
+    click.echo(f"Resealed {humanize.pluralize(done.resealed, 'key')} to version {done.version}.")
     if done.overtaken:
         click.echo(
-            f"{humanize.plural(done.overtaken, 'key')} had been replaced or removed meanwhile and stayed as saved."
+            f"{humanize.pluralize(done.overtaken, 'key')} had been replaced or removed meanwhile and stayed as saved."
         )
     if done.shut:
-        click.echo(f"{humanize.plural(len(done.shut), 'key')} did not open and stayed as they were:")
+        click.echo(f"{humanize.pluralize(len(done.shut), 'key')} did not open and stayed as they were:")
         for key in done.shut[:_MOST_NAMED]:
             click.echo(f"  number {key.credential_id} of {key.email} at {key.owner.provider}, version {key.version}")
         if len(done.shut) > _MOST_NAMED:
@@ -182,21 +182,21 @@ def _tell(done: Rotated) -> None:
         click.echo("Backups made until now still need it: keep it, apart from them, for as long as you keep those.")
 
 
-def warn_of_shut_keys(vault: Opener) -> None:
+def warn_of_shut_keys(vault: Keyring) -> None:
     """As workers start: if the private keys may be the wrong ones, try every API key and say which do not open.
 
     The app starts all the same: what does open is synced, and the owners of the rest are asked for them on their page.
     """
-    if not key_rotation.has_doubts(vault):
+    if not key_rotation.needs_key_check(vault):
         db.session.rollback()
         return
-    tried = key_rotation.try_keys(vault, utc_now())
+    tried = key_rotation.check_keys(vault, utc_now())
     if not tried.shut:
-        key_rotation.forget_stale_answers(vault)
+        key_rotation.delete_stale_answers(vault)
         return
     some = ", ".join(map(str, tried.shut[:10])) + (" …" if len(tried.shut) > 10 else "")
     click.echo(
-        f"{len(tried.shut)} of {humanize.plural(tried.total, 'API key')} cannot be opened with VAULT_PRIVATE_KEYS "
+        f"{len(tried.shut)} of {humanize.pluralize(tried.total, 'API key')} cannot be opened with VAULT_PRIVATE_KEYS "
         f"(numbers {some}). Their owners are asked to enter them again; nothing was deleted. "
         "If you have the private key that sealed them, put it back and restart.",
         err=True,

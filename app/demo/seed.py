@@ -19,9 +19,9 @@ from app.store import credentials, due, runs
 from app.store.accounts import users
 from app.store.schema.tables import UserRow
 from app.sync.http.fetch import new_client
-from app.sync.http.retry import Patience
-from app.sync.run import Means, perform
-from app.vault import Opener, Sealer, SecretKey
+from app.sync.http.retry import RetryPolicy
+from app.sync.run import SyncContext, execute
+from app.vault import ApiKey, Keyring, PublicKey
 
 PASSWORD = "modelsync-demo"  # noqa: S105  # shown on the login page of a demo
 ALICE, BOB, CAROL = "alice@demo.example", "bob@demo.example", "carol@demo.example"
@@ -96,24 +96,24 @@ SEEN_UNTIL_DAY = {ALICE: 24, BOB: 2, CAROL: TODAY}
 """Up to which day each of them has looked at the changes: Alice has some before her."""
 
 
-def seed(vault: Opener, sealer: Sealer, now: datetime | None = None) -> bool:
+def seed(vault: Keyring, sealer: PublicKey, now: datetime | None = None) -> bool:
     """Make the accounts, keys and history; False if there are demo accounts already.
 
     To be called in an app context, on an installed database: migrated, with its providers and catalog. Commits.
     """
     now = now or datetime.now(UTC)
-    if any(users.by_email(email) for email in KEYS):
+    if any(users.find_by_email(email) for email in KEYS):
         return False
     start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=TODAY)
     people = _accounts(start, sealer)
     with Simulator() as simulator, new_client() as client:
-        means = Means(vault, client, simulator.base_urls, patience=Patience(tries=1))
+        means = SyncContext(vault, client, simulator.base_urls, patience=RetryPolicy(tries=1))
         for step in HISTORY:
             _perform(step, people[step.email], start, simulator, means)
     for email, day in SEEN_UNTIL_DAY.items():
-        users.see_changes(people[email].id, start + timedelta(days=day))
+        users.mark_changes_seen(people[email].id, start + timedelta(days=day))
     # The schedule is not to sync all of this at the first minute: the past is what there is to see.
-    mine = [row.id for user in people.values() for row, _ in credentials.list_of(user.id)]
+    mine = [row.id for user in people.values() for row, _ in credentials.list_for_user(user.id)]
     due.set_due(dict.fromkeys(mine, now + timedelta(hours=12)))
     db.session.commit()
     return True
@@ -125,8 +125,8 @@ def base_urls(port: int) -> dict[str, str]:
     return providers | {f"CATALOG_{name.upper()}_URL": url for name, url in catalogs.addresses(port).items()}
 
 
-def _accounts(start: datetime, sealer: Sealer) -> dict[str, UserRow]:
-    providers = credentials.providers()
+def _accounts(start: datetime, sealer: PublicKey) -> dict[str, UserRow]:
+    providers = credentials.providers_by_slug()
     password_hash = passwords.hash_password(PASSWORD)
     people = {}
     for email in (CAROL, ALICE, BOB):  # the first account of an installation is an admin
@@ -136,14 +136,14 @@ def _accounts(start: datetime, sealer: Sealer) -> dict[str, UserRow]:
         user.is_admin = email == CAROL
         user.sync_on_sign_in = email != BOB  # so that his recommendation stays to be seen
         for key in KEYS[email]:
-            secret = SecretKey(key.value) if key.value else None
+            secret = ApiKey(key.value) if key.value else None
             credentials.add(user.id, providers[key.provider], key.label, secret, sealer, start)
         people[email] = user
     db.session.commit()
     return people
 
 
-def _perform(step: Step, user: UserRow, start: datetime, simulator: Simulator, means: Means) -> None:
+def _perform(step: Step, user: UserRow, start: datetime, simulator: Simulator, means: SyncContext) -> None:
     simulator.show_day(step.day)
     simulator.clear_fault()
     for slug, fault in step.faults.items():
@@ -152,7 +152,7 @@ def _perform(step: Step, user: UserRow, start: datetime, simulator: Simulator, m
     started = runs.start(user.id, step.trigger, clock(), provider=step.only)
     db.session.commit()
     if started:
-        perform(started.run.id, replace(means, now=clock))
+        execute(started.run.id, replace(means, now=clock))
 
 
 class _Clock:

@@ -27,7 +27,7 @@ from app.demo.faults import ELSEWHERE, FAULTS, HOME, ActiveFault, Exchange, enco
 from app.demo.listings import TODAY, SimModel, listing_on, novelties
 from app.demo.shapes import PLAIN, SHAPES, OpenAI, masked
 from app.providers import PROVIDERS
-from app.providers.contract import Provider, join
+from app.providers.contract import Provider, join_url
 
 CONTROL = "/_control"
 TOKEN_HEADER = "X-Demo-Token"  # noqa: S105  # the name of a header
@@ -289,7 +289,7 @@ class _Booth:
 
     def __init__(self, provider: Provider) -> None:
         self.slug = provider.slug
-        self.path = urlsplit(join("http://host" + _base_path(provider), provider.ask(None).path)).path
+        self.path = urlsplit(join_url("http://host" + _base_path(provider), provider.ask(None).path)).path
         self.shape: OpenAI = SHAPES.get(provider.slug, PLAIN)
         self.needs_key = not provider.public
         self.models: list[SimModel] = []

@@ -9,49 +9,49 @@ from typing import Any
 import msgspec
 
 from app.jobs.queues import redis_connection
-from app.sync.provider_test import Tried
+from app.sync.provider_test import ProviderTestResult
 
-KEPT = timedelta(days=1)
-_PATIENCE = timedelta(minutes=2)
+RESULT_TTL = timedelta(days=1)
+_TIMEOUT = timedelta(minutes=2)
 """After so long without an answer none is waited for."""
 
 
-class Trial(msgspec.Struct, frozen=True):
+class ProviderTest(msgspec.Struct, frozen=True):
     asked_at: datetime
-    tried: Tried | None = None
+    tried: ProviderTestResult | None = None
     """None while it is waited for."""
 
     def is_awaited(self, now: datetime) -> bool:
-        return self.tried is None and now - self.asked_at < _PATIENCE
+        return self.tried is None and now - self.asked_at < _TIMEOUT
 
 
-def begin(slug: str, now: datetime) -> None:
+def start(slug: str, now: datetime) -> None:
     """Raises redis.RedisError, as the others."""
-    _write(slug, Trial(now))
+    _save(slug, ProviderTest(now))
 
 
-def end(slug: str, now: datetime, tried: Tried) -> None:
+def finish(slug: str, now: datetime, tried: ProviderTestResult) -> None:
     """now: when it was over."""
-    _write(slug, Trial(now, tried))
+    _save(slug, ProviderTest(now, tried))
 
 
-def of_all(slugs: Iterable[str]) -> dict[str, Trial | None]:
+def load_all(slugs: Iterable[str]) -> dict[str, ProviderTest | None]:
     """The last test of each provider."""
     wanted = list(slugs)
-    notes: Any = redis_connection().mget([_name(slug) for slug in wanted]) if wanted else []
-    return {slug: _read(note) for slug, note in zip(wanted, notes, strict=True)}
+    notes: Any = redis_connection().mget([_redis_key(slug) for slug in wanted]) if wanted else []
+    return {slug: _decode(note) for slug, note in zip(wanted, notes, strict=True)}
 
 
-def _read(note: bytes | None) -> Trial | None:
+def _decode(note: bytes | None) -> ProviderTest | None:
     try:
-        return msgspec.json.decode(note, type=Trial) if note else None
+        return msgspec.json.decode(note, type=ProviderTest) if note else None
     except msgspec.MsgspecError:  # of another version
         return None
 
 
-def _write(slug: str, trial: Trial) -> None:
-    redis_connection().set(_name(slug), msgspec.json.encode(trial), ex=KEPT)
+def _save(slug: str, trial: ProviderTest) -> None:
+    redis_connection().set(_redis_key(slug), msgspec.json.encode(trial), ex=RESULT_TTL)
 
 
-def _name(slug: str) -> str:
+def _redis_key(slug: str) -> str:
     return f"modelsync:trial:{slug}"

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 
 import redis
 
-from app.jobs.queues import CHANNELS
+from app.jobs.queues import CHANNEL_PATTERN
 
-_TURN_S = 1.0
+_POLL_S = 1.0
 """So often it looks whether somebody still waits."""
 _LINGER_S = 5.0
 """So long it goes on when nobody does: watchers come and go."""
 
 
-class Ear:
+class PubSubFanout:
     """Hears all news while somebody waits for some of it."""
 
     def __init__(self, connection: redis.Redis) -> None:
@@ -65,17 +65,17 @@ class Ear:
         while not self._may_stop():
             try:
                 with contextlib.closing(self._connection.pubsub()) as pubsub:
-                    pubsub.psubscribe(CHANNELS)
+                    pubsub.psubscribe(CHANNEL_PATTERN)
                     self._hear(pubsub)
             except (redis.RedisError, OSError, ValueError):  # away, or closed under its hands
                 self._hears.clear()
-                time.sleep(_TURN_S)
+                time.sleep(_POLL_S)
 
     def _hear(self, pubsub: redis.client.PubSub) -> None:
         """Pass on what is told until nobody has waited for a while. Raises redis.RedisError."""
         waited_for = time.monotonic()
         while time.monotonic() - waited_for < _LINGER_S:
-            message = pubsub.get_message(timeout=_TURN_S)
+            message = pubsub.get_message(timeout=_POLL_S)
             if message is not None:
                 self._pass_on(message)
             if self._waiting:

@@ -14,23 +14,23 @@ from typing import Any, TypeVar
 from rq import Queue
 from rq.job import Job
 
-Door = TypeVar("Door", bound=Callable[..., object])
+JobFunction = TypeVar("JobFunction", bound=Callable[..., object])
 
-DOORS: dict[str, Callable[..., object]] = {}
+JOBS: dict[str, Callable[..., object]] = {}
 """Every function that a job can have done, by the name it is queued by."""
 
 
-class NotADoor(Exception):
+class UnknownJob(Exception):
     """A job that none of us queued."""
 
 
-def door(function: Door) -> Door:
+def job(function: JobFunction) -> JobFunction:
     """Let jobs have this done."""
-    DOORS[f"{function.__module__}.{function.__qualname__}"] = function
+    JOBS[f"{function.__module__}.{function.__qualname__}"] = function
     return function
 
 
-class Plain:
+class JSONSerializer:
     """RQ's serializer: JSON."""
 
     @staticmethod
@@ -42,17 +42,17 @@ class Plain:
         return json.loads(data)
 
 
-class PlainJob(Job):
+class JSONJob(Job):
     """A job that is JSON whoever reads it, does what one of `DOORS` does, and calls nothing else when it ends."""
 
     def __init__(self, id: str | None = None, connection: Any = None, serializer: Any = None) -> None:
-        super().__init__(id, connection, Plain)
+        super().__init__(id, connection, JSONSerializer)
 
     @property
     def func(self) -> Callable[..., object]:
-        found = None if self.instance else DOORS.get(str(self.func_name))
+        found = None if self.instance else JOBS.get(str(self.func_name))
         if found is None:
-            raise NotADoor("a job names a function that is none of ours: somebody else writes into Redis")
+            raise UnknownJob("a job names a function that is none of ours: somebody else writes into Redis")
         return found
 
     def restore(self, raw_data: Any) -> Any:
@@ -61,14 +61,14 @@ class PlainJob(Job):
         self.webhooks = []
 
 
-class PlainQueue(Queue):
+class JSONQueue(Queue):
     """A queue of such jobs."""
 
-    job_class = PlainJob
+    job_class = JSONJob
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs | {"job_class": PlainJob, "serializer": Plain})
+        super().__init__(*args, **kwargs | {"job_class": JSONJob, "serializer": JSONSerializer})
 
 
-PLAINLY: dict[str, Any] = {"job_class": PlainJob, "queue_class": PlainQueue, "serializer": Plain}
+JSON_OPTIONS: dict[str, Any] = {"job_class": JSONJob, "queue_class": JSONQueue, "serializer": JSONSerializer}
 """For whoever of RQ reads jobs by itself."""

@@ -11,27 +11,27 @@ import base64
 import msgspec
 
 from app import config, mail
-from app.vault import Opener, Owner, Sealer, SecretKey
+from app.vault import ApiKey, Keyring, PublicKey, SealContext
 
-_ENVELOPE = Owner(0, 0, "letter to who signs up")
+_SEAL_CONTEXT = SealContext(0, 0, "letter to who signs up")
 """Of no credential: nothing else that is sealed opens as this."""
 
 
-def sealed(email: str, link: str, sealer: Sealer) -> str:
+def seal_message(email: str, link: str, sealer: PublicKey) -> str:
     """For the queue. link: empty where the address has an account."""
     content = msgspec.json.encode([email, link]).decode()
-    return f"{sealer.version}:{base64.b64encode(sealer.seal(SecretKey(content), _ENVELOPE)).decode()}"
+    return f"{sealer.version}:{base64.b64encode(sealer.seal(ApiKey(content), _SEAL_CONTEXT)).decode()}"
 
 
-def write(letter: str, vault: Opener) -> None:
+def send_sealed(letter: str, vault: Keyring) -> None:
     """Hand in the letter of what `sealed` gave. Raises CannotOpen and mail.MailError."""
     version, _, content = letter.partition(":")
-    opened = vault.open(base64.b64decode(content), int(version), _ENVELOPE)
+    opened = vault.open(base64.b64decode(content), int(version), _SEAL_CONTEXT)
     email, link = msgspec.json.decode(opened.reveal(), type=tuple[str, str])
     settings = config.current()
     written = (
-        mail.sign_up_letter(settings.mail_from, email, link)
+        mail.signup_email(settings.mail_from, email, link)
         if link
-        else mail.known_letter(settings.mail_from, email, settings.public_url)
+        else mail.account_exists_email(settings.mail_from, email, settings.public_url)
     )
-    mail.send(config.mail_server(), written)
+    mail.send(config.load_mail_server(), written)

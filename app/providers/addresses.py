@@ -7,63 +7,63 @@ from urllib.parse import urlsplit
 
 from app.providers.contract import Provider
 
-LONGEST = 500
+MAX_URL_LENGTH = 500
 
 
-class BadAddress(Exception):
+class InvalidBaseURL(Exception):
     """A region or an address cannot be used. Its text is a sentence with what to do."""
 
 
-def chosen(provider: Provider, region: str = "", url: str = "") -> str | None:
+def resolve_base_url(provider: Provider, region: str = "", url: str = "") -> str | None:
     """The base URL to keep with a key; None for the provider's own. Raises BadAddress."""
     if provider.own_url:
-        return _own(provider, url.strip())
+        return _own_server_url(provider, url.strip())
     if url.strip():
-        raise BadAddress(f"{provider.title} has an address of its own; only servers of yours take one.")
+        raise InvalidBaseURL(f"{provider.title} has an address of its own; only servers of yours take one.")
     if not region:
         return None
     if region not in provider.regions:
         known = ", ".join(provider.regions) or "none"
-        raise BadAddress(f"{provider.title} has no region {region!r}: choose among {known}.")
+        raise InvalidBaseURL(f"{provider.title} has no region {region!r}: choose among {known}.")
     return provider.regions[region]
 
 
-def region_of(provider: Provider, base_url: str | None) -> str:
+def find_region(provider: Provider, base_url: str | None) -> str:
     """The name of the region that `base_url` is of; empty for none."""
     return next((name for name, url in provider.regions.items() if url == base_url), "")
 
 
-def _own(provider: Provider, url: str) -> str:
+def _own_server_url(provider: Provider, url: str) -> str:
     if not url:
-        raise BadAddress(f"Give the address of your server, such as {provider.own_url}.")
-    return checked(url, provider.own_url)
+        raise InvalidBaseURL(f"Give the address of your server, such as {provider.own_url}.")
+    return validate_url(url, provider.own_url)
 
 
-def checked(url: str, example: str) -> str:
+def validate_url(url: str, example: str) -> str:
     """An address as it is kept. Raises BadAddress for one that is none, or that holds a password or a query."""
     try:
         parts = urlsplit(url)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         fits = False
-    if not fits or len(url) > LONGEST or not url.isprintable() or " " in url:
-        raise BadAddress(f"That is no http:// or https:// address: write it like {example}.")
+    if not fits or len(url) > MAX_URL_LENGTH or not url.isprintable() or " " in url:
+        raise InvalidBaseURL(f"That is no http:// or https:// address: write it like {example}.")
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise BadAddress("Leave user name, query and fragment out of the address; a key has a field of its own.")
+        raise InvalidBaseURL("Leave user name, query and fragment out of the address; a key has a field of its own.")
     return url.rstrip("/")
 
 
-def for_all(url: str, example: str) -> str:
+def validate_shared_url(url: str, example: str) -> str:
     """The same for an address that all users' keys of a provider are sent to: not in the clear, except within this
     machine. Raises BadAddress."""
-    found = checked(url, example)
+    found = validate_url(url, example)
     parts = urlsplit(found)
-    if parts.scheme != "https" and not _is_here(parts.hostname or ""):
-        raise BadAddress("All keys of this provider are sent there: write an https:// address.")
+    if parts.scheme != "https" and not _is_local(parts.hostname or ""):
+        raise InvalidBaseURL("All keys of this provider are sent there: write an https:// address.")
     return found
 
 
-def _is_here(host: str) -> bool:
+def _is_local(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -12,10 +12,20 @@ from __future__ import annotations
 from decimal import Decimal
 from functools import lru_cache
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page, per_million, section, text, whole
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    integer,
+    mapping,
+    price_per_million,
+    text,
+)
 
 _TYPES: dict[str, Kind] = {  # the first that fits decides
     "embedding": "embedding",
@@ -36,10 +46,10 @@ def ask(_cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry, "model_id")
     features, inputs = set(_listed(entry, "features")), _listed(entry, "input_modalities")
     pricing = _pricing(entry)
@@ -50,8 +60,8 @@ def _read_one(entry: Entry) -> ListedModel:
         description=text(entry, "desc"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_length"),
-        max_output_tokens=whole(entry, "max_output"),
+        context_length=integer(entry, "context_length"),
+        max_output_tokens=integer(entry, "max_output"),
         input_modalities=inputs,
         vision="image" in inputs if inputs else None,
         tools=bool(features & {"tools", "tool", "function_calling"}) if features else None,
@@ -64,7 +74,7 @@ def _read_one(entry: Entry) -> ListedModel:
     )
 
 
-def _listed(entry: Entry, key: str) -> tuple[str, ...]:
+def _listed(entry: JsonObject, key: str) -> tuple[str, ...]:
     return _split(text(entry, key))
 
 
@@ -75,19 +85,19 @@ def _split(written: str) -> tuple[str, ...]:
     return tuple(sorted({word for word in words if word}))
 
 
-def _pricing(entry: Entry) -> dict[str, Decimal]:
-    listed = section(entry, "pricing")
-    read = {name: price for name in _PRICES if (price := per_million(listed, name)) is not None}
+def _pricing(entry: JsonObject) -> dict[str, Decimal]:
+    listed = mapping(entry, "pricing")
+    read = {name: price for name in _PRICES if (price := price_per_million(listed, name)) is not None}
     if read.get("input") == 2 and read.get("output") in (0, 2):
         return {}
     return {name: price for name, price in read.items() if price} or read
 
 
-def _kind(model_id: str, types: tuple[str, ...]) -> Decision:
+def _kind(model_id: str, types: tuple[str, ...]) -> KindDecision:
     for word, kind in _TYPES.items():
         if word in types:
-            return kind_of(model_id, declared=kind, because=f"{word} is among its types")
-    return kind_of(model_id)
+            return classify_model(model_id, declared=kind, because=f"{word} is among its types")
+    return classify_model(model_id)
 
 
 PROVIDER = Provider(

@@ -7,30 +7,40 @@ providers cannot be called. Each provider has its own `pricing`, in a unit that 
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page, section, text, whole, words
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    integer,
+    mapping,
+    strings,
+    text,
+)
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry, "name")
-    architecture = section(entry, "architecture")
-    inputs, outputs = words(architecture, "input_modalities"), words(architecture, "output_modalities")
-    kind, reason = kind_of(model_id, outputs=outputs)
+    architecture = mapping(entry, "architecture")
+    inputs, outputs = strings(architecture, "input_modalities"), strings(architecture, "output_modalities")
+    kind, reason = classify_model(model_id, outputs=outputs)
     if entry.get("providers") == []:
-        kind, reason = Decision("other", "no provider on the network serves it")
+        kind, reason = KindDecision("other", "no provider on the network serves it")
     return ListedModel(
         id=model_id,
         name=text(entry, "display_name"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_length"),
+        context_length=integer(entry, "context_length"),
         input_modalities=inputs,
         output_modalities=outputs,
         vision="image" in inputs if inputs else None,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import BadAnswer, document, entries, page, text
+from app.providers.parsing import InvalidResponse, build_page, decode_json, entries, text
 
 _REGIONS = {
     "International (Singapore)": "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
@@ -25,15 +25,15 @@ def ask(cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    answer = document(body)
+    answer = decode_json(body)
     found = entries(answer, "data")
     following = None
     if answer.get("has_more") is True:
         # Should `after` be ignored, the same made-up id comes again, which the fetcher notices.
         following = text(answer, "last_id")
         if not following:
-            raise BadAnswer("says there are more models but not where")
-    return page(found, openai_shape.read_one, following)
+            raise InvalidResponse("says there are more models but not where")
+    return build_page(found, openai_shape.read_one, following)
 
 
 PROVIDER = Provider(

@@ -6,21 +6,32 @@ example's reasoning model does not name reasoning.
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page, per_token, section, text, whole, words
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    integer,
+    mapping,
+    price_per_token,
+    strings,
+    text,
+)
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    can = words(entry, "capabilities")
-    pricing = section(entry, "pricing")
+    can = strings(entry, "capabilities")
+    pricing = mapping(entry, "pricing")
     kind, reason = _kind(model_id, can)
     return ListedModel(
         id=model_id,
@@ -28,23 +39,23 @@ def _read_one(entry: Entry) -> ListedModel:
         description=text(entry, "description"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_length"),
+        context_length=integer(entry, "context_length"),
         streaming="streaming" in can or None,
         tools="tool_calling" in can or None,
         reasoning="reasoning" in can or None,
-        input_per_million=per_token(pricing, "prompt"),
-        output_per_million=per_token(pricing, "completion"),
+        input_per_million=price_per_token(pricing, "prompt"),
+        output_per_million=price_per_token(pricing, "completion"),
     )
 
 
-def _kind(model_id: str, can: tuple[str, ...]) -> Decision:
+def _kind(model_id: str, can: tuple[str, ...]) -> KindDecision:
     if "text" in can:
-        return kind_of(model_id, declared="chat", because="text is among its capabilities", prefer_id=True)
+        return classify_model(model_id, declared="chat", because="text is among its capabilities", prefer_id=True)
     if "image_output" in can:
-        return kind_of(model_id, declared="image", because="image_output is among its capabilities, text is not")
+        return classify_model(model_id, declared="image", because="image_output is among its capabilities, text is not")
     if "audio_output" in can:
-        return kind_of(model_id, declared="audio", because="audio_output is among its capabilities, text is not")
-    return kind_of(model_id)
+        return classify_model(model_id, declared="audio", because="audio_output is among its capabilities, text is not")
+    return classify_model(model_id)
 
 
 PROVIDER = Provider(

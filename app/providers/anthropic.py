@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import ListedModel
 from app.providers.contract import Page, Provider, Request
 from app.providers.parsing import (
-    BadAnswer,
-    Entry,
-    document,
+    InvalidResponse,
+    JsonObject,
+    build_page,
+    decode_json,
     entries,
     flag,
     identifier,
-    moment,
-    page,
-    section,
+    integer,
+    mapping,
     text,
-    whole,
+    timestamp,
 )
 
 
@@ -34,39 +34,39 @@ def sign(key: str) -> Mapping[str, str]:
 
 
 def read(body: bytes) -> Page:
-    answer = document(body)
+    answer = decode_json(body)
     found = entries(answer, "data")
     following = None
     if answer.get("has_more") is True:
         following = text(answer, "last_id")
         if not following:
-            raise BadAnswer("says there are more models but not where")
-    return page(found, _read_one, following)
+            raise InvalidResponse("says there are more models but not where")
+    return build_page(found, _read_one, following)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    kind, reason = kind_of(model_id, declared="chat", because="every model Anthropic lists is a chat model")
-    can = section(entry, "capabilities")
+    kind, reason = classify_model(model_id, declared="chat", because="every model Anthropic lists is a chat model")
+    can = mapping(entry, "capabilities")
     vision = _supported(can, "image_input")
     return ListedModel(
         id=model_id,
         name=text(entry, "display_name"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "max_input_tokens"),
-        max_output_tokens=whole(entry, "max_tokens"),
+        context_length=integer(entry, "max_input_tokens"),
+        max_output_tokens=integer(entry, "max_tokens"),
         input_modalities=("image", "text") if vision else (),
         output_modalities=("text",) if vision else (),
         vision=vision,
         reasoning=_supported(can, "thinking"),
         structured_output=_supported(can, "structured_outputs"),
-        created_at=moment(entry, "created_at"),
+        created_at=timestamp(entry, "created_at"),
     )
 
 
-def _supported(capabilities: Entry, name: str) -> bool | None:
-    return flag(section(capabilities, name), "supported")
+def _supported(capabilities: JsonObject, name: str) -> bool | None:
+    return flag(mapping(capabilities, name), "supported")
 
 
 PROVIDER = Provider(

@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers.contract import Page, Provider, Request
-from app.providers.parsing import Entry, document, entries, flag, identifier, moment, page, section
+from app.providers.parsing import JsonObject, build_page, decode_json, entries, flag, identifier, mapping, timestamp
 
 _NEVER_FROM = 2090
 _PARTNERS_CREATED = 1727740800
@@ -31,34 +31,34 @@ def sign(key: str) -> Mapping[str, str]:
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    kind, reason = _kind(model_id, section(entry, "capabilities"))
+    kind, reason = _kind(model_id, mapping(entry, "capabilities"))
     return ListedModel(
         id=model_id,
         kind=kind,
         kind_reason=reason,
-        created_at=None if entry.get("created_at") == _PARTNERS_CREATED else moment(entry, "created_at"),
-        retires_at=_unless_never(moment(section(entry, "deprecation"), "inference")),
+        created_at=None if entry.get("created_at") == _PARTNERS_CREATED else timestamp(entry, "created_at"),
+        retires_at=_unless_never(timestamp(mapping(entry, "deprecation"), "inference")),
         private=True,
     )
 
 
-def _kind(model_id: str, can: Entry) -> Decision:
+def _kind(model_id: str, can: JsonObject) -> KindDecision:
     if flag(can, "inference") is False:
-        return Decision("other", "its capability inference is false")
+        return KindDecision("other", "its capability inference is false")
     if flag(can, "chat_completion"):
-        return kind_of(model_id, declared="chat", because="its capability chat_completion is true")
+        return classify_model(model_id, declared="chat", because="its capability chat_completion is true")
     if flag(can, "embeddings"):
-        return Decision("embedding", "its capability embeddings is true")
+        return KindDecision("embedding", "its capability embeddings is true")
     if flag(can, "completion"):
-        return Decision("completion", "its capability completion is true")
-    by_id = kind_of(model_id)
+        return KindDecision("completion", "its capability completion is true")
+    by_id = classify_model(model_id)
     if by_id.kind == "chat" and flag(can, "chat_completion") is False and not _RESPONSES_ONLY.match(model_id):
-        return Decision("other", "its capability chat_completion is false")
+        return KindDecision("other", "its capability chat_completion is false")
     return by_id
 
 

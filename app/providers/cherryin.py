@@ -7,11 +7,11 @@ believed where the id does not say otherwise. `created` is one constant for all.
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page, words
+from app.providers.parsing import JsonObject, build_page, decode_json, entries, identifier, strings
 
 _CHAT = ("openai", "openai-response", "anthropic", "gemini")
 _OTHERWISE: dict[str, Kind] = {
@@ -23,23 +23,25 @@ _OTHERWISE: dict[str, Kind] = {
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    kind, reason = _kind(model_id, words(entry, "supported_endpoint_types"))
+    kind, reason = _kind(model_id, strings(entry, "supported_endpoint_types"))
     return ListedModel(id=model_id, kind=kind, kind_reason=reason)
 
 
-def _kind(model_id: str, endpoints: tuple[str, ...]) -> Decision:
+def _kind(model_id: str, endpoints: tuple[str, ...]) -> KindDecision:
     for name, kind in _OTHERWISE.items():
         if name in endpoints:
-            return kind_of(model_id, declared=kind, because=f"{name} is among its endpoint types")
+            return classify_model(model_id, declared=kind, because=f"{name} is among its endpoint types")
     for name in _CHAT:
         if name in endpoints:
-            return kind_of(model_id, declared="chat", because=f"{name} is among its endpoint types", prefer_id=True)
-    return kind_of(model_id)
+            return classify_model(
+                model_id, declared="chat", because=f"{name} is among its endpoint types", prefer_id=True
+            )
+    return classify_model(model_id)
 
 
 PROVIDER = Provider(

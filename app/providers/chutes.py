@@ -9,28 +9,38 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page, per_million, section, whole, words
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    integer,
+    mapping,
+    price_per_million,
+    strings,
+)
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    inputs, outputs = words(entry, "input_modalities"), words(entry, "output_modalities")
-    features = words(entry, "supported_features")
-    kind, reason = kind_of(model_id, outputs=outputs)
+    inputs, outputs = strings(entry, "input_modalities"), strings(entry, "output_modalities")
+    features = strings(entry, "supported_features")
+    kind, reason = classify_model(model_id, outputs=outputs)
     return ListedModel(
         id=model_id,
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_length") or whole(entry, "max_model_len"),
-        max_output_tokens=whole(entry, "max_output_length"),
+        context_length=integer(entry, "context_length") or integer(entry, "max_model_len"),
+        max_output_tokens=integer(entry, "max_output_length"),
         input_modalities=tuple(sorted(inputs)),
         output_modalities=tuple(sorted(outputs)),
         vision="image" in inputs if inputs else None,
@@ -43,9 +53,9 @@ def _read_one(entry: Entry) -> ListedModel:
     )
 
 
-def _price(entry: Entry, name: str, nested: str) -> Decimal | None:
-    found = per_million(section(entry, "pricing"), name)
-    return per_million(section(section(entry, "price"), nested), "usd") if found is None else found
+def _price(entry: JsonObject, name: str, nested: str) -> Decimal | None:
+    found = price_per_million(mapping(entry, "pricing"), name)
+    return price_per_million(mapping(mapping(entry, "price"), nested), "usd") if found is None else found
 
 
 PROVIDER = Provider(

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import Entry, document, entries, flag, identifier, page, text, whole, words
+from app.providers.parsing import JsonObject, build_page, decode_json, entries, flag, identifier, integer, strings, text
 
 _KINDS: dict[str, Kind] = {
     "chat": "chat",
@@ -27,19 +27,19 @@ def ask(cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    answer = document(body)
-    return page(entries(answer, "models"), _read_one, text(answer, "next_page_token") or None)
+    answer = decode_json(body)
+    return build_page(entries(answer, "models"), _read_one, text(answer, "next_page_token") or None)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry, "name")
-    features = words(entry, "features")
+    features = strings(entry, "features")
     kind, reason = _kind(model_id, entry)
     return ListedModel(
         id=model_id,
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_length"),
+        context_length=integer(entry, "context_length"),
         tools="tools" in features if features else None,
         vision="vision" in features if features else flag(entry, "supports_vision"),
         reasoning="reasoning" in features if features else None,
@@ -48,14 +48,14 @@ def _read_one(entry: Entry) -> ListedModel:
     )
 
 
-def _kind(model_id: str, entry: Entry) -> Decision:
-    endpoints = words(entry, "endpoints")
+def _kind(model_id: str, entry: JsonObject) -> KindDecision:
+    endpoints = strings(entry, "endpoints")
     for endpoint, kind in _KINDS.items():
         if endpoint in endpoints:
-            return kind_of(model_id, declared=kind, because=f"its endpoints include {endpoint}")
-    by_id = kind_of(model_id)
+            return classify_model(model_id, declared=kind, because=f"its endpoints include {endpoint}")
+    by_id = classify_model(model_id)
     if by_id.kind == "chat" and isinstance(entry.get("endpoints"), list):
-        return Decision("other", "its endpoints leave out chat")
+        return KindDecision("other", "its endpoints leave out chat")
     return by_id
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from app.catalog.listing import ListedModel
 
-Fault = Literal[
+ErrorMeaning = Literal[
     "key_rejected",
     "key_revoked",
     "no_access",
@@ -34,7 +34,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedEntry:
     """An entry of an answer that could not be read, with the reason; the rest of the answer is kept."""
 
     entry: str
@@ -46,8 +46,8 @@ class Page:
     models: list[ListedModel]
     next: str | None = None
     """The cursor of the page that follows, None on the last one."""
-    skipped: list[Skipped] = field(default_factory=list)
-    remarks: list[Skipped] = field(default_factory=list)
+    skipped: list[SkippedEntry] = field(default_factory=list)
+    remarks: list[SkippedEntry] = field(default_factory=list)
     """What was left out of models that were kept."""
 
 
@@ -68,7 +68,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Documented:
+class DocumentedModels:
     """Models that can be called but are not in the list, taken from the provider's documentation.
 
     They are added to every answer, marked, and the outcome is "partial": they may be out of date.
@@ -122,7 +122,7 @@ class Provider:
     it here too; it is left out, since the list of its own says more."""
     private: bool = False
     """Whether what it lists is the key's owner's alone (their deployments, their machine)."""
-    documented: Documented | None = None
+    documented: DocumentedModels | None = None
     caveat: str = ""
     """Why its list is never the whole truth, as a clause behind "this list …"; makes every outcome "partial"."""
     exchange: Literal["", "google"] = ""
@@ -133,7 +133,7 @@ class Provider:
         return (Endpoint(self.ask, self.read), *self.more)
 
     def url(self, base_url: str, path: str) -> str:
-        return join(base_url.rstrip("/").removesuffix(self.openai_path), path)
+        return join_url(base_url.rstrip("/").removesuffix(self.openai_path), path)
 
     @property
     def variable(self) -> str:
@@ -146,7 +146,7 @@ def bearer(key: str) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def join(base_url: str, path: str) -> str:
+def join_url(base_url: str, path: str) -> str:
     """Base URL and path, where the two may share a segment: `https://host/v1` + `/v1/models`."""
     base = base_url.rstrip("/")
     segments = path.strip("/").split("/")

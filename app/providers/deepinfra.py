@@ -7,11 +7,22 @@ their own. `max_tokens` always equals the context, so it is no limit of the answ
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page, per_million, section, text, whole, words
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    integer,
+    mapping,
+    price_per_million,
+    strings,
+    text,
+)
 
 _KINDS: dict[str, Kind] = {
     "embed": "embedding",
@@ -25,13 +36,13 @@ _KINDS: dict[str, Kind] = {
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    metadata = section(entry, "metadata")
-    tags, pricing = words(metadata, "tags"), section(metadata, "pricing")
+    metadata = mapping(entry, "metadata")
+    tags, pricing = strings(metadata, "tags"), mapping(metadata, "pricing")
     kind, reason = _kind(model_id, tags, "metadata" in entry and entry["metadata"] is None)
     unsaid = False if "chat" in tags else None  # only tags that name the kind tell the rest too
     return ListedModel(
@@ -39,22 +50,22 @@ def _read_one(entry: Entry) -> ListedModel:
         description=text(metadata, "description"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(metadata, "context_length"),
+        context_length=integer(metadata, "context_length"),
         vision=True if "vision" in tags or "vlm" in tags else unsaid,
         reasoning=True if "reasoning" in tags or "reasoning_effort" in tags else unsaid,
-        input_per_million=per_million(pricing, "input_tokens"),
-        output_per_million=per_million(pricing, "output_tokens"),
-        cache_read_per_million=per_million(pricing, "cache_read_tokens"),
+        input_per_million=price_per_million(pricing, "input_tokens"),
+        output_per_million=price_per_million(pricing, "output_tokens"),
+        cache_read_per_million=price_per_million(pricing, "cache_read_tokens"),
     )
 
 
-def _kind(model_id: str, tags: tuple[str, ...], untold: bool) -> Decision:
+def _kind(model_id: str, tags: tuple[str, ...], untold: bool) -> KindDecision:
     for tag, kind in _KINDS.items():
         if tag in tags:
-            return kind_of(model_id, declared=kind, because=f"its tags include {tag}")
-    by_id = kind_of(model_id)
+            return classify_model(model_id, declared=kind, because=f"its tags include {tag}")
+    by_id = classify_model(model_id)
     if by_id.kind == "chat" and untold:
-        return Decision("other", "its metadata is null, as for models that do not chat")
+        return KindDecision("other", "its metadata is null, as for models that do not chat")
     return by_id
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page
+from app.providers.parsing import JsonObject, build_page, decode_json, entries, identifier
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    kind, reason = kind_of(model_id, declared="chat", because="DeepSeek lists chat models only")
+    kind, reason = classify_model(model_id, declared="chat", because="DeepSeek lists chat models only")
     return ListedModel(id=model_id, kind=kind, kind_reason=reason)
 
 

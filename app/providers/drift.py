@@ -17,14 +17,14 @@ _PERSONAL = frozenset(
 REMOVED = "REMOVED"
 
 
-def paths(document: Any, prefix: str = "") -> set[str]:
+def field_paths(document: Any, prefix: str = "") -> set[str]:
     """Every field as a path: `data[].pricing.prompt`. What an array holds is one path, whatever its length."""
-    return set(_paths(document, prefix))
+    return set(_walk_paths(document, prefix))
 
 
-def drift(before: Any, after: Any) -> tuple[list[str], list[str]]:
+def diff_fields(before: Any, after: Any) -> tuple[list[str], list[str]]:
     """The fields that appeared and the fields that vanished, sorted."""
-    old, new = paths(before), paths(after)
+    old, new = field_paths(before), field_paths(after)
     return sorted(new - old), sorted(old - new)
 
 
@@ -42,15 +42,15 @@ def scrub(document: Any, *secrets: str) -> Any:
     return document
 
 
-def _paths(document: Any, prefix: str) -> Iterator[str]:
+def _walk_paths(document: Any, prefix: str) -> Iterator[str]:
     if isinstance(document, dict):
         for key, value in document.items():
             path = f"{prefix}.{key}" if prefix else str(key)
             yield path
-            yield from _paths(value, path)
+            yield from _walk_paths(value, path)
     elif isinstance(document, list):
         for value in document:
-            yield from _paths(value, f"{prefix}[]")
+            yield from _walk_paths(value, f"{prefix}[]")
 
 
 def _is_personal(key: str, value: Any) -> bool:

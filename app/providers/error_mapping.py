@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from app.providers.contract import Fault
+from app.providers.contract import ErrorMeaning
 
-_WORDS: tuple[tuple[Fault, re.Pattern[str]], ...] = (
+_PATTERNS: tuple[tuple[ErrorMeaning, re.Pattern[str]], ...] = (
     (
         "key_revoked",
         re.compile(r"revoked|deactivated|has been disabled|key (is |has )?(been )?(disabled|expired)"),
@@ -36,27 +36,27 @@ _WORDS: tuple[tuple[Fault, re.Pattern[str]], ...] = (
     ),
     ("maintenance", re.compile(r"maintenance")),
 )
-_STATUS: dict[int, Fault] = {
+_STATUS: dict[int, ErrorMeaning] = {
     401: "key_rejected",
     402: "quota_exhausted",
     403: "no_access",
     429: "rate_limited",
     451: "region_blocked",
 }
-_LOOK_AT = 8_192
+_MAX_BODY_BYTES = 8_192
 
 
-def fault_of(status: int, body: bytes) -> Fault:
+def classify_error(status: int, body: bytes) -> ErrorMeaning:
     """The meaning of an answer with an HTTP status of 400 or above."""
-    said = body[:_LOOK_AT].decode("utf-8", "replace").lower()
-    for fault, pattern in _WORDS:
-        if _fits(fault, status) and pattern.search(said):
+    said = body[:_MAX_BODY_BYTES].decode("utf-8", "replace").lower()
+    for fault, pattern in _PATTERNS:
+        if _applies(fault, status) and pattern.search(said):
             return fault
     if status in _STATUS:
         return _STATUS[status]
     return "unavailable" if status >= 500 or status in (408, 425) else "refused"
 
 
-def _fits(fault: Fault, status: int) -> bool:
+def _applies(fault: ErrorMeaning, status: int) -> bool:
     # A 503 page that mentions billing says nothing about the key.
     return status >= 500 if fault == "maintenance" else status < 500

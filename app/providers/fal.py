@@ -10,10 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers.contract import Page, Provider, Request
-from app.providers.parsing import BadAnswer, Entry, document, entries, identifier, moment, page, section, text
+from app.providers.parsing import (
+    InvalidResponse,
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    mapping,
+    text,
+    timestamp,
+)
 
 _CATEGORIES: dict[str, Kind] = {
     "llm": "chat",
@@ -35,17 +45,17 @@ def sign(key: str) -> Mapping[str, str]:
 
 
 def read(body: bytes) -> Page:
-    answer = document(body)
+    answer = decode_json(body)
     found = entries(answer, "models")
     following = text(answer, "next_cursor")
     if answer.get("has_more") is True and not following:
-        raise BadAnswer("says there are more models but not where")
-    return page(found, _read_one, None if answer.get("has_more") is False else following or None)
+        raise InvalidResponse("says there are more models but not where")
+    return build_page(found, _read_one, None if answer.get("has_more") is False else following or None)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry, "endpoint_id")
-    about = section(entry, "metadata")
+    about = mapping(entry, "metadata")
     kind, reason = _kind(model_id, text(about, "category"))
     return ListedModel(
         id=model_id,
@@ -53,15 +63,15 @@ def _read_one(entry: Entry) -> ListedModel:
         description=text(about, "description"),
         kind=kind,
         kind_reason=reason,
-        created_at=moment(about, "date"),
+        created_at=timestamp(about, "date"),
     )
 
 
-def _kind(model_id: str, category: str) -> Decision:
+def _kind(model_id: str, category: str) -> KindDecision:
     if not category:
-        return kind_of(model_id)
+        return classify_model(model_id)
     kind = _CATEGORIES.get(category) or _MADE.get(category.rpartition("-")[2]) or "other"
-    return kind_of(model_id, declared=kind, because=f"its category is {category}")
+    return classify_model(model_id, declared=kind, because=f"its category is {category}")
 
 
 PROVIDER = Provider(

@@ -7,11 +7,22 @@ a model is in the plan (`available_on_current_plan`) depends on the key and is l
 
 from __future__ import annotations
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import Entry, document, entries, flag, identifier, page, per_token, section, text, whole
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    flag,
+    identifier,
+    integer,
+    mapping,
+    price_per_token,
+    text,
+)
 
 
 def ask(cursor: str | None) -> Request:
@@ -19,29 +30,29 @@ def ask(cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    answer = document(body)
+    answer = decode_json(body)
     found = entries(answer, "data")
-    pages = section(answer, "pagination")
-    current, last = whole(pages, "current_page"), whole(pages, "total_pages")
-    return page(found, _read_one, str(current + 1) if current and last and current < last else None)
+    pages = mapping(answer, "pagination")
+    current, last = integer(pages, "current_page"), integer(pages, "total_pages")
+    return build_page(found, _read_one, str(current + 1) if current and last and current < last else None)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
     name = text(entry, "name")
-    features, pricing = section(entry, "features"), section(entry, "pricing")
-    kind, reason = kind_of(model_id, declared="chat", because="Featherless lists language models only")
+    features, pricing = mapping(entry, "features"), mapping(entry, "pricing")
+    kind, reason = classify_model(model_id, declared="chat", because="Featherless lists language models only")
     return ListedModel(
         id=model_id,
         name=name if name != model_id else "",
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_length"),
-        max_output_tokens=whole(entry, "max_completion_tokens"),
+        context_length=integer(entry, "context_length"),
+        max_output_tokens=integer(entry, "max_completion_tokens"),
         tools=flag(features, "tool_use") if features else None,
         vision=flag(features, "image_input") if features else None,
-        input_per_million=(per_token(pricing, "prompt") or None) if pricing else None,
-        output_per_million=(per_token(pricing, "completion") or None) if pricing else None,
+        input_per_million=(price_per_token(pricing, "prompt") or None) if pricing else None,
+        output_per_million=(price_per_token(pricing, "completion") or None) if pricing else None,
         hugging_face_id=model_id,
     )
 

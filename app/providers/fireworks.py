@@ -7,40 +7,50 @@ of accounts other than Fireworks' own are listed too, once a customer's debug mo
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, flag, identifier, moment, page, text, whole
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    flag,
+    identifier,
+    integer,
+    text,
+    timestamp,
+)
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
     kind, reason = _kind(model_id, text(entry, "kind"), flag(entry, "supports_chat"))
     return ListedModel(
         id=model_id,
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_length"),
+        context_length=integer(entry, "context_length"),
         tools=flag(entry, "supports_tools"),
         vision=flag(entry, "supports_image_input"),
-        created_at=moment(entry, "created"),
+        created_at=timestamp(entry, "created"),
         private=model_id.startswith("accounts/") and not model_id.startswith("accounts/fireworks/"),
     )
 
 
-def _kind(model_id: str, declared: str, chats: bool | None) -> Decision:
+def _kind(model_id: str, declared: str, chats: bool | None) -> KindDecision:
     if declared.startswith("FLUMINA"):
-        return kind_of(model_id, declared="image", because=f"its kind is {declared}")
+        return classify_model(model_id, declared="image", because=f"its kind is {declared}")
     if chats:
-        return kind_of(model_id, declared="chat", because="its supports_chat is true", prefer_id=True)
-    by_id = kind_of(model_id)
+        return classify_model(model_id, declared="chat", because="its supports_chat is true", prefer_id=True)
+    by_id = classify_model(model_id)
     if by_id.kind == "chat" and chats is False:
-        return Decision("other", "its supports_chat is false")
+        return KindDecision("other", "its supports_chat is false")
     return by_id
 
 

@@ -6,10 +6,20 @@ modality "embeddings" and no output limit (recorded 2025-07 and 2026-04; phi-3.5
 
 from __future__ import annotations
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import ListedModel
 from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page, section, text, whole, words
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    integer,
+    mapping,
+    strings,
+    text,
+)
 
 
 def ask(_cursor: str | None) -> Request:
@@ -17,15 +27,15 @@ def ask(_cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), None), _read_one)
+    return build_page(entries(decode_json(body), None), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    inputs, outputs = words(entry, "supported_input_modalities"), words(entry, "supported_output_modalities")
-    capabilities, limits = words(entry, "capabilities"), section(entry, "limits")
+    inputs, outputs = strings(entry, "supported_input_modalities"), strings(entry, "supported_output_modalities")
+    capabilities, limits = strings(entry, "capabilities"), mapping(entry, "limits")
     embeds = text(entry, "rate_limit_tier") == "embeddings"
-    kind, reason = kind_of(
+    kind, reason = classify_model(
         model_id,
         declared="embedding" if embeds else None,
         because="its rate limit tier is embeddings",
@@ -37,8 +47,8 @@ def _read_one(entry: Entry) -> ListedModel:
         description=text(entry, "summary"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(limits, "max_input_tokens"),
-        max_output_tokens=whole(limits, "max_output_tokens"),
+        context_length=integer(limits, "max_input_tokens"),
+        max_output_tokens=integer(limits, "max_output_tokens"),
         input_modalities=tuple(sorted(inputs)),
         output_modalities=tuple(sorted(outputs)),
         streaming="streaming" in capabilities if capabilities else None,

@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers.contract import Page, Provider, Request
-from app.providers.parsing import BadModel, Entry, document, entries, flag, identifier, page, text, whole, words
+from app.providers.parsing import (
+    InvalidEntry,
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    flag,
+    identifier,
+    integer,
+    strings,
+    text,
+)
 
 _METHODS = {
     "embedContent": "embedding",
@@ -32,36 +43,36 @@ def sign(key: str) -> Mapping[str, str]:
 
 
 def read(body: bytes) -> Page:
-    answer = document(body)
+    answer = decode_json(body)
     # A project without models gets an object without "models".
     found = entries(answer, "models") if answer != {} else []
-    return page(found, _read_one, text(answer, "nextPageToken") or None)
+    return build_page(found, _read_one, text(answer, "nextPageToken") or None)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry, "name").removeprefix("models/")
     if not model_id:
-        raise BadModel("its “name” ends behind “models/”")
-    kind, reason = _kind(model_id, words(entry, "supportedGenerationMethods"))
+        raise InvalidEntry("its “name” ends behind “models/”")
+    kind, reason = _kind(model_id, strings(entry, "supportedGenerationMethods"))
     return ListedModel(
         id=model_id,
         name=text(entry, "displayName"),
         description=text(entry, "description"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "inputTokenLimit"),
-        max_output_tokens=whole(entry, "outputTokenLimit"),
+        context_length=integer(entry, "inputTokenLimit"),
+        max_output_tokens=integer(entry, "outputTokenLimit"),
         reasoning=flag(entry, "thinking"),
     )
 
 
-def _kind(model_id: str, methods: tuple[str, ...]) -> Decision:
+def _kind(model_id: str, methods: tuple[str, ...]) -> KindDecision:
     if "generateContent" in methods:
-        return kind_of(model_id, declared="chat", because="it supports generateContent", prefer_id=True)
+        return classify_model(model_id, declared="chat", because="it supports generateContent", prefer_id=True)
     for method, kind in _METHODS.items():
         if method in methods:
-            return kind_of(model_id, declared=kind, because=f"it supports {method}, not generateContent")  # type: ignore[arg-type]
-    return Decision("other", "it does not support generateContent")
+            return classify_model(model_id, declared=kind, because=f"it supports {method}, not generateContent")  # type: ignore[arg-type]
+    return KindDecision("other", "it does not support generateContent")
 
 
 PROVIDER = Provider(

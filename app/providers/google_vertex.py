@@ -14,10 +14,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
-from app.providers.contract import Documented, Page, Provider, Request, bearer
-from app.providers.parsing import BadModel, Entry, document, entries, identifier, page, text
+from app.providers.contract import DocumentedModels, Page, Provider, Request, bearer
+from app.providers.parsing import InvalidEntry, JsonObject, build_page, decode_json, entries, identifier, text
 
 _PREFIX = "publishers/google/models/"
 _HOST = "https://aiplatform.googleapis.com"
@@ -36,28 +36,28 @@ def sign(key: str) -> Mapping[str, str]:
 
 
 def read(body: bytes) -> Page:
-    answer = document(body)
+    answer = decode_json(body)
     found = entries(answer, "publisherModels") if answer != {} else []
     following = text(answer, "nextPageToken") or None
-    return page(found, _read_one, following)
+    return build_page(found, _read_one, following)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry, "name").removeprefix(_PREFIX)
     if not model_id:
-        raise BadModel(f"its “name” ends behind “{_PREFIX}”")
+        raise InvalidEntry(f"its “name” ends behind “{_PREFIX}”")
     kind, reason = _kind(model_id)
     return ListedModel(id=model_id, kind=kind, kind_reason=reason)
 
 
-def _kind(model_id: str) -> Decision:
+def _kind(model_id: str) -> KindDecision:
     if _PALM.match(model_id):
-        return Decision("other", "it is a PaLM model, retired in April 2025")
+        return KindDecision("other", "it is a PaLM model, retired in April 2025")
     if model_id.startswith("imagegeneration"):
-        return Decision("image", "“imagegeneration” in its id")
+        return KindDecision("image", "“imagegeneration” in its id")
     if model_id == "imagetext":
-        return Decision("other", "“imagetext” in its id: it captions pictures")
-    return kind_of(model_id)
+        return KindDecision("other", "“imagetext” in its id: it captions pictures")
+    return classify_model(model_id)
 
 
 def _documented(model_id: str, name: str) -> ListedModel:
@@ -100,7 +100,7 @@ PROVIDER = Provider(
         "europe-west4": "https://europe-west4-aiplatform.googleapis.com",
         "asia-northeast1": "https://asia-northeast1-aiplatform.googleapis.com",
     },
-    documented=Documented(
+    documented=DocumentedModels(
         as_of=_AS_OF,
         source="https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/model-versions",
         models=(

@@ -5,23 +5,23 @@ Prices are texts in USD per token. Models with `active: false` can no longer be 
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, Request, bearer
 from app.providers.parsing import (
-    Entry,
-    document,
+    JsonObject,
+    build_page,
+    decode_json,
     entries,
     flag,
     identifier,
-    moment,
-    page,
-    per_token,
-    section,
+    integer,
+    mapping,
+    price_per_token,
+    strings,
     text,
-    whole,
-    words,
+    timestamp,
 )
 
 
@@ -30,34 +30,34 @@ def ask(cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    inputs, outputs = words(entry, "input_modalities"), words(entry, "output_modalities")
-    features = words(entry, "supported_features")
-    kind, reason = kind_of(model_id, outputs=outputs)
+    inputs, outputs = strings(entry, "input_modalities"), strings(entry, "output_modalities")
+    features = strings(entry, "supported_features")
+    kind, reason = classify_model(model_id, outputs=outputs)
     if flag(entry, "active") is False:
-        kind, reason = Decision("other", "the provider marks it as inactive")
-    pricing = section(entry, "pricing")
+        kind, reason = KindDecision("other", "the provider marks it as inactive")
+    pricing = mapping(entry, "pricing")
     return ListedModel(
         id=model_id,
         name=text(entry, "name"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_window") or whole(entry, "context_length"),
-        max_output_tokens=whole(entry, "max_completion_tokens") or whole(entry, "max_output_length"),
+        context_length=integer(entry, "context_window") or integer(entry, "context_length"),
+        max_output_tokens=integer(entry, "max_completion_tokens") or integer(entry, "max_output_length"),
         input_modalities=tuple(sorted(inputs)),
         output_modalities=tuple(sorted(outputs)),
         vision="image" in inputs if inputs else None,
         tools="tools" in features if features else None,
         reasoning="reasoning" in features if features else None,
         structured_output=_has_structured_output(features),
-        input_per_million=per_token(pricing, "prompt"),
-        output_per_million=per_token(pricing, "completion"),
-        cache_read_per_million=per_token(pricing, "input_cache_read"),
-        created_at=moment(entry, "created"),
+        input_per_million=price_per_token(pricing, "prompt"),
+        output_per_million=price_per_token(pricing, "completion"),
+        cache_read_per_million=price_per_token(pricing, "input_cache_read"),
+        created_at=timestamp(entry, "created"),
         hugging_face_id=text(entry, "hugging_face_id"),
     )
 

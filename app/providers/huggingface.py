@@ -12,48 +12,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
 from app.providers.parsing import (
-    Entry,
-    document,
+    JsonObject,
+    build_page,
+    decode_json,
     entries,
     flag,
     identifier,
-    moment,
-    page,
-    per_million,
-    section,
+    integer,
+    mapping,
+    price_per_million,
+    strings,
     text,
-    whole,
-    words,
+    timestamp,
 )
 
 Prices = tuple[Decimal | None, Decimal | None]
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    architecture, listed = section(entry, "architecture"), entry.get("providers")
-    inputs, outputs = words(architecture, "input_modalities"), words(architecture, "output_modalities")
+    architecture, listed = mapping(entry, "architecture"), entry.get("providers")
+    inputs, outputs = strings(architecture, "input_modalities"), strings(architecture, "output_modalities")
     serving = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     serving = [one for one in serving if text(one, "status") != "staging"]
-    kind, reason = kind_of(model_id, declared="chat", because="the router lists chat models only", outputs=outputs)
+    kind, reason = classify_model(
+        model_id, declared="chat", because="the router lists chat models only", outputs=outputs
+    )
     if isinstance(listed, list) and not serving:
-        kind, reason = Decision("other", "no provider of the router serves it")
+        kind, reason = KindDecision("other", "no provider of the router serves it")
     said = {_prices(one) for one in serving}
     price_in, price_out = said.pop() if len(said) == 1 else (None, None)
     return ListedModel(
         id=model_id,
         kind=kind,
         kind_reason=reason,
-        context_length=max((length for one in serving if (length := whole(one, "context_length"))), default=None),
+        context_length=max((length for one in serving if (length := integer(one, "context_length"))), default=None),
         input_modalities=tuple(sorted(inputs)),
         output_modalities=tuple(sorted(outputs)),
         tools=_of_any(serving, "supports_tools"),
@@ -61,18 +63,18 @@ def _read_one(entry: Entry) -> ListedModel:
         structured_output=_of_any(serving, "supports_structured_output"),
         input_per_million=price_in,
         output_per_million=price_out,
-        created_at=moment(entry, "created"),
+        created_at=timestamp(entry, "created"),
         hugging_face_id=model_id,
     )
 
 
-def _prices(serving: Entry) -> Prices:
-    pricing = section(serving, "pricing")
-    prices = per_million(pricing, "input"), per_million(pricing, "output")
+def _prices(serving: JsonObject) -> Prices:
+    pricing = mapping(serving, "pricing")
+    prices = price_per_million(pricing, "input"), price_per_million(pricing, "output")
     return prices if any(prices) or flag(serving, "is_free") else (None, None)
 
 
-def _of_any(serving: Sequence[Entry], key: str) -> bool | None:
+def _of_any(serving: Sequence[JsonObject], key: str) -> bool | None:
     said = {flag(one, key) for one in serving}
     return True if True in said else False if False in said else None
 

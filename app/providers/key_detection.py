@@ -37,12 +37,12 @@ _HOSTS = {
 _SERVERS = {slug for slug, provider in PROVIDERS.items() if provider.own_url}
 
 
-class TooMuch(Exception):
+class PasteTooLarge(Exception):
     """More was pasted than is looked at. Its text is a sentence with what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProviderChoice:
     """Where a key may be of: a provider, and the region if it has several."""
 
     slug: str
@@ -63,14 +63,14 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Find:
+class Detection:
     """A key that was pasted."""
 
     line: int
     """Of the text, from 1."""
     said_by: str
     """What tells whose it is: the name of a variable that is known, or how the key begins; both are no secrets."""
-    places: tuple[Place, ...]
+    places: tuple[ProviderChoice, ...]
     """Where it may be of, the likeliest first."""
     is_sure: bool
     """Whether the first of them is right without asking."""
@@ -82,12 +82,12 @@ class Find:
     def host(self) -> str:
         return urlsplit(self.base_url).hostname or ""
 
-    def needs_address(self, place: Place) -> bool:
+    def needs_address(self, place: ProviderChoice) -> bool:
         return bool(place.provider.own_url) and not self.base_url
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class Unrecognised:
     """A line without a key to save, and why; nothing of what it holds."""
 
     line: int
@@ -95,48 +95,48 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    finds: tuple[Find, ...]
-    unread: tuple[Unread, ...]
+class ParsedPaste:
+    finds: tuple[Detection, ...]
+    unread: tuple[Unrecognised, ...]
 
 
-def read(text: str) -> Reading:
+def parse_paste(text: str) -> ParsedPaste:
     """Whose the keys in `text` are. Raises TooMuch, never anything else."""
     if len(text) > LONGEST_TEXT:
-        raise TooMuch(f"That is more than {LONGEST_TEXT // 1024} kB. Paste the lines with keys only.")
+        raise PasteTooLarge(f"That is more than {LONGEST_TEXT // 1024} kB. Paste the lines with keys only.")
     lines = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) > MOST_LINES:
-        raise TooMuch(f"Those are more than {MOST_LINES} lines. Paste the lines with keys only.")
-    bases = _bases(lines)
-    finds: list[Find] = []
-    unread: list[Unread] = []
+        raise PasteTooLarge(f"Those are more than {MOST_LINES} lines. Paste the lines with keys only.")
+    bases = _find_base_urls(lines)
+    finds: list[Detection] = []
+    unread: list[Unrecognised] = []
     seen: dict[str, int] = {}
-    for line, entry in _entries(lines):
-        found = entry if isinstance(entry, str) else _recognise(line, *entry, bases)
+    for line, entry in _split_entries(lines):
+        found = entry if isinstance(entry, str) else _detect(line, *entry, bases)
         if isinstance(found, str):
-            unread.append(Unread(line, found))
+            unread.append(Unrecognised(line, found))
         elif found.key in seen:
-            unread.append(Unread(line, f"is the same key as line {seen[found.key]}"))
+            unread.append(Unrecognised(line, f"is the same key as line {seen[found.key]}"))
         else:
             seen[found.key] = line
             finds.append(found)
     if len(finds) > MOST_KEYS:
-        raise TooMuch(f"Those are more than {MOST_KEYS} keys. Paste them in parts.")
-    return Reading(tuple(finds), tuple(unread))
+        raise PasteTooLarge(f"Those are more than {MOST_KEYS} keys. Paste them in parts.")
+    return ParsedPaste(tuple(finds), tuple(unread))
 
 
-_Entry = tuple[str, str]
+_Assignment = tuple[str, str]
 """A variable's name, empty for none, and a value."""
 
 
-def _entries(lines: list[str]) -> Iterator[tuple[int, _Entry | str]]:
+def _split_entries(lines: list[str]) -> Iterator[tuple[int, _Assignment | str]]:
     """What stands on which line: a name and a value each, or why it is nothing."""
     skip = 0
     for number, line in enumerate(lines, 1):
         stripped = line.strip().rstrip(",").strip()
         if number <= skip or stripped.startswith(("#", "//", ";")):
             continue
-        match = None if _sure(stripped) else _ASSIGNMENT.match(stripped)
+        match = None if _match_prefix(stripped) else _ASSIGNMENT.match(stripped)
         name, value = (match["name"].upper(), match["value"] or "") if match else ("", stripped)
         if value.lstrip("'\"").startswith("{"):
             whole = _service_account("\n".join([line, *lines[number:]]))
@@ -145,32 +145,32 @@ def _entries(lines: list[str]) -> Iterator[tuple[int, _Entry | str]]:
                 skip = number + ends
                 yield number, (name, account)
                 continue
-        if not stripped.strip("{}[]()'\"") or (_ending(name) and _URL.match(_unquoted(value))):
+        if not stripped.strip("{}[]()'\"") or (_url_suffix(name) and _URL.match(_unquote(value))):
             continue  # an address belongs to the key beside it
         if match:
-            yield number, (name, _unquoted(value))
+            yield number, (name, _unquote(value))
         else:
-            yield from ((number, entry) for entry in _bare(stripped))
+            yield from ((number, entry) for entry in _bare_keys(stripped))
 
 
-def _bare(stripped: str) -> Iterator[_Entry | str]:
+def _bare_keys(stripped: str) -> Iterator[_Assignment | str]:
     """The keys of a line that names none of them."""
     tokens = [token.strip("'\"`<>()") for token in re.split(r"[\s,;]+", stripped)]
-    keys = [token for token in tokens if _sure(token)] if len(tokens) > 1 else tokens
+    keys = [token for token in tokens if _match_prefix(token)] if len(tokens) > 1 else tokens
     if not keys:
         yield "holds no key that we know"
     for key in keys:
         yield "", key
 
 
-def _recognise(line: int, name: str, value: str, bases: dict[str, str]) -> Find | str:
+def _detect(line: int, name: str, value: str, bases: dict[str, str]) -> Detection | str:
     """The key of one line; else why there is none, as the end of a sentence that begins with the line."""
     if value.startswith("{") and _service_account(value):
-        return Find(line, "a service account's JSON", _places("google-vertex"), True, value)
+        return Detection(line, "a service account's JSON", _choices("google-vertex"), True, value)
     known = _NAMES.get(name)
-    if sure := _sure(value):
+    if sure := _match_prefix(value):
         prefix, slugs = sure
-        return _whole(Find(line, f"its beginning {prefix}…", _places(*slugs), True, value))
+        return _validate(Detection(line, f"its beginning {prefix}…", _choices(*slugs), True, value))
     if any(value.startswith(prefix) for prefix in key_patterns.ELSEWHERE):
         company = next(company for prefix, company in key_patterns.ELSEWHERE.items() if value.startswith(prefix))
         return f"holds a key of {company}, which is not among our providers"
@@ -178,35 +178,35 @@ def _recognise(line: int, name: str, value: str, bases: dict[str, str]) -> Find 
     if known or base:
         if not value:
             return "is empty"
-        return _whole(_named(line, name, known, value, base))
+        return _validate(_detect_by_name(line, name, known, value, base))
     shapes = key_patterns.UNSURE if name else key_patterns.UNSURE + key_patterns.UNSURE_ALONE
     slugs = next((slugs for form, slugs in shapes if form.fullmatch(value)), ())
     if not slugs:
         return "holds no key that we know" if value else "is empty"
-    return _whole(Find(line, "its form", _places(*slugs), False, value))
+    return _validate(Detection(line, "its form", _choices(*slugs), False, value))
 
 
-def _named(line: int, name: str, known: str | None, value: str, base: str) -> Find:
+def _detect_by_name(line: int, name: str, known: str | None, value: str, base: str) -> Detection:
     """A key that its variable's name, and perhaps an address beside it, tells of."""
     there = _HOSTS.get(urlsplit(base).hostname) if base else None
     if there:
-        places = _places(there)
+        places = _choices(there)
         by_address = next((place for place in places if place.provider.regions.get(place.region) == base), None)
         first = by_address or places[0]
         places = (first, *(place for place in places if place != first))
-        return Find(line, name if known == there else "the address beside it", places, True, value)
+        return Detection(line, name if known == there else "the address beside it", places, True, value)
     if base:
         # OpenAI's variables are used for every server that speaks as it does.
         slug = known if known in _SERVERS else "openai-compatible"
-        return Find(line, "the address beside it", _places(slug), True, value, base)
-    return Find(line, name, _places(known or ""), True, value)
+        return Detection(line, "the address beside it", _choices(slug), True, value, base)
+    return Detection(line, name, _choices(known or ""), True, value)
 
 
-def _whole(find: Find) -> Find | str:
-    return complaint(find.key) or find
+def _validate(find: Detection) -> Detection | str:
+    return invalid_key_reason(find.key) or find
 
 
-def complaint(value: str) -> str:
+def invalid_key_reason(value: str) -> str:
     """Why this can be no key, as the end of a sentence that begins with the line; empty if it may be one."""
     if _PLACEHOLDER.search(value):
         return "holds a placeholder, not a key"
@@ -219,7 +219,7 @@ def complaint(value: str) -> str:
     return ""
 
 
-def _sure(value: str) -> tuple[str, tuple[str, ...]] | None:
+def _match_prefix(value: str) -> tuple[str, tuple[str, ...]] | None:
     """How a key begins that can be of one company only, and who that is."""
     if not value or any(letter.isspace() for letter in value):
         return None
@@ -228,11 +228,11 @@ def _sure(value: str) -> tuple[str, tuple[str, ...]] | None:
     return next(((start, slugs) for start, slugs in key_patterns.SURE.items() if value.startswith(start)), None)
 
 
-def _places(*slugs: str) -> tuple[Place, ...]:
-    return tuple(Place(slug, region) for slug in slugs for region in PROVIDERS[slug].regions or ("",))
+def _choices(*slugs: str) -> tuple[ProviderChoice, ...]:
+    return tuple(ProviderChoice(slug, region) for slug in slugs for region in PROVIDERS[slug].regions or ("",))
 
 
-def _unquoted(value: str) -> str:
+def _unquote(value: str) -> str:
     """As a `.env` file has it: within quotes as it stands, without them up to a comment."""
     value = value.strip()
     if value[:1] in ("'", '"', "`"):
@@ -246,23 +246,23 @@ def _stem(name: str) -> str:
     return re.sub(r"_?(?:API_)?(?:KEY|TOKEN)$", "", name)
 
 
-def _ending(name: str) -> str | None:
+def _url_suffix(name: str) -> str | None:
     return next((ending for ending in key_patterns.ADDRESS_ENDINGS if name.endswith(ending)), None)
 
 
-def _bases(lines: list[str]) -> dict[str, str]:
+def _find_base_urls(lines: list[str]) -> dict[str, str]:
     """The addresses that stand in the text, by what their variable's name begins with; bad ones are left out."""
     found: dict[str, str] = {}
     for line in lines:
         match = _ASSIGNMENT.match(line)
         if not match or not match["value"]:
             continue
-        name, value = match["name"].upper(), _unquoted(match["value"])
-        ending = _ending(name)
+        name, value = match["name"].upper(), _unquote(match["value"])
+        ending = _url_suffix(name)
         if ending and _URL.match(value):
             try:
-                found[name.removesuffix(ending)] = addresses.checked(value, value)
-            except addresses.BadAddress:
+                found[name.removesuffix(ending)] = addresses.validate_url(value, value)
+            except addresses.InvalidBaseURL:
                 continue
     return found
 

@@ -7,10 +7,21 @@ loaded, and with which context, changes from minute to minute and is passed over
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import Entry, document, entries, flag, identifier, page, section, text, whole, words
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    flag,
+    identifier,
+    integer,
+    mapping,
+    strings,
+    text,
+)
 
 
 def ask(_cursor: str | None) -> Request:
@@ -18,36 +29,36 @@ def ask(_cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    answer = document(body)
+    answer = decode_json(body)
     is_old = isinstance(answer, dict) and "models" not in answer and "data" in answer
-    return page(entries(answer, "data" if is_old else "models"), _read_one)
+    return build_page(entries(answer, "data" if is_old else "models"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry, "id" if "id" in entry and "key" not in entry else "key")
-    type_, can = text(entry, "type"), section(entry, "capabilities")
+    type_, can = text(entry, "type"), mapping(entry, "capabilities")
     kind, reason = _kind(model_id, type_)
     name, size = text(entry, "display_name") or model_id, text(entry, "params_string")
-    quantization = text(entry, "quantization") or text(section(entry, "quantization"), "name")
+    quantization = text(entry, "quantization") or text(mapping(entry, "quantization"), "name")
     extras = ", ".join(extra for extra in (size, quantization) if extra and extra not in name)
     return ListedModel(
         id=model_id,
         name=f"{name} ({extras})" if extras else name,
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "max_context_length"),
+        context_length=integer(entry, "max_context_length"),
         vision=True if type_ == "vlm" else flag(can, "vision"),
-        tools=True if "tool_use" in words(entry, "capabilities") else flag(can, "trained_for_tool_use"),
+        tools=True if "tool_use" in strings(entry, "capabilities") else flag(can, "trained_for_tool_use"),
         private=True,
     )
 
 
-def _kind(model_id: str, type_: str) -> Decision:
+def _kind(model_id: str, type_: str) -> KindDecision:
     if type_ in ("embedding", "embeddings"):
-        return Decision("embedding", f"its type is {type_}")
+        return KindDecision("embedding", f"its type is {type_}")
     if type_ in ("llm", "vlm"):
-        return kind_of(model_id, declared="chat", because=f"its type is {type_}")
-    return kind_of(model_id)
+        return classify_model(model_id, declared="chat", because=f"its type is {type_}")
+    return classify_model(model_id)
 
 
 PROVIDER = Provider(

@@ -9,10 +9,21 @@ from the documentation, 2026-08.
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import Entry, document, entries, flag, identifier, moment, page, section, text, whole
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    flag,
+    identifier,
+    integer,
+    mapping,
+    text,
+    timestamp,
+)
 
 _KINDS: tuple[tuple[str, Kind], ...] = (
     ("ocr", "ocr"),
@@ -28,45 +39,45 @@ def ask(_cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    name, can = text(entry, "name"), section(entry, "capabilities")
+    name, can = text(entry, "name"), mapping(entry, "capabilities")
     tuned = model_id.startswith("ft:") or text(entry, "type") == "fine-tuned"
     # ft:open-mistral-7b:587a6b29:20240514:7e773925: the base decides, not what follows it.
     kind, reason = _kind(model_id.split(":")[1] if model_id.startswith("ft:") else model_id, can)
     if flag(entry, "archived"):
-        kind, reason = Decision("other", "the provider marks it as archived")
+        kind, reason = KindDecision("other", "the provider marks it as archived")
     return ListedModel(
         id=model_id,
         name=name if name != model_id else "",
         description=text(entry, "description"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "max_context_length"),
+        context_length=integer(entry, "max_context_length"),
         tools=flag(can, "function_calling"),
         vision=flag(can, "vision"),
         reasoning=flag(can, "reasoning"),
-        retires_at=moment(entry, "deprecation"),
+        retires_at=timestamp(entry, "deprecation"),
         private=tuned,
     )
 
 
-def _kind(model_id: str, can: Entry) -> Decision:
+def _kind(model_id: str, can: JsonObject) -> KindDecision:
     chats = flag(can, "completion_chat")
     # Transcribers were listed as chat models until February 2026; those that chat about sound have `audio` too.
     if flag(can, "audio_transcription") and not flag(can, "audio"):
         chats = False
     if chats:
-        return kind_of(model_id, declared="chat", because="its capabilities include completion_chat")
+        return classify_model(model_id, declared="chat", because="its capabilities include completion_chat")
     for capability, kind in _KINDS:
         if flag(can, capability):
-            return kind_of(model_id, declared=kind, because=f"its capabilities include {capability}")
-    by_id = kind_of(model_id)
+            return classify_model(model_id, declared=kind, because=f"its capabilities include {capability}")
+    by_id = classify_model(model_id)
     if by_id.kind == "chat" and chats is False:
-        return Decision("other", "its capabilities leave out completion_chat")
+        return KindDecision("other", "its capabilities leave out completion_chat")
     return by_id
 
 

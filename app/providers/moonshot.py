@@ -13,23 +13,23 @@ import msgspec
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, flag, page, text, whole
+from app.providers.parsing import JsonObject, build_page, decode_json, entries, flag, integer, text
 
 _INTERNATIONAL = "https://api.moonshot.ai/v1"
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     sees, films = flag(entry, "supports_image_in"), flag(entry, "supports_video_in")
     inputs = ("text", *(["image"] if sees else []), *(["video"] if films else []))
     return msgspec.structs.replace(
         openai_shape.read_one(entry),
         created_at=None,
         name=text(entry, "display_name"),
-        context_length=whole(entry, "context_length"),
+        context_length=integer(entry, "context_length"),
         input_modalities=() if sees is None and films is None else inputs,
         vision=sees,
         reasoning=flag(entry, "supports_reasoning"),

@@ -8,58 +8,58 @@ come flat, and in camel case within `architecture`. Whether `created` is the mod
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
 from app.providers.parsing import (
-    Entry,
-    document,
+    JsonObject,
+    build_page,
+    decode_json,
     entries,
     flag,
     identifier,
-    moment,
-    page,
-    per_million,
-    per_token,
-    section,
+    integer,
+    mapping,
+    price_per_million,
+    price_per_token,
+    strings,
     text,
-    whole,
-    words,
+    timestamp,
 )
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    architecture, pricing = section(entry, "architecture"), section(entry, "pricing")
-    inputs = words(entry, "input_modalities") or words(architecture, "inputModalities")
-    outputs = words(entry, "output_modalities") or words(architecture, "outputModalities")
-    features = words(entry, "supported_features")
-    kind, reason = kind_of(model_id, outputs=outputs)
+    architecture, pricing = mapping(entry, "architecture"), mapping(entry, "pricing")
+    inputs = strings(entry, "input_modalities") or strings(architecture, "inputModalities")
+    outputs = strings(entry, "output_modalities") or strings(architecture, "outputModalities")
+    features = strings(entry, "supported_features")
+    kind, reason = classify_model(model_id, outputs=outputs)
     if flag(entry, "is_ready") is False:
-        kind, reason = Decision("other", "the provider marks it as not ready")
+        kind, reason = KindDecision("other", "the provider marks it as not ready")
     return ListedModel(
         id=model_id,
         name=text(entry, "name"),
         description=text(entry, "description"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_length"),
-        max_output_tokens=whole(entry, "max_output_length"),
+        context_length=integer(entry, "context_length"),
+        max_output_tokens=integer(entry, "max_output_length"),
         input_modalities=tuple(sorted(inputs)),
         output_modalities=tuple(sorted(outputs)),
         tools="tools" in features if features else None,
         vision="image" in inputs if inputs else None,
         reasoning="reasoning" in features if features else None,
         structured_output="structured_outputs" in features if features else None,
-        input_per_million=per_million(pricing, "input") or None,
-        output_per_million=per_million(pricing, "output") or None,
-        cache_read_per_million=per_token(pricing, "input_cache_read") or None,
-        deprecated_at=moment(entry, "deprecation_date"),
+        input_per_million=price_per_million(pricing, "input") or None,
+        output_per_million=price_per_million(pricing, "output") or None,
+        cache_read_per_million=price_per_token(pricing, "input_cache_read") or None,
+        deprecated_at=timestamp(entry, "deprecation_date"),
         hugging_face_id=text(entry, "hugging_face_id"),
     )
 

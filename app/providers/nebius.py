@@ -12,14 +12,14 @@ import msgspec
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, page
+from app.providers.parsing import JsonObject, build_page, decode_json, entries
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     return msgspec.structs.replace(openai_shape.read_one(entry), created_at=None)
 
 

@@ -9,24 +9,35 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, identifier, moment, page, per_million_in, text, whole, words
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    integer,
+    price_in_unit,
+    strings,
+    text,
+    timestamp,
+)
 
 _UNIT = Decimal("0.0001")
 _TYPES: dict[str, Kind] = {"chat": "chat", "embedding": "embedding", "rerank": "rerank", "reranker": "rerank"}
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    features = words(entry, "features")
-    inputs, outputs = words(entry, "input_modalities"), words(entry, "output_modalities")
+    features = strings(entry, "features")
+    inputs, outputs = strings(entry, "input_modalities"), strings(entry, "output_modalities")
     kind, reason = _kind(model_id, text(entry, "model_type"), outputs)
     return ListedModel(
         id=model_id,
@@ -34,24 +45,26 @@ def _read_one(entry: Entry) -> ListedModel:
         description=text(entry, "description"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_size"),
-        max_output_tokens=whole(entry, "max_output_tokens"),
+        context_length=integer(entry, "context_size"),
+        max_output_tokens=integer(entry, "max_output_tokens"),
         input_modalities=inputs,
         output_modalities=outputs,
         vision=_sees(inputs, features),
         tools="function-calling" in features if features else None,
         reasoning="reasoning" in features or None,  # missing on reasoning models of 2025
         structured_output="structured-outputs" in features if features else None,
-        input_per_million=per_million_in(entry, "input_token_price_per_m", _UNIT),
-        output_per_million=per_million_in(entry, "output_token_price_per_m", _UNIT),
-        created_at=moment(entry, "created"),
+        input_per_million=price_in_unit(entry, "input_token_price_per_m", _UNIT),
+        output_per_million=price_in_unit(entry, "output_token_price_per_m", _UNIT),
+        created_at=timestamp(entry, "created"),
     )
 
 
-def _kind(model_id: str, declared: str, outputs: tuple[str, ...]) -> Decision:
+def _kind(model_id: str, declared: str, outputs: tuple[str, ...]) -> KindDecision:
     if declared in _TYPES:
-        return kind_of(model_id, declared=_TYPES[declared], because=f"its model_type is {declared}", outputs=outputs)
-    return kind_of(model_id, outputs=outputs)
+        return classify_model(
+            model_id, declared=_TYPES[declared], because=f"its model_type is {declared}", outputs=outputs
+        )
+    return classify_model(model_id, outputs=outputs)
 
 
 def _sees(inputs: tuple[str, ...], features: tuple[str, ...]) -> bool | None:

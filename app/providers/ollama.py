@@ -7,10 +7,10 @@ Context lengths and capabilities are only in `/api/show`, one model at a time, a
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page, section, text, words
+from app.providers.parsing import JsonObject, build_page, decode_json, entries, identifier, mapping, strings, text
 
 _SEEING = frozenset({"clip", "mllama"})
 
@@ -20,13 +20,13 @@ def ask(_cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "models"), _read_one)
+    return build_page(entries(decode_json(body), "models"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry, "name")
-    details = section(entry, "details")
-    families = (*words(details, "families"), *filter(None, [text(details, "family")]))
+    details = mapping(entry, "details")
+    families = (*strings(details, "families"), *filter(None, [text(details, "family")]))
     kind, reason = _kind(model_id, families)
     size, quantization = text(details, "parameter_size"), text(details, "quantization_level")
     extras = ", ".join(extra for extra in (size, quantization) if extra and extra != "unknown")
@@ -40,11 +40,11 @@ def _read_one(entry: Entry) -> ListedModel:
     )
 
 
-def _kind(model_id: str, families: tuple[str, ...]) -> Decision:
+def _kind(model_id: str, families: tuple[str, ...]) -> KindDecision:
     for family in families:
         if "bert" in family.lower():
-            return kind_of(model_id, declared="embedding", because=f"its family is {family}")
-    return kind_of(model_id)
+            return classify_model(model_id, declared="embedding", because=f"its family is {family}")
+    return classify_model(model_id)
 
 
 PROVIDER = Provider(

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import msgspec
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, moment, page
+from app.providers.parsing import JsonObject, build_page, decode_json, entries, timestamp
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model = openai_shape.read_one(entry)
-    if retires_at := moment(entry, "shutdown_date"):
+    if retires_at := timestamp(entry, "shutdown_date"):
         model = msgspec.structs.replace(model, retires_at=retires_at)
     if not model.id.startswith("ft:"):
         return model
     # ft:gpt-4o-mini-2024-07-18:my-org:custom-name:id: the base decides the kind, not the name someone chose.
-    kind, reason = kind_of(model.id.split(":")[1])
+    kind, reason = classify_model(model.id.split(":")[1])
     return msgspec.structs.replace(model, private=True, kind=kind, kind_reason=reason)
 
 

@@ -7,11 +7,22 @@ out, since many fill in the time of the request, and so are prices, whose unit w
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import BadAnswer, Entry, document, entries, identifier, page, section, text, whole, words
+from app.providers.parsing import (
+    InvalidResponse,
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    integer,
+    mapping,
+    strings,
+    text,
+)
 
 _CONTEXT = ("context_length", "max_model_len", "context_window", "max_context_length", "context_size")
 _OUTPUT = ("max_output_tokens", "max_completion_tokens", "max_output_length")
@@ -31,27 +42,27 @@ _TYPES: dict[str, Kind] = {
 
 
 def read(body: bytes) -> Page:
-    answer = document(body)
+    answer = decode_json(body)
     if isinstance(answer, dict):
         # llama.cpp sends both; its `data` is the one in OpenAI's shape.
         for key in ("data", "models"):
             if isinstance(answer.get(key), list):
-                return page(entries(answer, key), _read_one)
-    raise BadAnswer("sent no “data” or “models” list")
+                return build_page(entries(answer, key), _read_one)
+    raise InvalidResponse("sent no “data” or “models” list")
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry, "id" if "id" in entry or "name" not in entry else "name")
-    architecture = section(entry, "architecture")
-    inputs = words(entry, "input_modalities") or words(architecture, "input_modalities")
-    outputs = words(entry, "output_modalities") or words(architecture, "output_modalities")
+    architecture = mapping(entry, "architecture")
+    inputs = strings(entry, "input_modalities") or strings(architecture, "input_modalities")
+    outputs = strings(entry, "output_modalities") or strings(architecture, "output_modalities")
     kind, reason = _kind(model_id, text(entry, "type"), outputs)
     return ListedModel(
         id=model_id,
         name=text(entry, "display_name") or text(entry, "name"),
         kind=kind,
         kind_reason=reason,
-        context_length=_first(entry, _CONTEXT) or whole(section(entry, "meta"), "n_ctx_train"),
+        context_length=_first(entry, _CONTEXT) or integer(mapping(entry, "meta"), "n_ctx_train"),
         max_output_tokens=_first(entry, _OUTPUT),
         input_modalities=tuple(sorted(inputs)),
         output_modalities=tuple(sorted(outputs)),
@@ -60,13 +71,13 @@ def _read_one(entry: Entry) -> ListedModel:
     )
 
 
-def _kind(model_id: str, type_: str, outputs: tuple[str, ...]) -> Decision:
+def _kind(model_id: str, type_: str, outputs: tuple[str, ...]) -> KindDecision:
     because = f"its type is {type_}"
-    return kind_of(model_id, declared=_TYPES.get(type_.lower()), because=because, outputs=outputs)
+    return classify_model(model_id, declared=_TYPES.get(type_.lower()), because=because, outputs=outputs)
 
 
-def _first(entry: Entry, keys: tuple[str, ...]) -> int | None:
-    return next((found for key in keys if (found := whole(entry, key))), None)
+def _first(entry: JsonObject, keys: tuple[str, ...]) -> int | None:
+    return next((found for key in keys if (found := integer(entry, key))), None)
 
 
 PROVIDER = Provider(

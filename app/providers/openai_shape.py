@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import ListedModel
 from app.providers.contract import Page, Request
-from app.providers.parsing import Entry, document, entries, identifier, moment, page
+from app.providers.parsing import JsonObject, build_page, decode_json, entries, identifier, timestamp
 
 
 def ask(_cursor: str | None) -> Request:
@@ -14,21 +14,21 @@ def ask(_cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), read_one)
+    return build_page(entries(decode_json(body), "data"), read_one)
 
 
 def read_ids(body: bytes) -> Page:
     """For those whose other fields say nothing: their `created` is a constant or not the model's date."""
-    return page(entries(document(body), "data"), _read_id)
+    return build_page(entries(decode_json(body), "data"), _read_id)
 
 
-def _read_id(entry: Entry) -> ListedModel:
+def _read_id(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    kind, reason = kind_of(model_id)
+    kind, reason = classify_model(model_id)
     return ListedModel(id=model_id, kind=kind, kind_reason=reason)
 
 
-def read_one(entry: Entry) -> ListedModel:
+def read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    kind, reason = kind_of(model_id)
-    return ListedModel(id=model_id, kind=kind, kind_reason=reason, created_at=moment(entry, "created"))
+    kind, reason = classify_model(model_id)
+    return ListedModel(id=model_id, kind=kind, kind_reason=reason, created_at=timestamp(entry, "created"))

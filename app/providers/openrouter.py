@@ -11,23 +11,23 @@ from __future__ import annotations
 from datetime import datetime
 from urllib.parse import parse_qsl, urlsplit
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, Request, bearer
 from app.providers.parsing import (
-    Entry,
-    document,
+    JsonObject,
+    build_page,
+    decode_json,
     entries,
     identifier,
-    moment,
-    names,
-    page,
-    per_token,
-    section,
+    integer,
+    keys,
+    mapping,
+    price_per_token,
+    strings,
     text,
-    whole,
-    words,
+    timestamp,
 )
 
 _NEVER_FROM = 2090
@@ -40,38 +40,38 @@ def ask(cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    answer = document(body)
-    following = text(section(answer, "links"), "next") if isinstance(answer, dict) else ""
-    return page(entries(answer, "data"), _read_one, following or None)
+    answer = decode_json(body)
+    following = text(mapping(answer, "links"), "next") if isinstance(answer, dict) else ""
+    return build_page(entries(answer, "data"), _read_one, following or None)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    architecture, top = section(entry, "architecture"), section(entry, "top_provider")
-    inputs, outputs = words(architecture, "input_modalities"), words(architecture, "output_modalities")
-    parameters = names(entry, "supported_parameters")
-    pricing = section(entry, "pricing")
-    kind, reason = kind_of(model_id, outputs=outputs)
+    architecture, top = mapping(entry, "architecture"), mapping(entry, "top_provider")
+    inputs, outputs = strings(architecture, "input_modalities"), strings(architecture, "output_modalities")
+    parameters = keys(entry, "supported_parameters")
+    pricing = mapping(entry, "pricing")
+    kind, reason = classify_model(model_id, outputs=outputs)
     return ListedModel(
         id=model_id,
         name=text(entry, "name"),
         description=text(entry, "description"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_length") or whole(top, "context_length"),
-        max_output_tokens=whole(top, "max_completion_tokens"),
+        context_length=integer(entry, "context_length") or integer(top, "context_length"),
+        max_output_tokens=integer(top, "max_completion_tokens"),
         input_modalities=inputs,
         output_modalities=outputs,
         vision="image" in inputs if inputs else None,
         tools="tools" in parameters if parameters else None,
         reasoning="reasoning" in parameters if parameters else None,
         structured_output="structured_outputs" in parameters if parameters else None,
-        input_per_million=per_token(pricing, "prompt"),
-        output_per_million=per_token(pricing, "completion"),
-        cache_read_per_million=per_token(pricing, "input_cache_read"),
-        cache_write_per_million=per_token(pricing, "input_cache_write"),
-        created_at=moment(entry, "created"),
-        retires_at=_unless_never(moment(entry, "expiration_date")),
+        input_per_million=price_per_token(pricing, "prompt"),
+        output_per_million=price_per_token(pricing, "completion"),
+        cache_read_per_million=price_per_token(pricing, "input_cache_read"),
+        cache_write_per_million=price_per_token(pricing, "input_cache_write"),
+        created_at=timestamp(entry, "created"),
+        retires_at=_unless_never(timestamp(entry, "expiration_date")),
         canonical_slug=text(entry, "canonical_slug"),
         hugging_face_id=text(entry, "hugging_face_id"),
     )

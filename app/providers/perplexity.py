@@ -7,10 +7,19 @@ request costs a fee on top of its tokens. Prices of the list are numbers whose `
 
 from __future__ import annotations
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import ListedModel
-from app.providers.contract import Documented, Page, Provider, Request, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page, per_million, section, text
+from app.providers.contract import DocumentedModels, Page, Provider, Request, bearer
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    mapping,
+    price_per_million,
+    text,
+)
 
 _UNIT = "usd_per_1m_tokens"
 _AS_OF = "2026-08-17"
@@ -21,23 +30,23 @@ def ask(_cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    kind, reason = kind_of(model_id)
-    pricing = section(entry, "pricing")
+    kind, reason = classify_model(model_id)
+    pricing = mapping(entry, "pricing")
     if text(pricing, "unit") != _UNIT:
         pricing = {}
     return ListedModel(
         id=model_id,
         kind=kind,
         kind_reason=reason,
-        input_per_million=per_million(pricing, "input"),
-        output_per_million=per_million(pricing, "output"),
-        cache_read_per_million=per_million(pricing, "cache_read"),
-        cache_write_per_million=per_million(pricing, "cache_write"),
+        input_per_million=price_per_million(pricing, "input"),
+        output_per_million=price_per_million(pricing, "output"),
+        cache_read_per_million=price_per_million(pricing, "cache_read"),
+        cache_write_per_million=price_per_million(pricing, "cache_write"),
     )
 
 
@@ -64,7 +73,7 @@ PROVIDER = Provider(
     read=read,
     colour="#1a7f8c",
     description="Sonar models that search the web, and other vendors' models.",
-    documented=Documented(
+    documented=DocumentedModels(
         as_of=_AS_OF,
         source="https://docs.perplexity.ai/docs/sonar/models",
         models=(

@@ -9,58 +9,58 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
 from app.providers.parsing import (
-    Entry,
-    document,
+    JsonObject,
+    build_page,
+    decode_json,
     entries,
     identifier,
-    moment,
-    page,
-    per_token,
-    section,
+    integer,
+    mapping,
+    price_per_token,
+    strings,
     text,
-    whole,
-    words,
+    timestamp,
 )
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    architecture, window = section(entry, "architecture"), section(entry, "context_window")
-    inputs, outputs = words(architecture, "input_modalities"), words(architecture, "output_modalities")
+    architecture, window = mapping(entry, "architecture"), mapping(entry, "context_window")
+    inputs, outputs = strings(architecture, "input_modalities"), strings(architecture, "output_modalities")
     # Where text only goes along with a picture, the picture is the point.
-    kind, reason = kind_of(model_id, outputs=[word for word in outputs if word != "text"] or outputs)
-    pricing = section(entry, "pricing")
+    kind, reason = classify_model(model_id, outputs=[word for word in outputs if word != "text"] or outputs)
+    pricing = mapping(entry, "pricing")
     return ListedModel(
         id=model_id,
-        name=text(section(entry, "metadata"), "display_name"),
+        name=text(mapping(entry, "metadata"), "display_name"),
         description=text(entry, "description"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(window, "context_length") or whole(entry, "context_length"),
-        max_output_tokens=whole(window, "max_output_tokens"),
+        context_length=integer(window, "context_length") or integer(entry, "context_length"),
+        max_output_tokens=integer(window, "max_output_tokens"),
         input_modalities=tuple(sorted(inputs)),
         output_modalities=tuple(sorted(outputs)),
         vision="image" in inputs if inputs else None,
-        reasoning=True if section(entry, "reasoning") else None,
-        input_per_million=per_token(pricing, "prompt"),
-        output_per_million=per_token(pricing, "completion"),
-        cache_read_per_million=per_token(pricing, "input_cache_read"),
-        cache_write_per_million=per_token(pricing, "input_cache_write"),
-        created_at=_from_milliseconds(whole(entry, "created")),
+        reasoning=True if mapping(entry, "reasoning") else None,
+        input_per_million=price_per_token(pricing, "prompt"),
+        output_per_million=price_per_token(pricing, "completion"),
+        cache_read_per_million=price_per_token(pricing, "input_cache_read"),
+        cache_write_per_million=price_per_token(pricing, "input_cache_write"),
+        created_at=_from_milliseconds(integer(entry, "created")),
     )
 
 
 def _from_milliseconds(value: int | None) -> datetime | None:
-    return moment({"created": value / 1000}, "created") if value else None
+    return timestamp({"created": value / 1000}, "created") if value else None
 
 
 PROVIDER = Provider(

@@ -6,31 +6,40 @@ has none per token. `owned_by` is an e-mail address and is not kept.
 
 from __future__ import annotations
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page, per_token, section, whole
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    integer,
+    mapping,
+    price_per_token,
+)
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    kind, reason = kind_of(model_id)
-    pricing = section(entry, "pricing")
+    kind, reason = classify_model(model_id)
+    pricing = mapping(entry, "pricing")
     if "duration_per_hour" in pricing:
         pricing = {}
     return ListedModel(
         id=model_id,
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_length"),
-        max_output_tokens=whole(entry, "max_completion_tokens"),
-        input_per_million=per_token(pricing, "prompt"),
-        output_per_million=per_token(pricing, "completion"),
+        context_length=integer(entry, "context_length"),
+        max_output_tokens=integer(entry, "max_completion_tokens"),
+        input_per_million=price_per_token(pricing, "prompt"),
+        output_per_million=price_per_token(pricing, "completion"),
     )
 
 

@@ -12,11 +12,22 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, identifier, moment, page, per_million, section, text, whole
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    integer,
+    mapping,
+    price_per_million,
+    text,
+    timestamp,
+)
 
 _KINDS: dict[str, Kind] = {
     "chat": "chat",
@@ -34,14 +45,18 @@ _NOT_BY_TOKEN = ("image", "video", "audio", "transcription")
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), None), _read_one)
+    return build_page(entries(decode_json(body), None), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    pricing = section(entry, "pricing")
-    context = whole(entry, "context_length")
-    prices = per_million(pricing, "input"), per_million(pricing, "output"), per_million(pricing, "cached_input")
+    pricing = mapping(entry, "pricing")
+    context = integer(entry, "context_length")
+    prices = (
+        price_per_million(pricing, "input"),
+        price_per_million(pricing, "output"),
+        price_per_million(pricing, "cached_input"),
+    )
     if not any(prices):
         prices = (Decimal(0), Decimal(0), None) if model_id.lower().endswith("free") else (None, None, None)
     type_ = text(entry, "type")
@@ -54,21 +69,21 @@ def _read_one(entry: Entry) -> ListedModel:
         kind=kind,
         kind_reason=reason,
         context_length=context,
-        max_output_tokens=whole(section(entry, "config"), "max_output_length"),
+        max_output_tokens=integer(mapping(entry, "config"), "max_output_length"),
         input_per_million=price_in,
         output_per_million=price_out,
         cache_read_per_million=price_cached or None,
-        created_at=moment(entry, "created"),
+        created_at=timestamp(entry, "created"),
         private=bool(pricing) and not is_served,
     )
 
 
-def _kind(model_id: str, declared: str, is_served: bool) -> Decision:
+def _kind(model_id: str, declared: str, is_served: bool) -> KindDecision:
     if kind := _KINDS.get(declared):
-        return kind_of(model_id, declared=kind, because=f"its type is {declared}")
-    by_id = kind_of(model_id)
+        return classify_model(model_id, declared=kind, because=f"its type is {declared}")
+    by_id = classify_model(model_id)
     if by_id.kind == "chat" and not is_served:
-        return Decision("other", "it has no type, context or price, as models without a serverless endpoint")
+        return KindDecision("other", "it has no type, context or price, as models without a serverless endpoint")
     return by_id
 
 

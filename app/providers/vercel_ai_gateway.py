@@ -7,22 +7,22 @@ missing is no "no". `created` is the moment of the request.
 
 from __future__ import annotations
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
 from app.providers.parsing import (
-    Entry,
-    document,
+    JsonObject,
+    build_page,
+    decode_json,
     entries,
     identifier,
-    moment,
-    page,
-    per_token,
-    section,
+    integer,
+    mapping,
+    price_per_token,
+    strings,
     text,
-    whole,
-    words,
+    timestamp,
 )
 
 _TYPES: dict[str, Kind] = {
@@ -38,12 +38,12 @@ _TYPES: dict[str, Kind] = {
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    tags, pricing = words(entry, "tags"), section(entry, "pricing")
+    tags, pricing = strings(entry, "tags"), mapping(entry, "pricing")
     kind, reason = _kind(model_id, text(entry, "type"))
     return ListedModel(
         id=model_id,
@@ -51,23 +51,23 @@ def _read_one(entry: Entry) -> ListedModel:
         description=text(entry, "description"),
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_window"),
-        max_output_tokens=whole(entry, "max_tokens"),
+        context_length=integer(entry, "context_window"),
+        max_output_tokens=integer(entry, "max_tokens"),
         vision="vision" in tags or None,
         tools="tool-use" in tags or None,
         reasoning="reasoning" in tags or None,
-        input_per_million=per_token(pricing, "input"),
-        output_per_million=per_token(pricing, "output"),
-        cache_read_per_million=per_token(pricing, "input_cache_read"),
-        cache_write_per_million=per_token(pricing, "input_cache_write"),
-        created_at=moment(entry, "released"),
+        input_per_million=price_per_token(pricing, "input"),
+        output_per_million=price_per_token(pricing, "output"),
+        cache_read_per_million=price_per_token(pricing, "input_cache_read"),
+        cache_write_per_million=price_per_token(pricing, "input_cache_write"),
+        created_at=timestamp(entry, "released"),
     )
 
 
-def _kind(model_id: str, declared: str) -> Decision:
+def _kind(model_id: str, declared: str) -> KindDecision:
     if not declared:
-        return kind_of(model_id)
-    return kind_of(model_id, declared=_TYPES.get(declared, "other"), because=f"its type is {declared}")
+        return classify_model(model_id)
+    return classify_model(model_id, declared=_TYPES.get(declared, "other"), because=f"its type is {declared}")
 
 
 PROVIDER = Provider(

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import Entry, document, entries, identifier, page, text, whole
+from app.providers.parsing import JsonObject, build_page, decode_json, entries, identifier, integer, text
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -22,10 +22,10 @@ def ask(_cursor: str | None) -> Request:
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
     parent, root = text(entry, "parent"), text(entry, "root")
     kind, reason = _kind(model_id, parent, root)
@@ -34,20 +34,20 @@ def _read_one(entry: Entry) -> ListedModel:
         name=f"{model_id} (adapter of {parent})" if parent else model_id,
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "max_model_len"),
+        context_length=integer(entry, "max_model_len"),
         hugging_face_id=root if not parent and _REPOSITORY.fullmatch(root) else "",
         private=True,
     )
 
 
-def _kind(model_id: str, parent: str, root: str) -> Decision:
+def _kind(model_id: str, parent: str, root: str) -> KindDecision:
     if parent:
         # The base decides, not the name someone chose for an adapter.
-        kind, reason = kind_of(parent)
-        return Decision(kind, reason.replace("its id", "the id of its base"))
-    by_id = kind_of(model_id)
-    if by_id.kind == "chat" and root and (by_root := kind_of(root)).kind != "chat":
-        return Decision(by_root.kind, by_root.reason.replace("its id", "its root"))
+        kind, reason = classify_model(parent)
+        return KindDecision(kind, reason.replace("its id", "the id of its base"))
+    by_id = classify_model(model_id)
+    if by_id.kind == "chat" and root and (by_root := classify_model(root)).kind != "chat":
+        return KindDecision(by_root.kind, by_root.reason.replace("its id", "its root"))
     return by_id
 
 

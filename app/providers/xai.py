@@ -9,38 +9,48 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from app.catalog.kind import Decision, kind_of
+from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
 from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, identifier, moment, page, per_million_in, whole, words
+from app.providers.parsing import (
+    JsonObject,
+    build_page,
+    decode_json,
+    entries,
+    identifier,
+    integer,
+    price_in_unit,
+    strings,
+    timestamp,
+)
 
 _UNIT = Decimal("0.0001")
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
-    inputs, outputs = words(entry, "input_modalities"), words(entry, "output_modalities")
-    price_out = per_million_in(entry, "completion_text_token_price", _UNIT) or None
-    kind, reason = kind_of(model_id, outputs=outputs)
-    if kind == "chat" and not price_out and whole(entry, "image_price"):
-        kind, reason = Decision("image", "it has a price per image and none per token")
+    inputs, outputs = strings(entry, "input_modalities"), strings(entry, "output_modalities")
+    price_out = price_in_unit(entry, "completion_text_token_price", _UNIT) or None
+    kind, reason = classify_model(model_id, outputs=outputs)
+    if kind == "chat" and not price_out and integer(entry, "image_price"):
+        kind, reason = KindDecision("image", "it has a price per image and none per token")
     return ListedModel(
         id=model_id,
         kind=kind,
         kind_reason=reason,
-        context_length=whole(entry, "context_length"),
+        context_length=integer(entry, "context_length"),
         input_modalities=tuple(sorted(inputs)),
         output_modalities=tuple(sorted(outputs)),
-        vision="image" in inputs if inputs else (True if whole(entry, "prompt_image_token_price") else None),
-        input_per_million=per_million_in(entry, "prompt_text_token_price", _UNIT) or None,
+        vision="image" in inputs if inputs else (True if integer(entry, "prompt_image_token_price") else None),
+        input_per_million=price_in_unit(entry, "prompt_text_token_price", _UNIT) or None,
         output_per_million=price_out,
-        cache_read_per_million=per_million_in(entry, "cached_prompt_text_token_price", _UNIT) or None,
-        created_at=moment(entry, "created"),
+        cache_read_per_million=price_in_unit(entry, "cached_prompt_text_token_price", _UNIT) or None,
+        created_at=timestamp(entry, "created"),
     )
 
 

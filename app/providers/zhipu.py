@@ -13,18 +13,18 @@ import msgspec
 
 from app.catalog.listing import ListedModel
 from app.providers import openai_shape
-from app.providers.contract import Documented, Page, Provider, bearer
-from app.providers.parsing import Entry, document, entries, page
+from app.providers.contract import DocumentedModels, Page, Provider, bearer
+from app.providers.parsing import JsonObject, build_page, decode_json, entries
 
 _AS_OF = "2026-04-07"
 _INTERNATIONAL = "https://api.z.ai/api/paas/v4"
 
 
 def read(body: bytes) -> Page:
-    return page(entries(document(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_one)
 
 
-def _read_one(entry: Entry) -> ListedModel:
+def _read_one(entry: JsonObject) -> ListedModel:
     return msgspec.structs.replace(openai_shape.read_one(entry), created_at=None)
 
 
@@ -53,7 +53,7 @@ PROVIDER = Provider(
     colour="#2d5bd7",
     description="GLM models.",
     regions={"Z.ai (international)": _INTERNATIONAL, "BigModel (China)": "https://open.bigmodel.cn/api/paas/v4"},
-    documented=Documented(
+    documented=DocumentedModels(
         as_of=_AS_OF,
         source="https://docs.z.ai/guides/overview/overview",
         models=(

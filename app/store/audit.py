@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased
 from app.extensions import db
 from app.store.schema.catalog_tables import AuditRow
 
-State = Mapping[str, Any]
+AuditState = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ AUTOMATIC = Actor(None, "automatic")
 
 
 @dataclass(frozen=True)
-class AuditLine:
+class AuditView:
     """An entry as the page shows it."""
 
     id: int
@@ -45,12 +45,12 @@ class AuditLine:
     undone_by_id: int | None
 
 
-def note(
+def record(
     actor: Actor,
     action: str,
     subject: str,
-    before: State | None,
-    after: State | None,
+    before: AuditState | None,
+    after: AuditState | None,
     reason: str,
     now: datetime,
     undoes: int | None = None,
@@ -75,7 +75,7 @@ def note(
     return row
 
 
-def entries(before: int | None = None, size: int = 50) -> tuple[tuple[AuditLine, ...], int | None]:
+def list_entries(before: int | None = None, size: int = 50) -> tuple[tuple[AuditView, ...], int | None]:
     """The newest `size` entries, only those older than entry `before` where given, and the cursor of the next page.
 
     The cursor is the id of the last line, None where nothing older is left. One query.
@@ -89,13 +89,13 @@ def entries(before: int | None = None, size: int = 50) -> tuple[tuple[AuditLine,
     )
     if before is not None:
         query = query.where(AuditRow.id < before)
-    found = [_line(row, undone_by_id) for row, undone_by_id in db.session.execute(query)]
+    found = [_to_view(row, undone_by_id) for row, undone_by_id in db.session.execute(query)]
     lines = tuple(found[:size])
     return lines, lines[-1].id if len(found) > size else None
 
 
-def _line(row: AuditRow, undone_by_id: int | None) -> AuditLine:
-    return AuditLine(
+def _to_view(row: AuditRow, undone_by_id: int | None) -> AuditView:
+    return AuditView(
         id=row.id,
         at=row.at,
         actor=row.actor,

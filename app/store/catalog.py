@@ -14,7 +14,7 @@ from sqlalchemy import BindParameter, Select, Text, bindparam, cast, delete, fal
 
 from app.catalog import seed
 from app.catalog.matching import CanonicalModel, CatalogIndex
-from app.catalog.merge import Decisions, sources_of
+from app.catalog.merge import ManualDecisions, sources_by_field
 from app.catalog.sources import PERSON, SOURCES
 from app.extensions import db
 from app.store import audit
@@ -24,17 +24,17 @@ from app.store.engine.dialect import insert
 from app.store.schema.catalog_tables import CanonicalRow, CatalogVersionRow, DecisionRow
 from app.store.schema.tables import ModelRow, ProviderRow
 
-_BATCH = 500
-_LOCK = 0x6D6F64656C  # any number that nothing else in the database locks by
-_ABOUT_MODELS = ("match", "canonical", "field")
-_BY_A_PERSON = "a person's decision"
+_BATCH_SIZE = 500
+_LOCK_ID = 0x6D6F64656C  # any number that nothing else in the database locks by
+_MODEL_KINDS = ("match", "canonical", "field")
+_MANUAL_SOURCE = "a person's decision"
 
-_index: tuple[str, CatalogIndex] | None = None
+_cached_index: tuple[str, CatalogIndex] | None = None
 """The last index built, by the digest of all that went into it: a cache only, asked for its digest every time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class CatalogVersion:
     """Which catalog is in force."""
 
     number: int
@@ -58,43 +58,43 @@ class SourcedFact:
 # ------------------------------------------------------------------ what is in force
 
 
-def version() -> int:
+def version_number() -> int:
     """The version in force; 0 while no catalog was loaded."""
     return db.session.scalar(select(func.max(CatalogVersionRow.id))) or 0
 
 
-def in_force() -> Version | None:
-    row = db.session.scalar(_newest())
+def version_in_force() -> CatalogVersion | None:
+    row = db.session.scalar(_newest_query())
     if row is None:
         return None
-    return Version(row.id, row.version, row.source, row.model_count, row.loaded_at)
+    return CatalogVersion(row.id, row.version, row.source, row.model_count, row.loaded_at)
 
 
 @cache
-def _newest() -> Select[CatalogVersionRow]:
+def _newest_query() -> Select[CatalogVersionRow]:
     return select(CatalogVersionRow).order_by(CatalogVersionRow.id.desc()).limit(1)
 
 
-def index() -> tuple[int, CatalogIndex]:
+def load_index() -> tuple[int, CatalogIndex]:
     """The version in force and its index, built when another process changed the catalog."""
-    global _index
-    current = in_force()
+    global _cached_index
+    current = version_in_force()
     digest = current.digest if current else ""
-    if _index is None or _index[0] != digest:
+    if _cached_index is None or _cached_index[0] != digest:
         # The version was read first: should another be put in force between, this one is built again next time.
-        _index = digest, CatalogIndex(_loaded().values(), decisions().matches)
-    return current.number if current else 0, _index[1]
+        _cached_index = digest, CatalogIndex(_load_all().values(), load_decisions().matches)
+    return current.number if current else 0, _cached_index[1]
 
 
-def models() -> dict[str, CanonicalModel]:
+def load_models() -> dict[str, CanonicalModel]:
     """All canonical models in force, by id."""
-    current = in_force()
-    if _index is not None and current is not None and _index[0] == current.digest:
-        return dict(_index[1].models)
-    return _loaded()
+    current = version_in_force()
+    if _cached_index is not None and current is not None and _cached_index[0] == current.digest:
+        return dict(_cached_index[1].models)
+    return _load_all()
 
 
-def _loaded() -> dict[str, CanonicalModel]:
+def _load_all() -> dict[str, CanonicalModel]:
     # As text, and decoded in one go: through plain lists and dicts it takes three times as long.
     facts = db.session.scalars(select(cast(CanonicalRow.facts, Text)))
     decode = msgspec.json.Decoder(CanonicalModel).decode
@@ -104,34 +104,34 @@ def _loaded() -> dict[str, CanonicalModel]:
 def lock() -> None:
     """Hold the catalog until the transaction ends: whoever builds another one waits here."""
     if db.engine.dialect.name == "postgresql":
-        db.session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        db.session.execute(select(func.pg_advisory_xact_lock(_LOCK_ID)))
     else:  # any write holds all of SQLite; one that changes nothing will do
         db.session.execute(update(CatalogVersionRow).where(false()).values(source=CatalogVersionRow.source))
 
 
-def put_in_force(
+def activate(
     digest: str, source: str, before: Mapping[str, CanonicalModel], after: Iterable[CanonicalModel], now: datetime
 ) -> None:
     """Write what differs, and the version that says so. To be called under `lock`."""
-    global _index
+    global _cached_index
     wanted = {model.id: model for model in after}
     gone = sorted(before.keys() - wanted.keys())
-    for start in range(0, len(gone), _BATCH):
-        db.session.execute(delete(CanonicalRow).where(CanonicalRow.id.in_(gone[start : start + _BATCH])))
-    rows = [_values(model) for model_id, model in sorted(wanted.items()) if before.get(model_id) != model]
+    for start in range(0, len(gone), _BATCH_SIZE):
+        db.session.execute(delete(CanonicalRow).where(CanonicalRow.id.in_(gone[start : start + _BATCH_SIZE])))
+    rows = [_row_values(model) for model_id, model in sorted(wanted.items()) if before.get(model_id) != model]
     statement = insert(CanonicalRow)
     statement = statement.on_conflict_do_update(
         index_elements=["id"], set_={name: statement.excluded[name] for name in ("lab", "name", "kind", "facts")}
     )
-    for start in range(0, len(rows), _BATCH):
-        db.session.connection().execute(statement, rows[start : start + _BATCH])
+    for start in range(0, len(rows), _BATCH_SIZE):
+        db.session.connection().execute(statement, rows[start : start + _BATCH_SIZE])
     db.session.add(CatalogVersionRow(version=digest, source=source, model_count=len(wanted), loaded_at=now))
     db.session.flush()
     # Ready for those who ask next. Should this be rolled back, nobody asks for it by this digest.
-    _index = digest, CatalogIndex(wanted.values(), decisions().matches)
+    _cached_index = digest, CatalogIndex(wanted.values(), load_decisions().matches)
 
 
-def _values(model: CanonicalModel) -> dict[str, Any]:
+def _row_values(model: CanonicalModel) -> dict[str, Any]:
     facts = msgspec.to_builtins(model, builtin_types=())
     return {"id": model.id, "lab": model.lab, "name": model.name, "kind": model.kind, "facts": facts}
 
@@ -139,35 +139,35 @@ def _values(model: CanonicalModel) -> dict[str, Any]:
 # ------------------------------------------------------------------ what people decided
 
 
-def decisions() -> Decisions:
+def load_decisions() -> ManualDecisions:
     """All that people settled about models. One that cannot be understood any more is passed over."""
     made: dict[str, CanonicalModel] = {}
     fields: dict[tuple[str, str], Any] = {}
     matches: dict[tuple[str, str], str | None] = {}
-    for kind, subject, value in _decided():
+    for kind, subject, value in _load_decision_rows():
         if kind == "match":
             provider, _, model_id = subject.partition("/")
             matches[provider, model_id] = value.get("canonical_id")
         elif kind == "field":
             model_id, _, field = subject.rpartition("#")
             fields[model_id, field] = value.get("value")
-        elif (model := _canonical(subject, value)) is not None:
+        elif (model := _parse_canonical(subject, value)) is not None:
             made[subject] = model
-    return Decisions(made, fields, matches)
+    return ManualDecisions(made, fields, matches)
 
 
 def decisions_digest() -> bytes:
     """Changes whenever a decision about models does."""
-    ordered = sorted((kind, subject, msgspec.json.encode(value)) for kind, subject, value in _decided())
+    ordered = sorted((kind, subject, msgspec.json.encode(value)) for kind, subject, value in _load_decision_rows())
     return hashlib.sha256(msgspec.json.encode(ordered)).digest()
 
 
-def _decided() -> list[tuple[str, str, dict[str, Any]]]:
-    query = select(DecisionRow.kind, DecisionRow.subject, DecisionRow.value).where(DecisionRow.kind.in_(_ABOUT_MODELS))
+def _load_decision_rows() -> list[tuple[str, str, dict[str, Any]]]:
+    query = select(DecisionRow.kind, DecisionRow.subject, DecisionRow.value).where(DecisionRow.kind.in_(_MODEL_KINDS))
     return [(kind, subject, value) for kind, subject, value in db.session.execute(query)]
 
 
-def _canonical(model_id: str, value: Mapping[str, Any]) -> CanonicalModel | None:
+def _parse_canonical(model_id: str, value: Mapping[str, Any]) -> CanonicalModel | None:
     try:
         model = msgspec.convert(value, CanonicalModel)
     except msgspec.ValidationError:
@@ -179,15 +179,15 @@ def _canonical(model_id: str, value: Mapping[str, Any]) -> CanonicalModel | None
 # ------------------------------------------------------------------ who says so
 
 
-def sources() -> dict[str, str]:
+def source_labels() -> dict[str, str]:
     """What a model's `field_sources` calls a source → its name and date, as a page shows them. One query."""
-    return {letter: f"{name}, {date}" if date else name for letter, (name, date) in _named().items()}
+    return {letter: f"{name}, {date}" if date else name for letter, (name, date) in _source_names().items()}
 
 
 def sourced_facts(model: CanonicalModel) -> list[SourcedFact]:
     """Every known fact of a model with who says so, and when."""
-    named, told_by = _named(), sources_of(model)
-    decided = _decided_on(model.id) if PERSON in told_by.values() else {}
+    named, told_by = _source_names(), sources_by_field(model)
+    decided = _decision_days(model.id) if PERSON in told_by.values() else {}
     facts = []
     for field, letter in told_by.items():
         name, date = named.get(letter, ("", ""))
@@ -195,14 +195,14 @@ def sourced_facts(model: CanonicalModel) -> list[SourcedFact]:
     return facts
 
 
-def _named() -> dict[str, tuple[str, str]]:
+def _source_names() -> dict[str, tuple[str, str]]:
     named = {letter: (source.name, source.date) for letter, source in seed.load().header.sources.items()}
-    dates = live_sources.dates()
+    dates = live_sources.fetch_dates()
     named |= {name: (SOURCES[name].title, dates[name].date().isoformat()) for name in dates}
-    return named | {PERSON: (_BY_A_PERSON, "")}
+    return named | {PERSON: (_MANUAL_SOURCE, "")}
 
 
-def _decided_on(model_id: str) -> dict[str, str]:
+def _decision_days(model_id: str) -> dict[str, str]:
     """Field → day, of the fields that a person settled one by one."""
     query = select(DecisionRow.subject, DecisionRow.decided_at).where(
         DecisionRow.kind == "field", DecisionRow.subject.startswith(f"{model_id}#", autoescape=True)
@@ -226,7 +226,9 @@ def mirror_providers(files: Iterable[Mapping[str, Any]], now: datetime) -> None:
     for facts in files:
         statement = insert(ProviderRow).values(created_at=now, updated_at=now, **facts)
         changed = {name: statement.excluded[name] for name in facts if name != "slug"}
-        differs = [getattr(ProviderRow, name).is_distinct_from(statement.excluded[name]) for name in _compared(facts)]
+        differs = [
+            getattr(ProviderRow, name).is_distinct_from(statement.excluded[name]) for name in _compared_fields(facts)
+        ]
         where = differs[0]
         for one in differs[1:]:
             where = where | one
@@ -241,17 +243,17 @@ def admin_base_urls() -> dict[str, str]:
     return {slug: url for slug, url in db.session.execute(query) if url}
 
 
-def set_provider(
+def update_provider(
     row: ProviderRow, *, is_active: bool, frequency: str | None, base_url: str | None, actor: Actor, now: datetime
 ) -> None:
     """An admin's own settings; frequency, base_url: None for the provider file's. What changes is an audit entry."""
-    before = _settings(row)
+    before = _provider_settings(row)
     row.is_active, row.admin_update_frequency, row.admin_base_url = is_active, frequency, base_url
-    if (after := _settings(row)) != before:
-        audit.note(actor, "provider", row.slug, before, after, "", now)
+    if (after := _provider_settings(row)) != before:
+        audit.record(actor, "provider", row.slug, before, after, "", now)
 
 
-def _settings(row: ProviderRow) -> dict[str, Any]:
+def _provider_settings(row: ProviderRow) -> dict[str, Any]:
     return {
         "enabled": row.is_active,
         "update frequency": row.admin_update_frequency or "the provider file's",
@@ -259,9 +261,9 @@ def _settings(row: ProviderRow) -> dict[str, Any]:
     }
 
 
-def touch_synced(provider_ids: Collection[int], now: datetime, no_later_than: datetime) -> None:
+def mark_synced(provider_ids: Collection[int], now: datetime, no_later_than: datetime) -> None:
     """Note that providers' lists were just read, unless it was noted since `no_later_than`: one row for all users."""
-    stale = db.session.scalars(_stale(), {"provider_ids": list(provider_ids), "no_later_than": no_later_than})
+    stale = db.session.scalars(_stale_query(), {"provider_ids": list(provider_ids), "no_later_than": no_later_than})
     if found := list(stale):
         db.session.execute(
             update(ProviderRow)
@@ -272,7 +274,7 @@ def touch_synced(provider_ids: Collection[int], now: datetime, no_later_than: da
 
 
 @cache
-def _stale() -> Select[int]:
+def _stale_query() -> Select[int]:
     ids: BindParameter[list[int]] = bindparam("provider_ids", expanding=True)
     is_stale = ProviderRow.last_synced_at.is_(None) | (ProviderRow.last_synced_at < bindparam("no_later_than"))
     # Whoever holds a row is noting the same: nobody waits for it, in whatever order two come by the rows.
@@ -280,5 +282,5 @@ def _stale() -> Select[int]:
     return query.with_for_update(skip_locked=True, key_share=True)
 
 
-def _compared(facts: Mapping[str, Any]) -> list[str]:
+def _compared_fields(facts: Mapping[str, Any]) -> list[str]:
     return [name for name in facts if name != "slug"]

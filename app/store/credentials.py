@@ -14,16 +14,16 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from app.extensions import db
 from app.store.engine.dialect import insert
-from app.store.runs import Part
+from app.store.runs import RunItem
 from app.store.schema.tables import CredentialRow, ListingRow, ProviderRow, UserRow
-from app.vault import Owner, Sealer, SecretKey
+from app.vault import ApiKey, PublicKey, SealContext
 
 SERVER_LABEL = "server"
-_FIRST_DUE = timedelta(days=1)
+_FIRST_SYNC_AFTER = timedelta(days=1)
 """After it was added, unless a check or a sync sets another moment before."""
-MOST_KEYS = 200
+MAX_KEYS = 200
 """Of one user: each is asked by itself in every run, and a run has its bounds."""
-Sealed = tuple[CredentialRow, str]
+CredentialWithSlug = tuple[CredentialRow, str]
 """A credential with its provider's slug."""
 
 
@@ -31,21 +31,21 @@ class TooManyKeys(ValueError):
     """The user has as many as one may have. Its text is a sentence for them."""
 
     def __init__(self) -> None:
-        super().__init__(f"An account holds {MOST_KEYS} API keys at most. Delete one that you do not need any more.")
+        super().__init__(f"An account holds {MAX_KEYS} API keys at most. Delete one that you do not need any more.")
 
 
 def add(
     user_id: int,
     provider: ProviderRow,
     label: str,
-    key: SecretKey | None,
-    sealer: Sealer,
+    key: ApiKey | None,
+    sealer: PublicKey,
     now: datetime,
     base_url: str | None = None,
 ) -> CredentialRow | None:
     """Seal and keep a key. None if the user has one of this provider under this label already. Raises TooManyKeys."""
     mine = select(func.count(CredentialRow.id)).where(CredentialRow.user_id == user_id)
-    if (db.session.scalar(mine) or 0) >= MOST_KEYS:
+    if (db.session.scalar(mine) or 0) >= MAX_KEYS:
         raise TooManyKeys
     row_id = db.session.scalar(
         insert(CredentialRow)
@@ -56,7 +56,7 @@ def add(
             base_url=base_url,
             created_at=now,
             check_asked_at=now,
-            due_at=now + _FIRST_DUE,
+            due_at=now + _FIRST_SYNC_AFTER,
         )
         .on_conflict_do_nothing()
         .returning(CredentialRow.id)
@@ -68,7 +68,7 @@ def add(
     return row
 
 
-def replace(row: CredentialRow, slug: str, key: SecretKey | None, sealer: Sealer, now: datetime) -> None:
+def replace(row: CredentialRow, slug: str, key: ApiKey | None, sealer: PublicKey, now: datetime) -> None:
     """Another key in the same place. Its list stays in force until the new key was asked."""
     row.key_number += 1
     row.suspect_listing_id, row.suspect_accepted, row.suspect_count = None, False, 0
@@ -88,13 +88,13 @@ def rename(row: CredentialRow, label: str) -> bool:
     return True
 
 
-def accept_suspect(row: CredentialRow) -> bool:
+def accept_quarantined(row: CredentialRow) -> bool:
     """The answer kept aside is right: the next equal one is taken. False if none is kept aside."""
     row.suspect_accepted = row.suspect_listing_id is not None
     return row.suspect_accepted
 
 
-def keep_list(row: CredentialRow) -> bool:
+def reject_quarantined(row: CredentialRow) -> bool:
     """The list in force is right: drop the answer kept aside. False if none is kept aside."""
     if row.suspect_listing_id is None:
         return False
@@ -108,16 +108,16 @@ def remove(row: CredentialRow) -> None:
     db.session.execute(delete(CredentialRow).where(CredentialRow.id == row.id))
 
 
-def of_user(user_id: int, credential_id: int) -> Sealed | None:
+def find_own(user_id: int, credential_id: int) -> CredentialWithSlug | None:
     """One of the user's own, or None: a stranger's credential does not exist for them."""
-    return _first(CredentialRow.id == credential_id, CredentialRow.user_id == user_id)
+    return _find_one(CredentialRow.id == credential_id, CredentialRow.user_id == user_id)
 
 
-def by_id(credential_id: int) -> Sealed | None:
-    return _first(CredentialRow.id == credential_id)
+def find(credential_id: int) -> CredentialWithSlug | None:
+    return _find_one(CredentialRow.id == credential_id)
 
 
-def schedule_of(credential_id: int) -> tuple[str | None, datetime | None]:
+def load_schedule(credential_id: int) -> tuple[str | None, datetime | None]:
     """What decides when it is due: the frequency that an admin set, if one did, and when its owner was last here."""
     query = (
         select(ProviderRow.admin_update_frequency, func.coalesce(UserRow.last_sign_in_at, UserRow.created_at))
@@ -130,7 +130,7 @@ def schedule_of(credential_id: int) -> tuple[str | None, datetime | None]:
     return (found[0], found[1]) if found else (None, None)
 
 
-def list_of(user_id: int) -> list[Sealed]:
+def list_for_user(user_id: int) -> list[CredentialWithSlug]:
     query = (
         select(CredentialRow, ProviderRow.slug)
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
@@ -140,8 +140,8 @@ def list_of(user_id: int) -> list[Sealed]:
     return [(row, slug) for row, slug in db.session.execute(query)]
 
 
-def owner(row: CredentialRow, slug: str) -> Owner:
-    return Owner(row.user_id, row.id, slug)
+def seal_context(row: CredentialRow, slug: str) -> SealContext:
+    return SealContext(row.user_id, row.id, slug)
 
 
 def lock(credential_id: int, user_id: int, provider_id: int, key_number: int) -> CredentialRow | None:
@@ -155,11 +155,11 @@ def lock(credential_id: int, user_id: int, provider_id: int, key_number: int) ->
         "provider_id": provider_id,
         "key_number": key_number,
     }
-    return db.session.scalar(_locked(), very_key)
+    return db.session.scalar(_lock_query(), very_key)
 
 
 @cache
-def _locked() -> Select[CredentialRow]:
+def _lock_query() -> Select[CredentialRow]:
     query = select(CredentialRow).where(
         CredentialRow.id == bindparam("credential_id"),
         CredentialRow.user_id == bindparam("user_id"),
@@ -170,7 +170,7 @@ def _locked() -> Select[CredentialRow]:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LockedCredential:
     """What is known of a credential's last good list, while its row is held."""
 
     credential_id: int
@@ -182,7 +182,7 @@ class Held:
     due_at: datetime | None
 
 
-def hold(parts: Sequence[Part]) -> dict[int, Held]:
+def lock_many(parts: Sequence[RunItem]) -> dict[int, LockedCredential]:
     """Lock the rows of these very keys until the transaction ends, by id; those removed or replaced are left out."""
     # The listings are read without a lock: on PostgreSQL an outer join's other side cannot be locked anyway.
     query = (
@@ -204,7 +204,7 @@ def hold(parts: Sequence[Part]) -> dict[int, Held]:
         .with_for_update(of=CredentialRow)
     )
     wanted = {part.credential_id: (part.user_id, part.provider_id, part.key_number) for part in parts}
-    return {row[0]: Held(*row[:7]) for row in db.session.execute(query) if wanted[row[0]] == tuple(row[7:])}
+    return {row[0]: LockedCredential(*row[:7]) for row in db.session.execute(query) if wanted[row[0]] == tuple(row[7:])}
 
 
 def settle_many(states: Sequence[Mapping[str, Any]]) -> None:
@@ -226,7 +226,7 @@ def settle(credential_id: int, key_number: int, now: datetime, facts: Mapping[st
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
-def expect_no_check(credential_id: int) -> None:
+def cancel_check(credential_id: int) -> None:
     db.session.execute(update(CredentialRow).where(CredentialRow.id == credential_id).values(check_asked_at=None))
 
 
@@ -236,7 +236,7 @@ def has_active(user_id: int) -> bool:
     return db.session.scalar(select(mine.exists())) or False
 
 
-def users_with_active_keys() -> int:
+def count_users_to_sync() -> int:
     """How many users have a key to sync."""
     query = (
         select(func.count(CredentialRow.user_id.distinct()))
@@ -246,7 +246,7 @@ def users_with_active_keys() -> int:
     return db.session.scalar(query) or 0
 
 
-def make_for_server(server_id: int, slugs: Sequence[str], now: datetime) -> None:
+def create_for_server(server_id: int, slugs: Sequence[str], now: datetime) -> None:
     """A credential of the installation's own account at each of these providers, without a key and never due."""
     new = select(
         literal(server_id), ProviderRow.id, literal(SERVER_LABEL), literal(now, type_=CredentialRow.created_at.type)
@@ -266,21 +266,21 @@ class ServerKey:
     """The latest moment for which it may be due; None: it is never due."""
 
 
-NO_KEY = ServerKey("", 1, None)
+NO_SERVER_KEY = ServerKey("", 1, None)
 
 
-def mirror_server(server_id: int, keys: Mapping[str, ServerKey], now: datetime) -> None:
+def sync_server_keys(server_id: int, keys: Mapping[str, ServerKey], now: datetime) -> None:
     """Make the installation's credentials say which keys its environment holds: provider → key.
 
     One that came, changed, or is to be synced by itself again is due now. One that went is never due, and keeps what
     it brought.
     """
-    mine = {slug: row for row, slug in list_of(server_id)}
+    mine = {slug: row for row, slug in list_for_user(server_id)}
     if missing := [slug for slug in keys if slug not in mine]:
-        make_for_server(server_id, missing, now)
-        mine = {slug: row for row, slug in list_of(server_id)}
+        create_for_server(server_id, missing, now)
+        mine = {slug: row for row, slug in list_for_user(server_id)}
     for slug, row in mine.items():
-        key = keys.get(slug, NO_KEY)
+        key = keys.get(slug, NO_SERVER_KEY)
         is_other = (row.key_hint, row.key_number) != (key.hint, key.number)
         if is_other:
             # Its list and validators are another key's.
@@ -291,11 +291,11 @@ def mirror_server(server_id: int, keys: Mapping[str, ServerKey], now: datetime) 
             row.due_at = now
 
 
-def providers() -> dict[str, ProviderRow]:
+def providers_by_slug() -> dict[str, ProviderRow]:
     return {row.slug: row for row in db.session.scalars(select(ProviderRow))}
 
 
-def _first(*conditions: ColumnElement[bool]) -> Sealed | None:
+def _find_one(*conditions: ColumnElement[bool]) -> CredentialWithSlug | None:
     query = (
         select(CredentialRow, ProviderRow.slug)
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
@@ -306,9 +306,9 @@ def _first(*conditions: ColumnElement[bool]) -> Sealed | None:
     return (found[0], found[1]) if found else None
 
 
-def _seal(row: CredentialRow, slug: str, key: SecretKey | None, sealer: Sealer) -> None:
+def _seal(row: CredentialRow, slug: str, key: ApiKey | None, sealer: PublicKey) -> None:
     row.key_hint = key.hint if key else ""
-    row.sealed_key = sealer.seal(key, owner(row, slug)) if key else None
+    row.sealed_key = sealer.seal(key, seal_context(row, slug)) if key else None
     row.vault_version = sealer.version if key else None
     # Both are written even where one looks unchanged: a rotation may have moved the row on since it was read.
     for column in ("sealed_key", "vault_version"):

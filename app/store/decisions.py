@@ -16,7 +16,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import MANUAL_PRIORITY, Conflict, OverrideError, of_facts, to_json
+from app.catalog.overrides import MANUAL_PRIORITY, FactConflict, OverrideError, from_facts, to_json
 from app.extensions import db
 from app.store import audit, overrides
 from app.store.audit import Actor
@@ -24,18 +24,18 @@ from app.store.engine.dialect import insert
 from app.store.schema.catalog_tables import AuditRow, CanonicalRow, DecisionRow
 from app.store.schema.tables import ProviderRow
 
-ADOPT = "adopt automatically"
+AUTO_ADOPT = "adopt automatically"
 """Setting: whether what is proposed becomes a canonical model by itself."""
-FINE, DISMISSED = "fine/", "dismissed/"
+ACCEPTED_PREFIX, DISMISSED_PREFIX = "fine/", "dismissed/"
 """Families of settings: disagreements that are to stay as they are, and proposals that nobody wants."""
 
-_LONGEST_REASON = 2_000
+_MAX_REASON_LENGTH = 2_000
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _FIELD_TYPES = get_type_hints(CanonicalModel)
-_SETTLED_BY_ID = frozenset({"id", "lab", "source", "field_sources"})
+_FIXED_FIELDS = frozenset({"id", "lab", "source", "field_sources"})
 """Fields of a canonical model that no `field` decision can be about."""
 
-State = dict[str, Any]
+DecisionState = dict[str, Any]
 
 
 class DecisionError(ValueError):
@@ -71,7 +71,7 @@ def load(*kinds: str) -> Decisions:
         if name in _FIELD_TYPES:
             fields.setdefault(canonical_id, {})[name] = msgspec.convert(value["value"], _FIELD_TYPES[name])
     return Decisions(
-        matches={_slug_and_id(subject): value["canonical_id"] for subject, value in found["match"].items()},
+        matches={_split_match_subject(subject): value["canonical_id"] for subject, value in found["match"].items()},
         canonicals={
             canonical_id: msgspec.convert(value, CanonicalModel) for canonical_id, value in found["canonical"].items()
         },
@@ -80,28 +80,28 @@ def load(*kinds: str) -> Decisions:
     )
 
 
-def matches() -> Mapping[tuple[str, str], str | None]:
+def load_matches() -> Mapping[tuple[str, str], str | None]:
     """(provider slug, model id) → canonical id, None for "leave it unknown"."""
     return load("match").matches
 
 
-def canonicals() -> Mapping[str, CanonicalModel]:
+def load_canonicals() -> Mapping[str, CanonicalModel]:
     """Canonical id → the model that a person, or the catalog by itself, made."""
     return load("canonical").canonicals
 
 
-def fields() -> Mapping[str, Mapping[str, Any]]:
+def load_fields() -> Mapping[str, Mapping[str, Any]]:
     """Canonical id → field → the value it is to have."""
     return load("field").fields
 
 
-def setting(name: str) -> Any:
+def load_setting(name: str) -> Any:
     """The value of a setting; None if nobody set it."""
-    value = db.session.scalar(_row("setting", name).with_only_columns(DecisionRow.value))
+    value = db.session.scalar(_decision_query("setting", name).with_only_columns(DecisionRow.value))
     return value["value"] if value else None
 
 
-def taken_back(action: str) -> frozenset[str]:
+def withdrawn_subjects(action: str) -> frozenset[str]:
     """Subjects about which something was decided and then taken back by a person: not to be decided anew by itself."""
     undone = select(AuditRow.subject).where(
         AuditRow.action == action, AuditRow.after.is_(None), AuditRow.actor_id.is_not(None)
@@ -112,7 +112,7 @@ def taken_back(action: str) -> frozenset[str]:
 # ------------------------------------------------------------------ decide
 
 
-def put_match(
+def save_match(
     slug: str, model_id: str, canonical_id: str | None, actor: Actor, now: datetime, reason: str = ""
 ) -> AuditRow | None:
     """What a provider means by an id; None leaves it unknown. Raises DecisionError for an unknown provider or model."""
@@ -120,103 +120,107 @@ def put_match(
         raise DecisionError(f'There is no provider "{slug}".')
     if canonical_id is not None and not is_known(canonical_id):
         raise DecisionError(f'There is no canonical model "{canonical_id}" in the catalog.')
-    return put("match", subject_of_match(slug, model_id), {"canonical_id": canonical_id}, actor, now, reason)
+    return save("match", match_subject(slug, model_id), {"canonical_id": canonical_id}, actor, now, reason)
 
 
-def put_canonical(model: CanonicalModel, actor: Actor, now: datetime, reason: str = "") -> AuditRow | None:
+def save_canonical(model: CanonicalModel, actor: Actor, now: datetime, reason: str = "") -> AuditRow | None:
     """A canonical model that no source has, or in place of what the sources say of it."""
-    return put("canonical", model.id, _json(model), actor, now, reason)
+    return save("canonical", model.id, _to_json(model), actor, now, reason)
 
 
-def put_field(
+def save_field(
     canonical_id: str, field: str, value: Any, actor: Actor, now: datetime, reason: str = ""
 ) -> AuditRow | None:
     """One fact of a canonical model. Raises DecisionError for a field or a value that it cannot have."""
-    if field not in _FIELD_TYPES or field in _SETTLED_BY_ID:
+    if field not in _FIELD_TYPES or field in _FIXED_FIELDS:
         raise DecisionError(f'A canonical model has no field "{field}" to decide.')
     if not is_known(canonical_id):
         raise DecisionError(f'There is no canonical model "{canonical_id}" in the catalog.')
-    stored = _json(value)
+    stored = _to_json(value)
     try:
         msgspec.convert(stored, _FIELD_TYPES[field])
     except msgspec.ValidationError as error:
         raise DecisionError(f"{field} cannot have this value: {str(error).lower()}.") from None
-    return put("field", f"{canonical_id}#{field}", {"value": stored}, actor, now, reason)
+    return save("field", f"{canonical_id}#{field}", {"value": stored}, actor, now, reason)
 
 
-def put_setting(name: str, value: Any, actor: Actor, now: datetime, reason: str = "") -> AuditRow | None:
-    return put("setting", name, {"value": value}, actor, now, reason)
+def save_setting(name: str, value: Any, actor: Actor, now: datetime, reason: str = "") -> AuditRow | None:
+    return save("setting", name, {"value": value}, actor, now, reason)
 
 
-def put(
+def save(
     kind: str, subject: str, value: Mapping[str, Any], actor: Actor, now: datetime, reason: str = ""
 ) -> AuditRow | None:
     """Store a decision in place of the one on its subject, and note it. None where it is there already."""
-    before = _state(kind, subject)
-    after: State = {**value, "reason": reason[:_LONGEST_REASON]} if reason else dict(value)
+    before = _load_state(kind, subject)
+    after: DecisionState = {**value, "reason": reason[:_MAX_REASON_LENGTH]} if reason else dict(value)
     if before == after:
         return None
     _restore(kind, subject, after, now)
-    return audit.note(actor, kind, subject, before, after, reason, now)
+    return audit.record(actor, kind, subject, before, after, reason, now)
 
 
 def remove(kind: str, subject: str, actor: Actor, now: datetime, reason: str = "") -> AuditRow | None:
     """Take a decision away, noted. None if there was none."""
-    before = _state(kind, subject)
+    before = _load_state(kind, subject)
     if before is None:
         return None
     _restore(kind, subject, None, now)
-    return audit.note(actor, kind, subject, before, None, reason, now)
+    return audit.record(actor, kind, subject, before, None, reason, now)
 
 
 def is_known(canonical_id: str) -> bool:
     """Whether the catalog in force has it, or will have it by a decision."""
     query = select(CanonicalRow.id).where(CanonicalRow.id == canonical_id)
-    made = _row("canonical", canonical_id).with_only_columns(DecisionRow.subject)
+    made = _decision_query("canonical", canonical_id).with_only_columns(DecisionRow.subject)
     return db.session.scalar(query.union(made)) is not None
 
 
 # ------------------------------------------------------------------ disagreements
 
 
-def keep_catalogs(slug: str, canonical_id: str, found: Conflict, actor: Actor, now: datetime) -> None:
+def keep_catalog_value(slug: str, canonical_id: str, found: FactConflict, actor: Actor, now: datetime) -> None:
     """The provider is wrong about a field: a person's override holds the catalog's value against it."""
     if isinstance(found.catalog_value, str):
         raise DecisionError(f"The {found.field} of a listed model is the provider's to say.")
-    own = (one for one in overrides.of(canonical_id) if (one.provider_id, one.priority) == (slug, MANUAL_PRIORITY))
+    own = (
+        one
+        for one in overrides.load_for_model(canonical_id)
+        if (one.provider_id, one.priority) == (slug, MANUAL_PRIORITY)
+    )
     before = next(own, None)
     facts = {**(before.facts if before else {}), found.field: found.catalog_value}
     reason = before.reason if before and before.reason else "The catalog's word was kept against the provider's."
     try:
-        overrides.put(of_facts(slug, canonical_id, MANUAL_PRIORITY, facts, reason), actor, now)
+        overrides.save(from_facts(slug, canonical_id, MANUAL_PRIORITY, facts, reason), actor, now)
     except OverrideError as error:
         raise DecisionError(str(error)) from None
 
 
-def take_providers(slug: str, canonical_id: str, found: Conflict, actor: Actor, now: datetime) -> None:
+def adopt_provider_value(slug: str, canonical_id: str, found: FactConflict, actor: Actor, now: datetime) -> None:
     """The catalog is wrong about a field: it is to say what the provider says, for all who serve the model."""
-    put_field(canonical_id, found.field, found.provider_value, actor, now, f"As {slug} lists it.")
+    save_field(canonical_id, found.field, found.provider_value, actor, now, f"As {slug} lists it.")
 
 
-def leave_both(slug: str, model_id: str, found: Conflict, actor: Actor, now: datetime) -> None:
+def accept_conflict(slug: str, model_id: str, found: FactConflict, actor: Actor, now: datetime) -> None:
     """Both may say what they say now: no conflict until one of them says something else."""
-    put_setting(name_of_fine(slug, model_id, found.field), sides(found), actor, now)
+    save_setting(accepted_conflict_name(slug, model_id, found.field), conflict_values(found), actor, now)
 
 
-def name_of_fine(slug: str, model_id: str, field: str) -> str:
-    return f"{FINE}{slug}/{model_id}#{field}"
+def accepted_conflict_name(slug: str, model_id: str, field: str) -> str:
+    return f"{ACCEPTED_PREFIX}{slug}/{model_id}#{field}"
 
 
-def name_of_dismissed(canonical_id: str) -> str:
-    return DISMISSED + canonical_id
+def dismissed_proposal_name(canonical_id: str) -> str:
+    return DISMISSED_PREFIX + canonical_id
 
 
-def sides(found: Conflict) -> dict[str, Any]:
+def conflict_values(found: FactConflict) -> dict[str, Any]:
     """What both sides say, as a setting keeps it."""
-    return dict(_json({"catalog": found.catalog_value, "provider": found.provider_value}))
+    return dict(_to_json({"catalog": found.catalog_value, "provider": found.provider_value}))
 
 
-def subject_of_match(slug: str, model_id: str) -> str:
+def match_subject(slug: str, model_id: str) -> str:
     return f"{slug}/{model_id}"
 
 
@@ -233,25 +237,27 @@ def undo(audit_id: int, actor: Actor, now: datetime) -> AuditRow:
         raise DecisionError("There is no such entry in the audit log.")
     if db.session.scalar(select(AuditRow.id).where(AuditRow.undoes_id == audit_id)):
         raise DecisionError("This was taken back already.")
-    found = _state_of(entry)
+    found = _current_state(entry)
     if found != entry.after:
-        raise DecisionError(_changed_since(entry))
+        raise DecisionError(_changed_since_message(entry))
     if entry.action == "override":
         _restore_override(entry, now)
     else:
         _restore(entry.action, entry.subject, entry.before, now)
     try:
-        return audit.note(actor, entry.action, entry.subject, entry.after, entry.before, "", now, undoes=entry.id)
+        return audit.record(actor, entry.action, entry.subject, entry.after, entry.before, "", now, undoes=entry.id)
     except IntegrityError:  # another admin was quicker by a moment; SQLite has no row to lock
         db.session.rollback()
         raise DecisionError("This was taken back already.") from None
 
 
-def _state_of(entry: AuditRow) -> State | None:
+def _current_state(entry: AuditRow) -> DecisionState | None:
     if entry.action != "override":
-        return _state(entry.action, entry.subject)
-    slug, canonical_id, priority = overrides.key_of(entry.subject)
-    same = (one for one in overrides.of(canonical_id) if (one.provider_id, one.priority) == (slug, priority))
+        return _load_state(entry.action, entry.subject)
+    slug, canonical_id, priority = overrides.parse_subject(entry.subject)
+    same = (
+        one for one in overrides.load_for_model(canonical_id) if (one.provider_id, one.priority) == (slug, priority)
+    )
     found = next(same, None)
     return to_json(found) if found else None
 
@@ -263,7 +269,7 @@ def _restore_override(entry: AuditRow, now: datetime) -> None:
         raise DecisionError(str(error)) from None
 
 
-def _changed_since(entry: AuditRow) -> str:
+def _changed_since_message(entry: AuditRow) -> str:
     later = db.session.scalars(
         select(AuditRow)
         .where(AuditRow.action == entry.action, AuditRow.subject == entry.subject, AuditRow.id > entry.id)
@@ -279,13 +285,13 @@ def _changed_since(entry: AuditRow) -> str:
 # ------------------------------------------------------------------ rows
 
 
-def _row(kind: str, subject: str) -> Any:
+def _decision_query(kind: str, subject: str) -> Any:
     return select(DecisionRow).where(DecisionRow.kind == kind, DecisionRow.subject == subject)
 
 
-def _state(kind: str, subject: str) -> State | None:
+def _load_state(kind: str, subject: str) -> DecisionState | None:
     """What the audit log calls the state of a subject: the decision's value, and its reason where it has one."""
-    columns = _row(kind, subject).with_only_columns(DecisionRow.value, DecisionRow.reason)
+    columns = _decision_query(kind, subject).with_only_columns(DecisionRow.value, DecisionRow.reason)
     found = db.session.execute(columns.with_for_update()).first()
     if found is None:
         return None
@@ -307,11 +313,11 @@ def _restore(kind: str, subject: str, state: Mapping[str, Any] | None, now: date
     db.session.execute(statement.on_conflict_do_update(index_elements=["kind", "subject"], set_=changed))
 
 
-def _json(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """As a database gives it back; prices as text, since neither database's JSON keeps the digits of a number."""
     return msgspec.json.decode(_encode(value))
 
 
-def _slug_and_id(subject: str) -> tuple[str, str]:
+def _split_match_subject(subject: str) -> tuple[str, str]:
     slug, _, model_id = subject.partition("/")
     return slug, model_id

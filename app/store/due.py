@@ -15,16 +15,16 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 
 from app.extensions import db
-from app.store.schema.tables import LIVE, CredentialRow, ProviderRow, RunRow, UserRow
+from app.store.schema.tables import LIVE_STATES, CredentialRow, ProviderRow, RunRow, UserRow
 
-AWAY_AFTER = timedelta(days=90)
+INACTIVE_AFTER = timedelta(days=90)
 """Keys of whoever has not been here for so long are synced monthly."""
-HELD_FOR = timedelta(minutes=30)
+CLAIM_FOR = timedelta(minutes=30)
 """For so long what was taken is not due again, unless its run ends before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueCredential:
     """A credential whose moment has come or will."""
 
     credential_id: int
@@ -36,9 +36,9 @@ class Due:
     is_server: bool
 
 
-def coming(until: datetime, count: int, user_id: int | None = None) -> list[Due]:
+def load_upcoming(until: datetime, count: int, user_id: int | None = None) -> list[DueCredential]:
     """What is due by then, the longest overdue first: one indexed query."""
-    query = _active(
+    query = _active_only(
         select(
             CredentialRow.id,
             CredentialRow.user_id,
@@ -52,15 +52,15 @@ def coming(until: datetime, count: int, user_id: int | None = None) -> list[Due]
     query = query.where(CredentialRow.due_at <= until).order_by(CredentialRow.due_at).limit(count)
     if user_id is not None:
         query = query.where(CredentialRow.user_id == user_id)
-    return [Due(*tuple(row)) for row in db.session.execute(query)]
+    return [DueCredential(*tuple(row)) for row in db.session.execute(query)]
 
 
-def take(now: datetime, count: int) -> dict[int, list[int]]:
+def claim(now: datetime, count: int) -> dict[int, list[int]]:
     """Take what is due: user → credentials. Whoever asks at the same moment gets others."""
-    query = _active(select(CredentialRow.id, CredentialRow.user_id)).where(CredentialRow.due_at <= now)
+    query = _active_only(select(CredentialRow.id, CredentialRow.user_id)).where(CredentialRow.due_at <= now)
     # A user's live run may be of other keys: what is due then waits for its end.
     query = query.where(
-        ~select(RunRow.id).where(RunRow.user_id == CredentialRow.user_id, RunRow.state.in_(LIVE)).exists()
+        ~select(RunRow.id).where(RunRow.user_id == CredentialRow.user_id, RunRow.state.in_(LIVE_STATES)).exists()
     )
     query = query.order_by(CredentialRow.due_at).limit(count)
     query = query.with_for_update(skip_locked=True, key_share=True, of=CredentialRow)
@@ -68,7 +68,7 @@ def take(now: datetime, count: int) -> dict[int, list[int]]:
     taken = db.session.scalars(
         update(CredentialRow)
         .where(CredentialRow.id.in_([credential_id for credential_id, _ in found]), CredentialRow.due_at <= now)
-        .values(due_at=now + HELD_FOR)
+        .values(due_at=now + CLAIM_FOR)
         .returning(CredentialRow.id)
         .execution_options(synchronize_session=False)
     )
@@ -80,7 +80,7 @@ def take(now: datetime, count: int) -> dict[int, list[int]]:
     return dict(by_user)
 
 
-def of_provider(provider_id: int, after: int, count: int) -> Sequence[int]:
+def ids_at_provider(provider_id: int, after: int, count: int) -> Sequence[int]:
     """Ids of users' active credentials at a provider, beyond `after`."""
     query = (
         select(CredentialRow.id)
@@ -104,7 +104,7 @@ def set_due(moments: Mapping[int, datetime | None]) -> None:
         db.session.connection().execute(statement.values(due_at=bindparam("due_at")), rows)
 
 
-def wake(user_id: int, now: datetime) -> None:
+def resume_schedule(user_id: int, now: datetime) -> None:
     """Its owner is back after a long time: what was put to once a month is due now."""
     db.session.execute(
         update(CredentialRow)
@@ -114,7 +114,7 @@ def wake(user_id: int, now: datetime) -> None:
     )
 
 
-def _active(query: Any) -> Any:
+def _active_only(query: Any) -> Any:
     return (
         query.join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
         .join(UserRow, UserRow.id == CredentialRow.user_id)

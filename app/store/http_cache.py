@@ -13,14 +13,14 @@ from typing import Any, TypedDict
 from sqlalchemy import or_, select
 
 from app.extensions import db
-from app.store.runs import Part
+from app.store.runs import RunItem
 from app.store.schema.tables import CredentialRow
 
-TRUSTED_FOR = timedelta(days=7)
+MAX_AGE = timedelta(days=7)
 """A list is read anew at least so often: a newer Modelsync may read more out of the same bytes."""
 
 
-class Memo(TypedDict):
+class CacheEntry(TypedDict):
     """Validators as they are stored, with all that they hold for."""
 
     etag: str
@@ -35,17 +35,17 @@ class Memo(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FetchHints:
     """Of one credential."""
 
     put_off_until: datetime | None = None
-    memo: Memo | None = None
+    memo: CacheEntry | None = None
 
 
-NEVER = Asked()
+NO_HINTS = FetchHints()
 
 
-def before(parts: Sequence[Part], now: datetime) -> dict[int, Asked]:
+def load_hints(parts: Sequence[RunItem], now: datetime) -> dict[int, FetchHints]:
     """By credential, as far as there is something to know."""
     query = select(
         CredentialRow.id,
@@ -59,24 +59,26 @@ def before(parts: Sequence[Part], now: datetime) -> dict[int, Asked]:
     )
     current = {part.credential_id: part.key_number for part in parts}
     return {
-        credential_id: Asked(put_off_until, _usable(stored, key_number, listing_id, now))
+        credential_id: FetchHints(put_off_until, _valid_entry(stored, key_number, listing_id, now))
         for credential_id, key_number, listing_id, put_off_until, stored in db.session.execute(query)
         if current[credential_id] == key_number
     }
 
 
-def stored(memo: Memo, key_number: int, listing_id: int) -> dict[str, Any]:
+def to_validators(memo: CacheEntry, key_number: int, listing_id: int) -> dict[str, Any]:
     """What to write to `credentials.validators`: they hold for this key and this listing."""
     return {**memo, "key_number": key_number, "listing_id": listing_id}
 
 
-def _usable(stored: dict[str, Any] | None, key_number: int, listing_id: int | None, now: datetime) -> Memo | None:
+def _valid_entry(
+    stored: dict[str, Any] | None, key_number: int, listing_id: int | None, now: datetime
+) -> CacheEntry | None:
     if stored is None or (stored["key_number"], stored["listing_id"]) != (key_number, listing_id):
         return None
     read_at = datetime.fromisoformat(stored["read_at"]).astimezone(UTC)
-    if not timedelta(0) <= now - read_at < TRUSTED_FOR:
+    if not timedelta(0) <= now - read_at < MAX_AGE:
         return None
-    return Memo(
+    return CacheEntry(
         etag=stored["etag"],
         last_modified=stored["last_modified"],
         digest=stored.get("digest", ""),

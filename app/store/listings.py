@@ -19,11 +19,11 @@ from app.store.engine.dialect import insert
 from app.store.schema.tables import ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow
 
 
-def put(provider_id: int, listing: Listing, now: datetime) -> ListingRow:
+def save(provider_id: int, listing: Listing, now: datetime) -> ListingRow:
     """The row of this very content, made if it is new."""
     form = canonical_form(listing)
     address = fingerprint(form)
-    known = db.session.scalar(_of_fingerprint(), {"address": address})
+    known = db.session.scalar(_by_fingerprint_query(), {"address": address})
     if known:
         return known
     values = {
@@ -35,22 +35,22 @@ def put(provider_id: int, listing: Listing, now: datetime) -> ListingRow:
         "created_at": now,
     }
     db.session.execute(insert(ListingRow).on_conflict_do_nothing(), values)
-    return db.session.scalars(_of_fingerprint(), {"address": address}).one()
+    return db.session.scalars(_by_fingerprint_query(), {"address": address}).one()
 
 
 @cache
-def _of_fingerprint() -> Select[ListingRow]:
+def _by_fingerprint_query() -> Select[ListingRow]:
     return select(ListingRow).where(ListingRow.fingerprint == bindparam("address"))
 
 
 def load(listing_id: int) -> Listing:
     """Raises ValueError for damaged content, and NoResultFound for an id that does not exist."""
-    content = db.session.scalars(_content(), {"listing_id": listing_id}).one()
+    content = db.session.scalars(_content_query(), {"listing_id": listing_id}).one()
     return from_canonical_form(zlib.decompress(content))
 
 
 @cache
-def _content() -> Select[bytes]:
+def _content_query() -> Select[bytes]:
     return select(ListingRow.content).where(ListingRow.id == bindparam("listing_id"))
 
 
@@ -62,14 +62,14 @@ def load_many(listing_ids: Iterable[int]) -> dict[int, Listing]:
     }
 
 
-def current_of_provider(provider_id: int, *, but: int) -> list[int]:
+def ids_in_force(provider_id: int, *, but: int) -> list[int]:
     """Ids of the listings in force for any key of this provider, disabled ones too, except credential `but`."""
-    found = db.session.scalars(_in_force_for(), {"provider_id": provider_id, "but": but})
+    found = db.session.scalars(_in_force_query(), {"provider_id": provider_id, "but": but})
     return [listing_id for listing_id in found if listing_id is not None]
 
 
 @cache
-def _in_force_for() -> Select[int | None]:
+def _in_force_query() -> Select[int | None]:
     return (
         select(CredentialRow.listing_id)
         .where(
@@ -81,25 +81,25 @@ def _in_force_for() -> Select[int | None]:
     )
 
 
-def in_force_elsewhere(listing_id: int, *, but: int) -> bool:
+def is_in_force_elsewhere(listing_id: int, *, but: int) -> bool:
     """Whether another key has this very listing: then all that follows from its content is written."""
-    return db.session.scalar(_with_others(), {"listing_id": listing_id, "but": but}) or False
+    return db.session.scalar(_other_holders_query(), {"listing_id": listing_id, "but": but}) or False
 
 
 @cache
-def _with_others() -> Select[bool]:
+def _other_holders_query() -> Select[bool]:
     others = select(CredentialRow.id)
     others = others.where(CredentialRow.listing_id == bindparam("listing_id"), CredentialRow.id != bindparam("but"))
     return select(others.exists())
 
 
-def lost_by(credential_id: int) -> frozenset[str]:
+def ids_lost_by(credential_id: int) -> frozenset[str]:
     """Ids that this key listed at some time and then lost: if they come back, they are "relisted"."""
-    return frozenset(db.session.scalars(_lost(), {"credential_id": credential_id}))
+    return frozenset(db.session.scalars(_lost_query(), {"credential_id": credential_id}))
 
 
 @cache
-def _lost() -> Select[str]:
+def _lost_query() -> Select[str]:
     return (
         select(ChangeRow.provider_model_id)
         .join(ResultRow, ResultRow.comparison_id == ChangeRow.comparison_id)
@@ -114,15 +114,15 @@ def comparison_key(before: bytes | None, after: bytes, *decisive: Iterable[str])
 
 
 def find_comparison(key: bytes) -> ComparisonRow | None:
-    return db.session.scalar(_of_key(), {"key": key})
+    return db.session.scalar(_comparison_query(), {"key": key})
 
 
 @cache
-def _of_key() -> Select[ComparisonRow]:
+def _comparison_query() -> Select[ComparisonRow]:
     return select(ComparisonRow).where(ComparisonRow.key == bindparam("key"))
 
 
-def put_comparison(key: bytes, changes: Iterable[Change], now: datetime) -> ComparisonRow:
+def save_comparison(key: bytes, changes: Iterable[Change], now: datetime) -> ComparisonRow:
     """Write the changes under their key; if another worker just did, theirs are the same."""
     changes = list(changes)
     counts = Counter(change.kind for change in changes)
@@ -137,7 +137,7 @@ def put_comparison(key: bytes, changes: Iterable[Change], now: datetime) -> Comp
     return row
 
 
-def ids(listing: Listing) -> Set[str]:
+def model_ids(listing: Listing) -> Set[str]:
     return {model.id for model in listing.models}
 
 

@@ -17,34 +17,34 @@ from app.extensions import db
 from app.store.engine.dialect import insert
 from app.store.schema.tables import ListedModelRow, ModelRow, ProviderRow
 
-Matched = tuple[ListedModel, Match]
+MatchedModel = tuple[ListedModel, Match]
 
-_KEPT = frozenset({"provider_id", "provider_model_id", "first_seen_at", "created_at"})
-_BATCH = 1_000
+_INSERT_ONLY = frozenset({"provider_id", "provider_model_id", "first_seen_at", "created_at"})
+_BATCH_SIZE = 1_000
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
-def hold(provider_id: int) -> None:
+def lock_provider(provider_id: int) -> None:
     """Until the transaction ends, let no one else write the provider's shared rows: models and overrides both.
 
     Each is written in order, but one transaction writes both and takes away from both: two that cross would deadlock.
     """
-    db.session.execute(_held(), {"provider_id": provider_id})
+    db.session.execute(_lock_query(), {"provider_id": provider_id})
 
 
 @cache
-def _held() -> Select[int]:
+def _lock_query() -> Select[int]:
     return select(ProviderRow.id).where(ProviderRow.id == bindparam("provider_id")).with_for_update(key_share=True)
 
 
-def write(provider_id: int, matched: Iterable[Matched], now: datetime) -> int:
+def save(provider_id: int, matched: Iterable[MatchedModel], now: datetime) -> int:
     """Insert and update what differs from the table, and wake rows that were inactive. Returns the rows written.
 
     Private models are passed over. Rows go in the order of their ids, so that two workers cannot deadlock.
     """
     known = {
         model_id: (facts_hash, is_active)
-        for model_id, facts_hash, is_active in db.session.execute(_known(), {"provider_id": provider_id})
+        for model_id, facts_hash, is_active in db.session.execute(_known_query(), {"provider_id": provider_id})
     }
     rows = []
     for model, match in matched:
@@ -52,15 +52,15 @@ def write(provider_id: int, matched: Iterable[Matched], now: datetime) -> int:
             continue
         facts_hash = _facts_hash(model, match)
         if known.get(model.id) != (facts_hash, True):
-            rows.append(_values(provider_id, model, match, facts_hash, now))
+            rows.append(_row_values(provider_id, model, match, facts_hash, now))
     rows.sort(key=lambda row: row["provider_model_id"])
-    for start in range(0, len(rows), _BATCH):
-        _upsert(rows[start : start + _BATCH])
+    for start in range(0, len(rows), _BATCH_SIZE):
+        _upsert(rows[start : start + _BATCH_SIZE])
     return len(rows)
 
 
 @cache
-def _known() -> Select[str, bytes, bool]:
+def _known_query() -> Select[str, bytes, bool]:
     columns = select(ModelRow.provider_model_id, ModelRow.facts_hash, ModelRow.is_active)
     return columns.where(ModelRow.provider_id == bindparam("provider_id"))
 
@@ -87,7 +87,7 @@ def deactivate_unlisted(provider_ids: Iterable[int], now: datetime) -> None:
         ListedModelRow.provider_model_id == ModelRow.provider_model_id,
     )
     for provider_id in sorted(provider_ids):
-        hold(provider_id)
+        lock_provider(provider_id)
         db.session.execute(
             update(ModelRow)
             .where(ModelRow.provider_id == provider_id, ModelRow.is_active, ~there)
@@ -95,7 +95,7 @@ def deactivate_unlisted(provider_ids: Iterable[int], now: datetime) -> None:
         )
 
 
-def canonical_ids_lost(provider_id: int, model_ids: Iterable[str]) -> list[str]:
+def lost_canonical_ids(provider_id: int, model_ids: Iterable[str]) -> list[str]:
     """Canonical models of these inactive ids that no active model of the provider means any more."""
     active = select(ModelRow.canonical_id).where(
         ModelRow.provider_id == provider_id, ModelRow.is_active, ModelRow.canonical_id.is_not(None)
@@ -111,7 +111,7 @@ def canonical_ids_lost(provider_id: int, model_ids: Iterable[str]) -> list[str]:
     return sorted(lost)
 
 
-def first_seen(provider_id: int, model_ids: Sequence[str]) -> dict[str, datetime]:
+def first_seen_times(provider_id: int, model_ids: Sequence[str]) -> dict[str, datetime]:
     """When any key of this installation first listed each model."""
     seen: dict[str, datetime] = {}
     for batch in _batches(model_ids):
@@ -126,7 +126,7 @@ def _upsert(rows: list[dict[str, Any]]) -> None:
     statement = insert(ModelRow)
     statement = statement.on_conflict_do_update(
         index_elements=["provider_id", "provider_model_id"],
-        set_={column: statement.excluded[column] for column in rows[0] if column not in _KEPT},
+        set_={column: statement.excluded[column] for column in rows[0] if column not in _INSERT_ONLY},
     )
     # On the connection: executemany there is three times as fast as through the session.
     db.session.connection().execute(statement, rows)
@@ -136,7 +136,7 @@ def _facts_hash(model: ListedModel, match: Match) -> bytes:
     return hashlib.blake2b(_encode((model, match)), digest_size=16).digest()
 
 
-def _values(provider_id: int, model: ListedModel, match: Match, facts_hash: bytes, now: datetime) -> dict[str, Any]:
+def _row_values(provider_id: int, model: ListedModel, match: Match, facts_hash: bytes, now: datetime) -> dict[str, Any]:
     return {
         "provider_id": provider_id,
         "provider_model_id": model.id,
@@ -173,4 +173,4 @@ def _values(provider_id: int, model: ListedModel, match: Match, facts_hash: byte
 
 
 def _batches(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
+    return (ids[start : start + _BATCH_SIZE] for start in range(0, len(ids), _BATCH_SIZE))

@@ -17,16 +17,16 @@ from app.catalog.matching import CatalogIndex, Match
 from app.catalog.overrides import (
     HIGHEST_PRIORITY,
     MANUAL_PRIORITY,
-    Entry,
     Fact,
     Override,
+    OverrideEntry,
     OverrideError,
-    canonical_id_of,
+    from_facts,
     from_json,
+    from_listing,
     from_state,
-    layered,
-    made_by_sync,
-    of_facts,
+    merge,
+    resolve_canonical_id,
     to_json,
 )
 from app.extensions import db
@@ -36,25 +36,25 @@ from app.store.engine.dialect import insert
 from app.store.schema.catalog_tables import OverrideRow
 from app.store.schema.tables import ModelRow, ProviderRow
 
-Matched = tuple[ListedModel, Match]
-Key = tuple[str, str, int]
+MatchedModel = tuple[ListedModel, Match]
+OverrideKey = tuple[str, str, int]
 """Provider slug, canonical id, priority: one override."""
 
-_BATCH = 1_000
-_PARTS = ("pricing", "limits", "capabilities")
-_WRITTEN = ("provider_model_id", "reason", *_PARTS, "updated_at")
+_BATCH_SIZE = 1_000
+_SECTIONS = ("pricing", "limits", "capabilities")
+_UPDATED_COLUMNS = ("provider_model_id", "reason", *_SECTIONS, "updated_at")
 
 
 # ------------------------------------------------------------------ made by sync
 
 
-def write_auto(provider_id: int, slug: str, pairs: Iterable[Matched], index: CatalogIndex, now: datetime) -> int:
+def save_auto(provider_id: int, slug: str, pairs: Iterable[MatchedModel], index: CatalogIndex, now: datetime) -> int:
     """Make the overrides of a listing, one for each canonical chat model in it. Returns the rows written.
 
     Private models are passed over. Of several ids of one canonical model the plainest speaks for it. Only rows that
     differ are written, in the order of their ids, so that two workers cannot deadlock.
     """
-    known = _auto_states(provider_id)
+    known = _load_auto_states(provider_id)
     rows = [
         {
             "provider_id": provider_id,
@@ -63,12 +63,12 @@ def write_auto(provider_id: int, slug: str, pairs: Iterable[Matched], index: Cat
             "priority": 0,
             "created_at": now,
             "updated_at": now,
-            **_columns(made_by_sync(slug, index.models[canonical_id], model)),
+            **_section_columns(from_listing(slug, index.models[canonical_id], model)),
         }
-        for canonical_id, model in sorted(_spokesmen(pairs).items())
+        for canonical_id, model in sorted(_representatives(pairs).items())
         if canonical_id in index.models
     ]
-    different = [row for row in rows if known.get(row["canonical_id"]) != _state(row)]
+    different = [row for row in rows if known.get(row["canonical_id"]) != _comparable_state(row)]
     _upsert(different)
     return len(different)
 
@@ -76,8 +76,8 @@ def write_auto(provider_id: int, slug: str, pairs: Iterable[Matched], index: Cat
 def remove_auto(provider_id: int, canonical_ids: Iterable[str]) -> None:
     """Take away what sync made for models that no key's listing has any more; a person's overrides stay."""
     ids = sorted(canonical_ids)
-    for start in range(0, len(ids), _BATCH):
-        batch = ids[start : start + _BATCH]
+    for start in range(0, len(ids), _BATCH_SIZE):
+        batch = ids[start : start + _BATCH_SIZE]
         _remove_auto(OverrideRow.provider_id == provider_id, OverrideRow.canonical_id.in_(batch))
 
 
@@ -101,11 +101,11 @@ def _remove_auto(*conditions: ColumnElement[bool]) -> None:
         .with_for_update()
     )
     ids = list(db.session.scalars(query))
-    for start in range(0, len(ids), _BATCH):
-        db.session.execute(delete(OverrideRow).where(OverrideRow.id.in_(ids[start : start + _BATCH])))
+    for start in range(0, len(ids), _BATCH_SIZE):
+        db.session.execute(delete(OverrideRow).where(OverrideRow.id.in_(ids[start : start + _BATCH_SIZE])))
 
 
-def _spokesmen(pairs: Iterable[Matched]) -> dict[str, ListedModel]:
+def _representatives(pairs: Iterable[MatchedModel]) -> dict[str, ListedModel]:
     """Canonical id → the listed model that stands for it: the plain one before variants and snapshots, then the
     shortest id."""
     found: dict[str, tuple[tuple[bool, int, str], ListedModel]] = {}
@@ -118,31 +118,31 @@ def _spokesmen(pairs: Iterable[Matched]) -> dict[str, ListedModel]:
     return {canonical_id: model for canonical_id, (_, model) in found.items()}
 
 
-def _auto_states(provider_id: int) -> dict[str, tuple[Any, ...]]:
-    found = db.session.execute(_made_by_sync(), {"provider_id": provider_id})
+def _load_auto_states(provider_id: int) -> dict[str, tuple[Any, ...]]:
+    found = db.session.execute(_auto_query(), {"provider_id": provider_id})
     return {canonical_id: tuple(state) for canonical_id, *state in found}
 
 
 @cache
-def _made_by_sync() -> Select[*tuple[Any, ...]]:
-    columns = (OverrideRow.provider_model_id, *(getattr(OverrideRow, part) for part in _PARTS))
+def _auto_query() -> Select[*tuple[Any, ...]]:
+    columns = (OverrideRow.provider_model_id, *(getattr(OverrideRow, part) for part in _SECTIONS))
     query = select(OverrideRow.canonical_id, *columns)
     return query.where(OverrideRow.provider_id == bindparam("provider_id"), OverrideRow.priority == 0)
 
 
-def _state(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (row["provider_model_id"], *(row[part] for part in _PARTS))
+def _comparable_state(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (row["provider_model_id"], *(row[part] for part in _SECTIONS))
 
 
 # ------------------------------------------------------------------ read
 
 
-def manual() -> dict[tuple[str, str], Override]:
+def load_manual() -> dict[tuple[str, str], Override]:
     """(provider slug, canonical id) → what people decided about it; field by field the highest priority wins."""
     found: dict[tuple[str, str], list[Override]] = {}
-    for override in _read(_manual()):
+    for override in _load(_manual_query()):
         found.setdefault((override.provider_id, override.model_id), []).append(override)
-    return {key: layered(overrides) for key, overrides in found.items()}
+    return {key: merge(overrides) for key, overrides in found.items()}
 
 
 def manual_digest() -> bytes:
@@ -157,49 +157,49 @@ def manual_digest() -> bytes:
     return hashlib.sha256(msgspec.json.encode(rows, order="deterministic")).digest()
 
 
-def of(canonical_id: str) -> list[Override]:
+def load_for_model(canonical_id: str) -> list[Override]:
     """All overrides of a canonical model, by provider, the one that wins first."""
-    query = _query().where(OverrideRow.canonical_id == canonical_id)
-    return _read(query.order_by(ProviderRow.slug, OverrideRow.priority.desc()))
+    query = _override_query().where(OverrideRow.canonical_id == canonical_id)
+    return _load(query.order_by(ProviderRow.slug, OverrideRow.priority.desc()))
 
 
 def export(slug: str | None = None, *, only_manual: bool = False) -> list[Override]:
     """All overrides (slug: of this provider), by provider, canonical id and priority."""
-    query = _query().order_by(ProviderRow.slug, OverrideRow.canonical_id, OverrideRow.priority)
+    query = _override_query().order_by(ProviderRow.slug, OverrideRow.canonical_id, OverrideRow.priority)
     if slug:
         query = query.where(ProviderRow.slug == slug)
     if only_manual:
         query = query.where(OverrideRow.priority >= MANUAL_PRIORITY)
-    return _read(query)
+    return _load(query)
 
 
-def _query() -> Select[Any]:
+def _override_query() -> Select[Any]:
     columns = (OverrideRow.canonical_id, OverrideRow.priority, OverrideRow.reason)
-    parts = (getattr(OverrideRow, part) for part in _PARTS)
+    parts = (getattr(OverrideRow, part) for part in _SECTIONS)
     return select(ProviderRow.slug, *columns, *parts).join(ProviderRow, ProviderRow.id == OverrideRow.provider_id)
 
 
 @cache
-def _manual() -> Select[Any]:
-    return _query().where(OverrideRow.priority >= MANUAL_PRIORITY)
+def _manual_query() -> Select[Any]:
+    return _override_query().where(OverrideRow.priority >= MANUAL_PRIORITY)
 
 
-def _read(query: Select[Any]) -> list[Override]:
-    names = ("provider_id", "model_id", "priority", "reason", *_PARTS)
+def _load(query: Select[Any]) -> list[Override]:
+    names = ("provider_id", "model_id", "priority", "reason", *_SECTIONS)
     return [from_state(dict(zip(names, row, strict=True))) for row in db.session.execute(query)]
 
 
 # ------------------------------------------------------------------ a person's decisions
 
 
-def put(override: Override, actor: Actor, now: datetime) -> Override:
+def save(override: Override, actor: Actor, now: datetime) -> Override:
     """Store a person's override in place of the one with its provider, model and priority; noted in the audit log.
 
     Returns it as stored: with the canonical id for another plain name of the model. Nothing is written or noted
     where it is there already. Raises OverrideError for a priority of sync, an unknown provider, an unknown model.
     """
-    (entry,) = _taken([Entry(override)])
-    _put_all([entry.override], actor, now)
+    (entry,) = _validate_entries([OverrideEntry(override)])
+    _save_all([entry.override], actor, now)
     return entry.override
 
 
@@ -210,21 +210,21 @@ def amend(
 
     model: the canonical id or another plain name of it. Returns the override as stored. Raises as `put` does.
     """
-    (entry,) = _taken([Entry(of_facts(slug, model, priority, facts, reason))])
-    key = _key(entry.override)
-    before = _manual_by_key([key]).get(key)
-    override = of_facts(*key, {**before.facts, **facts}, reason) if before else entry.override
-    _put_all([override], actor, now)
+    (entry,) = _validate_entries([OverrideEntry(from_facts(slug, model, priority, facts, reason))])
+    key = override_key(entry.override)
+    before = _load_manual_by_key([key]).get(key)
+    override = from_facts(*key, {**before.facts, **facts}, reason) if before else entry.override
+    _save_all([override], actor, now)
     return override
 
 
 def remove(slug: str, canonical_id: str, priority: int, actor: Actor, now: datetime) -> Override | None:
     """Take a person's override away, noted in the audit log. Returns it; None if there was none."""
     _check_manual(priority)
-    subject = subject_of((slug, canonical_id, priority))
+    subject = format_subject((slug, canonical_id, priority))
     before = restore(subject, None, now)
     if before:
-        audit.note(actor, "override", subject, to_json(before), None, before.reason, now)
+        audit.record(actor, "override", subject, to_json(before), None, before.reason, now)
     return before
 
 
@@ -234,25 +234,25 @@ def restore(subject: str, state: Mapping[str, Any] | None, now: datetime) -> Ove
     Returns what stood there before. Notes nothing: that is its caller's. Raises OverrideError for a subject or a
     state that no override has, and where its provider is gone.
     """
-    key = key_of(subject)
-    before = _manual_by_key([key]).get(key)
+    key = parse_subject(subject)
+    before = _load_manual_by_key([key]).get(key)
     if state is None:
         _delete(key)
         return before
     override = from_json(dict(state))
-    if _key(override) != key:
-        raise OverrideError(f"This is the state of {subject_of(_key(override))}, not of {subject}.")
+    if override_key(override) != key:
+        raise OverrideError(f"This is the state of {format_subject(override_key(override))}, not of {subject}.")
     _write([override], now)
     return before
 
 
-def subject_of(key: Key) -> str:
+def format_subject(key: OverrideKey) -> str:
     """`groq/meta/llama-3.1-8b@100`, as the audit log calls an override."""
     slug, canonical_id, priority = key
     return f"{slug}/{canonical_id}@{priority}"
 
 
-def key_of(subject: str) -> Key:
+def parse_subject(subject: str) -> OverrideKey:
     """The reverse of `subject_of`. Raises OverrideError for another text."""
     slug, _, rest = subject.partition("/")
     canonical_id, _, priority = rest.rpartition("@")
@@ -262,7 +262,7 @@ def key_of(subject: str) -> Key:
 
 
 @dataclass(frozen=True)
-class Imported:
+class OverrideImportResult:
     """What an import did, in numbers of overrides."""
 
     added: int = 0
@@ -272,41 +272,41 @@ class Imported:
     """Below priority 100: sync makes those itself."""
 
 
-def import_all(entries: Sequence[Entry], actor: Actor, now: datetime) -> Imported:
+def import_all(entries: Sequence[OverrideEntry], actor: Actor, now: datetime) -> OverrideImportResult:
     """Take over all manual overrides among `entries`, or none; those that are not among them stay as they are.
 
     Raises OverrideError for the first entry that cannot be taken, naming its place, before anything is written.
     """
-    taken = _taken([entry for entry in entries if entry.override.is_manual])
-    added, changed = _put_all([entry.override for entry in taken], actor, now)
-    return Imported(added, changed, len(taken) - added - changed, len(entries) - len(taken))
+    taken = _validate_entries([entry for entry in entries if entry.override.is_manual])
+    added, changed = _save_all([entry.override for entry in taken], actor, now)
+    return OverrideImportResult(added, changed, len(taken) - added - changed, len(entries) - len(taken))
 
 
-def _taken(entries: Sequence[Entry]) -> list[Entry]:
+def _validate_entries(entries: Sequence[OverrideEntry]) -> list[OverrideEntry]:
     """The entries with canonical ids. Raises OverrideError for one that cannot be taken."""
-    slugs = set(credentials.providers())
-    _, index = catalog.index()
-    places: dict[Key, str] = {}
+    slugs = set(credentials.providers_by_slug())
+    _, index = catalog.load_index()
+    places: dict[OverrideKey, str] = {}
     taken = []
     for entry in entries:
-        override = _resolved(entry, slugs, index)
-        key = _key(override)
+        override = _resolve_entry(entry, slugs, index)
+        key = override_key(override)
         if key in places:
             raise entry.error(
-                f"it has the provider, model and priority of another one, {places[key] or subject_of(key)}."
+                f"it has the provider, model and priority of another one, {places[key] or format_subject(key)}."
             )
         places[key] = entry.place
-        taken.append(Entry(override, entry.place))
+        taken.append(OverrideEntry(override, entry.place))
     return taken
 
 
-def _resolved(entry: Entry, slugs: set[str], index: CatalogIndex) -> Override:
+def _resolve_entry(entry: OverrideEntry, slugs: set[str], index: CatalogIndex) -> Override:
     override = entry.override
     if not MANUAL_PRIORITY <= override.priority <= HIGHEST_PRIORITY:
-        raise entry.error(_not_manual(override.priority))
+        raise entry.error(_priority_message(override.priority))
     if override.provider_id not in slugs:
         raise entry.error(f'there is no provider "{override.provider_id}": see `flask providers list`.')
-    canonical_id = canonical_id_of(index, override.provider_id, override.model_id)
+    canonical_id = resolve_canonical_id(index, override.provider_id, override.model_id)
     if canonical_id is None:
         raise entry.error(
             f'there is no canonical model "{override.model_id}": '
@@ -315,41 +315,41 @@ def _resolved(entry: Entry, slugs: set[str], index: CatalogIndex) -> Override:
     return msgspec.structs.replace(override, model_id=canonical_id)
 
 
-def _put_all(overrides: Sequence[Override], actor: Actor, now: datetime) -> tuple[int, int]:
+def _save_all(overrides: Sequence[Override], actor: Actor, now: datetime) -> tuple[int, int]:
     """Write and note those that differ from what is there. Returns how many are new and how many changed."""
-    before = _manual_by_key([_key(override) for override in overrides])
-    different = [override for override in overrides if before.get(_key(override)) != override]
+    before = _load_manual_by_key([override_key(override) for override in overrides])
+    different = [override for override in overrides if before.get(override_key(override)) != override]
     _write(different, now)
     for override in different:
-        was = before.get(_key(override))
-        audit.note(
+        was = before.get(override_key(override))
+        audit.record(
             actor,
             "override",
-            subject_of(_key(override)),
+            format_subject(override_key(override)),
             to_json(was) if was else None,
             to_json(override),
             override.reason,
             now,
         )
-    changed = sum(_key(override) in before for override in different)
+    changed = sum(override_key(override) in before for override in different)
     return len(different) - changed, changed
 
 
-def _key(override: Override) -> Key:
+def override_key(override: Override) -> OverrideKey:
     return override.provider_id, override.model_id, override.priority
 
 
-def _manual_by_key(keys: Sequence[Key]) -> dict[Key, Override]:
-    query = _query().where(OverrideRow.priority >= MANUAL_PRIORITY)
+def _load_manual_by_key(keys: Sequence[OverrideKey]) -> dict[OverrideKey, Override]:
+    query = _override_query().where(OverrideRow.priority >= MANUAL_PRIORITY)
     if len(keys) == 1:
         query = query.where(ProviderRow.slug == keys[0][0], OverrideRow.canonical_id == keys[0][1])
-    return {_key(override): override for override in _read(query)}
+    return {override_key(override): override for override in _load(query)}
 
 
 def _write(overrides: Sequence[Override], now: datetime) -> None:
-    ids = {slug: row.id for slug, row in credentials.providers().items()}
+    ids = {slug: row.id for slug, row in credentials.providers_by_slug().items()}
     rows = []
-    for override in sorted(overrides, key=_key):
+    for override in sorted(overrides, key=override_key):
         _check_manual(override.priority)
         if override.provider_id not in ids:
             raise OverrideError(f'There is no provider "{override.provider_id}" any more.')
@@ -361,13 +361,13 @@ def _write(overrides: Sequence[Override], now: datetime) -> None:
                 "priority": override.priority,
                 "created_at": now,
                 "updated_at": now,
-                **_columns(override),
+                **_section_columns(override),
             }
         )
     _upsert(rows)
 
 
-def _delete(key: Key) -> None:
+def _delete(key: OverrideKey) -> None:
     slug, canonical_id, priority = key
     _check_manual(priority)
     provider_id = select(ProviderRow.id).where(ProviderRow.slug == slug).scalar_subquery()
@@ -384,10 +384,10 @@ def _delete(key: Key) -> None:
 
 def _check_manual(priority: int) -> None:
     if priority < MANUAL_PRIORITY:
-        raise OverrideError(_not_manual(priority).capitalize())
+        raise OverrideError(_priority_message(priority).capitalize())
 
 
-def _not_manual(priority: int) -> str:
+def _priority_message(priority: int) -> str:
     return (
         f"a manual override has a priority from {MANUAL_PRIORITY} to {HIGHEST_PRIORITY}, not {priority}: "
         "those below are made by sync and replaced by it."
@@ -397,18 +397,18 @@ def _not_manual(priority: int) -> str:
 # ------------------------------------------------------------------ rows
 
 
-def _columns(override: Override) -> dict[str, Any]:
+def _section_columns(override: Override) -> dict[str, Any]:
     """The columns of what it says. Prices as text: neither database's JSON keeps the digits of a number."""
     said = to_json(override)
-    return {"reason": override.reason, **{part: said.get(part) for part in _PARTS}}
+    return {"reason": override.reason, **{part: said.get(part) for part in _SECTIONS}}
 
 
 def _upsert(rows: Sequence[dict[str, Any]]) -> None:
     statement = insert(OverrideRow)
     statement = statement.on_conflict_do_update(
         index_elements=["provider_id", "canonical_id", "priority"],
-        set_={column: statement.excluded[column] for column in _WRITTEN},
+        set_={column: statement.excluded[column] for column in _UPDATED_COLUMNS},
     )
-    for start in range(0, len(rows), _BATCH):
+    for start in range(0, len(rows), _BATCH_SIZE):
         # On the connection: executemany there is three times as fast as through the session.
-        db.session.connection().execute(statement, rows[start : start + _BATCH])
+        db.session.connection().execute(statement, rows[start : start + _BATCH_SIZE])

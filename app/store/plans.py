@@ -18,40 +18,40 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.catalog.changes import Change
 from app.extensions import Row, db
 from app.store.audit import Actor
-from app.store.schema.columns import NEVER_AGAIN, BigId, Json, Moment, ref
-from app.store.schema.tables import LIVE, CredentialRow, ProviderRow, RunRow
+from app.store.schema.columns import NO_ID_REUSE, BigId, Json, UtcDateTime, foreign_key
+from app.store.schema.tables import LIVE_STATES, CredentialRow, ProviderRow, RunRow
 
-GOOD_FOR = timedelta(hours=24)
+VALID_FOR = timedelta(hours=24)
 """After this a plan is not applied any more."""
-KEPT_FOR = timedelta(days=30)
+KEEP_FOR = timedelta(days=30)
 """After this it is not shown any more either."""
-GIVEN_UP_AFTER = timedelta(minutes=3)
+MAKE_TIMEOUT = timedelta(minutes=3)
 """A worker that began to make a plan this long ago is taken for dead."""
 PAGE_SIZE = 25
 COUNTS = ("fetched", "chat", "new", "changed", "unlisted", "relisted", "uncatalogued", "skipped")
-_BATCH = 200
+_BATCH_SIZE = 200
 
 
 class PlanRow(Row):
     __tablename__ = "plans"
-    __table_args__ = (NEVER_AGAIN,)
+    __table_args__ = (NO_ID_REUSE,)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     providers: Mapped[list[str]] = mapped_column(Json)
     """Slugs that were asked for; empty: all."""
-    made_by_id: Mapped[int | None] = mapped_column(ref("users.id", on_delete="SET NULL"))
+    made_by_id: Mapped[int | None] = mapped_column(foreign_key("users.id", on_delete="SET NULL"))
     made_by: Mapped[str] = mapped_column(String(320))
     """As in the audit log: an e-mail address, "command line" or "ADMIN_API_KEY"."""
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    begun_at: Mapped[datetime | None] = mapped_column(Moment)
-    made_at: Mapped[datetime | None] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    begun_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    made_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When all answers were in. Until then there is nothing to see."""
     catalog_version: Mapped[int | None]
     """By which models were matched: another one may see other changes in the same answers."""
     error_message: Mapped[str | None] = mapped_column(Text)
     """Why it could not be made."""
-    applied_at: Mapped[datetime | None] = mapped_column(Moment)
-    run_id: Mapped[int | None] = mapped_column(ref("runs.id", on_delete="SET NULL"), unique=True)
+    applied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    run_id: Mapped[int | None] = mapped_column(foreign_key("runs.id", on_delete="SET NULL"), unique=True)
     """The run that writes it."""
 
 
@@ -62,16 +62,16 @@ class PlanPartRow(Row):
     __table_args__ = (
         UniqueConstraint("plan_id", "provider_id"),
         Index("ix_plan_parts_before_listing_id", "before_listing_id"),
-        NEVER_AGAIN,
+        NO_ID_REUSE,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    plan_id: Mapped[int] = mapped_column(ref("plans.id"))
-    provider_id: Mapped[int] = mapped_column(ref("providers.id", on_delete="RESTRICT"))
-    credential_id: Mapped[int | None] = mapped_column(ref("credentials.id", on_delete="SET NULL"))
+    plan_id: Mapped[int] = mapped_column(foreign_key("plans.id"))
+    provider_id: Mapped[int] = mapped_column(foreign_key("providers.id", on_delete="RESTRICT"))
+    credential_id: Mapped[int | None] = mapped_column(foreign_key("credentials.id", on_delete="SET NULL"))
     key_number: Mapped[int]
     """Which key was asked with: another key's answer is another answer."""
-    before_listing_id: Mapped[int | None] = mapped_column(ref("listings.id", on_delete="SET NULL"))
+    before_listing_id: Mapped[int | None] = mapped_column(foreign_key("listings.id", on_delete="SET NULL"))
     """The list in force when it was asked; it has to be in force still when the plan is applied."""
     outcome: Mapped[str] = mapped_column(String(12))
     fetched: Mapped[int] = mapped_column(default=0)
@@ -138,7 +138,7 @@ class Plan:
 
     @property
     def expires_at(self) -> datetime:
-        return (self.made_at or self.created_at) + GOOD_FOR
+        return (self.made_at or self.created_at) + VALID_FOR
 
     def state(self, now: datetime) -> str:
         """waiting · failed · ready · applied · expired"""
@@ -155,7 +155,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAnswer:
+class PlannedAnswer:
     """The answer that a part of a run is written from."""
 
     run_id: int
@@ -165,7 +165,7 @@ class KeptAnswer:
     answer: bytes
 
 
-def add(actor: Actor, providers: Collection[str], now: datetime) -> PlanRow:
+def create(actor: Actor, providers: Collection[str], now: datetime) -> PlanRow:
     """A plan to be made, over these providers or all."""
     row = PlanRow(providers=sorted(providers), made_by_id=actor.id, made_by=actor.name, created_at=now)
     db.session.add(row)
@@ -173,14 +173,14 @@ def add(actor: Actor, providers: Collection[str], now: datetime) -> PlanRow:
     return row
 
 
-def begin(plan_id: int, now: datetime) -> list[str] | None:
+def claim(plan_id: int, now: datetime) -> list[str] | None:
     """Take it to be made: the slugs that it is over. None if it is made, or another worker is at it."""
     providers: list[str] | None = db.session.scalar(
         update(PlanRow)
         .where(
             PlanRow.id == plan_id,
             PlanRow.made_at.is_(None),
-            or_(PlanRow.begun_at.is_(None), PlanRow.begun_at < now - GIVEN_UP_AFTER),
+            or_(PlanRow.begun_at.is_(None), PlanRow.begun_at < now - MAKE_TIMEOUT),
         )
         .values(begun_at=now)
         .returning(PlanRow.providers)
@@ -191,7 +191,7 @@ def begin(plan_id: int, now: datetime) -> list[str] | None:
 
 def settle(plan_id: int, parts: Sequence[Mapping[str, Any]], catalog_version: int, now: datetime) -> bool:
     """Write what came of asking, once; False if that was done already."""
-    if not _end(plan_id, made_at=now, catalog_version=catalog_version):
+    if not _finish(plan_id, made_at=now, catalog_version=catalog_version):
         return False
     rows = [{**part, "plan_id": plan_id, "changes": msgspec.to_builtins(part["changes"])} for part in parts]
     if rows:
@@ -199,12 +199,12 @@ def settle(plan_id: int, parts: Sequence[Mapping[str, Any]], catalog_version: in
     return True
 
 
-def fail(plan_id: int, sentence: str, now: datetime) -> bool:
+def mark_failed(plan_id: int, sentence: str, now: datetime) -> bool:
     """Write why it could not be made."""
-    return _end(plan_id, made_at=now, error_message=sentence)
+    return _finish(plan_id, made_at=now, error_message=sentence)
 
 
-def _end(plan_id: int, **facts: Any) -> bool:
+def _finish(plan_id: int, **facts: Any) -> bool:
     done = db.session.execute(
         update(PlanRow)
         .where(PlanRow.id == plan_id, PlanRow.made_at.is_(None))
@@ -228,20 +228,22 @@ def mark_applied(plan_id: int, run_id: int, now: datetime) -> bool:
 def get(plan_id: int) -> Plan | None:
     """One plan with its parts, by slug. Two queries."""
     row = db.session.get(PlanRow, plan_id, populate_existing=True)
-    return _plan(row, _parts([plan_id]).get(plan_id, [])) if row else None
+    return _to_plan(row, _load_parts([plan_id]).get(plan_id, [])) if row else None
 
 
-def newest(before: int | None = None, size: int = PAGE_SIZE) -> tuple[list[Plan], int | None]:
+def list_newest(before: int | None = None, size: int = PAGE_SIZE) -> tuple[list[Plan], int | None]:
     """The newest first, with the cursor of the next page. Two queries."""
     query = select(PlanRow).order_by(PlanRow.id.desc()).limit(size + 1)
     if before is not None:
         query = query.where(PlanRow.id < before)
     rows = list(db.session.scalars(query.execution_options(populate_existing=True)))
-    parts = _parts([row.id for row in rows[:size]], with_changes=False)
-    return [_plan(row, parts.get(row.id, [])) for row in rows[:size]], rows[size - 1].id if len(rows) > size else None
+    parts = _load_parts([row.id for row in rows[:size]], with_changes=False)
+    return [_to_plan(row, parts.get(row.id, [])) for row in rows[:size]], rows[size - 1].id if len(
+        rows
+    ) > size else None
 
 
-def answers(plan_id: int) -> dict[int, bytes]:
+def load_answers(plan_id: int) -> dict[int, bytes]:
     """Part → its answer, of those that have one."""
     query = select(PlanPartRow.id, PlanPartRow.answer).where(
         PlanPartRow.plan_id == plan_id, PlanPartRow.answer.is_not(None)
@@ -249,13 +251,13 @@ def answers(plan_id: int) -> dict[int, bytes]:
     return {part_id: answer for part_id, answer in db.session.execute(query) if answer is not None}
 
 
-def of_runs(run_ids: Collection[int]) -> dict[int, int]:
+def ids_by_run(run_ids: Collection[int]) -> dict[int, int]:
     """Run → plan, of those runs that write one."""
     query = select(PlanRow.run_id, PlanRow.id).where(PlanRow.run_id.in_(run_ids))
     return {run_id: plan_id for run_id, plan_id in db.session.execute(query) if run_id is not None}
 
 
-def kept_answers(run_ids: Collection[int]) -> list[KeptAnswer]:
+def load_run_answers(run_ids: Collection[int]) -> list[PlannedAnswer]:
     """All answers of the plans that these runs write."""
     query = (
         select(
@@ -269,13 +271,13 @@ def kept_answers(run_ids: Collection[int]) -> list[KeptAnswer]:
         .where(PlanRow.run_id.in_(run_ids), PlanPartRow.answer.is_not(None))
     )
     return [
-        KeptAnswer(run_id, credential_id, key_number, duration_s, answer)
+        PlannedAnswer(run_id, credential_id, key_number, duration_s, answer)
         for run_id, credential_id, key_number, duration_s, answer in db.session.execute(query)
         if run_id is not None and answer is not None
     ]
 
 
-def in_force(credential_ids: Collection[int]) -> dict[int, tuple[int | None, int]]:
+def load_current(credential_ids: Collection[int]) -> dict[int, tuple[int | None, int]]:
     """Credential → (list in force, number of its key), of those that are active, at providers that are."""
     query = (
         select(CredentialRow.id, CredentialRow.listing_id, CredentialRow.key_number)
@@ -285,33 +287,35 @@ def in_force(credential_ids: Collection[int]) -> dict[int, tuple[int | None, int
     return {credential_id: (listing_id, number) for credential_id, listing_id, number in db.session.execute(query)}
 
 
-def waiting(now: datetime, for_so_long: timedelta) -> list[int]:
+def stale_requests(now: datetime, for_so_long: timedelta) -> list[int]:
     """Plans that nobody makes: their job may have been lost with Redis, or its worker died."""
     query = (
         select(PlanRow.id)
         .where(
             PlanRow.made_at.is_(None),
             PlanRow.created_at < now - for_so_long,
-            PlanRow.created_at > now - GOOD_FOR,
-            or_(PlanRow.begun_at.is_(None), PlanRow.begun_at < now - GIVEN_UP_AFTER),
+            PlanRow.created_at > now - VALID_FOR,
+            or_(PlanRow.begun_at.is_(None), PlanRow.begun_at < now - MAKE_TIMEOUT),
         )
         .order_by(PlanRow.id)
-        .limit(_BATCH)
+        .limit(_BATCH_SIZE)
     )
     return list(db.session.scalars(query))
 
 
 def prune(now: datetime) -> int:
     """Take away one batch of what is too old to show; the number of plans."""
-    is_live = select(RunRow.id).where(RunRow.id == PlanRow.run_id, RunRow.state.in_(LIVE)).exists()
-    old = select(PlanRow.id).where(PlanRow.created_at < now - KEPT_FOR, ~is_live).order_by(PlanRow.id).limit(_BATCH)
+    is_live = select(RunRow.id).where(RunRow.id == PlanRow.run_id, RunRow.state.in_(LIVE_STATES)).exists()
+    old = (
+        select(PlanRow.id).where(PlanRow.created_at < now - KEEP_FOR, ~is_live).order_by(PlanRow.id).limit(_BATCH_SIZE)
+    )
     ids = list(db.session.scalars(old))
     if ids:
         db.session.execute(delete(PlanRow).where(PlanRow.id.in_(ids)))
     return len(ids)
 
 
-def _parts(plan_ids: Sequence[int], *, with_changes: bool = True) -> dict[int, list[PlanPart]]:
+def _load_parts(plan_ids: Sequence[int], *, with_changes: bool = True) -> dict[int, list[PlanPart]]:
     told = [PlanPartRow.changes] if with_changes else []
     query = (
         select(
@@ -343,7 +347,7 @@ def _parts(plan_ids: Sequence[int], *, with_changes: bool = True) -> dict[int, l
     return found
 
 
-def _plan(row: PlanRow, parts: Sequence[PlanPart]) -> Plan:
+def _to_plan(row: PlanRow, parts: Sequence[PlanPart]) -> Plan:
     return Plan(
         id=row.id,
         providers=tuple(row.providers),

@@ -16,13 +16,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
 from app.store.engine.dialect import insert
-from app.store.schema.columns import Moment
+from app.store.schema.columns import UtcDateTime
 from app.store.schema.tables import CredentialRow, ProviderRow, UserRow
-from app.vault import Owner, Sealer, SecretKey
+from app.vault import ApiKey, PublicKey, SealContext
 
-_ANSWER = "modelsync known answer"
-_NOBODY = Owner(0, 0, "known answer")
-_BATCH = 200
+_KNOWN_ANSWER = "modelsync known answer"
+_KNOWN_ANSWER_CONTEXT = SealContext(0, 0, "known answer")
+_BATCH_SIZE = 200
 
 
 class KnownAnswerRow(Row):
@@ -32,7 +32,7 @@ class KnownAnswerRow(Row):
     """SHA-256 of the public vault key: two keys may have been given one version by mistake."""
     version: Mapped[int]
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class KnownAnswer:
     fingerprint: bytes
     sealed: bytes
 
-    owner = _NOBODY
+    owner = _KNOWN_ANSWER_CONTEXT
 
-    def is_right(self, opened: SecretKey) -> bool:
-        return opened.reveal() == _ANSWER
+    def is_right(self, opened: ApiKey) -> bool:
+        return opened.reveal() == _KNOWN_ANSWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class SealedKey:
     """One sealed API key, and of whom."""
 
     credential_id: int
-    owner: Owner
+    owner: SealContext
     email: str
     label: str
     key_number: int
@@ -64,25 +64,25 @@ class SealedKey:
         return f"<key {self.credential_id}, sealed by version {self.version}>"
 
 
-def keep_known_answer(sealer: Sealer, now: datetime) -> None:
+def save_known_answer(sealer: PublicKey, now: datetime) -> None:
     """Seal the known answer to this public key, unless that was done before."""
     known = select(KnownAnswerRow.version).where(KnownAnswerRow.public_key == sealer.fingerprint)
     if db.session.scalar(known) is None:
-        sealed = sealer.seal(SecretKey(_ANSWER), _NOBODY)
+        sealed = sealer.seal(ApiKey(_KNOWN_ANSWER), _KNOWN_ANSWER_CONTEXT)
         row = {"public_key": sealer.fingerprint, "version": sealer.version, "sealed": sealed, "created_at": now}
         db.session.execute(insert(KnownAnswerRow).values(row).on_conflict_do_nothing())
 
 
-def known_answers() -> list[KnownAnswer]:
+def load_known_answers() -> list[KnownAnswer]:
     query = select(KnownAnswerRow).order_by(KnownAnswerRow.version, KnownAnswerRow.created_at)
     return [KnownAnswer(row.version, row.public_key, row.sealed) for row in db.session.scalars(query)]
 
 
-def forget_known_answers(fingerprints: Collection[bytes]) -> None:
+def delete_known_answers(fingerprints: Collection[bytes]) -> None:
     db.session.execute(delete(KnownAnswerRow).where(KnownAnswerRow.public_key.in_(fingerprints)))
 
 
-def counts() -> dict[int, int]:
+def count_by_version() -> dict[int, int]:
     """Version of the vault key → how many API keys it seals."""
     query = (
         select(CredentialRow.vault_version, func.count())
@@ -93,26 +93,28 @@ def counts() -> dict[int, int]:
     return {version: count for version, count in db.session.execute(query) if version is not None}
 
 
-def said_shut(code: str) -> bool:
+def has_unopenable(code: str) -> bool:
     """Whether a key carries this error, which said at an earlier try that it does not open."""
     query = select(CredentialRow.id).where(CredentialRow.error_code == code, CredentialRow.sealed_key.is_not(None))
     return db.session.scalar(select(query.exists())) or False
 
 
-def older_than(version: int, after: int) -> list[SealedKey]:
+def load_older_than(version: int, after: int) -> list[SealedKey]:
     """The next API keys that an older vault key sealed, by number, from beyond `after`."""
-    return _read(_sealed().where(CredentialRow.vault_version < version, CredentialRow.id > after).limit(_BATCH))
+    return _load(
+        _sealed_query().where(CredentialRow.vault_version < version, CredentialRow.id > after).limit(_BATCH_SIZE)
+    )
 
 
-def everything() -> Iterator[list[SealedKey]]:
+def iter_batches() -> Iterator[list[SealedKey]]:
     """Every sealed API key, by number, in batches; the caller ends the transaction between two."""
     last = 0
-    while batch := _read(_sealed().where(CredentialRow.id > last).limit(_BATCH)):
+    while batch := _load(_sealed_query().where(CredentialRow.id > last).limit(_BATCH_SIZE)):
         last = batch[-1].credential_id
         yield batch
 
 
-def write(resealed: Sequence[tuple[SealedKey, bytes]], version: int) -> int:
+def save_resealed(resealed: Sequence[tuple[SealedKey, bytes]], version: int) -> int:
     """Put the new sealed forms in place of the old. How many were; not those replaced or removed meanwhile."""
     table = CredentialRow.__table__
     statement = (
@@ -139,7 +141,7 @@ def write(resealed: Sequence[tuple[SealedKey, bytes]], version: int) -> int:
     return db.session.connection().execute(statement, rows).rowcount if rows else 0
 
 
-def note(key: SealedKey, facts: Mapping[str, Any]) -> bool:
+def save_check(key: SealedKey, facts: Mapping[str, Any]) -> bool:
     """Write on this very key, in this very form, what came of trying to open it. False if it is another by now."""
     done = db.session.execute(
         update(CredentialRow)
@@ -154,7 +156,7 @@ def note(key: SealedKey, facts: Mapping[str, Any]) -> bool:
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
-def _sealed() -> Any:
+def _sealed_query() -> Any:
     return (
         select(
             CredentialRow.id,
@@ -174,8 +176,8 @@ def _sealed() -> Any:
     )
 
 
-def _read(query: Any) -> list[SealedKey]:
+def _load(query: Any) -> list[SealedKey]:
     return [
-        SealedKey(row[0], Owner(row[1], row[0], row[2]), row[3], row[4], row[5], row[6], row[7], row[8])
+        SealedKey(row[0], SealContext(row[1], row[0], row[2]), row[3], row[4], row[5], row[6], row[7], row[8])
         for row in db.session.execute(query)
     ]

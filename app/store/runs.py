@@ -31,21 +31,21 @@ from sqlalchemy import insert as plain_insert
 
 from app.extensions import db
 from app.store.engine.dialect import insert
-from app.store.schema.columns import Moment
-from app.store.schema.tables import LIVE, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
+from app.store.schema.columns import UtcDateTime
+from app.store.schema.tables import LIVE_STATES, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
 
-RECOMMENDED_EVERY = timedelta(days=30)
+RECOMMENDED_INTERVAL = timedelta(days=30)
 """A last sync older than this brings the "sync recommended" banner."""
-NOTHING_READ = ("failed", "skipped")
+UNREAD_OUTCOMES = ("failed", "skipped")
 LOST_CODE = "run_lost"
 CANCELLED_CODE = "cancelled"
-_NO_LEASE_IS_SO_LONG = timedelta(minutes=10)
-_GONE = "This key was removed, replaced or disabled before the sync came to it."
-_CANCELLED = "This sync was cancelled before this key was done."
+_MAX_LEASE = timedelta(minutes=10)
+_KEY_REMOVED_MESSAGE = "This key was removed, replaced or disabled before the sync came to it."
+_CANCELLED_MESSAGE = "This sync was cancelled before this key was done."
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RunItem:
     """What a worker needs to ask for one credential. The key in it is sealed."""
 
     result_id: int
@@ -70,7 +70,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class StartedRun:
     run: RunRow
     is_new: bool
     """False if the user had a live run already: that one is given."""
@@ -84,7 +84,7 @@ def start(
     provider: str | None = None,
     providers: Collection[str] = (),
     credential_id: int | None = None,
-) -> Started | None:
+) -> StartedRun | None:
     """A new queued run over the user's active keys, or the live one. None if there is no key to sync.
 
     provider, providers, credential_id: over these only. A live one that no worker began yet takes them in, unless it
@@ -100,8 +100,8 @@ def start(
         wanted.append(ProviderRow.slug.in_({provider, *providers} - {None}))
     if credential_id:
         wanted.append(CredentialRow.id == credential_id)
-    if live_run := live(user_id):
-        return _joined(live_run, trigger, wanted, is_whole=is_whole)
+    if existing := live_run(user_id):
+        return _join_live(existing, trigger, wanted, is_whole=is_whole)
     run_id = db.session.scalar(
         insert(RunRow)
         .values(user_id=user_id, trigger=trigger, state="queued", is_whole=is_whole, created_at=now)
@@ -109,18 +109,18 @@ def start(
         .returning(RunRow.id)
     )
     if run_id is None:
-        live_run = live(user_id)
-        return _joined(live_run, trigger, wanted, is_whole=is_whole) if live_run else None
+        existing = live_run(user_id)
+        return _join_live(existing, trigger, wanted, is_whole=is_whole) if existing else None
     added = _add_results(run_id, wanted)
     run = db.session.get_one(RunRow, run_id)
     if added:
-        return Started(run, True)
+        return StartedRun(run, True)
     db.session.delete(run)
     db.session.flush()
     return None
 
 
-def _joined(run: RunRow, trigger: str, wanted: Sequence[Any], *, is_whole: bool) -> Started:
+def _join_live(run: RunRow, trigger: str, wanted: Sequence[Any], *, is_whole: bool) -> StartedRun:
     """The live run, over what is wanted as well if no worker began it yet."""
     # The installation's own may be of a plan, which writes what it shows and nothing else.
     is_theirs = ~select(UserRow.id).where(UserRow.id == RunRow.user_id, UserRow.is_server).exists()
@@ -132,7 +132,7 @@ def _joined(run: RunRow, trigger: str, wanted: Sequence[Any], *, is_whole: bool)
         .execution_options(synchronize_session=False)
     )
     if held is None:
-        return Started(run, False)
+        return StartedRun(run, False)
     if _add_results(run.id, wanted) or (is_whole and not run.is_whole):
         db.session.execute(
             update(RunRow)
@@ -141,7 +141,7 @@ def _joined(run: RunRow, trigger: str, wanted: Sequence[Any], *, is_whole: bool)
             .execution_options(synchronize_session=False)
         )
     db.session.refresh(run)
-    return Started(run, False)
+    return StartedRun(run, False)
 
 
 def _add_results(run_id: int, wanted: Sequence[Any]) -> int:
@@ -160,7 +160,7 @@ def start_many(user_ids: Sequence[int], trigger: str, now: datetime) -> list[int
     return _start_many(user_ids, trigger, now, CredentialRow.is_active.is_(True), is_whole=True)
 
 
-def start_some(credentials: Mapping[int, Sequence[int]], trigger: str, now: datetime) -> list[int]:
+def start_for_keys(credentials: Mapping[int, Sequence[int]], trigger: str, now: datetime) -> list[int]:
     """Queued runs over some keys of these users (user → credentials) who have no live one; the ids of the new runs."""
     wanted = [credential_id for theirs in credentials.values() for credential_id in theirs]
     return _start_many(list(credentials), trigger, now, CredentialRow.id.in_(wanted), is_whole=False)
@@ -211,24 +211,24 @@ def users_to_sync(after: int, count: int) -> list[int]:
     return list(db.session.scalars(query))
 
 
-def live(user_id: int) -> RunRow | None:
-    return db.session.scalar(select(RunRow).where(RunRow.user_id == user_id, RunRow.state.in_(LIVE)))
+def live_run(user_id: int) -> RunRow | None:
+    return db.session.scalar(select(RunRow).where(RunRow.user_id == user_id, RunRow.state.in_(LIVE_STATES)))
 
 
 def get(run_id: int) -> RunRow | None:
     return db.session.get(RunRow, run_id, populate_existing=True)
 
 
-def last_done(user_id: int, *, whole: bool = False) -> RunRow | None:
+def last_finished(user_id: int, *, whole: bool = False) -> RunRow | None:
     """The newest finished run in which at least one provider's list was read; `whole`: one over all keys."""
-    return db.session.scalar(_last_done(whole), {"user_id": user_id})
+    return db.session.scalar(_last_finished_query(whole), {"user_id": user_id})
 
 
 @cache
-def _last_done(whole: bool) -> Select[RunRow]:
+def _last_finished_query(whole: bool) -> Select[RunRow]:
     """Built once, as all statements that pages ask with: to build one takes longer than to answer it."""
     read = select(ResultRow.id).where(
-        ResultRow.run_id == RunRow.id, ResultRow.outcome.is_not(None), ResultRow.outcome.not_in(NOTHING_READ)
+        ResultRow.run_id == RunRow.id, ResultRow.outcome.is_not(None), ResultRow.outcome.not_in(UNREAD_OUTCOMES)
     )
     query = select(RunRow).where(RunRow.user_id == bindparam("user_id"), RunRow.state == "done", read.exists())
     if whole:
@@ -237,7 +237,7 @@ def _last_done(whole: bool) -> Select[RunRow]:
 
 
 def needs_sync(last: RunRow | None, now: datetime) -> bool:
-    return last is None or last.ended_at is None or now - last.ended_at > RECOMMENDED_EVERY
+    return last is None or last.ended_at is None or now - last.ended_at > RECOMMENDED_INTERVAL
 
 
 def claim(run_ids: Collection[int], now: datetime, lease: timedelta) -> dict[int, int]:
@@ -277,7 +277,7 @@ def renew(attempts: Mapping[int, int], now: datetime, lease: timedelta) -> set[i
     return set(ours)
 
 
-def parts(run_ids: Collection[int]) -> list[Part]:
+def load_items(run_ids: Collection[int]) -> list[RunItem]:
     """What is still to be asked in these runs."""
     query = (
         select(
@@ -308,7 +308,7 @@ def parts(run_ids: Collection[int]) -> list[Part]:
         )
         .order_by(ResultRow.id)
     )
-    return [Part(*tuple(row)) for row in db.session.execute(query)]
+    return [RunItem(*tuple(row)) for row in db.session.execute(query)]
 
 
 def settle(result_id: int, now: datetime, facts: Mapping[str, Any]) -> bool:
@@ -333,8 +333,8 @@ def settle_many(results: Sequence[Mapping[str, Any]]) -> None:
 
 def close(run_ids: Collection[int], now: datetime) -> None:
     """End runs whose results are all settled; parts whose key was removed meanwhile are skipped."""
-    _skip_rest(list(run_ids), now, "key_removed", _GONE, "Nothing to do.")
-    _total(list(run_ids), "done", now)
+    _skip_rest(list(run_ids), now, "key_removed", _KEY_REMOVED_MESSAGE, "Nothing to do.")
+    _close_with_totals(list(run_ids), "done", now)
 
 
 def cancel(run_id: int, now: datetime, user_id: int | None = None) -> bool:
@@ -342,7 +342,7 @@ def cancel(run_id: int, now: datetime, user_id: int | None = None) -> bool:
 
     Its worker finds at its next write that the run is no longer its own, and writes nothing more.
     """
-    wanted = [RunRow.id == run_id, RunRow.state.in_(LIVE)]
+    wanted = [RunRow.id == run_id, RunRow.state.in_(LIVE_STATES)]
     if user_id is not None:
         wanted.append(RunRow.user_id == user_id)
     done = db.session.execute(
@@ -353,20 +353,22 @@ def cancel(run_id: int, now: datetime, user_id: int | None = None) -> bool:
     )
     if not done.rowcount:  # type: ignore[attr-defined]
         return False
-    _skip_rest([run_id], now, CANCELLED_CODE, _CANCELLED, "Your last list is kept. Press Sync Now to start again.")
-    _total([run_id], "cancelled", now)
+    _skip_rest(
+        [run_id], now, CANCELLED_CODE, _CANCELLED_MESSAGE, "Your last list is kept. Press Sync Now to start again."
+    )
+    _close_with_totals([run_id], "cancelled", now)
     return True
 
 
 def close_lost(now: datetime) -> list[int]:
     """Close running runs whose lease is over. What they settled stays; the rest is skipped, and says so."""
-    moments = {"now": now, "far": now + _NO_LEASE_IS_SO_LONG}
-    lost = list(db.session.scalars(_lost(), moments))
+    moments = {"now": now, "far": now + _MAX_LEASE}
+    lost = list(db.session.scalars(_lost_query(), moments))
     taken = []
     for run_id in lost:
         done = db.session.execute(
             update(RunRow)
-            .where(RunRow.id == run_id, RunRow.state == "running", _is_over(moments["now"], moments["far"]))
+            .where(RunRow.id == run_id, RunRow.state == "running", _is_lease_expired(moments["now"], moments["far"]))
             .values(state="lost", ended_at=now, lease_until=None)
             .execution_options(synchronize_session=False)
         )
@@ -380,23 +382,25 @@ def close_lost(now: datetime) -> list[int]:
             "The worker that ran this sync stopped before it came to this key.",
             "Your last list is kept. Press Sync Now again.",
         )
-        _total(taken, "lost", now)
+        _close_with_totals(taken, "lost", now)
     return taken
 
 
 @cache
-def _lost() -> Select[int]:
-    is_over = _is_over(bindparam("now", type_=Moment), bindparam("far", type_=Moment))
+def _lost_query() -> Select[int]:
+    is_over = _is_lease_expired(bindparam("now", type_=UtcDateTime), bindparam("far", type_=UtcDateTime))
     # In one order, as `_start_many`.
     return select(RunRow.id).where(RunRow.state == "running", is_over).order_by(RunRow.id).limit(500)
 
 
-def _is_over(now: datetime | BindParameter[datetime], far: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+def _is_lease_expired(
+    now: datetime | BindParameter[datetime], far: datetime | BindParameter[datetime]
+) -> ColumnElement[bool]:
     """A lease far ahead is from before the clock was set back: its worker would have renewed it."""
     return or_(RunRow.lease_until < now, RunRow.lease_until > far)
 
 
-def waiting(before: datetime, count: int = 500) -> list[int]:
+def stale_queued(before: datetime, count: int = 500) -> list[int]:
     """Queued runs older than `before`, the oldest first: their job may have been lost with Redis."""
     query = (
         select(RunRow.id).where(RunRow.state == "queued", RunRow.created_at < before).order_by(RunRow.id).limit(count)
@@ -413,7 +417,7 @@ def _skip_rest(run_ids: list[int], now: datetime, code: str, message: str, actio
     )
 
 
-def _total(run_ids: list[int], state: str, now: datetime) -> None:
+def _close_with_totals(run_ids: list[int], state: str, now: datetime) -> None:
     # A model that is new for two keys of one provider is one new model.
     told = cast(ResultRow.provider_id, String) + " " + ChangeRow.provider_model_id
     new = (

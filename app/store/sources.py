@@ -12,17 +12,17 @@ from typing import Any
 from sqlalchemy import func, select, update
 
 from app.catalog.sources import SOURCES
-from app.catalog.sources.claims import FORMAT, Claim, packed, unpacked
+from app.catalog.sources.claims import FORMAT, Claim, deserialize, serialize
 from app.extensions import db
 from app.store.engine.dialect import insert
 from app.store.schema.catalog_tables import CatalogRefreshRow, CatalogSourceRow
 
 _FORMAT = bytes([FORMAT])
-_LONGEST_ETAG, _LONGEST_MODIFIED, _LONGEST_URL = 200, 100, 500
+_MAX_ETAG_LENGTH, _MAX_LAST_MODIFIED_LENGTH, _MAX_URL_LENGTH = 200, 100, 500
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownSource:
     """What is at hand of a source before it is asked."""
 
     etag: str = ""
@@ -33,7 +33,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceLine:
+class SourceView:
     """A source as a page shows it."""
 
     name: str
@@ -51,7 +51,7 @@ class SourceLine:
 
 
 @dataclass(frozen=True, slots=True)
-class RefreshLine:
+class RefreshView:
     """One attempt as a page shows it."""
 
     id: int
@@ -73,7 +73,7 @@ class RefreshLine:
 # ------------------------------------------------------------------ read
 
 
-def known(name: str, url: str) -> Known:
+def load_known(name: str, url: str) -> KnownSource:
     columns = (
         CatalogSourceRow.etag,
         CatalogSourceRow.last_modified,
@@ -83,13 +83,13 @@ def known(name: str, url: str) -> Known:
     )
     row = db.session.execute(select(*columns).where(CatalogSourceRow.name == name)).first()
     if row is None:
-        return Known()
+        return KnownSource()
     etag, last_modified, model_count, asked, form = row
-    is_at_hand = asked == url[:_LONGEST_URL] and form is not None and bytes(form) == _FORMAT
-    return Known(etag if is_at_hand else "", last_modified if is_at_hand else "", model_count)
+    is_at_hand = asked == url[:_MAX_URL_LENGTH] and form is not None and bytes(form) == _FORMAT
+    return KnownSource(etag if is_at_hand else "", last_modified if is_at_hand else "", model_count)
 
 
-def hashes() -> dict[str, tuple[bytes, datetime]]:
+def content_hashes() -> dict[str, tuple[bytes, datetime]]:
     """Name → hash and date of its last good answer, for those that have one."""
     query = select(CatalogSourceRow.name, CatalogSourceRow.content_hash, CatalogSourceRow.fetched_at)
     return {
@@ -99,26 +99,26 @@ def hashes() -> dict[str, tuple[bytes, datetime]]:
     }
 
 
-def dates() -> dict[str, datetime]:
-    return {name: fetched_at for name, (_, fetched_at) in hashes().items()}
+def fetch_dates() -> dict[str, datetime]:
+    return {name: fetched_at for name, (_, fetched_at) in content_hashes().items()}
 
 
-def claims(name: str) -> tuple[Claim, ...]:
+def load_claims(name: str) -> tuple[Claim, ...]:
     """What a source last told; nothing where that was kept by another version, until it is asked again."""
     content = db.session.scalar(select(CatalogSourceRow.content).where(CatalogSourceRow.name == name))
-    return unpacked(zlib.decompress(content[1:])) if content and content[:1] == _FORMAT else ()
+    return deserialize(zlib.decompress(content[1:])) if content and content[:1] == _FORMAT else ()
 
 
-def lines() -> list[SourceLine]:
+def list_sources() -> list[SourceView]:
     """All sources, in the order in which they are believed. One query."""
     rows = {row.name: row for row in db.session.scalars(select(CatalogSourceRow))}
-    return [_line(source.name, source.title, rows.get(source.name)) for source in SOURCES.values()]
+    return [_to_view(source.name, source.title, rows.get(source.name)) for source in SOURCES.values()]
 
 
-def _line(name: str, title: str, row: CatalogSourceRow | None) -> SourceLine:
+def _to_view(name: str, title: str, row: CatalogSourceRow | None) -> SourceView:
     if row is None:
-        return SourceLine(name, title, "", 0, None, None, None, None)
-    return SourceLine(
+        return SourceView(name, title, "", 0, None, None, None, None)
+    return SourceView(
         name=name,
         title=title,
         url=row.url,
@@ -130,11 +130,11 @@ def _line(name: str, title: str, row: CatalogSourceRow | None) -> SourceLine:
     )
 
 
-def refreshes(limit: int = 50) -> list[RefreshLine]:
+def list_refreshes(limit: int = 50) -> list[RefreshView]:
     """The latest attempts, newest first. One query."""
     query = select(CatalogRefreshRow).order_by(CatalogRefreshRow.id.desc()).limit(limit)
     return [
-        RefreshLine(
+        RefreshView(
             id=row.id,
             source=row.source,
             title=SOURCES[row.source].title if row.source in SOURCES else row.source,
@@ -153,9 +153,9 @@ def refreshes(limit: int = 50) -> list[RefreshLine]:
     ]
 
 
-def due(now: datetime, every: timedelta, after_failure: timedelta) -> list[str]:
+def due_sources(now: datetime, every: timedelta, after_failure: timedelta) -> list[str]:
     """Names of the sources that were not asked for so long; one that failed is asked again sooner."""
-    rows = {line.name: line for line in lines()}
+    rows = {line.name: line for line in list_sources()}
     wait = {name: min(every, after_failure) if rows[name].error_code else every for name in rows}
     return [name for name, line in rows.items() if line.checked_at is None or line.checked_at + wait[name] <= now]
 
@@ -163,7 +163,7 @@ def due(now: datetime, every: timedelta, after_failure: timedelta) -> list[str]:
 # ------------------------------------------------------------------ write
 
 
-def put(
+def save(
     name: str,
     url: str,
     told: Sequence[Claim],
@@ -174,14 +174,14 @@ def put(
     last_modified: str = "",
 ) -> bool:
     """Keep a good answer in place of the one before; False if it says the same."""
-    content = packed(told)
+    content = serialize(told)
     content_hash = hashlib.sha256(content).digest()
     before = db.session.scalar(select(CatalogSourceRow.content_hash).where(CatalogSourceRow.name == name))
     _write(
         name,
-        url=url[:_LONGEST_URL],
-        etag=etag if len(etag) <= _LONGEST_ETAG else "",
-        last_modified=last_modified if len(last_modified) <= _LONGEST_MODIFIED else "",
+        url=url[:_MAX_URL_LENGTH],
+        etag=etag if len(etag) <= _MAX_ETAG_LENGTH else "",
+        last_modified=last_modified if len(last_modified) <= _MAX_LAST_MODIFIED_LENGTH else "",
         content=_FORMAT + zlib.compress(content, 6),
         content_hash=content_hash,
         model_count=model_count,
@@ -202,11 +202,11 @@ def confirm(name: str, now: datetime) -> None:
     )
 
 
-def note_failure(name: str, url: str, code: str, message: str, now: datetime) -> None:
+def record_failure(name: str, url: str, code: str, message: str, now: datetime) -> None:
     """Note what went wrong; what is at hand stays, with its date."""
     db.session.execute(
         insert(CatalogSourceRow)
-        .values(name=name, url=url[:_LONGEST_URL], etag="", last_modified="", model_count=0)
+        .values(name=name, url=url[:_MAX_URL_LENGTH], etag="", last_modified="", model_count=0)
         .on_conflict_do_nothing()
     )
     db.session.execute(
@@ -216,7 +216,7 @@ def note_failure(name: str, url: str, code: str, message: str, now: datetime) ->
     )
 
 
-def note_refresh(facts: Mapping[str, Any]) -> None:
+def record_refresh(facts: Mapping[str, Any]) -> None:
     """Write one attempt into the history. facts: by the columns of `CatalogRefreshRow`."""
     db.session.add(CatalogRefreshRow(**facts))
     db.session.flush()

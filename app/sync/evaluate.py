@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from app.catalog.changes import merge, shrank_suspiciously
+from app.catalog.changes import has_shrunk_suspiciously, merge_partial
 from app.catalog.listing import Listing
 
 Outcome = Literal["complete", "unchanged", "partial", "suspect"]
@@ -26,11 +26,11 @@ def judge(before: Listing | None, answered: Listing, *, complete: bool, trusted:
     suspect: it shrank suspiciously; kept aside, never applied by itself. partial: not every page was read, so
     it can add and change but not take away. unchanged: equal to the last good list, to the byte.
     """
-    shrank = shrank_suspiciously(before, answered) and (complete or not answered.models)
+    shrank = has_shrunk_suspiciously(before, answered) and (complete or not answered.models)
     if shrank and not trusted:
         return Verdict("suspect", None)
     if not complete:
-        return Verdict("partial", merge(before, answered) if before else answered)
+        return Verdict("partial", merge_partial(before, answered) if before else answered)
     if before == answered:
         return Verdict("unchanged", None)
     return Verdict("complete", answered)

@@ -13,23 +13,23 @@ from typing import Any, TypeVar
 
 from app.extensions import db
 from app.store import rotation
-from app.store.engine.transaction import written
+from app.store.engine.transaction import run_in_transaction
 from app.store.rotation import SealedKey
 from app.sync import persist
 from app.sync.http import errors
-from app.vault import CannotOpen, Opener, Sealer
+from app.vault import Keyring, PublicKey, UnsealError
 
 T = TypeVar("T")
 
 _PATIENCE_S = 60.0
-_OPENABLE = {"outcome": None, **persist.no_failure()}
+_CLEARED_FAILURE = {"outcome": None, **persist.cleared_failure()}
 
-Tell = Callable[[int], None]
+OnBatch = Callable[[int], None]
 """How many keys were dealt with since it was last told."""
 
 
 @dataclass
-class Rotated:
+class RotationResult:
     """What became of a rotation."""
 
     version: int
@@ -46,30 +46,32 @@ class Rotated:
         return not self.shut
 
 
-def rotate(vault: Opener, now: Callable[[], datetime], tell: Tell = lambda _count: None) -> Rotated:
+def rotate(vault: Keyring, now: Callable[[], datetime], tell: OnBatch = lambda _count: None) -> RotationResult:
     """Reseal what older vault keys sealed to the newest of `vault`. Commits after each batch.
 
     Raises DBAPIError if the database is away for long; what was done until then is done.
     """
-    sealer = Sealer(vault.public)
-    done = Rotated(sealer.version)
-    _written(lambda: rotation.keep_known_answer(sealer, now()))
+    sealer = PublicKey(vault.public)
+    done = RotationResult(sealer.version)
+    _run_in_transaction(lambda: rotation.save_known_answer(sealer, now()))
     # Another round finds what somebody saved with the old public key meanwhile.
-    while _round(vault, sealer, done, now, tell):
+    while _rotate_once(vault, sealer, done, now, tell):
         pass
-    done.removable = _written(lambda: _removable(vault, sealer))
+    done.removable = _run_in_transaction(lambda: _delete_unused_answers(vault, sealer))
     return done
 
 
-def _round(vault: Opener, sealer: Sealer, done: Rotated, now: Callable[[], datetime], tell: Tell) -> int:
+def _rotate_once(
+    vault: Keyring, sealer: PublicKey, done: RotationResult, now: Callable[[], datetime], tell: OnBatch
+) -> int:
     """Go through the keys once, by number. How many were resealed, or have to be looked at again."""
     after, moved = 0, 0
     done.shut = []
-    while batch := _written(lambda after=after: rotation.older_than(sealer.version, after)):  # type: ignore[misc]
+    while batch := _run_in_transaction(lambda after=after: rotation.load_older_than(sealer.version, after)):  # type: ignore[misc]
         after = batch[-1].credential_id
-        resealed, shut = _resealed(batch, vault, sealer)
-        count = _written(lambda resealed=resealed: rotation.write(resealed, sealer.version))  # type: ignore[misc]
-        _written(lambda shut=shut: _say_shut(shut, now()))  # type: ignore[misc]
+        resealed, shut = _reseal(batch, vault, sealer)
+        count = _run_in_transaction(lambda resealed=resealed: rotation.save_resealed(resealed, sealer.version))  # type: ignore[misc]
+        _run_in_transaction(lambda shut=shut: _save_unopenable(shut, now()))  # type: ignore[misc]
         done.resealed += count
         done.overtaken += len(resealed) - count
         done.shut += shut
@@ -78,94 +80,94 @@ def _round(vault: Opener, sealer: Sealer, done: Rotated, now: Callable[[], datet
     return moved
 
 
-def _resealed(
-    batch: Sequence[SealedKey], vault: Opener, sealer: Sealer
+def _reseal(
+    batch: Sequence[SealedKey], vault: Keyring, sealer: PublicKey
 ) -> tuple[list[tuple[SealedKey, bytes]], list[SealedKey]]:
     resealed, shut = [], []
     for key in batch:
         try:
             resealed.append((key, vault.reseal(key.sealed, key.version, key.owner, sealer)))
-        except CannotOpen:
+        except UnsealError:
             shut.append(key)
     return resealed, shut
 
 
-def _removable(vault: Opener, sealer: Sealer) -> list[int]:
+def _delete_unused_answers(vault: Keyring, sealer: PublicKey) -> list[int]:
     """The older private keys at hand that seal nothing; the answers sealed to what is unused are taken away."""
-    used = rotation.counts()
-    unused = [one.fingerprint for one in rotation.known_answers() if one.version not in used]
-    rotation.forget_known_answers([one for one in unused if one != sealer.fingerprint])
+    used = rotation.count_by_version()
+    unused = [one.fingerprint for one in rotation.load_known_answers() if one.version not in used]
+    rotation.delete_known_answers([one for one in unused if one != sealer.fingerprint])
     return [version for version in vault.versions if version < sealer.version and version not in used]
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class KeyCheck:
     total: int
     shut: tuple[int, ...]
     """Numbers of those that do not open."""
 
 
-def answers_open(vault: Opener) -> bool:
+def all_known_answers_open(vault: Keyring) -> bool:
     """Whether the private keys at hand open every known answer. One look, however many API keys there are."""
-    return all(answer_opens(vault, answer) for answer in rotation.known_answers())
+    return all(opens_known_answer(vault, answer) for answer in rotation.load_known_answers())
 
 
-def answer_opens(vault: Opener, answer: rotation.KnownAnswer) -> bool:
+def opens_known_answer(vault: Keyring, answer: rotation.KnownAnswer) -> bool:
     try:
         return answer.is_right(vault.open(answer.sealed, answer.version, answer.owner))
-    except CannotOpen:
+    except UnsealError:
         return False
 
 
-def has_doubts(vault: Opener) -> bool:
+def needs_key_check(vault: Keyring) -> bool:
     """Whether there is a reason to try every key; a few small reads, however many API keys there are."""
-    missing = rotation.counts().keys() - set(vault.versions)
-    return bool(missing) or not answers_open(vault) or rotation.said_shut(errors.KeyUnopenable.code)
+    missing = rotation.count_by_version().keys() - set(vault.versions)
+    return bool(missing) or not all_known_answers_open(vault) or rotation.has_unopenable(errors.KeyUnopenable.code)
 
 
-def forget_stale_answers(vault: Opener) -> None:
+def delete_stale_answers(vault: Keyring) -> None:
     """Where every API key opens, an answer that does not is of a vault key nobody needs. Commits."""
-    stale = [answer.fingerprint for answer in rotation.known_answers() if not answer_opens(vault, answer)]
-    _written(lambda: rotation.forget_known_answers(stale))
+    stale = [answer.fingerprint for answer in rotation.load_known_answers() if not opens_known_answer(vault, answer)]
+    _run_in_transaction(lambda: rotation.delete_known_answers(stale))
 
 
-def try_keys(vault: Opener, now: datetime) -> Tried:
+def check_keys(vault: Keyring, now: datetime) -> KeyCheck:
     """Try every key, and let its owner's page say where one does not open, or no longer that it does not. Commits.
 
     Nothing is destroyed: with the right private key back at hand, the next try says so.
     """
     total, shut = 0, []
-    for batch in rotation.everything():
+    for batch in rotation.iter_batches():
         db.session.rollback()  # nothing is held while keys are tried
-        does_not = [key for key in batch if not _opens(vault, key)]
+        does_not = [key for key in batch if not _can_open(vault, key)]
         mended = [key for key in batch if key.error_code == errors.KeyUnopenable.code and key not in does_not]
-        _written(lambda does_not=does_not, mended=mended: _note(does_not, mended, now))  # type: ignore[misc]
+        _run_in_transaction(lambda does_not=does_not, mended=mended: _save_check(does_not, mended, now))  # type: ignore[misc]
         total += len(batch)
         shut += [key.credential_id for key in does_not]
-    return Tried(total, tuple(shut))
+    return KeyCheck(total, tuple(shut))
 
 
-def _opens(vault: Opener, key: SealedKey) -> bool:
+def _can_open(vault: Keyring, key: SealedKey) -> bool:
     try:
         vault.open(key.sealed, key.version, key.owner)
-    except CannotOpen:
+    except UnsealError:
         return False
     return True
 
 
-def _note(shut: Sequence[SealedKey], mended: Sequence[SealedKey], now: datetime) -> None:
-    _say_shut(shut, now)
+def _save_check(shut: Sequence[SealedKey], mended: Sequence[SealedKey], now: datetime) -> None:
+    _save_unopenable(shut, now)
     for key in mended:
-        rotation.note(key, _OPENABLE)
+        rotation.save_check(key, _CLEARED_FAILURE)
 
 
-def _say_shut(keys: Sequence[SealedKey], now: datetime) -> None:
+def _save_unopenable(keys: Sequence[SealedKey], now: datetime) -> None:
     for key in keys:
         if key.error_code != errors.KeyUnopenable.code:
-            failure = persist.failure_of(errors.KeyUnopenable())
+            failure = persist.failure_fields(errors.KeyUnopenable())
             facts: dict[str, Any] = {"outcome": "failed", "checked_at": now, "check_asked_at": None, **failure}
-            rotation.note(key, facts)
+            rotation.save_check(key, facts)
 
 
-def _written(act: Callable[[], T]) -> T:
-    return written(act, _PATIENCE_S)
+def _run_in_transaction(act: Callable[[], T]) -> T:
+    return run_in_transaction(act, _PATIENCE_S)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from app.catalog.listing import listing_of
-from app.store.runs import Part
+from app.catalog.listing import build_listing
+from app.store.runs import RunItem
 from app.sync import persist
-from app.sync.dispatch import Means, ask_each
+from app.sync.dispatch import SyncContext, fetch_each
 from app.sync.http.fetch import Answer
-from app.sync.http.retry import Patience
+from app.sync.http.retry import RetryPolicy
 
-ONCE = Patience(tries=1)
+SINGLE_TRY = RetryPolicy(tries=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class ProviderTestResult:
     """What came of it. It holds no key, and nothing of the provider's own words."""
 
     took_s: float
@@ -29,13 +29,15 @@ class Tried:
     action: str = ""
 
 
-def attempt(slug: str, means: Means) -> Tried:
+def run_test(slug: str, means: SyncContext) -> ProviderTestResult:
     """Ask with the server's own key, or without one where the list is public; one try, no waiting for a later one."""
-    part = Part(0, 0, 0, 0, slug, "", None, None, 1, None, is_server=True)
-    (fetched,) = ask_each([part], replace(means, patience=ONCE))
+    part = RunItem(0, 0, 0, 0, slug, "", None, None, 1, None, is_server=True)
+    (fetched,) = fetch_each([part], replace(means, patience=SINGLE_TRY))
     has_key, answer = slug in means.server_keys, fetched.answer
     if isinstance(answer, Answer):
-        listing = listing_of(slug, answer.models)
-        return Tried(fetched.duration_s, has_key, len(listing.models), len(listing.chat()), answer.whole)
-    failure = persist.failure_of(answer, has_list=False)
-    return Tried(fetched.duration_s, has_key, error=failure["error_message"], action=failure["error_action"])
+        listing = build_listing(slug, answer.models)
+        return ProviderTestResult(fetched.duration_s, has_key, len(listing.models), len(listing.chat()), answer.whole)
+    failure = persist.failure_fields(answer, has_list=False)
+    return ProviderTestResult(
+        fetched.duration_s, has_key, error=failure["error_message"], action=failure["error_action"]
+    )

@@ -8,7 +8,7 @@ from functools import partial
 
 from app.providers import PROVIDERS
 from app.store import due
-from app.store.engine.transaction import written
+from app.store.engine.transaction import run_in_transaction
 from app.store.schema.tables import ProviderRow
 from app.sync.schedule import PERIODS
 
@@ -25,10 +25,10 @@ def reschedule(provider: ProviderRow, now: datetime) -> None:
     period = PERIODS[provider.admin_update_frequency or PROVIDERS[provider.slug].update_frequency]
 
     def move(after: int) -> int | None:
-        ids = due.of_provider(provider_id, after, _BATCH)
-        due.set_due({one: None if period is None else now + period * random.random() for one in ids})  # noqa: S311
+        ids = due.ids_at_provider(provider_id, after, _BATCH)
+        due.set_due({one: None if period is None else now + period * random.random() for one in ids})
         return ids[-1] if ids else None
 
     last: int | None = 0
     while last is not None:
-        last = written(partial(move, last))
+        last = run_in_transaction(partial(move, last))

@@ -18,60 +18,69 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from app.catalog.listing import listing_of
+from app.catalog.listing import build_listing
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import catalog, credentials, http_cache, listings, runs
-from app.store.engine.db_errors import trouble_of
-from app.store.engine.transaction import written
-from app.store.http_cache import Asked
-from app.store.runs import Part
+from app.store.engine.db_errors import classify
+from app.store.engine.transaction import run_in_transaction
+from app.store.http_cache import FetchHints
+from app.store.runs import RunItem
 from app.sync import persist, planning, unchanged
-from app.sync.dispatch import Fetched, Means, Tell, ask_all, ask_each, deadline_for, part_of, utc_now
+from app.sync.dispatch import (
+    FetchResult,
+    OnProgress,
+    SyncContext,
+    deadline_for,
+    fetch_all,
+    fetch_each,
+    run_item_for,
+    utc_now,
+)
 from app.sync.evaluate import judge
 from app.sync.http import errors
 from app.sync.http.fetch import Answer, NotModified
-from app.sync.schedule import KEPT, DueAt, next_due, period_of
-from app.sync.unchanged import Settled
+from app.sync.schedule import UNCHANGED, DueAt, next_due, period_of
+from app.sync.unchanged import PendingResult
 
-__all__ = ["LEASE", "Means", "Tell", "check", "perform", "perform_all", "preview", "utc_now"]
+__all__ = ["LEASE", "OnProgress", "SyncContext", "check_key", "dry_run", "execute", "execute_many", "utc_now"]
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=20)
-RENEW_S = 5.0
-_MOST_TOGETHER = 200
+RENEW_EVERY_S = 5.0
+_MAX_BATCH = 200
 """Results written in one transaction."""
-_GATHER_S = 0.1
+_BATCH_WINDOW_S = 0.1
 """What comes in within this time of another is written with it: nobody sees the difference, and the database does."""
-_MOST_WAITS = 3
+_MAX_LOCK_RETRIES = 3
 """So many times a write is given up for a lock that others hold, and begun again with renewed leases."""
-SAVED_ANYWAY = "The key is saved and will be checked at the next sync."
+SAVED_UNCHECKED = "The key is saved and will be checked at the next sync."
 
 
-def perform(run_id: int, means: Means) -> bool:
+def execute(run_id: int, means: SyncContext) -> bool:
     """Do one run from claim to close. False if another worker has it or took it over, or if it was cancelled."""
-    return run_id in perform_all([run_id], means)
+    return run_id in execute_many([run_id], means)
 
 
-def perform_all(run_ids: Collection[int], means: Means) -> set[int]:
+def execute_many(run_ids: Collection[int], means: SyncContext) -> set[int]:
     """Do runs from claim to close, all at once. Returns those that were done: not those another worker has.
 
     Known failures become stored sentences. An unknown one is stored as "internal error", the other providers'
     results are written all the same, and then it is raised.
     """
 
-    def begin() -> tuple[dict[int, int], list[Part], dict[int, Asked], dict[int, Fetched]]:
+    def begin() -> tuple[dict[int, int], list[RunItem], dict[int, FetchHints], dict[int, FetchResult]]:
         attempts = runs.claim(run_ids, means.now(), LEASE)
-        waiting = runs.parts(attempts) if attempts else []
-        return attempts, waiting, http_cache.before(waiting, means.now()), planning.kept(waiting)
+        waiting = runs.load_items(attempts) if attempts else []
+        return attempts, waiting, http_cache.load_hints(waiting, means.now()), planning.load_saved_answers(waiting)
 
-    attempts, waiting, before, kept = written(begin)
+    attempts, waiting, before, kept = run_in_transaction(begin)
     if not attempts:
         return set()
-    work = _Work(means, attempts, waiting)
+    work = _RunExecutor(means, attempts, waiting)
     means.tell(*attempts)
     work.close(attempts.keys() - {part.run_id for part in waiting})
     work.settle_all(before, kept)
@@ -82,10 +91,10 @@ def perform_all(run_ids: Collection[int], means: Means) -> set[int]:
 
 def warm_up(now: datetime) -> None:
     """Have the statements of a run compiled, on rows that do not exist: what forks from here finds them ready."""
-    nobody = Part(0, 0, 0, 0, "", "", None, None, 0, None)
-    nothing = Settled(Fetched(nobody, NotModified(), memo=None), None)
+    nobody = RunItem(0, 0, 0, 0, "", "", None, None, 0, None)
+    nothing = PendingResult(FetchResult(nobody, NotModified(), memo=None), None)
     runs.claim([0], now, LEASE)
-    http_cache.before([*runs.parts([0]), nobody], now)
+    http_cache.load_hints([*runs.load_items([0]), nobody], now)
     runs.renew({0: 0}, now, LEASE)
     unchanged.warm_up(nothing, now)
     runs.close([0], now)
@@ -93,14 +102,14 @@ def warm_up(now: datetime) -> None:
 
 
 @dataclass
-class _Work:
+class _RunExecutor:
     """Runs that this worker holds, until each is closed or lost."""
 
-    means: Means
+    means: SyncContext
     attempts: dict[int, int]
     """Run → attempt, of those that are still ours."""
-    waiting: list[Part]
-    open_parts: dict[int, Part] = field(init=False)
+    waiting: list[RunItem]
+    open_parts: dict[int, RunItem] = field(init=False)
     done: set[int] = field(default_factory=set)
     unknown: Exception | None = None
     renewed: float = field(default_factory=time.monotonic, init=False)
@@ -109,15 +118,15 @@ class _Work:
     def __post_init__(self) -> None:
         self.open_parts = {part.result_id: part for part in self.waiting}
 
-    def settle_all(self, before: Mapping[int, Asked], kept: Mapping[int, Fetched]) -> None:
+    def settle_all(self, before: Mapping[int, FetchHints], kept: Mapping[int, FetchResult]) -> None:
         """Fetch everything at once; settle what arrives together, and renew the leases meanwhile.
 
         kept: result → the answer that a plan kept for it; these are not asked.
         """
-        arrived: queue.SimpleQueue[Fetched] = queue.SimpleQueue()
+        arrived: queue.SimpleQueue[FetchResult] = queue.SimpleQueue()
         for fetched in kept.values():
             arrived.put(fetched)
-        ask_all([part for part in self.waiting if part.result_id not in kept], self.means, arrived, before)
+        fetch_all([part for part in self.waiting if part.result_id not in kept], self.means, arrived, before)
         deadline = deadline_for(self.waiting, self.means)
         while self.open_parts:
             together = self._take(arrived, deadline)
@@ -134,32 +143,32 @@ class _Work:
             return ours
 
         if run_ids:
-            ours = written(end)
+            ours = run_in_transaction(end)
             for run_id in ours:
                 del self.attempts[run_id]
             self.done |= ours
             if ours:
                 self.means.tell(*ours)
 
-    def _take(self, arrived: queue.SimpleQueue[Fetched], deadline: float) -> list[Fetched]:
+    def _take(self, arrived: queue.SimpleQueue[FetchResult], deadline: float) -> list[FetchResult]:
         """What arrives together, waiting for the first; all that is open once the time is over."""
-        together: list[Fetched] = []
+        together: list[FetchResult] = []
         try:
-            together.append(arrived.get(timeout=RENEW_S))
-            until = time.monotonic() + _GATHER_S
-            while len(together) < min(_MOST_TOGETHER, len(self.open_parts)):
+            together.append(arrived.get(timeout=RENEW_EVERY_S))
+            until = time.monotonic() + _BATCH_WINDOW_S
+            while len(together) < min(_MAX_BATCH, len(self.open_parts)):
                 together.append(arrived.get(timeout=max(0.0, until - time.monotonic())))
         except queue.Empty:
             if not together and time.monotonic() >= deadline:
-                together = [Fetched(part, errors.TimedOut()) for part in self.open_parts.values()]
+                together = [FetchResult(part, errors.TimedOut()) for part in self.open_parts.values()]
         # What was given up, or is of a run that was lost, came in after all.
         return [fetched for fetched in together if self.open_parts.pop(fetched.part.result_id, None)]
 
-    def _settle(self, together: Sequence[Fetched]) -> None:
+    def _settle(self, together: Sequence[FetchResult]) -> None:
         for fetched in together:
             if not isinstance(fetched.answer, Answer | NotModified | errors.SyncError):
                 self._note_unknown(fetched.part, fetched.answer)
-        batch = [Settled(fetched, _due_at(fetched, self.means)) for fetched in together]
+        batch = [PendingResult(fetched, _next_due_at(fetched, self.means)) for fetched in together]
         for one in self._settle_together(batch):
             self._settle_other(one)
             self._renew()
@@ -170,58 +179,58 @@ class _Work:
             self.means.tell(*going_on)
         self.close(ended)
 
-    def _settle_together(self, batch: Sequence[Settled]) -> Sequence[Settled]:
+    def _settle_together(self, batch: Sequence[PendingResult]) -> Sequence[PendingResult]:
         """Those that are still to be settled one by one: all of them if together it fails, for whatever reason."""
         try:
             return self._patiently(lambda: self._settle_unchanged(batch))
         except Exception as error:
             db.session.rollback()
-            if isinstance(error, DBAPIError) and trouble_of(error) not in (None, "full"):
+            if isinstance(error, DBAPIError) and classify(error) not in (None, "full"):
                 raise
             log.warning("%s results could not be written together", len(batch), exc_info=error)
             return batch
 
-    def _settle_unchanged(self, batch: Sequence[Settled]) -> list[Settled]:
+    def _settle_unchanged(self, batch: Sequence[PendingResult]) -> list[PendingResult]:
         ours = self._hold({one.fetched.part.run_id for one in batch})
         return unchanged.settle([one for one in batch if one.fetched.part.run_id in ours], self.means.now())
 
-    def _settle_other(self, one: Settled) -> None:
+    def _settle_other(self, one: PendingResult) -> None:
         def write() -> None:
             if self._hold([one.fetched.part.run_id]):
-                persist.settle(one.fetched, one.due_at, self.means.now())
+                persist.save_result(one.fetched, one.due_at, self.means.now())
 
         try:
             self._patiently(write)
         except Exception as error:
             db.session.rollback()
-            trouble = trouble_of(error) if isinstance(error, DBAPIError) else None
+            trouble = classify(error) if isinstance(error, DBAPIError) else None
             if trouble == "full":
                 error = errors.DiskFull()  # what little is to say may fit where a whole list did not
             elif trouble:
                 raise  # nothing can be said of anyone
             else:
                 self._note_unknown(one.fetched.part, error)
-            one = Settled(replace(one.fetched, answer=error, trace=[]), one.due_at)
-            written(write)
+            one = PendingResult(replace(one.fetched, answer=error, trace=[]), one.due_at)
+            run_in_transaction(write)
 
     def _patiently(self, act: Callable[[], T]) -> T:
         """Write, as often as it takes while others hold a lock; between two tries the leases are renewed."""
-        for _ in range(_MOST_WAITS):
+        for _ in range(_MAX_LOCK_RETRIES):
             try:
-                return written(act)
+                return run_in_transaction(act)
             except DBAPIError as error:
-                if trouble_of(error) != "busy":
+                if classify(error) != "busy":
                     raise
                 self._renew()
-        return written(act)
+        return run_in_transaction(act)
 
     def _renew(self) -> None:
         """Renew the leases of all runs, if it is time."""
-        if time.monotonic() - self.renewed >= RENEW_S:
+        if time.monotonic() - self.renewed >= RENEW_EVERY_S:
             self.renewed = time.monotonic()
-            written(lambda: self._hold(self.attempts))
+            run_in_transaction(lambda: self._hold(self.attempts))
 
-    def _note_unknown(self, part: Part, error: Exception) -> None:
+    def _note_unknown(self, part: RunItem, error: Exception) -> None:
         self.unknown = error
         log.error("run %s: %s failed in an unknown way", part.run_id, part.slug, exc_info=error)
 
@@ -237,61 +246,61 @@ class _Work:
         return ours
 
 
-def _due_at(fetched: Fetched, means: Means) -> DueAt:
+def _next_due_at(fetched: FetchResult, means: SyncContext) -> DueAt:
     part, answer, now = fetched.part, fetched.answer, means.now()
     provider = PROVIDERS.get(part.slug)
     frequency = part.frequency or (provider.update_frequency if provider else "manual")
     put_off_until = answer.put_off_until if isinstance(answer, errors.SyncError) else None
     if part.is_server and part.slug not in means.server_keys:
-        return KEPT  # a shell may lack what the workers have: `server_keys.mirror` looks after these
+        return UNCHANGED  # a shell may lack what the workers have: `server_keys.mirror` looks after these
     interval = means.interval if part.is_server else None
     return next_due(period_of(frequency, now, part.seen_at, interval), now, put_off_until)
 
 
-def check(credential_id: int, means: Means) -> None:
+def check_key(credential_id: int, means: SyncContext) -> None:
     """Ask once with a newly saved key, and note on it what came of it. No listing and no change is recorded."""
-    found = credentials.by_id(credential_id)
-    frequency, seen_at = credentials.schedule_of(credential_id)
+    found = credentials.find(credential_id)
+    frequency, seen_at = credentials.load_schedule(credential_id)
     db.session.commit()
     if found is None or found[0].check_asked_at is None or not found[0].is_active:
         return
     row, slug = found
-    part = replace(part_of(row, slug), frequency=frequency, seen_at=seen_at)
-    answer = ask_each([part], means)[0].answer
+    part = replace(run_item_for(row, slug), frequency=frequency, seen_at=seen_at)
+    answer = fetch_each([part], means)[0].answer
     if isinstance(answer, Answer):
-        listing = listing_of(slug, answer.models)
-        facts = persist.no_failure() | {
+        listing = build_listing(slug, answer.models)
+        facts = persist.cleared_failure() | {
             "outcome": "complete" if answer.complete else "partial",
             "model_count": len(listing.models),
             "chat_count": len(listing.chat()),
         }
     else:
-        facts = {"outcome": "failed", **persist.failure_of(answer, has_list=row.listing_id is not None)}
-        if isinstance(answer, errors.Passing) and row.listing_id is None:
-            facts["error_action"] = SAVED_ANYWAY
+        facts = {"outcome": "failed", **persist.failure_fields(answer, has_list=row.listing_id is not None)}
+        if isinstance(answer, errors.TransientError) and row.listing_id is None:
+            facts["error_action"] = SAVED_UNCHECKED
     facts["put_off_until"] = answer.put_off_until if isinstance(answer, errors.SyncError) else None
-    facts["due_at"] = _due_at(Fetched(part, answer), means)
+    facts["due_at"] = _next_due_at(FetchResult(part, answer), means)
     credentials.settle(credential_id, part.key_number, means.now(), facts)
     db.session.commit()
     if not isinstance(answer, Answer | errors.SyncError):
         raise answer
 
 
-def preview(user_id: int, provider: str | None, means: Means) -> list[dict[str, Any]]:
+def dry_run(user_id: int, provider: str | None, means: SyncContext) -> list[dict[str, Any]]:
     """What a run would report for each of a user's active keys, asked for real; nothing is written."""
-    mine = credentials.list_of(user_id)
-    parts = [part_of(row, slug) for row, slug in mine if row.is_active and provider in (None, slug)]
+    mine = credentials.list_for_user(user_id)
+    parts = [run_item_for(row, slug) for row, slug in mine if row.is_active and provider in (None, slug)]
     db.session.rollback()
-    previews = [_previewed(fetched, means) for fetched in ask_each(parts, means)]
+    previews = [_previewed(fetched, means) for fetched in fetch_each(parts, means)]
     return sorted(previews, key=lambda preview: (preview["provider"], preview["label"]))
 
 
-def _previewed(fetched: Fetched, means: Means) -> dict[str, Any]:
+def _previewed(fetched: FetchResult, means: SyncContext) -> dict[str, Any]:
     part, answer = fetched.part, fetched.answer
     told: dict[str, Any] = {"provider": part.slug, "label": part.label}
     zero = dict.fromkeys(("fetched", "chat", "new", "changed", "unlisted", "uncatalogued", "skipped"), 0)
     if not isinstance(answer, Answer):
-        failure = persist.failure_of(answer)
+        failure = persist.failure_fields(answer)
         error = {"code": failure["error_code"], "message": failure["error_message"]}
         return {
             **told,
@@ -300,20 +309,20 @@ def _previewed(fetched: Fetched, means: Means) -> dict[str, Any]:
             "duration_s": round(fetched.duration_s, 3),
             "error": error,
         }
-    found = credentials.by_id(part.credential_id)
+    found = credentials.find(part.credential_id)
     before = listings.load(found[0].listing_id) if found and found[0].listing_id else None
-    answered = listing_of(part.slug, answer.models)
+    answered = build_listing(part.slug, answer.models)
     verdict = judge(before, answered, complete=answer.complete)
-    _, index = catalog.index()
+    _, index = catalog.load_index()
     counts = {**persist.counts_of(answered, answer), "uncatalogued": persist.uncatalogued(answered, index)}
-    lost = listings.lost_by(part.credential_id) if before else frozenset()
+    lost = listings.ids_lost_by(part.credential_id) if before else frozenset()
     is_first = before is None or not (found and found[0].listing_is_whole)
     changes = (
         persist.changes_between(before, verdict.in_force, index, lost, is_first=is_first) if verdict.in_force else ()
     )
     db.session.rollback()
     kinds = Counter(change.kind for change in changes)
-    suspicion = persist.suspicion_of(before, answered) if verdict.outcome == "suspect" else None
+    suspicion = persist.quarantine_fields(before, answered) if verdict.outcome == "suspect" else None
     return {
         **told,
         "outcome": verdict.outcome,

@@ -10,7 +10,7 @@ import enum
 import random
 from datetime import datetime, timedelta
 
-from app.store.due import AWAY_AFTER
+from app.store.due import INACTIVE_AFTER
 
 PERIODS: dict[str, timedelta | None] = {
     "realtime": timedelta(hours=1),
@@ -20,20 +20,20 @@ PERIODS: dict[str, timedelta | None] = {
 }
 """`update_frequency` of the owner's documents → how often; None: never by itself."""
 
-AWAY_PERIOD = timedelta(days=30)
+INACTIVE_PERIOD = timedelta(days=30)
 """Of keys whose owner has not been here for a long time."""
-SPREAD = 0.1
+JITTER = 0.1
 """Up to so much of the period earlier or later."""
 
 
-class Kept(enum.Enum):
+class Unchanged(enum.Enum):
     """Not a moment: the one that stands is kept."""
 
     KEPT = enum.auto()
 
 
-KEPT = Kept.KEPT
-DueAt = datetime | None | Kept
+UNCHANGED = Unchanged.KEPT
+DueAt = datetime | None | Unchanged
 """When a key is due next; None: never by itself."""
 
 
@@ -47,8 +47,8 @@ def period_of(frequency: str, now: datetime, seen_at: datetime | None, interval:
         return None
     if interval is not None:
         return interval or None
-    is_away = seen_at is None or now - seen_at > AWAY_AFTER
-    return max(period, AWAY_PERIOD) if is_away else period
+    is_away = seen_at is None or now - seen_at > INACTIVE_AFTER
+    return max(period, INACTIVE_PERIOD) if is_away else period
 
 
 def next_due(
@@ -60,11 +60,11 @@ def next_due(
     """
     if period is None:
         return None
-    share = random.random() if roll is None else roll  # noqa: S311  # no secret
-    due = now + period * (1 + SPREAD * (2 * share - 1))
+    share = random.random() if roll is None else roll  # no secret
+    due = now + period * (1 + JITTER * (2 * share - 1))
     return max(due, put_off_until) if put_off_until else due
 
 
 def latest_due(period: timedelta, now: datetime) -> datetime:
     """The last moment that `next_due` may give, unless the provider asked for a later one."""
-    return now + period * (1 + SPREAD)
+    return now + period * (1 + JITTER)

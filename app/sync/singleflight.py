@@ -17,7 +17,7 @@ import msgspec
 
 from app.sync.http.errors import TimedOut
 from app.sync.http.retry import Deadline
-from app.vault import SecretKey
+from app.vault import ApiKey
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Flights(Generic[T]):
         self._lock = threading.Lock()
         self._flying: dict[bytes, Future[T]] = {}
 
-    def name(self, key: SecretKey | None, *facts: str) -> bytes:
+    def name(self, key: ApiKey | None, *facts: str) -> bytes:
         # Encoded, not joined: two questions must not become one where a fact ends as the next begins.
         # In one expression, as wherever a key is revealed: no local holds it, for an error report to show.
         return hashlib.blake2b(

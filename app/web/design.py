@@ -16,10 +16,10 @@ _SYMBOL = re.compile(r'<symbol id="([^"]+)"')
 
 @blueprint.get("/design")
 def index() -> str:
-    return render_template("design/index.html", icons=icons())
+    return render_template("design/index.html", icons=icon_names())
 
 
 @functools.cache
-def icons() -> list[str]:
+def icon_names() -> list[str]:
     """The names in the sprite, as it has them."""
     return _SYMBOL.findall((ROOT / "static" / "icons.svg").read_text("utf-8"))

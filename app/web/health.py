@@ -27,41 +27,41 @@ log = logging.getLogger(__name__)
 
 blueprint = Blueprint("health", __name__)
 
-IN_ALL_S = 1.5
+READY_TIMEOUT_S = 1.5
 """So long an answer takes at most, whatever hangs."""
 _UNKNOWN = "Not known, since the one before it is not there."
 _SLOW = "No answer in time."
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class HealthCheck:
     ok: bool
     sentence: str
     """Ours alone: an error's own words might name hosts and users."""
 
 
-Checks = dict[str, Check]
+HealthChecks = dict[str, HealthCheck]
 
 
 @dataclass(slots=True)
-class Probe:
+class HealthProbe:
     """One group of checks, asked by one thread at a time."""
 
-    ask: Callable[[], Checks]
-    fallback: Checks
+    ask: Callable[[], HealthChecks]
+    fallback: HealthChecks
     """What is told while it does not answer."""
     lock: threading.Lock = field(default_factory=threading.Lock)
-    asking: _Asking | None = None
+    asking: _ProbeRun | None = None
 
-    def begin(self, app: Flask) -> _Asking:
+    def begin(self, app: Flask) -> _ProbeRun:
         """Ask, or join in where somebody asks already."""
         with self.lock:
             if self.asking is None or self.asking.done.is_set():
-                self.asking = _Asking()
+                self.asking = _ProbeRun()
                 threading.Thread(target=self._run, args=(app, self.asking), daemon=True).start()
             return self.asking
 
-    def _run(self, app: Flask, asking: _Asking) -> None:
+    def _run(self, app: Flask, asking: _ProbeRun) -> None:
         try:
             with app.app_context():
                 asking.found = self.ask()
@@ -72,9 +72,9 @@ class Probe:
 
 
 @dataclass(slots=True)
-class _Asking:
+class _ProbeRun:
     done: threading.Event = field(default_factory=threading.Event)
-    found: Checks | None = None
+    found: HealthChecks | None = None
 
 
 @blueprint.get("/health")
@@ -94,39 +94,41 @@ def ready() -> tuple[dict[str, object], int]:
     return {"status": "ready" if fine else "not ready", "checks": told}, 200 if fine else 503
 
 
-def check_all(app: Flask) -> Checks:
+def check_all(app: Flask) -> HealthChecks:
     """Both probes at once, within IN_ALL_S."""
-    probes: tuple[Probe, ...] = app.extensions.setdefault("readiness", _probes())
-    until = time.monotonic() + IN_ALL_S
-    checks: Checks = {}
+    probes: tuple[HealthProbe, ...] = app.extensions.setdefault("readiness", _probes())
+    until = time.monotonic() + READY_TIMEOUT_S
+    checks: HealthChecks = {}
     for probe, asking in [(probe, probe.begin(app)) for probe in probes]:
         asking.done.wait(max(0.0, until - time.monotonic()))
         checks |= asking.found or probe.fallback
     return checks
 
 
-def _probes() -> tuple[Probe, ...]:
+def _probes() -> tuple[HealthProbe, ...]:
     return (
-        Probe(_database, {"database": Check(False, _SLOW), "migrations": Check(False, _UNKNOWN)}),
-        Probe(_queue, {"redis": Check(False, _SLOW), "workers": Check(False, _UNKNOWN)}),
+        HealthProbe(
+            _check_database, {"database": HealthCheck(False, _SLOW), "migrations": HealthCheck(False, _UNKNOWN)}
+        ),
+        HealthProbe(_check_queue, {"redis": HealthCheck(False, _SLOW), "workers": HealthCheck(False, _UNKNOWN)}),
     )
 
 
-def _database() -> Checks:
+def _check_database() -> HealthChecks:
     try:
         revision = stats.schema_revision()
     except (DBAPIError, PoolTimeout):
         return {
-            "database": Check(False, "It cannot be reached, or has no connection free."),
-            "migrations": Check(False, _UNKNOWN),
+            "database": HealthCheck(False, "It cannot be reached, or has no connection free."),
+            "migrations": HealthCheck(False, _UNKNOWN),
         }
     if is_behind(revision):
-        migrations = Check(False, "The database is not at this version: run `flask setup`.")
+        migrations = HealthCheck(False, "The database is not at this version: run `flask setup`.")
     elif revision == _revisions()[0]:
-        migrations = Check(True, "The newest one is applied.")
+        migrations = HealthCheck(True, "The newest one is applied.")
     else:
-        migrations = Check(True, "The database is of a newer version: an update is under way.")
-    return {"database": Check(True, "It answers."), "migrations": migrations}
+        migrations = HealthCheck(True, "The database is of a newer version: an update is under way.")
+    return {"database": HealthCheck(True, "It answers."), "migrations": migrations}
 
 
 def is_behind(revision: str | None) -> bool:
@@ -137,13 +139,13 @@ def is_behind(revision: str | None) -> bool:
     return revision is None or revision in _revisions()[1:]
 
 
-def _queue() -> Checks:
+def _check_queue() -> HealthChecks:
     try:
-        workers = jobs.workers_alive()
+        workers = jobs.count_live_workers()
     except redis.RedisError:
-        return {"redis": Check(False, "It cannot be reached."), "workers": Check(False, _UNKNOWN)}
+        return {"redis": HealthCheck(False, "It cannot be reached."), "workers": HealthCheck(False, _UNKNOWN)}
     says = f"Alive: {workers}." if workers else "None is running: syncs wait. Start one with `flask work`."
-    return {"redis": Check(True, "It answers."), "workers": Check(workers > 0, says)}
+    return {"redis": HealthCheck(True, "It answers."), "workers": HealthCheck(workers > 0, says)}
 
 
 @functools.cache

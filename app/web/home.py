@@ -16,12 +16,12 @@ from werkzeug.wrappers import Response
 from app.catalog import humanize, topics
 from app.store.queries import runs
 from app.web.account import notifications
-from app.web.account.notifications import Counters, Toast
+from app.web.account.notifications import NavBadge, Toast
 from app.web.app import filters
 
 blueprint = Blueprint("pages", __name__)
 
-_NAMED = 2
+_MAX_NAMED = 2
 """So many providers are named in a news; more are counted."""
 
 
@@ -42,35 +42,35 @@ def news() -> Any:
     """
     if not request.htmx:
         return redirect(url_for("changes.index"), 303)
-    found = _new_models(_moment(request.args.get("since", "")))
-    toasts, after = notifications.since(current_user, _number(request.args.get("after", "")))
+    found = _new_models(_parse_time(request.args.get("since", "")))
+    toasts, after = notifications.toasts_since(current_user, _parse_number(request.args.get("after", "")))
     if not found.fresh and not toasts and str(found.nav.unseen_new) == request.args.get("known"):
         return "", 204
     if found.fresh:
-        toasts.insert(0, Toast(told(found.fresh), "changes.index", "See the changes"))
-    return render_template("_news.html", counters=Counters(found.nav, after), toasts=toasts)
+        toasts.insert(0, Toast(describe_new_models(found.fresh), "changes.index", "See the changes"))
+    return render_template("_news.html", counters=NavBadge(found.nav, after), toasts=toasts)
 
 
-def _new_models(since: datetime | None) -> runs.News:
-    if topics.NEW not in topics.read(current_user.told_topics):
-        return runs.News(runs.Nav(0), [])
-    return runs.news(current_user.id, since)
+def _new_models(since: datetime | None) -> runs.BadgeUpdate:
+    if topics.NEW not in topics.parse(current_user.told_topics):
+        return runs.BadgeUpdate(runs.NavCounters(0), [])
+    return runs.load_badge_update(current_user.id, since)
 
 
-def told(fresh: Sequence[tuple[str, int]]) -> str:
+def describe_new_models(fresh: Sequence[tuple[str, int]]) -> str:
     """ "2 new chat models at Groq and 1 at OpenAI.", given (slug, models); empty for none."""
     if not fresh:
         return ""
     (slug, count), *others = fresh
-    if len(fresh) > _NAMED:
+    if len(fresh) > _MAX_NAMED:
         total = sum(count for _, count in fresh)
-        return f"{humanize.plural(total, 'new chat model')} at {humanize.number(len(fresh))} providers."
-    rest = "".join(f" and {humanize.number(count)} at {filters.title(slug)}" for slug, count in others)
-    return f"{humanize.plural(count, 'new chat model')} at {filters.title(slug)}{rest}."
+        return f"{humanize.pluralize(total, 'new chat model')} at {humanize.format_number(len(fresh))} providers."
+    rest = "".join(f" and {humanize.format_number(count)} at {filters.provider_title(slug)}" for slug, count in others)
+    return f"{humanize.pluralize(count, 'new chat model')} at {filters.provider_title(slug)}{rest}."
 
 
 @blueprint.app_context_processor
-def _in_the_footer() -> dict[str, Any]:
+def _footer_context() -> dict[str, Any]:
     return {"app_version": _version(), "design_page": "design.index" in current_app.view_functions}
 
 
@@ -82,11 +82,11 @@ def _version() -> str:
         return ""
 
 
-def _number(text: str) -> int | None:
+def _parse_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
-def _moment(text: str) -> datetime | None:
+def _parse_time(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

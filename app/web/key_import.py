@@ -13,27 +13,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.providers import addresses, key_detection
-from app.providers.key_detection import Find, Place, Reading
+from app.providers.key_detection import Detection, ParsedPaste, ProviderChoice
 from app.store import credentials
-from app.store.queries.runs import KeyLine
+from app.store.queries.runs import KeyView
 from app.store.schema.tables import CredentialRow
-from app.vault import Sealer, SecretKey
+from app.vault import ApiKey, PublicKey
 from app.web.app import filters
 
-LONGEST_LABEL = 60
+MAX_LABEL_LENGTH = 60
 
 
 @dataclass(slots=True)
-class Line:
+class PastedKey:
     """A recognised key as the preview shows it, with what was chosen for it."""
 
     number: int
-    find: Find
+    find: Detection
     hint: str
-    have: KeyLine | None
+    have: KeyView | None
     """One that is saved and looks alike: its last characters are the same, more is not known of it here."""
     is_ticked: bool
-    place: Place | None
+    place: ProviderChoice | None
     """Where it is to go, None until somebody chose."""
     label: str
     address: str = ""
@@ -45,18 +45,18 @@ class Line:
         return any(self.find.needs_address(place) for place in self.find.places)
 
 
-def stamp(secret: str, user_id: int, text: str) -> str:
+def text_digest(secret: str, user_id: int, text: str) -> str:
     """Tells a text from every other, and tells nothing of it."""
     plain = "\n".join(text.splitlines())
     return hmac.new(secret.encode(), f"pasted {user_id} {plain}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def lines(reading: Reading, keys: Sequence[KeyLine]) -> list[Line]:
+def propose_keys(reading: ParsedPaste, keys: Sequence[KeyView]) -> list[PastedKey]:
     """The recognised keys as they are proposed: what is sure is ticked, unless one like it is there already."""
     taken = {(key.provider, key.label) for key in keys}
     made = []
     for number, find in enumerate(reading.finds):
-        hint = SecretKey(find.key).hint
+        hint = ApiKey(find.key).hint
         places = {place.slug for place in find.places}
         have = next((key for key in keys if key.hint == hint and hint != "••••" and key.provider in places), None)
         place = find.places[0] if find.is_sure else None
@@ -64,11 +64,11 @@ def lines(reading: Reading, keys: Sequence[KeyLine]) -> list[Line]:
         if place and have is None:
             label = _free_label(place.slug, taken)
             taken.add((place.slug, label))
-        made.append(Line(number, find, hint, have, have is None, place, label))
+        made.append(PastedKey(number, find, hint, have, have is None, place, label))
     return made
 
 
-def choose(made: list[Line], form: Mapping[str, str]) -> None:
+def apply_choices(made: list[PastedKey], form: Mapping[str, str]) -> None:
     """Take over what a person chose in the preview of this very text."""
     for line in made:
         line.is_ticked = f"take-{line.number}" in form
@@ -79,7 +79,7 @@ def choose(made: list[Line], form: Mapping[str, str]) -> None:
         line.address = form.get(f"address-{line.number}", "").strip()
 
 
-def check(made: list[Line], keys: Sequence[KeyLine]) -> bool:
+def validate_keys(made: list[PastedKey], keys: Sequence[KeyView]) -> bool:
     """Say beside its field what keeps a ticked key from being saved. Whether all can be."""
     taken = {(key.provider, key.label) for key in keys}
     for line in made:
@@ -89,8 +89,8 @@ def check(made: list[Line], keys: Sequence[KeyLine]) -> bool:
         if line.place is None:
             line.errors["place"] = "Choose whose key this is, or leave it out."
             continue
-        if len(line.label) > LONGEST_LABEL or not (line.label.isprintable() or not line.label):
-            line.errors["label"] = f"Choose a label of at most {LONGEST_LABEL} characters on one line."
+        if len(line.label) > MAX_LABEL_LENGTH or not (line.label.isprintable() or not line.label):
+            line.errors["label"] = f"Choose a label of at most {MAX_LABEL_LENGTH} characters on one line."
         elif (line.place.slug, line.label) in taken:
             named = f"labelled “{line.label}”" if line.label else "without a label"
             line.errors["label"] = (
@@ -98,48 +98,48 @@ def check(made: list[Line], keys: Sequence[KeyLine]) -> bool:
             )
         taken.add((line.place.slug, line.label))
         try:
-            base_url(line)
-        except addresses.BadAddress as bad:
+            chosen_base_url(line)
+        except addresses.InvalidBaseURL as bad:
             line.errors["address"] = str(bad)
     return not any(line.errors for line in made)
 
 
-def base_url(line: Line) -> str | None:
+def chosen_base_url(line: PastedKey) -> str | None:
     """The base URL to keep with a key; None for the provider's own. Raises BadAddress."""
     if line.place is None:
         raise ValueError("nobody chose whose key this is")
     provider = line.place.provider
     url = (line.find.base_url or line.address) if provider.own_url else ""
-    return addresses.chosen(provider, line.place.region, url)
+    return addresses.resolve_base_url(provider, line.place.region, url)
 
 
-def save(user_id: int, made: Sequence[Line], sealer: Sealer) -> list[CredentialRow] | None:
+def save_keys(user_id: int, made: Sequence[PastedKey], sealer: PublicKey) -> list[CredentialRow] | None:
     """Keep what is ticked and checked; the caller commits. None if another page took one of the labels meanwhile.
 
     Raises TooManyKeys.
     """
-    rows = credentials.providers()
+    rows = credentials.providers_by_slug()
     added = []
     for line in made:
         if not (line.is_ticked and line.place):
             continue
-        secret, provider = SecretKey(line.find.key), rows[line.place.slug]
-        row = credentials.add(user_id, provider, line.label, secret, sealer, filters.now(), base_url(line))
+        secret, provider = ApiKey(line.find.key), rows[line.place.slug]
+        row = credentials.add(user_id, provider, line.label, secret, sealer, filters.now(), chosen_base_url(line))
         if row is None:
             return None
         added.append(row)
     return added
 
 
-def unread(reading: Reading) -> list[str]:
+def describe_unrecognised(reading: ParsedPaste) -> list[str]:
     """The lines that hold no key to save, by number, as sentences."""
     by_reason: dict[str, list[int]] = {}
     for one in reading.unread:
         by_reason.setdefault(one.why, []).append(one.line)
-    return [_said(numbers, why) for why, numbers in by_reason.items()]
+    return [_describe_lines(numbers, why) for why, numbers in by_reason.items()]
 
 
-def _said(numbers: list[int], why: str) -> str:
+def _describe_lines(numbers: list[int], why: str) -> str:
     if len(numbers) == 1:
         return f"Line {numbers[0]} {why}."
     shown = ", ".join(map(str, numbers[:12])) + (" and more" if len(numbers) > 12 else "")
@@ -153,11 +153,11 @@ def _free_label(slug: str, taken: set[tuple[str, str]]) -> str:
     return next(f"key {number}" for number in range(2, 10_000) if (slug, f"key {number}") not in taken)
 
 
-def titles(places: Sequence[Place]) -> list[str]:
+def provider_titles(places: Sequence[ProviderChoice]) -> list[str]:
     """Their providers, each once."""
     return list(dict.fromkeys(place.provider.title for place in places))
 
 
-def read(text: str) -> Reading:
+def parse_paste(text: str) -> ParsedPaste:
     """What is recognised in a pasted text. Raises recognising.TooMuch."""
-    return key_detection.read(text)
+    return key_detection.parse_paste(text)

@@ -13,31 +13,31 @@ from app import config, jobs
 from app.extensions import db, limiter
 from app.providers import PROVIDERS, addresses, get
 from app.store import credentials, runs
-from app.store.credentials import Sealed, TooManyKeys
+from app.store.credentials import CredentialWithSlug, TooManyKeys
 from app.store.queries import runs as run_queries
-from app.vault import Sealer, SecretKey
+from app.vault import ApiKey, PublicKey
 from app.web import sync
 from app.web.app import filters
 
 blueprint = Blueprint("keys", __name__)
 
-SHORTEST_KEY, LONGEST_KEY, LONGEST_LABEL = 8, 8_000, 60
-KEYLESS = "openrouter"
+MIN_KEY_LENGTH, MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 8, 8_000, 60
+KEYLESS_PROVIDER = "openrouter"
 """The provider to try without a key: its list is the longest that anybody may read."""
 
 
 @blueprint.get("/profile")
 @login_required
 def profile() -> str:
-    run = sync.latest()
-    lines = mine()
-    last = runs.last_done(current_user.id, whole=True)
+    run = sync.latest_run()
+    lines = my_keys()
+    last = runs.last_finished(current_user.id, whole=True)
     has_keys = any(line.is_active for line in lines)
     return render_template(
         "profile.html",
         run=run,
-        trouble=sync.trouble_of(run),
-        groups=grouped(lines),
+        trouble=sync.queue_problem_of(run),
+        groups=group_by_provider(lines),
         has_keys=has_keys,
         recommend=has_keys and runs.needs_sync(last, filters.now()),
         last=last,
@@ -50,32 +50,34 @@ def profile() -> str:
 def add() -> Any:
     slug = request.form.get("provider", "")
     provider = get(slug)
-    row = credentials.providers().get(slug)
+    row = credentials.providers_by_slug().get(slug)
     if provider is None or row is None:
         abort(404)
-    typed = _typed_key(needed=not provider.public)
+    typed = _read_key(needed=not provider.public)
     label = request.form.get("label", "").strip()
-    complaint = typed if isinstance(typed, str) else label_complaint(label)
+    complaint = typed if isinstance(typed, str) else label_error(label)
     if complaint or isinstance(typed, str):
-        return _refused(slug, complaint or "", label)
+        return _add_error(slug, complaint or "", label)
     try:
-        base_url = addresses.chosen(provider, request.form.get("region", ""), request.form.get("base_url", ""))
-    except addresses.BadAddress as bad:
-        return _refused(slug, str(bad), label)
+        base_url = addresses.resolve_base_url(
+            provider, request.form.get("region", ""), request.form.get("base_url", "")
+        )
+    except addresses.InvalidBaseURL as bad:
+        return _add_error(slug, str(bad), label)
     try:
         added = credentials.add(current_user.id, row, label, typed, sealer(), filters.now(), base_url)
     except TooManyKeys as too_many:
-        return _refused(slug, str(too_many), label)
+        return _add_error(slug, str(too_many), label)
     if added is None:
         db.session.rollback()
         named = f"labelled “{label}”" if label else "without a label"
-        return _refused(slug, f"You have a key of {provider.title} {named} already: choose another label.", label)
+        return _add_error(slug, f"You have a key of {provider.title} {named} already: choose another label.", label)
     db.session.commit()
-    have_checked([added.id])
-    if not by_htmx():
-        return _back(slug)
+    enqueue_checks([added.id])
+    if not is_htmx():
+        return _redirect_to_profile(slug)
     offer = render_template("keys/_offer.html", provider=provider, saved=True)
-    return offer + render_template("keys/_list_piece.html", groups=grouped(mine())) + idle_piece()
+    return offer + render_template("keys/_list_piece.html", groups=group_by_provider(my_keys())) + render_idle_status()
 
 
 @blueprint.post("/keys/try")
@@ -83,7 +85,7 @@ def add() -> Any:
 @limiter.limit("30 per hour")
 def try_without() -> Any:
     """The list that needs no key, added and synced at one press."""
-    provider = credentials.providers().get(KEYLESS)
+    provider = credentials.providers_by_slug().get(KEYLESS_PROVIDER)
     if provider is None:
         abort(404)
     try:
@@ -92,13 +94,13 @@ def try_without() -> Any:
         flash(str(too_many), "bad")
         return redirect(url_for("keys.profile"), 303)
     if added is not None:
-        credentials.expect_no_check(added.id)  # the sync that follows asks anyway
+        credentials.cancel_check(added.id)  # the sync that follows asks anyway
     db.session.commit()
-    begun = jobs.begin_sync(current_user.id, "manual")
-    answer = sync.answer(begun)
-    if not by_htmx():
+    begun = jobs.start_sync(current_user.id, "manual")
+    answer = sync.sync_response(begun)
+    if not is_htmx():
         return answer
-    return answer + render_template("keys/_list_piece.html", groups=grouped(mine()))
+    return answer + render_template("keys/_list_piece.html", groups=group_by_provider(my_keys()))
 
 
 @blueprint.post("/keys/<int:credential_id>/sync")
@@ -106,47 +108,47 @@ def try_without() -> Any:
 @limiter.limit("60 per minute")
 def sync_one(credential_id: int) -> Any:
     """Start a run over this one key; a live run is shown instead of a second one."""
-    _own(credential_id)
-    return sync.answer(jobs.begin_sync(current_user.id, "manual", credential_id=credential_id))
+    _require_own_key(credential_id)
+    return sync.sync_response(jobs.start_sync(current_user.id, "manual", credential_id=credential_id))
 
 
 @blueprint.post("/keys/<int:credential_id>/label")
 @login_required
 def rename(credential_id: int) -> Any:
-    row, slug = _own(credential_id)
+    row, slug = _require_own_key(credential_id)
     label = request.form.get("label", "").strip()
-    if complaint := label_complaint(label):
-        return _refused_row(slug, credential_id, "label", complaint)
+    if complaint := label_error(label):
+        return _row_error(slug, credential_id, "label", complaint)
     if not credentials.rename(row, label):
         db.session.rollback()
         title = PROVIDERS[slug].title
         named = f"labelled “{label}”" if label else "without a label"
-        return _refused_row(slug, credential_id, "label", f"You have a key of {title} {named} already.")
+        return _row_error(slug, credential_id, "label", f"You have a key of {title} {named} already.")
     db.session.commit()
-    return _group(slug)
+    return _render_group(slug)
 
 
 @blueprint.post("/keys/<int:credential_id>/replace")
 @login_required
 @limiter.limit("120 per hour")
 def replace(credential_id: int) -> Any:
-    row, slug = _own(credential_id)
-    typed = _typed_key(needed=True)
+    row, slug = _require_own_key(credential_id)
+    typed = _read_key(needed=True)
     if isinstance(typed, str):
-        return _refused_row(slug, credential_id, "key", typed)
+        return _row_error(slug, credential_id, "key", typed)
     credentials.replace(row, slug, typed, sealer(), filters.now())
     db.session.commit()
-    have_checked([row.id])
-    return _group(slug)
+    enqueue_checks([row.id])
+    return _render_group(slug)
 
 
 @blueprint.post("/keys/<int:credential_id>/active")
 @login_required
 def set_active(credential_id: int) -> Any:
-    row, slug = _own(credential_id)
+    row, slug = _require_own_key(credential_id)
     row.is_active = request.form.get("active") == "yes"
     db.session.commit()
-    return _group(slug)
+    return _render_group(slug)
 
 
 @blueprint.post("/keys/<int:credential_id>/accept")
@@ -154,79 +156,79 @@ def set_active(credential_id: int) -> Any:
 @limiter.limit("60 per minute")
 def accept(credential_id: int) -> Any:
     """The answer that was kept aside is right: ask again, and take it if it is still the same."""
-    row, slug = _own(credential_id)
-    if credentials.accept_suspect(row):  # else a sync or another page settled it meanwhile: there is nothing to ask
+    row, slug = _require_own_key(credential_id)
+    if credentials.accept_quarantined(row):  # else a sync or another page settled it meanwhile: there is nothing to ask
         db.session.commit()
-        jobs.begin_sync(current_user.id, "manual", credential_id=credential_id)
-    return _group(slug)
+        jobs.start_sync(current_user.id, "manual", credential_id=credential_id)
+    return _render_group(slug)
 
 
 @blueprint.post("/keys/<int:credential_id>/keep")
 @login_required
 def keep(credential_id: int) -> Any:
     """The list in force is right: forget the answer that was kept aside."""
-    row, slug = _own(credential_id)
-    credentials.keep_list(row)
+    row, slug = _require_own_key(credential_id)
+    credentials.reject_quarantined(row)
     db.session.commit()
-    return _group(slug)
+    return _render_group(slug)
 
 
 @blueprint.post("/keys/<int:credential_id>/delete")
 @login_required
 def delete(credential_id: int) -> Any:
-    row, slug = _own(credential_id)
+    row, slug = _require_own_key(credential_id)
     credentials.remove(row)
     db.session.commit()
-    if not by_htmx():
-        return _back(slug)
-    return render_template("keys/_list.html", groups=grouped(mine()), focus=True) + idle_piece()
+    if not is_htmx():
+        return _redirect_to_profile(slug)
+    return render_template("keys/_list.html", groups=group_by_provider(my_keys()), focus=True) + render_idle_status()
 
 
 @blueprint.get("/keys/<int:credential_id>")
 @login_required
 def row(credential_id: int) -> Any:
     """One key's row, asked for by itself while its check is under way."""
-    found = run_queries.keys(current_user.id, filters.now(), credential_id)
+    found = run_queries.list_keys(current_user.id, filters.now(), credential_id)
     if not found:
         abort(404)
-    if not by_htmx():
-        return _back(found[0].provider)
+    if not is_htmx():
+        return _redirect_to_profile(found[0].provider)
     return render_template("keys/_row.html", key=found[0])
 
 
-def _own(credential_id: int) -> Sealed:
-    found = credentials.of_user(current_user.id, credential_id)
+def _require_own_key(credential_id: int) -> CredentialWithSlug:
+    found = credentials.find_own(current_user.id, credential_id)
     if found is None:
         abort(404)
     return found
 
 
-def sealer() -> Sealer:
+def sealer() -> PublicKey:
     """What seals keys for their owners; it cannot open one."""
-    found: Sealer | None = current_app.extensions.get("sealer")
+    found: PublicKey | None = current_app.extensions.get("sealer")
     if found is None:
-        found = current_app.extensions["sealer"] = config.sealer(config.current())
+        found = current_app.extensions["sealer"] = config.load_public_key(config.current())
     return found
 
 
-def _typed_key(*, needed: bool) -> SecretKey | str | None:
+def _read_key(*, needed: bool) -> ApiKey | str | None:
     """The key of the form; a sentence if it cannot be one."""
     value = request.form.get("key", "").strip()
     if not value:
         return "Paste the key first." if needed else None
-    return key_complaint(value) or SecretKey(value)
+    return key_error(value) or ApiKey(value)
 
 
-def key_complaint(value: str) -> str | None:
+def key_error(value: str) -> str | None:
     """Why this cannot be an API key, as a sentence; None if it may be one."""
-    if len(value) > LONGEST_KEY:
-        return f"That is longer than any key ({LONGEST_KEY} characters at most). Paste the key alone."
+    if len(value) > MAX_KEY_LENGTH:
+        return f"That is longer than any key ({MAX_KEY_LENGTH} characters at most). Paste the key alone."
     if value.startswith("{"):
         # A service account's JSON, which a form may have folded into one line.
         return (
             None if _is_json(value) else "That begins like a service account's JSON but is not whole. Paste all of it."
         )
-    if len(value) < SHORTEST_KEY:
+    if len(value) < MIN_KEY_LENGTH:
         return "That is too short for a key. Copy it again from the provider's site."
     if not value.isascii() or not value.isprintable() or " " in value:
         return "That has spaces or characters that no key has. Copy the key alone, on one line."
@@ -241,69 +243,69 @@ def _is_json(value: str) -> bool:
     return True
 
 
-def label_complaint(label: str) -> str | None:
-    if len(label) > LONGEST_LABEL or not (label.isprintable() or not label):
-        return f"Choose a label of at most {LONGEST_LABEL} characters on one line."
+def label_error(label: str) -> str | None:
+    if len(label) > MAX_LABEL_LENGTH or not (label.isprintable() or not label):
+        return f"Choose a label of at most {MAX_LABEL_LENGTH} characters on one line."
     return None
 
 
-def have_checked(credential_ids: Sequence[int]) -> None:
+def enqueue_checks(credential_ids: Sequence[int]) -> None:
     """Have workers ask the providers about keys that were just saved and committed."""
     for credential_id in credential_ids:
-        if jobs.enqueue_check(credential_id):
+        if jobs.enqueue_key_check(credential_id):
             # Nobody will check it now, so the row is not to wait for it.
-            credentials.expect_no_check(credential_id)
+            credentials.cancel_check(credential_id)
             db.session.commit()
 
 
-def by_htmx() -> bool:
+def is_htmx() -> bool:
     """Whether a piece of the page is wanted, not the page."""
     return bool(request.headers.get("HX-Request"))
 
 
-def _back(slug: str) -> Any:
+def _redirect_to_profile(slug: str) -> Any:
     return redirect(url_for("keys.profile", _anchor=f"provider-{slug}"), 303)
 
 
-def _refused(slug: str, error: str, label: str) -> Any:
+def _add_error(slug: str, error: str, label: str) -> Any:
     """Why a new key was not saved, beside its form."""
-    if by_htmx():
+    if is_htmx():
         return render_template("keys/_offer.html", provider=PROVIDERS[slug], error=error, label=label), 422
     flash(f"{PROVIDERS[slug].title}: {error}", "bad")
     return redirect(url_for("keys.profile"), 303)
 
 
-def _refused_row(slug: str, credential_id: int, wrong: str, error: str) -> Any:
+def _row_error(slug: str, credential_id: int, wrong: str, error: str) -> Any:
     """Why a key was not changed, beside the field that is `wrong`."""
-    if by_htmx():
-        return _group(slug, trouble_with=(credential_id, wrong), error=error), 422
+    if is_htmx():
+        return _render_group(slug, trouble_with=(credential_id, wrong), error=error), 422
     flash(error, "bad")
     return redirect(url_for("keys.profile"), 303)
 
 
-def mine() -> list[run_queries.KeyLine]:
+def my_keys() -> list[run_queries.KeyView]:
     """The keys of whoever asks."""
-    return run_queries.keys(current_user.id, filters.now())
+    return run_queries.list_keys(current_user.id, filters.now())
 
 
-def grouped(lines: list[run_queries.KeyLine]) -> dict[str, list[run_queries.KeyLine]]:
+def group_by_provider(lines: list[run_queries.KeyView]) -> dict[str, list[run_queries.KeyView]]:
     """By provider, in the registry's order: the best known ones at its beginning."""
-    groups: dict[str, list[run_queries.KeyLine]] = {slug: [] for slug in PROVIDERS}
+    groups: dict[str, list[run_queries.KeyView]] = {slug: [] for slug in PROVIDERS}
     for line in lines:
         groups.setdefault(line.provider, []).append(line)
     return {slug: keys for slug, keys in groups.items() if keys and slug in PROVIDERS}
 
 
-def _group(slug: str, **context: Any) -> Any:
+def _render_group(slug: str, **context: Any) -> Any:
     """A provider's keys after one of them was changed, with the button that may depend on it."""
-    if not by_htmx():
-        return _back(slug)
-    keys = [line for line in mine() if line.provider == slug]
-    return render_template("keys/_provider.html", provider=PROVIDERS[slug], keys=keys, **context) + idle_piece()
+    if not is_htmx():
+        return _redirect_to_profile(slug)
+    keys = [line for line in my_keys() if line.provider == slug]
+    return render_template("keys/_provider.html", provider=PROVIDERS[slug], keys=keys, **context) + render_idle_status()
 
 
-def idle_piece() -> str:
+def render_idle_status() -> str:
     """The sync status beside another answer; nothing while a run is live."""
-    run = sync.latest()
+    run = sync.latest_run()
     # Whether Sync Now can be pressed depends on the keys; a live run's piece is left to its stream.
-    return "" if run and run.is_live else render_template("sync/_idle.html", status=sync.status_partial(run))
+    return "" if run and run.is_live else render_template("sync/_idle.html", status=sync.render_status(run))

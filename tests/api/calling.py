@@ -50,7 +50,7 @@ class Program:
 
 
 def program(person: Person, *scopes: str, days: int | None = None, now: datetime | None = None) -> Program:
-    made = tokens.add(person.id, "a program", scopes or ("read",), now or datetime.now(UTC), days)
+    made = tokens.create(person.id, "a program", scopes or ("read",), now or datetime.now(UTC), days)
     assert made is not None
     db.session.commit()
     return Program(person, *made)

@@ -18,10 +18,10 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.jobs import monitoring
 from app.store import audit, credentials
-from app.store.queries.runs import ResultLine
+from app.store.queries.runs import ResultView
 from app.store.schema.tables import ListingRow, ModelRow, ResultRow, RunRow
 from app.sync.server_keys import SYNCABLE
-from app.vault import Opener
+from app.vault import Keyring
 from tests.api.calling import program
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import count, named
@@ -53,7 +53,7 @@ def ask(app: Flask, key: str) -> Ask:
 
 
 @pytest.fixture
-def done(app: Flask, ask: Ask, vault: Opener) -> Ask:
+def done(app: Flask, ask: Ask, vault: Keyring) -> Ask:
     """Start something, have a worker do it, and look at what came of it."""
 
     def did(path: str) -> Any:
@@ -77,12 +77,12 @@ def _keys(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> None:
     simulator.set_models("groq", named("llama-3.1-8b-instant"))
 
 
-def line(provider: str, outcome: str = "complete", fetched: int = 0, skipped: int = 0, error: str = "") -> ResultLine:
+def line(provider: str, outcome: str = "complete", fetched: int = 0, skipped: int = 0, error: str = "") -> ResultView:
     """A result of a sync as it is read from the database."""
-    nothing = {one.name: None for one in dataclasses.fields(ResultLine)}
+    nothing = {one.name: None for one in dataclasses.fields(ResultView)}
     counts = dict.fromkeys(("id", "run_id", "chat", "new", "changed", "unlisted", "relisted", "uncatalogued"), 0)
     facts = {"provider": provider, "outcome": outcome, "fetched": fetched, "skipped": skipped}
-    return ResultLine(**{**nothing, **counts, **facts, "error_message": error or None})  # type: ignore[arg-type]
+    return ResultView(**{**nothing, **counts, **facts, "error_message": error or None})  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------ the documents' examples
@@ -145,7 +145,7 @@ def test_the_status_has_the_documented_fields(ask: Ask, done: Ask) -> None:
     assert ask("/status").json["last_sync"] is None
     done("/provider/openai")
     told = ask("/status").json
-    in_database = len(credentials.providers())
+    in_database = len(credentials.providers_by_slug())
     assert told["providers"] == {
         "in_database": in_database,
         "with_fetch_functions": len(SYNCABLE),
@@ -170,10 +170,10 @@ def test_one_provider_is_synced_and_answered_with_its_counts(app: Flask, done: A
     assert told["success"] is True
     assert told["message"] == "Synced 3 models from openai. Fetched: 3, Transformed: 3, Skipped: 0"
     details = told["details"]
-    assert details["provider_id"] == credentials.providers()["openai"].id
+    assert details["provider_id"] == credentials.providers_by_slug()["openai"].id
     assert (details["models_fetched"], details["models_synced"], details["errors"]) == (3, 3, [])
     assert count(ModelRow) == 3
-    entries, _ = audit.entries()
+    entries, _ = audit.list_entries()
     (entry,) = [one for one in entries if one.action == "sync"]
     assert (entry.actor, entry.subject, entry.after) == ("ADMIN_API_KEY", "openai", {"sync": str(details["run_id"])})
 
@@ -192,7 +192,7 @@ def test_a_provider_without_a_key_is_an_error_and_no_failure_of_the_rest(app: Fl
 
 
 def test_all_means_all_that_are_enabled(app: Flask, done: Ask) -> None:
-    credentials.providers()["groq"].is_active = False
+    credentials.providers_by_slug()["groq"].is_active = False
     db.session.commit()
     told = done("/all")
     assert told["details"]["providers_processed"] == len(SYNCABLE) - 1
@@ -211,12 +211,12 @@ def test_an_answer_that_is_kept_aside_is_not_counted_as_synced(app: Flask, done:
 
 @both_databases
 @pytest.mark.parametrize("path", ["/provider/openai", "/provider/openai?dry_run=true"])
-def test_what_is_done_in_time_is_answered_at_once(app: Flask, ask: Ask, vault: Opener, until: Any, path: str) -> None:
+def test_what_is_done_in_time_is_answered_at_once(app: Flask, ask: Ask, vault: Keyring, until: Any, path: str) -> None:
     answers: list[Any] = []
     with worker_present(app):
         thread = threading.Thread(target=lambda: answers.append(ask(path, "POST")))
         thread.start()
-        until(lambda: monitoring.inspect().queued == 1)
+        until(lambda: monitoring.inspect_queues().queued == 1)
         work_off(app, vault)
         thread.join(15)
     assert answers[0].status_code == 200
@@ -253,7 +253,7 @@ def test_a_sync_that_is_under_way_at_the_same_provider_is_answered_for(app: Flas
 
 
 @both_databases
-def test_a_sync_of_other_providers_is_waited_for_and_then_refused(app: Flask, ask: Ask, vault: Opener) -> None:
+def test_a_sync_of_other_providers_is_waited_for_and_then_refused(app: Flask, ask: Ask, vault: Keyring) -> None:
     first = ask("/provider/openai?wait=false", "POST").json["details"]["run_id"]
     busy = ask("/provider/groq?wait=false", "POST")
     assert busy.status_code == 409 and "under way" in busy.json["detail"]
@@ -267,7 +267,7 @@ def test_what_cannot_be_synced_is_refused_with_a_sentence(app: Flask, ask: Ask) 
         answer = ask(path, "POST")
         assert answer.status_code == 404
         assert f"GET {PATH}/providers" in answer.json["detail"]
-    credentials.providers()["groq"].is_active = False
+    credentials.providers_by_slug()["groq"].is_active = False
     db.session.commit()
     answer = ask("/all?providers=openai&providers=groq", "POST")
     assert answer.status_code == 409 and "Groq" in answer.json["detail"]
@@ -279,7 +279,7 @@ def test_what_cannot_be_synced_is_refused_with_a_sentence(app: Flask, ask: Ask) 
 
 def test_a_run_of_a_persons_own_is_not_told(app: Flask, ask: Ask, alice: Person) -> None:
     alice.add_key("openai")
-    begun = jobs.begin_sync(alice.id, "manual")
+    begun = jobs.start_sync(alice.id, "manual")
     assert begun is not None
     assert ask(f"/runs/{begun.run_id}").status_code == 404
 
@@ -303,7 +303,7 @@ def test_a_dry_run_changes_nothing_and_names_what_would_change(app: Flask, ask: 
     assert (details["provider"], details["models_fetched"], details["models_synced"]) == ("openai", 3, 0)
     assert details["plan_url"] == f"/admin/plans/{details['plan_id']}"
     assert details["state"] == "ready" and details["changes_left_out"] == 0
-    entries, _ = audit.entries()
+    entries, _ = audit.list_entries()
     assert [(one.action, one.actor) for one in entries] == [("plan", "ADMIN_API_KEY")]
 
 
@@ -388,7 +388,7 @@ def test_an_admin_gets_in_by_session_with_a_csrf_token_and_by_personal_token_wit
     assert carol.client.post(f"{PATH}/provider/openai?wait=false").status_code == 400
     token = {"X-CSRFToken": carol.token("/profile")}
     assert carol.client.post(f"{PATH}/provider/openai?wait=false", headers=token).status_code == 202
-    entries, _ = audit.entries()
+    entries, _ = audit.list_entries()
     assert {entry.actor for entry in entries if entry.action == "sync"} == {"carol@example.com"}
 
 

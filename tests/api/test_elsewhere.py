@@ -23,7 +23,7 @@ from app.catalog.sources.claims import Claim
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.api.calling import Program, program
 from tests.conftest import Person, both_databases
 from tests.live import flask, up
@@ -37,7 +37,7 @@ MODELS = [
 
 
 @pytest.fixture
-def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: Means) -> Program:
+def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: SyncContext) -> Program:
     simulator.set_models("openrouter", MODELS)
     simulator.set_models("openai", named("gpt-4o", "text-embedding-3-small"))
     simulator.set_models("groq", named("bobs-own-model"))
@@ -135,14 +135,14 @@ def test_a_client_of_models_dev_reads_ours(reader: Program, server: str) -> None
 
 
 def test_our_own_reader_of_models_dev_reads_ours(reader: Program) -> None:
-    reading = modelsdev.read(reader.ask("/api.json?all=yes").get_data())
+    reading = modelsdev.parse(reader.ask("/api.json?all=yes").get_data())
     claims = {(claim.provider, claim.model_id): claim for claim in reading.claims if isinstance(claim, Claim)}
     assert not reading.faults and len(claims) == 5
     claim = claims["openrouter", "openai/gpt-4o"]
     assert (claim.input_per_million, claim.context_length, claim.tools) == (Decimal("2.5"), 128_000, True)
 
 
-def test_one_provider_at_two_addresses_is_two_places(alice: Person, simulator: Simulator, means: Means) -> None:
+def test_one_provider_at_two_addresses_is_two_places(alice: Person, simulator: Simulator, means: SyncContext) -> None:
     simulator.set_models("openai", named("gpt-4o"))
     alice.add_key("openai", label="one")
     further = alice.add_key("openai", label="two")

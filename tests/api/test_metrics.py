@@ -19,8 +19,8 @@ from app.extensions import db
 from app.providers import PROVIDERS
 from app.store.schema.tables import OUTCOMES, ResultRow, RunRow
 from app.sync.limits import circuit_breaker
-from app.sync.limits.store import RedisStore, place_of
-from app.sync.run import Means
+from app.sync.limits.store import RedisLimiterStore, endpoint_id
+from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted, many_runs
 from tests.sync.test_run import synced
@@ -78,7 +78,7 @@ def test_with_a_token_only_who_has_it_passes(app: Flask, carol: Person) -> None:
 
 
 @both_databases
-def test_it_tells_of_runs_results_and_keys(open_app: Flask, alice: Person, means: Means) -> None:
+def test_it_tells_of_runs_results_and_keys(open_app: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     alice.add_key("groq", "bad")
     synced(alice, dataclasses.replace(means, now=jobs._now))
@@ -106,7 +106,7 @@ def test_it_tells_of_queues_workers_and_the_scheduler(open_app: Flask) -> None:
     told = scraped(open_app)
     assert told["workers"] == told["scheduler_up"] == {(): 0}
     jobs.enqueue_run(1)
-    jobs.enqueue_everyone("cron")
+    jobs.enqueue_full_sync("cron")
     jobs._connection().set("modelsync:scheduler", "one", ex=60)
     with worker_present(open_app):
         told = scraped(open_app)
@@ -119,15 +119,15 @@ def test_it_tells_of_queues_workers_and_the_scheduler(open_app: Flask) -> None:
 
 
 def test_a_provider_that_nobody_asks_is_told(open_app: Flask) -> None:
-    note = circuit_breaker.Note([], since=time.time(), until=time.time() + 60, rest_s=60)
-    over = circuit_breaker.Note([], since=time.time() - 90, until=time.time() - 30, rest_s=60)
-    store = RedisStore(jobs._connection())
+    note = circuit_breaker.BreakerState([], since=time.time(), until=time.time() + 60, rest_s=60)
+    over = circuit_breaker.BreakerState([], since=time.time() - 90, until=time.time() - 30, rest_s=60)
+    store = RedisLimiterStore(jobs._connection())
     address = open_app.config["SETTINGS"].base_urls["openai"]
-    store.change(place_of("openai", address), lambda _: circuit_breaker.write(note), 60)
+    store.change(endpoint_id("openai", address), lambda _: circuit_breaker.encode(note), 60)
     region = list(PROVIDERS["alibaba"].regions.values())[-1]
-    store.change(place_of("alibaba", region), lambda _: circuit_breaker.write(note), 60)
-    store.change(place_of("groq", PROVIDERS["groq"].base_url), lambda _: circuit_breaker.write(over), 60)
-    store.change(place_of("ollama", "http://192.168.1.4:11434"), lambda _: circuit_breaker.write(note), 60)
+    store.change(endpoint_id("alibaba", region), lambda _: circuit_breaker.encode(note), 60)
+    store.change(endpoint_id("groq", PROVIDERS["groq"].base_url), lambda _: circuit_breaker.encode(over), 60)
+    store.change(endpoint_id("ollama", "http://192.168.1.4:11434"), lambda _: circuit_breaker.encode(note), 60)
     told = scraped(open_app)["provider_breaker_open"]
     assert {slug for (slug,), value in told.items() if value} == {"openai", "alibaba"}
     assert len(told) == len(PROVIDERS)
@@ -144,7 +144,7 @@ def test_what_cannot_be_read_is_left_out_and_not_zero(open_app: Flask) -> None:
     assert "runs_live" not in told and "workers" in told
 
 
-def test_another_process_tells_the_same(open_app: Flask, alice: Person, means: Means) -> None:
+def test_another_process_tells_the_same(open_app: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, dataclasses.replace(means, now=jobs._now))
     other = create_app(open_app.config["SETTINGS"])
@@ -168,7 +168,7 @@ def test_a_scraper_of_openmetrics_gets_that(open_app: Flask) -> None:
 
 
 @both_databases
-def test_nothing_of_anybody_is_in_it(open_app: Flask, alice: Person, means: Means) -> None:
+def test_nothing_of_anybody_is_in_it(open_app: Flask, alice: Person, means: SyncContext) -> None:
     key = alice.add_key("openai", KEY, label="label-of-alice")
     server = alice.add_key("vllm")
     server.base_url = "http://192.168.77.5:8000"
@@ -185,7 +185,7 @@ def test_nothing_of_anybody_is_in_it(open_app: Flask, alice: Person, means: Mean
 
 
 @both_databases
-def test_the_number_of_queries_does_not_grow(open_app: Flask, alice: Person, means: Means) -> None:
+def test_the_number_of_queries_does_not_grow(open_app: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, dataclasses.replace(means, now=jobs._now))
     seen: list[Any] = []

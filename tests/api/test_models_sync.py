@@ -16,8 +16,8 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow, UserRow
-from app.sync.run import Means
-from app.vault import Opener
+from app.sync.run import SyncContext
+from app.vault import Keyring
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
 from tests.web.working import no_redis, now, work_off
@@ -47,7 +47,7 @@ def test_before_the_first_sync_the_last_one_is_null(client: Any) -> None:
 
 @both_databases
 def test_the_last_sync_has_the_fields_of_the_owners_documents(
-    client: Any, alice: Person, means: Means, simulator: Simulator
+    client: Any, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     means = dataclasses.replace(means, now=now)
     alice.add_key("openai", label="work")
@@ -81,7 +81,7 @@ def test_the_last_sync_has_the_fields_of_the_owners_documents(
     assert set(failed["error"]) == {"code", "message"}
 
 
-def test_a_sync_is_needed_again_after_thirty_days(client: Any, alice: Person, means: Means) -> None:
+def test_a_sync_is_needed_again_after_thirty_days(client: Any, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, means)
     for age, needed in ((timedelta(days=30) - timedelta(minutes=5), False), (timedelta(days=30, minutes=5), True)):
@@ -92,7 +92,7 @@ def test_a_sync_is_needed_again_after_thirty_days(client: Any, alice: Person, me
 
 
 def test_a_sync_in_which_nothing_was_read_is_not_the_last_sync(
-    client: Any, alice: Person, means: Means, simulator: Simulator
+    client: Any, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openai")
     simulator.set_fault("openai", "error_500")
@@ -100,7 +100,7 @@ def test_a_sync_in_which_nothing_was_read_is_not_the_last_sync(
     assert client.get(PATH).json == {"lastSync": None, "needsSync": True}
 
 
-def test_a_post_starts_a_sync_or_gives_the_live_one(client: Any, alice: Person, app: Flask, vault: Opener) -> None:
+def test_a_post_starts_a_sync_or_gives_the_live_one(client: Any, alice: Person, app: Flask, vault: Keyring) -> None:
     alice.add_key("openai")
     first = alice.post(PATH)
     again = alice.post(PATH)
@@ -150,13 +150,13 @@ def test_a_wrong_secret_is_refused(app: Flask, cron: dict[str, str], alice: Pers
             answer = app.test_client().open(CRON, method=method, headers={"Authorization": given})
             assert answer.status_code == 401, given
             assert SECRET not in answer.text
-    assert not any(queue.count for queue in jobs._queues())
+    assert not any(queue.count for queue in jobs.open_queues())
 
 
 @both_databases
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_the_cron_syncs_everyone_with_an_active_key_once(
-    app: Flask, cron: dict[str, str], alice: Person, bob: Person, carol: Person, vault: Opener, method: str
+    app: Flask, cron: dict[str, str], alice: Person, bob: Person, carol: Person, vault: Keyring, method: str
 ) -> None:
     alice.add_key("openai")
     alice.add_key("groq")
@@ -167,8 +167,8 @@ def test_the_cron_syncs_everyone_with_an_active_key_once(
         answer = app.test_client().open(CRON, method=method, headers=cron)
         assert answer.status_code == 200
         assert answer.json["queued"] == 2
-    jobs.do_everyone("cron")
-    jobs.do_everyone("cron")
+    jobs.enqueue_all_users("cron")
+    jobs.enqueue_all_users("cron")
     found = db.session.execute(select(RunRow.user_id, RunRow.trigger, RunRow.state).order_by(RunRow.user_id)).all()
     assert [tuple(row) for row in found] == [(carol.id, "cron", "queued"), (alice.id, "cron", "queued")]
     work_off(app, vault)
@@ -194,7 +194,7 @@ def test_the_cron_answers_at_ten_thousand_users_as_at_one(app: Flask, cron: dict
     browser = app.test_client()
     assert browser.post(CRON, headers=cron).json["queued"] == 1
     at_one = len(asked)
-    provider = credentials.providers()["openai"].id
+    provider = credentials.providers_by_slug()["openai"].id
     people = [
         {"email": f"u{number}@example.com", "password_hash": "x", "auth_stamp": "x", "created_at": now()}
         for number in range(10_000)

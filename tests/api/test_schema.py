@@ -31,7 +31,7 @@ from schemathesis.specs.openapi.checks import (
 from app.api.openapi import document_of
 from app.demo.simulator import Simulator
 from app.extensions import db, limiter
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.api.calling import program
 from tests.conftest import Person
 from tests.sync.test_run import named, synced
@@ -60,7 +60,7 @@ class Caller:
 
 @pytest.fixture
 def caller(
-    request: pytest.FixtureRequest, app: Flask, alice: Person, carol: Person, simulator: Simulator, means: Means
+    request: pytest.FixtureRequest, app: Flask, alice: Person, carol: Person, simulator: Simulator, means: SyncContext
 ) -> Caller:
     """Who calls: everyone but the stranger has two keys, two syncs and a list."""
     who: str = request.param

@@ -13,7 +13,7 @@ from app.extensions import db
 from app.store import credentials
 from app.store.queries import stats
 from app.store.schema.tables import ModelRow, ProviderRow, ResultRow, RunRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.api.calling import program
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
@@ -76,7 +76,7 @@ def test_a_token_without_the_scope_is_refused(app: Flask, carol: Person) -> None
 
 
 @both_databases
-def test_models_are_counted_by_modality_provider_and_kind(keyed: Flask, alice: Person, means: Means) -> None:
+def test_models_are_counted_by_modality_provider_and_kind(keyed: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     alice.add_key("groq")
     synced(alice, means)
@@ -95,11 +95,11 @@ def test_models_are_counted_by_modality_provider_and_kind(keyed: Flask, alice: P
 
 
 @both_databases
-def test_providers_are_told_with_their_models_and_last_sync(keyed: Flask, alice: Person, means: Means) -> None:
+def test_providers_are_told_with_their_models_and_last_sync(keyed: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     run = synced(alice, means)
     count = db.session.query(ModelRow).count()
-    assert stats.providers(means.now()).healthy == 1
+    assert stats.provider_stats(means.now()).healthy == 1
     told = ask(keyed, "/providers/stats", KEY).json
     assert (told["total"], told["active"]) == (len(told["providers"]),) * 2
     one = told["providers"]["openai"]
@@ -115,7 +115,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 def results(person: Person, *outcomes: str | None, hours_ago: float) -> None:
     """Results of openai, one run each, the last of them the newest."""
-    provider_id = credentials.providers()["openai"].id
+    provider_id = credentials.providers_by_slug()["openai"].id
     for number, outcome in enumerate(outcomes):
         ended_at = NOW - timedelta(hours=hours_ago, seconds=len(outcomes) - number)
         run = RunRow(user_id=person.id, trigger="manual", state="done", created_at=ended_at, ended_at=ended_at)
@@ -128,7 +128,7 @@ def results(person: Person, *outcomes: str | None, hours_ago: float) -> None:
 
 
 def is_healthy() -> bool:
-    return next(one.is_healthy for one in stats.providers(NOW).providers if one.slug == "openai")
+    return next(one.is_healthy for one in stats.provider_stats(NOW).providers if one.slug == "openai")
 
 
 @both_databases
@@ -162,17 +162,17 @@ def test_today_counts_alone_and_else_the_last_twenty(app: Flask, alice: Person) 
     assert not is_healthy()
     results(alice, "complete", "complete", hours_ago=1)
     assert is_healthy()
-    credentials.providers()["openai"].is_active = False
+    credentials.providers_by_slug()["openai"].is_active = False
     db.session.commit()
     assert not is_healthy()
 
 
 @both_databases
-def test_the_number_of_queries_does_not_grow(app: Flask, alice: Person, means: Means) -> None:
+def test_the_number_of_queries_does_not_grow(app: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, means)
     with counted() as sent:
-        stats.models()
+        stats.model_stats()
         assert len(sent) == 1
-        stats.providers(NOW)
+        stats.provider_stats(NOW)
         assert len(sent) == 1 + 4

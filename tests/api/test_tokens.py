@@ -192,14 +192,14 @@ def test_deleting_an_account_takes_its_tokens(alice: Person) -> None:
 
 @both_databases
 def test_nobody_has_more_tokens_than_one_may_have(alice: Person, bob: Person) -> None:
-    for _ in range(tokens.MOST):
-        assert tokens.add(alice.id, "one", ("read",), now())
-    assert tokens.add(alice.id, "one more", ("read",), now()) is None
-    assert tokens.add(bob.id, "his first", ("read",), now())
+    for _ in range(tokens.MAX_TOKENS):
+        assert tokens.create(alice.id, "one", ("read",), now())
+    assert tokens.create(alice.id, "one more", ("read",), now()) is None
+    assert tokens.create(bob.id, "his first", ("read",), now())
     db.session.execute(
         update(TokenRow).where(TokenRow.id == select(func.min(TokenRow.id)).scalar_subquery()).values(revoked_at=now())
     )
-    assert tokens.add(alice.id, "one more", ("read",), now())
+    assert tokens.create(alice.id, "one more", ("read",), now())
 
 
 def test_all_tokens_and_sessions_of_an_account_share_one_limit(alice: Person, bob: Person) -> None:

@@ -14,8 +14,8 @@ from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store.schema.tables import CredentialRow, RunRow
-from app.sync.run import Means
-from app.vault import Opener
+from app.sync.run import SyncContext
+from app.vault import Keyring
 from tests.api.calling import Program, program
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
@@ -30,7 +30,7 @@ MODELS = [
 
 
 @pytest.fixture
-def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: Means) -> Program:
+def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: SyncContext) -> Program:
     """Alice's program, after syncs that found something; Bob has a key and models too."""
     simulator.set_models("openrouter", MODELS)
     simulator.set_models("openai", named("gpt-4o", "gpt-4o-mini", "text-embedding-3-small"))
@@ -201,7 +201,7 @@ def test_pages_walk_everything_exactly_once(reader: Program) -> None:
 
 @both_databases
 def test_what_comes_between_two_pages_neither_doubles_nor_hides_a_line(
-    reader: Program, alice: Person, means: Means, simulator: Simulator
+    reader: Program, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     before = [change["id"] for change in next(reader.walk("/api/v1/changes", 200))]
     first = reader.read("/api/v1/changes?limit=2")
@@ -230,7 +230,7 @@ def test_a_cursor_of_one_list_is_none_of_another(reader: Program) -> None:
     "path", ["/api/v1/models", "/api/v1/keys", "/api/v1/runs", "/api/openapi.json", "/v1/models", "/api.json"]
 )
 def test_what_did_not_change_is_not_sent_again(
-    reader: Program, path: str, alice: Person, means: Means, simulator: Simulator
+    reader: Program, path: str, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     answer = reader.ask(path)
     tag = answer.headers["ETag"]
@@ -245,7 +245,7 @@ def test_what_did_not_change_is_not_sent_again(
 
 
 @both_databases
-def test_a_sync_is_started_followed_and_read(reader: Program, app: Flask, vault: Opener, alice: Person) -> None:
+def test_a_sync_is_started_followed_and_read(reader: Program, app: Flask, vault: Keyring, alice: Person) -> None:
     with worker_present(app):
         answer = reader.ask("/api/v1/runs", "POST", json={"provider": "openai"})
     assert answer.status_code == 202 and answer.json["is_new"] is True and answer.json["notice"] is None
@@ -285,7 +285,7 @@ def test_an_order_that_cannot_be_followed_starts_nothing(reader: Program, more: 
 
 
 @pytest.fixture
-def suspect(alice: Person, simulator: Simulator, means: Means) -> CredentialRow:
+def suspect(alice: Person, simulator: Simulator, means: SyncContext) -> CredentialRow:
     """A key whose last answer was kept aside."""
     simulator.set_models("openai", named("gpt-4o", "gpt-4o-mini", "gpt-4.1"))
     key = alice.add_key("openai")
@@ -298,7 +298,7 @@ def suspect(alice: Person, simulator: Simulator, means: Means) -> CredentialRow:
 
 
 @both_databases
-def test_an_answer_kept_aside_is_accepted(suspect: CredentialRow, alice: Person, app: Flask, vault: Opener) -> None:
+def test_an_answer_kept_aside_is_accepted(suspect: CredentialRow, alice: Person, app: Flask, vault: Keyring) -> None:
     caller = program(alice, "read", "sync")
     assert caller.read(f"/api/v1/keys/{suspect.id}")["can_accept"] is True
     assert caller.read("/api/v1/models")["total"] == 3

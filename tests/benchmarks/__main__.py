@@ -33,8 +33,8 @@ from app.store.accounts import users
 from app.store.schema.tables import ModelRow, ResultRow, RunRow, UserRow
 from app.sync import run as sync
 from app.sync.http.fetch import new_client
-from app.sync.run import Means
-from app.vault import Opener, Sealer, SecretKey, new_private_key
+from app.sync.run import SyncContext
+from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
 from tests.benchmarks import engine, fanout, forking, history, load, matching, model_pages, pages, reading, watchers
 from tests.signed import sign_in
 
@@ -46,9 +46,9 @@ Measure = Callable[[], Rows]
 
 
 @contextmanager
-def installation(simulator: Simulator) -> Iterator[tuple[Flask, Opener]]:
-    private = new_private_key()
-    vault = Opener(private)
+def installation(simulator: Simulator) -> Iterator[tuple[Flask, Keyring]]:
+    private = generate_private_key()
+    vault = Keyring(private)
     with tempfile.TemporaryDirectory() as folder:
         settings = config.Settings(
             instance=Path(folder),
@@ -66,13 +66,18 @@ def installation(simulator: Simulator) -> Iterator[tuple[Flask, Opener]]:
             db.engine.dispose()
 
 
-def person(vault: Opener) -> UserRow:
+def person(vault: Keyring) -> UserRow:
     user = users.create("measure@example.com", passwords.hash_password("a password of a benchmark"), now())
     if user is None:
         raise RuntimeError("the benchmark needs an empty database")
     for slug in LATENCIES:
         credentials.add(
-            user.id, credentials.providers()[slug], "", SecretKey("sk-key-of-a-benchmark"), Sealer(vault.public), now()
+            user.id,
+            credentials.providers_by_slug()[slug],
+            "",
+            ApiKey("sk-key-of-a-benchmark"),
+            PublicKey(vault.public),
+            now(),
         )
     db.session.commit()
     return user
@@ -82,14 +87,14 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def perform(user_id: int, means: Means) -> float:
+def perform(user_id: int, means: SyncContext) -> float:
     """Seconds from the click to the last row."""
     begun = time.monotonic()
     started = runs.start(user_id, "manual", now())
     db.session.commit()
     if started is None:
         raise RuntimeError("there is nothing to sync")
-    sync.perform(started.run.id, means)
+    sync.execute(started.run.id, means)
     return time.monotonic() - begun
 
 
@@ -119,7 +124,7 @@ def page_queries(app: Flask, user: UserRow, path: str) -> tuple[int, float]:
 
 
 def many_runs(user: UserRow, count: int) -> None:
-    provider_id = credentials.providers()["openai"].id
+    provider_id = credentials.providers_by_slug()["openai"].id
     first = (db.session.scalar(select(func.max(RunRow.id))) or 0) + 1
     moment = now()
     db.session.execute(
@@ -184,7 +189,7 @@ def rows() -> Rows:
     told: Rows = []
     with Simulator() as simulator, installation(simulator) as (app, vault), new_client() as client:
         user = person(vault)
-        means = Means(vault=vault, client=client, base_urls=simulator.base_urls)
+        means = SyncContext(vault=vault, client=client, base_urls=simulator.base_urls)
         first = perform(user.id, means)
         told.append(("first sync of five providers without latency", f"{first * 1000:.0f} ms"))
 

@@ -34,7 +34,7 @@ from app.store import credentials
 from app.store.accounts import users
 from app.store.queries import admin
 from app.store.schema.tables import OUTCOMES, ResultRow, RunRow, UserRow
-from app.vault import Opener, new_private_key
+from app.vault import Keyring, generate_private_key
 from tests.benchmarks.__main__ import queries
 from tests.signed import sign_in
 
@@ -60,7 +60,7 @@ def installation(url: str) -> Iterator[Flask]:
             database_url=url or f"sqlite:///{folder}/benchmark.sqlite",
             redis_url="redis://127.0.0.1:1/0",
             secret_key="of a benchmark, for nothing else",
-            vault_public_key=Opener(new_private_key()).public,
+            vault_public_key=Keyring(generate_private_key()).public,
         )
         app = create_app(settings)
         set_up(app)
@@ -85,7 +85,7 @@ def person() -> UserRow:
 
 
 def add_runs(first: int, count: int, since: timedelta) -> None:
-    providers = credentials.providers()
+    providers = credentials.providers_by_slug()
     ids = [providers[slug].id for slug in SLUGS]
     people = db.session.scalars(select(UserRow.id).order_by(UserRow.id.desc()).limit(USERS)).all()
     begun = now() - since
@@ -125,7 +125,7 @@ def measures(app: Flask) -> Iterator[tuple[str, ...]]:
     for first, count in ((1, 1), (2, RUNS - 1)):
         add_runs(first, count, timedelta(days=DAYS))
         begun = time.perf_counter()
-        admin.tally(now())
+        admin.aggregate_days(now())
         db.session.commit()
         if count > 1:
             yield "counting thirty days, once", "", f"{time.perf_counter() - begun:.2f} s", "", "", ""

@@ -58,7 +58,7 @@ def pace(port: int, paths: list[str], cookies: list[str], per_s: float, seconds:
     """
     took: list[float] = []
     statuses: dict[int, int] = {}
-    dice = random.Random(1)  # noqa: S311  # no secret
+    dice = random.Random(1)  # no secret
     begun, number, most = time.perf_counter(), 0, int(per_s * seconds)
 
     def one() -> None:

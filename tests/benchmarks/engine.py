@@ -190,8 +190,8 @@ def _growth(stage: Stage, user_id: int) -> Rows:
 def _sync(user_id: int) -> list[int]:
     """As a worker does it, from the claim to the last row."""
     run_ids = begin([user_id])
-    with jobs.means() as means:
-        done = sync.perform_all(run_ids, means)
+    with jobs.sync_context() as means:
+        done = sync.execute_many(run_ids, means)
     assert done == set(run_ids), "the run was not done"
     return run_ids
 

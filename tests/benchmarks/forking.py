@@ -39,8 +39,8 @@ def rows() -> Rows:
         far.list_models(KEYS)
         with stage(best_database(), far) as installed:
             first = person(installed, list(KEYS))
-            with jobs.means() as means:
-                sync.perform_all(begin([first]), means)
+            with jobs.sync_context() as means:
+                sync.execute_many(begin([first]), means)
             user_ids = people(installed, _TOGETHER * max(_JOBS.values()) // 4, list(KEYS), like=first)
             return [_row(installed, kind, user_ids) for kind in KINDS]
 
@@ -74,22 +74,22 @@ def _measured(installed: Stage, kind: str, batches: Sequence[tuple[int, ...]]) -
 
 def do(*run_ids: int) -> None:
     """The job. A Python of its own has to make the app first, as a worker does once."""
-    if jobs._bound is None:
-        jobs._use(create_app(), config.open_vault())
+    if jobs._binding is None:
+        jobs.bind(create_app(), config.load_keyring())
     if run_ids:
-        jobs.do_runs(*run_ids)
+        jobs.run_syncs(*run_ids)
 
 
 def main(kind: str) -> None:
     """As `jobs.work` does it, for one worker and until the queue is empty."""
     app = create_app()
-    jobs._use(app, config.open_vault())
+    jobs.bind(app, config.load_keyring())
     with app.app_context():
-        catalog.index()
+        catalog.load_index()
         db.session.remove()
         db.engine.dispose()
         new_client().close()
-        worker = KINDS[kind]([_QUEUE], connection=jobs.worker_connection(app))
+        worker = KINDS[kind]([_QUEUE], connection=jobs.open_worker_connection(app))
         used = _cpu(lambda: worker.work(burst=True, logging_level="WARNING"))
     sys.stdout.write(json.dumps({"cpu_s": used}))
 

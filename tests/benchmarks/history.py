@@ -82,7 +82,7 @@ def _analyze(installed: Stage) -> None:
 
 def _fill(user_id: int, results: int) -> None:
     """Runs over all keys, a minute apart and up to now, in which nothing changed."""
-    keys = [row for row, _ in credentials.list_of(user_id)]
+    keys = [row for row, _ in credentials.list_for_user(user_id)]
     first = (db.session.scalar(select(func.max(RunRow.id))) or 0) + 1
     begun, count = now() - timedelta(minutes=results), results // len(keys)
     for start in range(0, count, _CHUNK):

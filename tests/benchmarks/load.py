@@ -81,7 +81,7 @@ def _loaded(
     def sync() -> None:
         with installed.app.app_context():
             while not over.wait(_EVERY_S):
-                if jobs.begin_sync(user_ids[begun[0] % len(user_ids)], "manual"):
+                if jobs.start_sync(user_ids[begun[0] % len(user_ids)], "manual"):
                     begun[0] += 1
                 db.session.remove()
 

@@ -16,13 +16,13 @@ from flask.testing import FlaskClient
 
 from app import config, create_app
 from app.auth import passwords
-from app.catalog.listing import ListedModel, Listing, listing_of
+from app.catalog.listing import ListedModel, Listing, build_listing
 from app.cli.install import set_up
 from app.extensions import db
 from app.store import catalog, credentials, listed_models, listings
 from app.store.accounts import favorites, users
 from app.store.schema.tables import UserRow
-from app.vault import Opener, Sealer, SecretKey, new_private_key
+from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
 
 ROUNDS = 15
 FEW, MANY = 200, 20_000
@@ -57,8 +57,8 @@ def measured(count: int) -> dict[str, float]:
 
 
 @contextmanager
-def _installation() -> Iterator[tuple[Flask, Opener]]:
-    vault = Opener(new_private_key())
+def _installation() -> Iterator[tuple[Flask, Keyring]]:
+    vault = Keyring(generate_private_key())
     with tempfile.TemporaryDirectory() as folder:
         settings = config.Settings(
             instance=Path(folder),
@@ -75,23 +75,23 @@ def _installation() -> Iterator[tuple[Flask, Opener]]:
             db.engine.dispose()
 
 
-def _person(vault: Opener, count: int) -> UserRow:
+def _person(vault: Keyring, count: int) -> UserRow:
     now = datetime.now(UTC)
     user = users.create("measure@example.com", passwords.hash_password(PASSWORD), now)
     if user is None:
         raise RuntimeError("the benchmark needs an empty database")
-    providers = list(credentials.providers().values())[:PROVIDERS]
-    _, index = catalog.index()
+    providers = list(credentials.providers_by_slug().values())[:PROVIDERS]
+    _, index = catalog.load_index()
     for provider in providers:
-        secret = SecretKey("sk-key-of-a-benchmark")
-        row = credentials.add(user.id, provider, "", secret, Sealer(vault.public), now)
+        secret = ApiKey("sk-key-of-a-benchmark")
+        row = credentials.add(user.id, provider, "", secret, PublicKey(vault.public), now)
         if row is None:
             raise RuntimeError("the key is there already")
         listing = _listing(provider.slug, count // len(providers))
-        row.listing_id, row.listed_at = listings.put(provider.id, listing, now).id, now
-        listed_models.show(row.listing_id, provider.slug, provider.id, listing, index)
+        row.listing_id, row.listed_at = listings.save(provider.id, listing, now).id, now
+        listed_models.materialise(row.listing_id, provider.slug, provider.id, listing, index)
     for number, mark in enumerate(("hidden", "hidden", "hidden", "starred", "starred")):
-        favorites.put(user.id, providers[0].slug, f"lab/{providers[0].slug}-{number}", mark, None, now)  # type: ignore[arg-type]
+        favorites.set_mark(user.id, providers[0].slug, f"lab/{providers[0].slug}-{number}", mark, None, now)  # type: ignore[arg-type]
     db.session.commit()
     return user
 
@@ -101,7 +101,7 @@ def _listing(slug: str, count: int) -> Listing:
         ListedModel(id=f"lab/{slug}-{number}", context_length=1_000 * number, input_per_million=Decimal(number))
         for number in range(count)
     ]
-    return listing_of(slug, models)
+    return build_listing(slug, models)
 
 
 def signed_in(app: Flask, user: UserRow) -> FlaskClient:

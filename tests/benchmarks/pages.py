@@ -14,7 +14,7 @@ from pathlib import Path
 from app.demo import seed
 from app.extensions import db
 from app.store.accounts import users
-from app.vault import Sealer
+from app.vault import PublicKey
 from tests.benchmarks import crowd
 from tests.benchmarks.far_end import far_end
 from tests.benchmarks.stage import Stage, best_database, stage
@@ -40,7 +40,7 @@ Rows = list[tuple[str, str]]
 def rows() -> Rows:
     """p95 of the page and of its twin, and how many times the one is the other: medians of five rounds."""
     with far_end() as far, stage(best_database(), far) as installed, tempfile.TemporaryDirectory() as folder:
-        seed.seed(installed.vault, Sealer(installed.vault.public))
+        seed.seed(installed.vault, PublicKey(installed.vault.public))
         for page, email in PAGES.items():
             Path(folder, _twin(page)).write_bytes(_html(installed, page, email))
         cookies = {email: _cookie(installed, email) for email in set(PAGES.values())}
@@ -70,7 +70,7 @@ def _twin(page: str) -> str:
 
 def _html(installed: Stage, page: str, email: str) -> bytes:
     client = installed.app.test_client()
-    user = users.by_email(email) if email else None
+    user = users.find_by_email(email) if email else None
     if user is not None:
         sign_in(client, user)
     db.session.remove()
@@ -82,5 +82,5 @@ def _html(installed: Stage, page: str, email: str) -> bytes:
 
 
 def _cookie(installed: Stage, email: str) -> str:
-    user = users.by_email(email) if email else None
+    user = users.find_by_email(email) if email else None
     return cookie_of(installed, user.id) if user else ""

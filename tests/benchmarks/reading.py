@@ -16,7 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from app.catalog import kind
-from app.catalog.listing import Listing, canonical_form, fingerprint, listing_of
+from app.catalog.listing import Listing, build_listing, canonical_form, fingerprint
 from app.providers import openai_shape, openrouter, parsing
 from app.providers.contract import Read
 
@@ -96,7 +96,7 @@ def _memory(body: bytes, read: Read) -> tuple[int, int]:
 
 
 def _read(body: bytes, read: Read) -> tuple[Listing, bytes]:
-    listing = listing_of("benchmark", read(body).models)
+    listing = build_listing("benchmark", read(body).models)
     return listing, fingerprint(canonical_form(listing))
 
 

@@ -27,7 +27,7 @@ from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import credentials, runs
 from app.store.schema.tables import CredentialRow, UserRow
-from app.vault import Opener, Owner, Sealer, SecretKey, new_private_key
+from app.vault import ApiKey, Keyring, PublicKey, SealContext, generate_private_key
 from tests.benchmarks.far_end import FarEnd
 from tests.live import environment
 
@@ -53,7 +53,7 @@ class Stage:
     database: str
     app: Flask
     settings: config.Settings
-    vault: Opener
+    vault: Keyring
     private: str
     far: FarEnd
 
@@ -85,8 +85,8 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(database: str, far: FarEnd) -> Iterator[Stage]:
-    private = new_private_key()
-    vault = Opener(private)
+    private = generate_private_key()
+    vault = Keyring(private)
     with (
         tempfile.TemporaryDirectory() as folder,
         _database(database, folder) as database_url,
@@ -103,11 +103,11 @@ def stage(database: str, far: FarEnd) -> Iterator[Stage]:
         app = create_app(settings)
         set_up(app)
         with app.app_context():
-            jobs._use(app, vault)
+            jobs.bind(app, vault)
             try:
                 yield Stage(database, app, settings, vault, private, far)
             finally:
-                jobs._bound = None
+                jobs._binding = None
                 db.session.remove()
                 db.engine.dispose()
                 if "redis" in app.extensions:
@@ -177,7 +177,7 @@ def people(stage: Stage, count: int, slugs: Sequence[str], like: int | None = No
     """
     first_user = (db.session.scalar(select(func.max(UserRow.id))) or 0) + 1
     first_key = (db.session.scalar(select(func.max(CredentialRow.id))) or 0) + 1
-    sealer, moment, known, rows = Sealer(stage.vault.public), now(), credentials.providers(), []
+    sealer, moment, known, rows = PublicKey(stage.vault.public), now(), credentials.providers_by_slug(), []
     states = {row.provider_id: {name: getattr(row, name) for name in _COPIED} for row, _ in _keys_of(like)}
     users = [
         {"id": n, "email": f"person-{n}@example.com", "password_hash": "!", "auth_stamp": f"{n}", "created_at": moment}
@@ -187,8 +187,8 @@ def people(stage: Stage, count: int, slugs: Sequence[str], like: int | None = No
     for user in users:
         for slug in slugs:
             credential_id = first_key + len(rows)
-            key = SecretKey(f"sk-key-of-a-benchmark-{credential_id:08}")
-            sealed = sealer.seal(key, Owner(user["id"], credential_id, slug))
+            key = ApiKey(f"sk-key-of-a-benchmark-{credential_id:08}")
+            sealed = sealer.seal(key, SealContext(user["id"], credential_id, slug))
             facts = {"id": credential_id, "user_id": user["id"], "provider_id": known[slug].id, "created_at": moment}
             facts |= {"sealed_key": sealed, "vault_version": sealer.version, "key_hint": key.hint}
             rows.append(facts | states.get(known[slug].id, {}))
@@ -199,8 +199,8 @@ def people(stage: Stage, count: int, slugs: Sequence[str], like: int | None = No
     return [user["id"] for user in users]
 
 
-def _keys_of(user_id: int | None) -> list[credentials.Sealed]:
-    return credentials.list_of(user_id) if user_id else []
+def _keys_of(user_id: int | None) -> list[credentials.CredentialWithSlug]:
+    return credentials.list_for_user(user_id) if user_id else []
 
 
 def begin(user_ids: Sequence[int]) -> list[int]:

@@ -48,7 +48,9 @@ def _watched(server: Server, user_ids: list[int], cookies: list[str]) -> tuple[f
     """Bytes it grew by, share of a core, pieces that the one who heard least was sent."""
     run_ids = begin(user_ids)
     attempts = runs.claim(run_ids, now(), timedelta(minutes=10))
-    results = sorted(runs.parts(list(attempts)), key=lambda part: part.slug)  # one key of everybody's after the other
+    results = sorted(
+        runs.load_items(list(attempts)), key=lambda part: part.slug
+    )  # one key of everybody's after the other
     db.session.commit()
     before, cpu, begun = server.resident_bytes(), server.cpu_s(), time.monotonic()
     watching = crowd.start("watch", port=server.port, path="/sync/stream", cookies=cookies)
@@ -57,7 +59,7 @@ def _watched(server: Server, user_ids: list[int], cookies: list[str]) -> tuple[f
         _wait_until(begun + SECONDS * (number + 1) / (len(results) + 1))
         runs.settle(part.result_id, now(), {"outcome": "unchanged", "fetched": 100, "chat": 80})
         db.session.commit()
-        jobs.tell(part.run_id)
+        jobs.publish_run_changed(part.run_id)
         if number % 50 == 0:
             most = max(most, server.resident_bytes())
     _wait_until(begun + SECONDS)

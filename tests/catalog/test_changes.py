@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.catalog.changes import (
-    COMPARED,
+    COMPARED_FIELDS,
     Change,
     FieldChange,
     compare,
-    merge,
-    renames,
-    shrank_suspiciously,
+    detect_renames,
+    has_shrunk_suspiciously,
+    merge_partial,
 )
-from app.catalog.humanize import sentence
-from app.catalog.listing import ListedModel, Listing, listing_of
+from app.catalog.humanize import describe_change
+from app.catalog.listing import ListedModel, Listing, build_listing
 
 
 def chat(model_id: str, **facts: Any) -> ListedModel:
@@ -29,7 +29,7 @@ def chat(model_id: str, **facts: Any) -> ListedModel:
 
 
 def listed(*models: ListedModel | str) -> Listing:
-    return listing_of("openai", [chat(model) if isinstance(model, str) else model for model in models])
+    return build_listing("openai", [chat(model) if isinstance(model, str) else model for model in models])
 
 
 def told(changes: tuple[Change, ...]) -> list[tuple[str, str]]:
@@ -97,7 +97,7 @@ def test_a_changed_field_is_told_with_both_values(
 
 
 def test_every_compared_field_but_the_name_is_tried_above() -> None:
-    assert {field for field, *_ in FIELD_CHANGES} == set(COMPARED) - {"name"}
+    assert {field for field, *_ in FIELD_CHANGES} == set(COMPARED_FIELDS) - {"name"}
 
 
 def test_a_new_name_is_told_under_the_new_name() -> None:
@@ -128,7 +128,7 @@ def test_models_that_do_not_chat_are_not_told_of() -> None:
 
 def test_a_partial_answer_laid_over_the_last_list_takes_nothing_away() -> None:
     before = listed("a", chat("b", tools=True), "d")
-    merged = merge(before, listed("b", "c"))
+    merged = merge_partial(before, listed("b", "c"))
     assert merged == listed("a", "b", "c", "d")
 
 
@@ -152,7 +152,7 @@ def test_less_than_half_or_nothing_is_suspicious(before: int | None, after: int,
     def of(count: int) -> Listing:
         return listed(*(f"m{number}" for number in range(count)))
 
-    assert shrank_suspiciously(None if before is None else of(before), of(after)) is suspicious
+    assert has_shrunk_suspiciously(None if before is None else of(before), of(after)) is suspicious
 
 
 _models = st.builds(
@@ -165,7 +165,7 @@ _models = st.builds(
     input_per_million=st.none() | st.sampled_from([Decimal(0), Decimal("0.15")]),
 )
 _listings = st.lists(_models, max_size=8, unique_by=lambda model: model.id).map(
-    lambda models: listing_of("openai", models)
+    lambda models: build_listing("openai", models)
 )
 quick = settings(max_examples=150, deadline=None, derandomize=True)
 
@@ -211,7 +211,7 @@ def test_a_change_back_tells_the_opposite(before: Listing, after: Listing) -> No
 @quick
 @given(before=_listings, partial=_listings)
 def test_a_merge_unlists_nothing(before: Listing, partial: Listing) -> None:
-    assert not [change for change in compare(before, merge(before, partial)) if change.kind == "unlisted"]
+    assert not [change for change in compare(before, merge_partial(before, partial)) if change.kind == "unlisted"]
 
 
 # ------------------------------------------------------------------ renames
@@ -223,26 +223,26 @@ def canonical(model: ListedModel) -> str | None:
 
 
 def renamed(before: list[str], after: list[str], listed_earlier: frozenset[str] = frozenset()) -> dict[str, str]:
-    return renames(_listed(before), _listed(after), canonical, listed_earlier)
+    return detect_renames(_listed(before), _listed(after), canonical, listed_earlier)
 
 
 def _listed(ids: list[str]) -> Listing:
-    return listing_of("acme", [ListedModel(id=model_id) for model_id in ids])
+    return build_listing("acme", [ListedModel(id=model_id) for model_id in ids])
 
 
 def test_a_model_that_only_changed_its_id_is_a_rename_and_no_removal() -> None:
     before, after = _listed(["old@a", "kept@b"]), _listed(["new@a", "kept@b"])
-    moved = renames(before, after, canonical, frozenset())
+    moved = detect_renames(before, after, canonical, frozenset())
     assert moved == {"new@a": "old@a"}
     (change,) = compare(before, after, renamed=moved)
     assert (change.kind, change.model_id) == ("changed", "new@a")
     assert [(field.field, field.before, field.after) for field in change.fields] == [("id", "old@a", "new@a")]
-    assert sentence(change) == "renamed old@a → new@a"
+    assert describe_change(change) == "renamed old@a → new@a"
 
 
 def test_a_rename_tells_what_else_changed() -> None:
-    before = listing_of("acme", [ListedModel(id="old@a", context_length=8_000)])
-    after = listing_of("acme", [ListedModel(id="new@a", context_length=16_000)])
+    before = build_listing("acme", [ListedModel(id="old@a", context_length=8_000)])
+    after = build_listing("acme", [ListedModel(id="new@a", context_length=16_000)])
     (change,) = compare(before, after, renamed={"new@a": "old@a"})
     assert [field.field for field in change.fields] == ["id", "context_length"]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import Kind
 
 BY_ID: dict[str, str] = {
@@ -106,7 +106,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("model_id", "kind"), TABLE)
 def test_an_id_alone_tells_the_kind(model_id: str, kind: str) -> None:
-    decision = kind_of(model_id)
+    decision = classify_model(model_id)
     assert decision.kind == kind
     assert decision.reason
 
@@ -128,16 +128,19 @@ def test_an_id_alone_tells_the_kind(model_id: str, kind: str) -> None:
     ],
 )
 def test_listed_outputs_come_before_the_id(model_id: str, outputs: list[str], kind: str, reason: str) -> None:
-    assert kind_of(model_id, outputs=outputs) == (kind, reason)
+    assert classify_model(model_id, outputs=outputs) == (kind, reason)
 
 
 @pytest.mark.parametrize("declared", [kind for kind in get_args(Kind) if kind != "chat"])
 def test_what_a_provider_declares_wins(declared: Kind) -> None:
-    assert kind_of("gpt-4o", declared=declared, because="it says so", outputs=["text"]) == (declared, "it says so")
+    assert classify_model("gpt-4o", declared=declared, because="it says so", outputs=["text"]) == (
+        declared,
+        "it says so",
+    )
 
 
 def test_a_declared_chat_model_stays_one_whatever_its_name_suggests() -> None:
-    assert kind_of("live-sora-davinci", declared="chat", because="it says so") == ("chat", "it says so")
+    assert classify_model("live-sora-davinci", declared="chat", because="it says so") == ("chat", "it says so")
 
 
 @pytest.mark.parametrize(
@@ -149,30 +152,32 @@ def test_a_declared_chat_model_stays_one_whatever_its_name_suggests() -> None:
     ],
 )
 def test_a_guard_or_a_voice_that_is_declared_as_chat_is_none(model_id: str, kind: str) -> None:
-    assert kind_of(model_id, declared="chat", because="it says so").kind == kind
+    assert classify_model(model_id, declared="chat", because="it says so").kind == kind
 
 
 def test_a_too_generous_declaration_gives_way_to_the_id() -> None:
-    generous = kind_of("gemini-live-2.5-flash", declared="chat", because="it supports generateContent", prefer_id=True)
+    generous = classify_model(
+        "gemini-live-2.5-flash", declared="chat", because="it supports generateContent", prefer_id=True
+    )
     assert generous.kind == "realtime"
-    assert kind_of("gemini-2.5-pro", declared="chat", because="so", prefer_id=True) == ("chat", "so")
+    assert classify_model("gemini-2.5-pro", declared="chat", because="so", prefer_id=True) == ("chat", "so")
 
 
 @pytest.mark.parametrize("model_id", ["voxtral-mini-2507", "leonardo-ai/a-writer", "gen4-chat", "any-base-medical"])
 def test_a_weak_rule_does_not_outweigh_a_declared_chat_model(model_id: str) -> None:
-    assert kind_of(model_id).kind != "chat"
-    assert kind_of(model_id, declared="chat", because="it says so") == ("chat", "it says so")
-    assert kind_of(model_id, declared="chat", because="so", prefer_id=True).kind == "chat"
-    assert kind_of(model_id, outputs=("text",)).kind == "chat"
+    assert classify_model(model_id).kind != "chat"
+    assert classify_model(model_id, declared="chat", because="it says so") == ("chat", "it says so")
+    assert classify_model(model_id, declared="chat", because="so", prefer_id=True).kind == "chat"
+    assert classify_model(model_id, outputs=("text",)).kind == "chat"
 
 
 def test_an_instruct_model_that_only_completes_is_a_chat_model_where_the_provider_serves_it_as_one() -> None:
-    assert kind_of("gpt-3.5-turbo-instruct").kind == "completion"
-    assert kind_of("gpt-3.5-turbo-instruct", outputs=("text",)).kind == "chat"
+    assert classify_model("gpt-3.5-turbo-instruct").kind == "completion"
+    assert classify_model("gpt-3.5-turbo-instruct", outputs=("text",)).kind == "chat"
 
 
 def test_what_only_completes_at_its_maker_chats_where_it_is_resold() -> None:
-    assert kind_of("openai/gpt-3.5-turbo-instruct") == (
+    assert classify_model("openai/gpt-3.5-turbo-instruct") == (
         "chat",
         "it bears its maker's name, and whoever resells models serves them as chat",
     )
@@ -192,7 +197,7 @@ def test_what_only_completes_at_its_maker_chats_where_it_is_resold() -> None:
     ],
 )
 def test_what_a_model_does_comes_before_its_family(model_id: str, kind: str) -> None:
-    assert kind_of(model_id).kind == kind
+    assert classify_model(model_id).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -206,26 +211,26 @@ def test_what_a_model_does_comes_before_its_family(model_id: str, kind: str) -> 
     ],
 )
 def test_a_provider_of_one_kind_tells_it_where_the_id_does_not(provider: str, model_id: str, kind: str) -> None:
-    assert kind_of(model_id, provider=provider).kind == kind
-    assert kind_of("a-name", provider=provider, outputs=("text",)).kind == "chat"
-    assert kind_of("a-name", provider="openrouter").kind == "chat"
+    assert classify_model(model_id, provider=provider).kind == kind
+    assert classify_model("a-name", provider=provider, outputs=("text",)).kind == "chat"
+    assert classify_model("a-name", provider="openrouter").kind == "chat"
 
 
 def test_letter_case_and_prefixes_do_not_matter() -> None:
-    assert kind_of("OpenAI/Whisper-Large-V3").kind == "transcription"
-    assert kind_of("models/text-embedding-004").kind == "embedding"
+    assert classify_model("OpenAI/Whisper-Large-V3").kind == "transcription"
+    assert classify_model("models/text-embedding-004").kind == "embedding"
 
 
 @pytest.mark.parametrize(
     "model_id", ["liveliness-7b", "adapter-chat", "embedded-systems-coder", "soraya-8b", "veolia-1"]
 )
 def test_a_word_counts_only_as_a_whole_word(model_id: str) -> None:
-    assert kind_of(model_id).kind == "chat"
+    assert classify_model(model_id).kind == "chat"
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(model_id=st.text(max_size=60), outputs=st.lists(st.text(min_size=1, max_size=10), max_size=3))
 def test_any_id_has_a_kind_and_a_reason(model_id: str, outputs: list[str]) -> None:
-    decision = kind_of(model_id, outputs=outputs)
+    decision = classify_model(model_id, outputs=outputs)
     assert decision.kind in get_args(Kind)
     assert decision.reason

@@ -13,10 +13,10 @@ from app.catalog.listing import (
     FORMAT,
     ListedModel,
     Listing,
+    build_listing,
     canonical_form,
     fingerprint,
     from_canonical_form,
-    listing_of,
 )
 
 FULL = ListedModel(
@@ -49,7 +49,7 @@ MODELS = [FULL, PLAIN, *(ListedModel(id=f"model-{number}") for number in range(2
 
 
 def address(*models: ListedModel, provider: str = "openai") -> str:
-    return fingerprint(canonical_form(listing_of(provider, list(models)))).hex()
+    return fingerprint(canonical_form(build_listing(provider, list(models)))).hex()
 
 
 def test_the_address_of_a_listing_stays_the_same_in_later_versions() -> None:
@@ -64,7 +64,7 @@ def test_the_address_of_a_listing_stays_the_same_in_later_versions() -> None:
 
 def test_the_canonical_form_is_a_version_byte_and_json_without_empty_fields() -> None:
     models = '[{"id":"plain","kind":"embedding","kind_reason":"“embedding” in its id"}]'
-    assert canonical_form(listing_of("openai", [PLAIN])) == (
+    assert canonical_form(build_listing("openai", [PLAIN])) == (
         FORMAT + f'{{"provider":"openai","models":{models}}}'.encode()
     )
 
@@ -79,7 +79,7 @@ def test_a_field_that_a_later_version_adds_does_not_change_the_form() -> None:
 
 def test_order_does_not_matter() -> None:
     shuffled = MODELS.copy()
-    random.Random(7).shuffle(shuffled)  # noqa: S311
+    random.Random(7).shuffle(shuffled)
     assert shuffled != MODELS
     assert address(*shuffled) == address(*MODELS)
 
@@ -87,7 +87,7 @@ def test_order_does_not_matter() -> None:
 def test_descriptions_do_not_matter_and_are_dropped() -> None:
     described = msgspec.structs.replace(FULL, description="New words every week.")
     assert address(described) == address(FULL)
-    assert listing_of("openai", [described]).models == (FULL,)
+    assert build_listing("openai", [described]).models == (FULL,)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_the_provider_matters() -> None:
 
 
 def test_a_listing_reads_back_as_it_was() -> None:
-    listing = listing_of("openai", MODELS)
+    listing = build_listing("openai", MODELS)
     assert from_canonical_form(canonical_form(listing)) == listing
     assert canonical_form(from_canonical_form(canonical_form(listing))) == canonical_form(listing)
 
 
 def test_a_price_keeps_every_digit() -> None:
     model = ListedModel(id="exact", input_per_million=Decimal("0.000000123"))
-    (read,) = from_canonical_form(canonical_form(listing_of("openai", [model]))).models
+    (read,) = from_canonical_form(canonical_form(build_listing("openai", [model]))).models
     assert read.input_per_million == Decimal("0.000000123")
 
 
@@ -141,7 +141,7 @@ def test_damaged_bytes_are_refused(damage: bytes) -> None:
 
 def test_an_id_that_occurs_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="openai lists 'plain' twice"):
-        listing_of("openai", [PLAIN, FULL, PLAIN])
+        build_listing("openai", [PLAIN, FULL, PLAIN])
 
 
 def test_an_address_has_32_bytes() -> None:
@@ -149,7 +149,7 @@ def test_an_address_has_32_bytes() -> None:
 
 
 def test_only_chat_models_are_chat_models() -> None:
-    assert listing_of("openai", [FULL, PLAIN]).chat() == [FULL]
+    assert build_listing("openai", [FULL, PLAIN]).chat() == [FULL]
 
 
 @pytest.mark.parametrize(

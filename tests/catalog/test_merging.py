@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.catalog.differences import differences
+from app.catalog.differences import diff_catalogs
 from app.catalog.listing import PriceTier
 from app.catalog.matching import CanonicalModel
-from app.catalog.merge import Decisions, Told, merge, sources_of
+from app.catalog.merge import ManualDecisions, SourceData, merge, sources_by_field
 from app.catalog.sources.claims import Claim
 
 GPT = CanonicalModel(
@@ -38,30 +38,30 @@ def own(**facts: Any) -> Claim:
     return Claim(provider="openai", model_id="gpt-9", lab="openai", **facts)
 
 
-def merged(*told: Told, decisions: Decisions | None = None) -> dict[str, CanonicalModel]:
-    return {model.id: model for model in merge(SEED, told, decisions or Decisions())}
+def merged(*told: SourceData, decisions: ManualDecisions | None = None) -> dict[str, CanonicalModel]:
+    return {model.id: model for model in merge(SEED, told, decisions or ManualDecisions())}
 
 
-def gpt(*told: Told, decisions: Decisions | None = None) -> CanonicalModel:
+def gpt(*told: SourceData, decisions: ManualDecisions | None = None) -> CanonicalModel:
     return merged(*told, decisions=decisions)["openai/gpt-9"]
 
 
-def models_dev(*claims: Claim, is_fresh: bool = True) -> Told:
-    return Told("modelsdev", claims, is_fresh)
+def models_dev(*claims: Claim, is_fresh: bool = True) -> SourceData:
+    return SourceData("modelsdev", claims, is_fresh)
 
 
-def lite_llm(*claims: Claim) -> Told:
-    return Told("litellm", claims)
+def lite_llm(*claims: Claim) -> SourceData:
+    return SourceData("litellm", claims)
 
 
 def test_without_news_the_seed_is_the_catalog() -> None:
-    assert merge(SEED, [], Decisions()) == SEED
+    assert merge(SEED, [], ManualDecisions()) == SEED
 
 
 def test_a_live_source_replaces_the_seeds_older_facts_and_is_named_for_them() -> None:
     model = gpt(models_dev(own(context_length=200_000)))
     assert model.context_length == 200_000
-    assert sources_of(model) | {"name": "", "kind": ""} == {
+    assert sources_by_field(model) | {"name": "", "kind": ""} == {
         "name": "",
         "kind": "",
         "context_length": "modelsdev",
@@ -105,8 +105,8 @@ def test_a_cache_price_of_the_same_list_price_is_kept() -> None:
     same = own(input_per_million=Decimal(10), output_per_million=Decimal(30))
     model = gpt(models_dev(same))
     assert model.cache_read_per_million == 1
-    assert sources_of(model)["input_per_million"] == "modelsdev"
-    assert sources_of(model)["cache_read_per_million"] == "m"
+    assert sources_by_field(model)["input_per_million"] == "modelsdev"
+    assert sources_by_field(model)["cache_read_per_million"] == "m"
 
 
 LONG, LONGER = (PriceTier(200_000, Decimal(20), Decimal(45)),), (PriceTier(272_000, Decimal(20), Decimal(45)),)
@@ -115,9 +115,9 @@ SAME_PRICE = {"input_per_million": Decimal(10), "output_per_million": Decimal(30
 LOWER_PRICE = {"input_per_million": Decimal(5), "output_per_million": Decimal(15)}
 
 
-def tiered(*told: Told, decisions: Decisions | None = None) -> tuple[tuple[PriceTier, ...], str | None]:
-    (model,) = merge([TIERED], told, decisions or Decisions())
-    return model.price_tiers, sources_of(model).get("price_tiers")
+def tiered(*told: SourceData, decisions: ManualDecisions | None = None) -> tuple[tuple[PriceTier, ...], str | None]:
+    (model,) = merge([TIERED], told, decisions or ManualDecisions())
+    return model.price_tiers, sources_by_field(model).get("price_tiers")
 
 
 def test_prices_for_long_input_come_with_the_main_prices_they_belong_to() -> None:
@@ -136,17 +136,17 @@ def test_a_reseller_names_no_price_for_long_input() -> None:
 def test_prices_for_long_input_end_when_their_own_source_has_them_no_more() -> None:
     assert tiered(models_dev(own(**SAME_PRICE))) == (LONG, "l")
     assert tiered(lite_llm(own(**SAME_PRICE))) == ((), None)
-    assert tiered(Told("litellm", (own(**SAME_PRICE),), is_fresh=False)) == (LONG, "l")
+    assert tiered(SourceData("litellm", (own(**SAME_PRICE),), is_fresh=False)) == (LONG, "l")
 
 
 def test_prices_for_long_input_go_when_a_person_names_another_price_and_stay_when_they_name_them() -> None:
     other = {("openai/gpt-9", "input_per_million"): "8"}
     both = {**other, ("openai/gpt-9", "price_tiers"): [{"above_tokens": 272_000, "input_per_million": "20"}]}
     made = msgspec.structs.replace(GPT, input_per_million=Decimal(8), field_sources={})
-    assert tiered(decisions=Decisions(fields=other)) == ((), None)
-    assert tiered(decisions=Decisions(fields=both)) == ((PriceTier(272_000, Decimal(20)),), "person")
-    assert tiered(decisions=Decisions(models={GPT.id: made})) == ((), None)
-    assert tiered(decisions=Decisions(fields={("openai/gpt-9", "tools"): False})) == (LONG, "l")
+    assert tiered(decisions=ManualDecisions(fields=other)) == ((), None)
+    assert tiered(decisions=ManualDecisions(fields=both)) == ((PriceTier(272_000, Decimal(20)),), "person")
+    assert tiered(decisions=ManualDecisions(models={GPT.id: made})) == ((), None)
+    assert tiered(decisions=ManualDecisions(fields={("openai/gpt-9", "tools"): False})) == (LONG, "l")
 
 
 def test_a_free_or_half_a_price_is_no_list_price() -> None:
@@ -170,7 +170,7 @@ def test_a_gateway_fills_what_nobody_else_knows_and_names_no_price() -> None:
         input_per_million=Decimal(1),
         output_per_million=Decimal(1),
     )
-    model = gpt(Told("openrouter", (listed,)))
+    model = gpt(SourceData("openrouter", (listed,)))
     assert (model.context_length, model.max_output_tokens, model.input_per_million) == (100_000, 4, Decimal(10))
 
 
@@ -188,14 +188,16 @@ def test_an_unknown_id_of_a_lab_becomes_a_model_with_all_who_serve_it() -> None:
         Claim(provider="anthropic", model_id="claude-zebra-7", lab="anthropic", name="Claude Zebra 7 (latest)"),
         Claim(provider="nobody", model_id="claude-zebra-7"),
     )
-    gateway = Told("openrouter", (Claim(provider="openrouter", model_id="anthropic/claude-zebra-7", lab="anthropic"),))
+    gateway = SourceData(
+        "openrouter", (Claim(provider="openrouter", model_id="anthropic/claude-zebra-7", lab="anthropic"),)
+    )
     model = merged(told, gateway)["anthropic/claude-zebra-7"]
     assert (model.name, model.kind, model.context_length) == ("Claude Zebra 7", "chat", 10)
     assert model.served == {
         "anthropic": ("claude-zebra-7", "claude-zebra-7-20270101"),
         "openrouter": ("anthropic/claude-zebra-7",),
     }
-    assert set(sources_of(model).values()) == {"modelsdev"}
+    assert set(sources_by_field(model).values()) == {"modelsdev"}
 
 
 def test_an_unknown_id_without_a_lab_becomes_nothing() -> None:
@@ -211,7 +213,7 @@ def test_a_vanished_model_that_only_its_source_knew_stays() -> None:
 
 
 def test_a_persons_decision_outlives_every_source() -> None:
-    decided = Decisions(
+    decided = ManualDecisions(
         fields={
             ("openai/gpt-9", "context_length"): 123,
             ("openai/gpt-9", "input_per_million"): "2.5",
@@ -223,34 +225,37 @@ def test_a_persons_decision_outlives_every_source() -> None:
     told = own(context_length=5, input_per_million=Decimal(1), output_per_million=Decimal(1), tools=False)
     model = gpt(models_dev(told), decisions=decided)
     assert (model.context_length, model.input_per_million, model.tools) == (123, Decimal("2.5"), None)
-    assert sources_of(model)["context_length"] == sources_of(model)["input_per_million"] == "person"
+    assert sources_by_field(model)["context_length"] == sources_by_field(model)["input_per_million"] == "person"
 
 
 @pytest.mark.parametrize(("field", "value"), [("context_length", "many"), ("kind", "nonsense"), ("name", "")])
 def test_a_decision_that_fits_no_more_is_passed_over(field: str, value: Any) -> None:
-    assert gpt(decisions=Decisions(fields={("openai/gpt-9", field): value})) == GPT
+    assert gpt(decisions=ManualDecisions(fields={("openai/gpt-9", field): value})) == GPT
 
 
 def test_a_persons_model_is_in_the_catalog_and_takes_what_sources_add() -> None:
     made = CanonicalModel(id="me/mine-1", lab="me", name="Mine", context_length=5, served={"groq": ("mine-1",)})
     told = models_dev(Claim(provider="groq", model_id="mine-1", context_length=6, max_output_tokens=2))
-    model = merged(told, decisions=Decisions(models={"me/mine-1": made}))["me/mine-1"]
+    model = merged(told, decisions=ManualDecisions(models={"me/mine-1": made}))["me/mine-1"]
     assert (model.context_length, model.max_output_tokens) == (5, 2)
-    assert sources_of(model)["context_length"] == "person" and sources_of(model)["max_output_tokens"] == "modelsdev"
+    assert (
+        sources_by_field(model)["context_length"] == "person"
+        and sources_by_field(model)["max_output_tokens"] == "modelsdev"
+    )
 
 
 def test_a_persons_model_goes_before_a_seed_that_learnt_of_it_later() -> None:
     made = CanonicalModel(id="openai/gpt-9", lab="openai", name="Mine", context_length=5, served={"groq": ("g9",)})
-    model = gpt(decisions=Decisions(models={made.id: made}))
+    model = gpt(decisions=ManualDecisions(models={made.id: made}))
     assert (model.name, model.context_length, model.tools) == ("Mine", 5, True)
     assert model.served == {"groq": ("g9",), "openai": ("gpt-9",)}
 
 
 def test_a_persons_match_leads_a_claim_to_its_model_or_to_none() -> None:
     claim = Claim(provider="groq", model_id="strange", lab="openai", max_output_tokens=9)
-    to_gpt = Decisions(matches={("groq", "strange"): "openai/gpt-9"})
+    to_gpt = ManualDecisions(matches={("groq", "strange"): "openai/gpt-9"})
     assert gpt(models_dev(claim), decisions=to_gpt).max_output_tokens == 9
-    to_none = Decisions(matches={("groq", "strange"): None})
+    to_none = ManualDecisions(matches={("groq", "strange"): None})
     assert merged(models_dev(claim), decisions=to_none).keys() == {model.id for model in SEED}
 
 
@@ -285,12 +290,12 @@ def by_id(claims: list[Claim]) -> list[Claim]:
     st.randoms(use_true_random=False),
 )
 def test_the_order_of_nothing_counts(told: dict[str, list[Claim]], chance: random.Random) -> None:
-    as_given = [Told(name, tuple(claims)) for name, claims in told.items()]
-    shuffled = [Told(name, tuple(chance.sample(claims, len(claims)))) for name, claims in told.items()]
+    as_given = [SourceData(name, tuple(claims)) for name, claims in told.items()]
+    shuffled = [SourceData(name, tuple(chance.sample(claims, len(claims)))) for name, claims in told.items()]
     chance.shuffle(shuffled)
     seed = chance.sample(SEED, len(SEED))
-    first = merge(SEED, as_given, Decisions())
-    assert first == merge(seed, shuffled, Decisions())
+    first = merge(SEED, as_given, ManualDecisions())
+    assert first == merge(seed, shuffled, ManualDecisions())
     for model in first:
         assert (model.max_output_tokens or 0) <= (model.context_length or 10**9)
 
@@ -303,11 +308,11 @@ def test_differences_are_facts_and_not_who_says_them() -> None:
     after = merged(
         models_dev(own(context_length=200_000), Claim(provider="openai", model_id="gpt-zebra", lab="openai"))
     )
-    assert differences(before, after) == [
+    assert diff_catalogs(before, after) == [
         ("changed", "openai/gpt-9", [("context_length", 100_000, 200_000)]),
         ("added", "openai/gpt-zebra", []),
     ]
-    assert differences(after, before)[1] == ("removed", "openai/gpt-zebra", [])
-    assert differences(before, merged(models_dev(own(context_length=100_000)))) == []
+    assert diff_catalogs(after, before)[1] == ("removed", "openai/gpt-zebra", [])
+    assert diff_catalogs(before, merged(models_dev(own(context_length=100_000)))) == []
     dearer = merged(models_dev(own(**SAME_PRICE, price_tiers=LONG)))
-    assert differences(before, dearer) == [("changed", "openai/gpt-9", [("price_tiers", (), LONG)])]
+    assert diff_catalogs(before, dearer) == [("changed", "openai/gpt-9", [("price_tiers", (), LONG)])]

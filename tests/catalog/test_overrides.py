@@ -15,26 +15,26 @@ from hypothesis import strategies as st
 from app.catalog.listing import CAPABILITIES, ListedModel
 from app.catalog.matching import CanonicalModel, CatalogIndex
 from app.catalog.overrides import (
-    FACTS,
+    FACT_FIELDS,
     HIGHEST_PRIORITY,
-    Conflict,
-    Effective,
+    EffectiveFacts,
+    FactConflict,
     Override,
     OverrideError,
-    canonical_id_of,
-    conflicts,
-    effective,
+    effective_facts,
+    effective_sources,
+    find_conflicts,
+    format_file,
+    format_line,
+    from_facts,
     from_json,
+    from_listing,
     from_state,
-    is_own,
-    layered,
-    made_by_sync,
-    of_facts,
-    read_file,
-    sources_of,
+    is_first_party,
+    merge,
+    parse_file,
+    resolve_canonical_id,
     to_json,
-    write_file,
-    write_line,
 )
 
 # The three examples of the owner's "Provider Model Synchronization Guide", to the letter.
@@ -90,12 +90,12 @@ LISTED = ListedModel(id="gpt")
 
 
 def only(text: str) -> Override:
-    (entry,) = read_file(text, "overrides.json")
+    (entry,) = parse_file(text, "overrides.json")
     return entry.override
 
 
 def override(priority: int = 100, **facts: Any) -> Override:
-    return of_facts("openai", "openai/gpt", priority, facts, "because")
+    return from_facts("openai", "openai/gpt", priority, facts, "because")
 
 
 # ------------------------------------------------------------------ the documents' form
@@ -103,8 +103,8 @@ def override(priority: int = 100, **facts: Any) -> Override:
 
 @pytest.mark.parametrize("text", DOCUMENTED)
 def test_the_examples_of_the_documents_are_read_and_written_to_the_letter(text: str) -> None:
-    assert json.loads(write_file([only(text)])) == [json.loads(text)]
-    assert json.loads(write_line(only(text))) == json.loads(text)
+    assert json.loads(format_file([only(text)])) == [json.loads(text)]
+    assert json.loads(format_line(only(text))) == json.loads(text)
     assert only(f"[{text}]") == only(text)
 
 
@@ -123,7 +123,7 @@ def test_the_examples_say_what_the_documents_say() -> None:
 def test_a_price_keeps_every_digit(written: str) -> None:
     text = MANUAL.replace("1.0,", f"{written},")
     assert only(text).facts["input_per_million"] == Decimal(written)
-    assert str(only(write_line(only(text))).facts["input_per_million"]) == str(Decimal(written))
+    assert str(only(format_line(only(text))).facts["input_per_million"]) == str(Decimal(written))
     assert from_json(to_json(only(text))) == from_state(to_json(only(text))) == only(text)
     assert to_json(only(text))["pricing"]["input"]["per_million_tokens"] == str(Decimal(written))
 
@@ -256,19 +256,19 @@ def test_what_is_wrong_is_one_sentence_that_names_the_field(change: dict[str, An
 )
 def test_a_bad_file_is_refused_naming_entry_and_line(text: str, sentence: str) -> None:
     with pytest.raises(OverrideError) as caught:
-        read_file(text, "o.json")
+        parse_file(text, "o.json")
     assert str(caught.value).startswith(sentence)
     assert len(str(caught.value)) < 300
 
 
 def test_an_empty_array_and_a_byte_order_mark_are_fine() -> None:
-    assert read_file("[]", "o.json") == [] and read_file(" [ ]\n", "o.json") == []
+    assert parse_file("[]", "o.json") == [] and parse_file(" [ ]\n", "o.json") == []
     assert only("\ufeff" + EMPTY) == only(EMPTY)
 
 
 _prices = st.decimals(min_value=0, max_value=100_000, places=9).map(lambda price: price.copy_abs())
 _overrides = st.builds(
-    lambda provider, model, priority, reason, facts: of_facts(provider, model, priority, facts, reason),
+    lambda provider, model, priority, reason, facts: from_facts(provider, model, priority, facts, reason),
     st.sampled_from(["openai", "groq", "x"]),
     st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=300),
     st.integers(0, HIGHEST_PRIORITY),
@@ -290,13 +290,13 @@ _overrides = st.builds(
 
 @given(st.lists(_overrides, max_size=6))
 def test_what_is_exported_can_be_imported_again(found: list[Override]) -> None:
-    text = write_file(found)
-    again = [entry.override for entry in read_file(text, "o.json")]
-    assert sorted(map(write_line, again)) == sorted(map(write_line, found))
-    assert write_file(again) == text
+    text = format_file(found)
+    again = [entry.override for entry in parse_file(text, "o.json")]
+    assert sorted(map(format_line, again)) == sorted(map(format_line, found))
+    assert format_file(again) == text
     for one in found:
         assert from_json(to_json(one)) == one
-        assert of_facts(one.provider_id, one.model_id, one.priority, one.facts, one.reason) == one
+        assert from_facts(one.provider_id, one.model_id, one.priority, one.facts, one.reason) == one
 
 
 # ------------------------------------------------------------------ who is meant
@@ -304,17 +304,21 @@ def test_what_is_exported_can_be_imported_again(found: list[Override]) -> None:
 
 def test_a_plain_name_of_a_model_means_it_and_a_variant_or_a_snapshot_does_not() -> None:
     index = CatalogIndex([CanonicalModel(id="openai/gpt-4", lab="openai", name="GPT-4", aliases=("gpt-four",))])
-    assert canonical_id_of(index, "groq", "openai/gpt-4") == "openai/gpt-4"
-    assert canonical_id_of(index, "groq", "gpt-4") == "openai/gpt-4"
-    assert canonical_id_of(index, "groq", "gpt-four") == "openai/gpt-4"
+    assert resolve_canonical_id(index, "groq", "openai/gpt-4") == "openai/gpt-4"
+    assert resolve_canonical_id(index, "groq", "gpt-4") == "openai/gpt-4"
+    assert resolve_canonical_id(index, "groq", "gpt-four") == "openai/gpt-4"
     for said in ("openai/gpt-4:free", "gpt-4-2024-08-06", "gpt-4o", "special-model"):
-        assert canonical_id_of(index, "groq", said) is None
+        assert resolve_canonical_id(index, "groq", said) is None
 
 
 def test_a_labs_own_provider_is_known() -> None:
-    assert is_own("openai", GPT) and not is_own("openrouter", GPT) and not is_own("azure", GPT)
+    assert is_first_party("openai", GPT) and not is_first_party("openrouter", GPT) and not is_first_party("azure", GPT)
     gemini = CanonicalModel(id="google/g", lab="google", name="G")
-    assert is_own("google", gemini) and is_own("google-vertex", gemini) and not is_own("google-vertex", GPT)
+    assert (
+        is_first_party("google", gemini)
+        and is_first_party("google-vertex", gemini)
+        and not is_first_party("google-vertex", GPT)
+    )
 
 
 # ------------------------------------------------------------------ made by sync
@@ -323,7 +327,7 @@ def test_a_labs_own_provider_is_known() -> None:
 def test_an_identical_model_makes_an_empty_override() -> None:
     same = ListedModel(id="gpt", context_length=128_000, tools=True, input_per_million=Decimal("2.50"))
     for listed in (LISTED, same):
-        assert made_by_sync("openrouter", GPT, listed) == Override(
+        assert from_listing("openrouter", GPT, listed) == Override(
             provider_id="openrouter", model_id="openai/gpt", priority=0
         )
 
@@ -338,8 +342,8 @@ def test_only_differences_are_recorded_and_the_unsaid_is_none() -> None:
         input_per_million=Decimal(5),
         output_per_million=Decimal(0),
     )
-    made = made_by_sync("provider-x", GPT, listed)
-    assert json.loads(write_line(made)) == {
+    made = from_listing("provider-x", GPT, listed)
+    assert json.loads(format_line(made)) == {
         "provider_id": "provider-x",
         "model_id": "openai/gpt",
         "priority": 0,
@@ -366,7 +370,7 @@ _facts = st.fixed_dictionaries(
 @given(_facts, _facts)
 def test_the_catalog_with_the_override_over_it_is_all_that_is_known(base: dict[str, Any], own: dict[str, Any]) -> None:
     canonical = CanonicalModel(id="lab/m", lab="lab", name="M", **base)
-    assert base | made_by_sync("host", canonical, ListedModel(id="m", **own)).facts == base | own
+    assert base | from_listing("host", canonical, ListedModel(id="m", **own)).facts == base | own
 
 
 # ------------------------------------------------------------------ the merge
@@ -375,12 +379,12 @@ def test_the_catalog_with_the_override_over_it_is_all_that_is_known(base: dict[s
 def test_the_person_comes_before_the_provider_and_the_provider_before_the_catalog() -> None:
     listed = ListedModel(id="gpt", context_length=64_000, tools=False, vision=False, output_per_million=Decimal(9))
     decided = override(context_length=32_000, tools=True, input_per_million=Decimal(1))
-    facts = effective("openai", GPT, listed, decided)
+    facts = effective_facts("openai", GPT, listed, decided)
     assert (facts.context_length, facts.tools, facts.input_per_million) == (32_000, True, 1)
     assert (facts.vision, facts.output_per_million) == (False, 9)
     assert (facts.max_output_tokens, facts.reasoning, facts.input_modalities) == (16_384, False, ("text", "image"))
     assert facts.structured_output is None and facts.cache_read_per_million is None
-    sources = sources_of("openai", GPT, listed, decided)
+    sources = effective_sources("openai", GPT, listed, decided)
     assert {sources[field] for field in ("context_length", "tools", "input_per_million")} == {"person"}
     assert {sources[field] for field in ("vision", "output_per_million", "kind")} == {"provider"}
     catalog = ("max_output_tokens", "reasoning", "input_modalities", "name", "deprecated_on", "retires_on", "successor")
@@ -389,27 +393,27 @@ def test_the_person_comes_before_the_provider_and_the_provider_before_the_catalo
 
 
 def test_a_resellers_unsaid_price_is_unknown_and_the_labs_own_is_the_list_price() -> None:
-    assert effective("openai", GPT, LISTED).input_per_million == Decimal("2.5")
-    assert effective("openrouter", GPT, LISTED).input_per_million is None
-    assert effective("openai", GPT, LISTED, variant="batch").input_per_million is None
-    assert effective("openrouter", GPT, LISTED).context_length == 128_000
-    assert "input_per_million" not in sources_of("openrouter", GPT, LISTED)
+    assert effective_facts("openai", GPT, LISTED).input_per_million == Decimal("2.5")
+    assert effective_facts("openrouter", GPT, LISTED).input_per_million is None
+    assert effective_facts("openai", GPT, LISTED, variant="batch").input_per_million is None
+    assert effective_facts("openrouter", GPT, LISTED).context_length == 128_000
+    assert "input_per_million" not in effective_sources("openrouter", GPT, LISTED)
 
 
 def test_a_persons_price_does_not_make_a_free_variant_cost() -> None:
     free = ListedModel(id="gpt:free", input_per_million=Decimal(0))
     decided = override(input_per_million=Decimal(3), tools=False)
-    assert effective("openrouter", GPT, free, decided, "free").input_per_million == 0
-    assert effective("openrouter", GPT, free, decided, "free").tools is False
-    assert effective("openrouter", GPT, free, decided, "turbo").input_per_million == 3
-    assert sources_of("openrouter", GPT, free, decided, "free")["input_per_million"] == "provider"
+    assert effective_facts("openrouter", GPT, free, decided, "free").input_per_million == 0
+    assert effective_facts("openrouter", GPT, free, decided, "free").tools is False
+    assert effective_facts("openrouter", GPT, free, decided, "turbo").input_per_million == 3
+    assert effective_sources("openrouter", GPT, free, decided, "free")["input_per_million"] == "provider"
 
 
 def test_nothing_is_invented_for_an_unknown_model() -> None:
-    facts = effective("groq", None, ListedModel(id="m", kind="image", tools=False))
+    facts = effective_facts("groq", None, ListedModel(id="m", kind="image", tools=False))
     assert (facts.name, facts.kind, facts.tools, facts.vision) == ("m", "image", False, None)
     assert (facts.deprecated_on, facts.successor) == ("", "")
-    assert sources_of("groq", None, ListedModel(id="m", tools=False)) == {
+    assert effective_sources("groq", None, ListedModel(id="m", tools=False)) == {
         "name": "provider",
         "kind": "provider",
         "tools": "provider",
@@ -417,18 +421,18 @@ def test_nothing_is_invented_for_an_unknown_model() -> None:
 
 
 def test_the_kind_stays_the_listings() -> None:
-    assert effective("openai", GPT, ListedModel(id="gpt", kind="image")).kind == "image"
+    assert effective_facts("openai", GPT, ListedModel(id="gpt", kind="image")).kind == "image"
 
 
 def test_days_come_from_the_provider_or_the_lab_but_not_to_hosts_of_open_weights() -> None:
     own = ListedModel(id="gpt", retires_at=datetime(2027, 3, 1, 23, tzinfo=UTC))
-    facts = effective("openai", GPT, own)
+    facts = effective_facts("openai", GPT, own)
     assert (facts.deprecated_on, facts.retires_on, facts.successor) == ("2026-01-01", "2027-03-01", "openai/gpt-next")
     open_one = CanonicalModel(id="meta/l", lab="meta", name="L", open_weights=True, retires_on="2026-12-31")
-    assert effective("groq", open_one, LISTED).retires_on == ""
-    assert effective("meta", open_one, LISTED).retires_on == "2026-12-31"
-    assert effective("groq", open_one, own).retires_on == "2027-03-01"
-    assert sources_of("openai", GPT, own)["retires_on"] == "provider"
+    assert effective_facts("groq", open_one, LISTED).retires_on == ""
+    assert effective_facts("meta", open_one, LISTED).retires_on == "2026-12-31"
+    assert effective_facts("groq", open_one, own).retires_on == "2027-03-01"
+    assert effective_sources("openai", GPT, own)["retires_on"] == "provider"
 
 
 @given(_facts, _facts, st.one_of(st.none(), _facts), st.sampled_from(["lab", "host"]))
@@ -437,10 +441,13 @@ def test_every_known_field_has_a_source_whose_value_it_is(
 ) -> None:
     canonical = CanonicalModel(id="lab/m", lab="lab", name="M", **base)
     listed = ListedModel(id="m", **own)
-    manual = of_facts(provider, "lab/m", 100, decided) if decided is not None else None
-    facts, sources = effective(provider, canonical, listed, manual), sources_of(provider, canonical, listed, manual)
+    manual = from_facts(provider, "lab/m", 100, decided) if decided is not None else None
+    facts, sources = (
+        effective_facts(provider, canonical, listed, manual),
+        effective_sources(provider, canonical, listed, manual),
+    )
     said = {"person": decided or {}, "provider": own, "catalog": base}
-    for field in FACTS:
+    for field in FACT_FIELDS:
         value = getattr(facts, field)
         assert (field in sources) == (value is not None)
         if field in sources:
@@ -449,10 +456,10 @@ def test_every_known_field_has_a_source_whose_value_it_is(
 
 def test_of_several_overrides_the_highest_priority_wins_field_by_field() -> None:
     low, high = override(100, tools=True, context_length=1), override(200, context_length=2)
-    assert layered([high, low]) == layered([low, high]) == override(200, tools=True, context_length=2)
-    assert layered([low]) is low
+    assert merge([high, low]) == merge([low, high]) == override(200, tools=True, context_length=2)
+    assert merge([low]) is low
     with pytest.raises(ValueError, match="no override"):
-        layered([])
+        merge([])
 
 
 def test_twelve_thousand_models_take_no_time() -> None:
@@ -460,8 +467,8 @@ def test_twelve_thousand_models_take_no_time() -> None:
     decided = override(tools=False)
     started = time.process_time()
     for model in listed:
-        facts = effective("openai", GPT, model, decided if model.context_length == 1 else None)
-        assert isinstance(facts, Effective)
+        facts = effective_facts("openai", GPT, model, decided if model.context_length == 1 else None)
+        assert isinstance(facts, EffectiveFacts)
     assert time.process_time() - started < 0.25
 
 
@@ -469,21 +476,21 @@ def test_twelve_thousand_models_take_no_time() -> None:
 
 
 def fields(provider: str, listed: ListedModel, manual: Override | None = None, variant: str = "") -> list[str]:
-    return [conflict.field for conflict in conflicts(provider, GPT, listed, manual, variant)]
+    return [conflict.field for conflict in find_conflicts(provider, GPT, listed, manual, variant)]
 
 
 def test_agreement_and_silence_are_no_conflict() -> None:
     assert fields("openai", LISTED) == []
-    assert conflicts("openai", None, ListedModel(id="m", tools=False)) == []
+    assert find_conflicts("openai", None, ListedModel(id="m", tools=False)) == []
 
 
 def test_what_cannot_both_be_true_is_a_conflict() -> None:
     listed = ListedModel(id="gpt", kind="image", context_length=256_000, vision=False, reasoning=True)
-    assert conflicts("openrouter", GPT, listed) == [
-        Conflict("kind", "chat", "image"),
-        Conflict("context_length", 128_000, 256_000),
-        Conflict("vision", True, False),
-        Conflict("reasoning", False, True),
+    assert find_conflicts("openrouter", GPT, listed) == [
+        FactConflict("kind", "chat", "image"),
+        FactConflict("context_length", 128_000, 256_000),
+        FactConflict("vision", True, False),
+        FactConflict("reasoning", False, True),
     ]
 
 
@@ -498,7 +505,7 @@ def test_two_spellings_of_a_limit_and_a_finer_kind_are_no_conflict() -> None:
     assert fields("openai", ListedModel(id="gpt", context_length=131_072)) == []
     assert fields("openai", ListedModel(id="gpt", kind="other")) == []
     whisper = CanonicalModel(id="openai/w", lab="openai", name="W", kind="audio")
-    assert conflicts("openai", whisper, ListedModel(id="w", kind="transcription")) == []
+    assert find_conflicts("openai", whisper, ListedModel(id="w", kind="transcription")) == []
 
 
 def test_a_field_that_a_person_settled_is_no_conflict() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CatalogIndex
-from app.catalog.proposals import Proposal, Sighting, id_complaint, propose, reason_of, suggested
+from app.catalog.proposals import Proposal, Sighting, canonical_id_problem, describe_evidence, propose, suggest_model
 
 FREE = frozenset[str]()
 
@@ -37,7 +37,9 @@ def test_two_providers_that_agree_propose_a_model_with_their_facts() -> None:
     assert (found.model.context_length, found.model.tools, found.model.vision) == (128_000, True, False)
     assert found.model.served == {"chutes": ("acme/Rocket-2-Instruct",), "openrouter": ("acme/rocket-2-instruct",)}
     assert found.agreed == ("context_length",)
-    assert reason_of(found) == ("Listed alike by chutes (acme/Rocket-2-Instruct), openrouter (acme/rocket-2-instruct).")
+    assert describe_evidence(found) == (
+        "Listed alike by chutes (acme/Rocket-2-Instruct), openrouter (acme/rocket-2-instruct)."
+    )
 
 
 def test_one_provider_is_not_enough_however_often_it_lists_it() -> None:
@@ -120,22 +122,22 @@ def test_an_adopted_model_is_matched_by_the_very_ids_that_proposed_it() -> None:
 
 def test_a_form_starts_from_the_listing_and_leaves_open_whose_model_it_is_where_no_id_says_so() -> None:
     listed = ListedModel(id="acme/Rocket-2:free", context_length=8_000, input_per_million=Decimal(3))
-    model = suggested("openrouter", listed)
+    model = suggest_model("openrouter", listed)
     assert (model.id, model.lab, model.context_length) == ("acme/rocket-2", "acme", 8_000)
     assert model.input_per_million is None
     assert model.served == {"openrouter": ("acme/Rocket-2:free",)}
-    nameless = suggested("groq", ListedModel(id="rocket-2"))
+    nameless = suggest_model("groq", ListedModel(id="rocket-2"))
     assert (nameless.id, nameless.lab, nameless.name) == ("", "", "rocket-2")
 
 
 @pytest.mark.parametrize("good", ["meta/llama-3.1-8b-instruct", "a/b", "google/gemini-2.5-pro@default"])
 def test_ids_of_canonical_models(good: str) -> None:
-    assert id_complaint(good) is None
+    assert canonical_id_problem(good) is None
 
 
 @pytest.mark.parametrize(
     "bad", ["", "llama", "Meta/Llama", "a/b/c", "a/ b", "a/b\n", "/b", "a/", "é/b", "a/" + "b" * 300]
 )
 def test_what_is_no_id_is_told_in_a_sentence(bad: str) -> None:
-    complaint = id_complaint(bad)
+    complaint = canonical_id_problem(bad)
     assert complaint is not None and complaint.endswith(".")

@@ -15,17 +15,17 @@ from app.catalog.listing import ListedModel, PriceTier
 from app.catalog.sources import SOURCES, aihubmix, litellm, modelsdev, openrouter
 from app.catalog.sources.claims import (
     Claim,
-    Fault,
-    Reading,
-    Refused,
-    Shrunk,
+    ParsedSource,
+    SourceFault,
+    SourceRejected,
+    SourceShrunk,
+    build_parsed_source,
     check,
-    keep,
-    lab_of_own_provider,
-    lab_of_path,
-    packed,
-    reading_of,
-    unpacked,
+    deserialize,
+    first_party_lab,
+    lab_from_path,
+    retain_claims,
+    serialize,
 )
 from app.demo import catalogs
 
@@ -34,7 +34,7 @@ def encoded(document: Any) -> bytes:
     return json.dumps(document).encode()
 
 
-def claim_of(reading: Reading, provider: str, model_id: str) -> Claim:
+def claim_of(reading: ParsedSource, provider: str, model_id: str) -> Claim:
     return next(claim for claim in reading.claims if (claim.provider, claim.model_id) == (provider, model_id))
 
 
@@ -42,7 +42,7 @@ def claim_of(reading: Reading, provider: str, model_id: str) -> Claim:
 
 
 def test_models_dev_tells_facts_and_prices_per_million() -> None:
-    reading = modelsdev.read(encoded(catalogs.MODELSDEV))
+    reading = modelsdev.parse(encoded(catalogs.MODELSDEV))
     claim = claim_of(reading, "anthropic", "claude-haiku-4-5")
     assert (claim.lab, claim.context_length, claim.max_output_tokens) == ("anthropic", 200_000, 64_000)
     assert (claim.input_per_million, claim.cache_write_per_million) == (Decimal(1), Decimal("1.25"))
@@ -58,19 +58,19 @@ def test_models_dev_takes_the_worlds_prices_before_chinas_and_unknown_limits_as_
         "moonshotai-cn": {"models": {"kimi-k2": model, "kimi-k1": model}},
         "moonshotai": {"models": {"kimi-k2": world}},
     }
-    reading = modelsdev.read(encoded(document))
+    reading = modelsdev.parse(encoded(document))
     assert claim_of(reading, "moonshot", "kimi-k2").input_per_million == Decimal("0.6")
     only_china = claim_of(reading, "moonshot", "kimi-k1")
     assert (only_china.input_per_million, only_china.context_length, only_china.vision) == (None, None, None)
 
 
 def test_models_dev_counts_providers_that_do_not_concern_us_but_claims_nothing_of_them() -> None:
-    reading = modelsdev.read(encoded({"some-gateway": {"models": {"gpt-4o": {"name": "GPT"}}}}))
+    reading = modelsdev.parse(encoded({"some-gateway": {"models": {"gpt-4o": {"name": "GPT"}}}}))
     assert (reading.claims, reading.entries) == ((), 1)
 
 
 def test_litellm_prices_are_per_token_and_its_routing_prefix_is_no_part_of_the_id() -> None:
-    reading = litellm.read(encoded(catalogs.LITELLM))
+    reading = litellm.parse(encoded(catalogs.LITELLM))
     assert reading.entries == 2  # without the sample
     claim = claim_of(reading, "groq", "llama-3.3-70b-versatile")
     assert (claim.input_per_million, claim.output_per_million) == (Decimal("0.59"), Decimal("0.79"))
@@ -78,7 +78,7 @@ def test_litellm_prices_are_per_token_and_its_routing_prefix_is_no_part_of_the_i
 
 
 def priced(cost: Any) -> tuple[PriceTier, ...]:
-    reading = modelsdev.read(encoded({"openai": {"models": {"gpt-99": {"cost": cost}}}}))
+    reading = modelsdev.parse(encoded({"openai": {"models": {"gpt-99": {"cost": cost}}}}))
     return claim_of(reading, "openai", "gpt-99").price_tiers
 
 
@@ -125,7 +125,7 @@ def test_litellm_prices_long_input_by_the_names_of_its_fields() -> None:
         "input_cost_per_token_above_200k_tokens_priority": 4.5e-06,
         "cache_creation_input_token_cost_above_1hr_above_200k_tokens": 1e-05,
     }
-    claim = claim_of(litellm.read(encoded({"gemini/gemini-9": entry})), "google", "gemini-9")
+    claim = claim_of(litellm.parse(encoded({"gemini/gemini-9": entry})), "google", "gemini-9")
     assert claim.price_tiers == (
         PriceTier(128_000, Decimal(2)),
         PriceTier(200_000, Decimal("2.5"), Decimal(15), Decimal("0.25")),
@@ -144,7 +144,7 @@ def test_litellm_prices_long_input_by_the_names_of_its_fields() -> None:
     ],
 )
 def test_a_price_for_long_input_that_cannot_be_true_makes_a_fault_of_its_entry(fields: Any, reason: str) -> None:
-    reading = litellm.read(encoded({"gpt-99": {"litellm_provider": "openai", "mode": "chat", **fields}}))
+    reading = litellm.parse(encoded({"gpt-99": {"litellm_provider": "openai", "mode": "chat", **fields}}))
     assert reading.claims == ()
     (fault,) = reading.faults
     assert "gpt-99" in fault.entry and reason in fault.reason
@@ -160,12 +160,12 @@ def test_a_price_for_long_input_that_cannot_be_true_makes_a_fault_of_its_entry(f
     ],
 )
 def test_litellm_entries_that_only_price_a_variation_claim_nothing(key: str, origin: str) -> None:
-    assert litellm.read(encoded({key: {"litellm_provider": origin, "mode": "chat"}})).claims == ()
+    assert litellm.parse(encoded({key: {"litellm_provider": origin, "mode": "chat"}})).claims == ()
 
 
 def test_a_gateway_names_the_lab_in_its_ids_and_never_the_dates() -> None:
     model = ListedModel(id="anthropic/claude-demo-1", name="Anthropic: Claude Demo 1", context_length=500_000)
-    reading = openrouter.reading(encoded(catalogs.OPENROUTER), [model], [])
+    reading = openrouter.parse(encoded(catalogs.OPENROUTER), [model], [])
     (claim,) = reading.claims
     assert (claim.lab, claim.context_length, claim.released_on) == ("anthropic", 500_000, "")
     assert reading.entries == 2
@@ -174,7 +174,7 @@ def test_a_gateway_names_the_lab_in_its_ids_and_never_the_dates() -> None:
 def test_a_wrong_type_in_a_gateways_list_is_a_fault_although_its_reader_passes_over_it() -> None:
     document = {"data": [{"model_id": "gpt-4o", "context_length": "much"}, {"model_id": "gpt-4o-mini"}]}
     models = [ListedModel(id="gpt-4o"), ListedModel(id="gpt-4o-mini")]
-    reading = aihubmix.reading(encoded(document), models, [])
+    reading = aihubmix.parse(encoded(document), models, [])
     assert [claim.model_id for claim in reading.claims] == ["gpt-4o-mini"]
     assert [fault.entry for fault in reading.faults] == ["gpt-4o"]
 
@@ -191,7 +191,7 @@ def test_a_wrong_type_in_a_gateways_list_is_a_fault_although_its_reader_passes_o
     ],
 )
 def test_a_path_names_a_lab_only_if_we_know_it(model_id: str, lab: str) -> None:
-    assert lab_of_path(model_id) == lab
+    assert lab_from_path(model_id) == lab
 
 
 @pytest.mark.parametrize(
@@ -205,13 +205,13 @@ def test_a_path_names_a_lab_only_if_we_know_it(model_id: str, lab: str) -> None:
     ],
 )
 def test_a_lab_speaks_for_itself_at_its_own_provider_only(provider: str, model_id: str, lab: str) -> None:
-    assert lab_of_own_provider(provider, model_id) == lab
+    assert first_party_lab(provider, model_id) == lab
 
 
 # ------------------------------------------------------------------ what they refuse
 
 
-@pytest.mark.parametrize("read", [modelsdev.read, litellm.read])
+@pytest.mark.parametrize("read", [modelsdev.parse, litellm.parse])
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -226,7 +226,7 @@ def test_a_lab_speaks_for_itself_at_its_own_provider_only(provider: str, model_i
     ],
 )
 def test_what_is_no_catalog_is_refused_with_the_reason(read: Any, body: bytes, reason: str) -> None:
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(SourceRejected, match=reason):
         read(body)
 
 
@@ -252,66 +252,66 @@ def test_what_is_no_catalog_is_refused_with_the_reason(read: Any, body: bytes, r
     ],
 )
 def test_an_entry_that_cannot_be_true_is_left_out(model: Any, reason: str) -> None:
-    reading = modelsdev.read(encoded({"openai": {"models": {"gpt-99": model}}}))
+    reading = modelsdev.parse(encoded({"openai": {"models": {"gpt-99": model}}}))
     assert reading.claims == ()
     (fault,) = reading.faults
     assert "gpt-99" in fault.entry and reason in fault.reason
 
 
 def test_a_provider_without_models_is_a_fault() -> None:
-    assert len(modelsdev.read(encoded({"openai": 1, "anthropic": {"models": {}}})).faults) == 1
+    assert len(modelsdev.parse(encoded({"openai": 1, "anthropic": {"models": {}}})).faults) == 1
 
 
 def test_a_dear_price_of_what_is_no_chat_model_is_believed() -> None:
     entry = {"litellm_provider": "openai", "mode": "video_generation", "input_cost_per_token": 0.005}
-    assert litellm.read(encoded({"sora-9": entry})).claims[0].input_per_million == Decimal(5_000)
+    assert litellm.parse(encoded({"sora-9": entry})).claims[0].input_per_million == Decimal(5_000)
 
 
 def claims(count: int) -> list[Claim]:
     return [Claim(provider="openai", model_id=f"gpt-{number}") for number in range(count)]
 
 
-def faults(count: int) -> list[Fault]:
-    return [Fault(f"openai/bad-{number}", "no reason") for number in range(count)]
+def faults(count: int) -> list[SourceFault]:
+    return [SourceFault(f"openai/bad-{number}", "no reason") for number in range(count)]
 
 
 def test_up_to_one_wrong_entry_in_a_hundred_is_left_out_and_named() -> None:
-    told = check(reading_of(claims(99), faults(1), 100), 99)
+    told = check(build_parsed_source(claims(99), faults(1), 100), 99)
     assert told == "1 wrong entry was left out: openai/bad-0 (no reason)."
-    with pytest.raises(Refused, match="2 wrong entries among 100"):
-        check(reading_of(claims(98), faults(2), 100), 99)
+    with pytest.raises(SourceRejected, match="2 wrong entries among 100"):
+        check(build_parsed_source(claims(98), faults(2), 100), 99)
 
 
 def test_a_catalog_that_lost_more_than_a_fifth_is_refused_unless_an_operator_knows_better() -> None:
-    assert check(reading_of(claims(80), [], 80), 100) == ""
-    with pytest.raises(Shrunk, match="from 100 to 79"):
-        check(reading_of(claims(79), [], 79), 100)
-    assert check(reading_of(claims(79), [], 79), 100, accept_shrunk=True) == ""
+    assert check(build_parsed_source(claims(80), [], 80), 100) == ""
+    with pytest.raises(SourceShrunk, match="from 100 to 79"):
+        check(build_parsed_source(claims(79), [], 79), 100)
+    assert check(build_parsed_source(claims(79), [], 79), 100, accept_shrunk=True) == ""
 
 
 def test_a_catalog_without_models_is_refused_even_then() -> None:
-    with pytest.raises(Refused, match="no models"):
-        check(reading_of([], [], 0), 0, accept_shrunk=True)
+    with pytest.raises(SourceRejected, match="no models"):
+        check(build_parsed_source([], [], 0), 0, accept_shrunk=True)
 
 
 # ------------------------------------------------------------------ what is kept
 
 
 def test_claims_survive_being_kept_and_the_order_does_not_count() -> None:
-    found = modelsdev.read(encoded(catalogs.MODELSDEV)).claims
-    again = modelsdev.read(encoded(dict(reversed(catalogs.MODELSDEV.items())))).claims
-    assert unpacked(packed(found)) == found
-    assert packed(found) == packed(again)
+    found = modelsdev.parse(encoded(catalogs.MODELSDEV)).claims
+    again = modelsdev.parse(encoded(dict(reversed(catalogs.MODELSDEV.items())))).claims
+    assert deserialize(serialize(found)) == found
+    assert serialize(found) == serialize(again)
 
 
 def test_a_model_that_its_source_dropped_is_kept_for_a_year() -> None:
     before = [Claim(provider="openai", model_id="gpt-99", lab="openai"), Claim(provider="groq", model_id="llama-9")]
-    (gone,) = keep([], before, "2026-11-21")
+    (gone,) = retain_claims([], before, "2026-11-21")
     assert (gone.model_id, gone.vanished_on) == ("gpt-99", "2026-11-21")
-    assert keep([], [gone], "2027-11-20") == (gone,)
-    assert keep([], [gone], "2027-11-22") == ()
+    assert retain_claims([], [gone], "2027-11-20") == (gone,)
+    assert retain_claims([], [gone], "2027-11-22") == ()
     back = Claim(provider="openai", model_id="gpt-99", lab="openai", context_length=1)
-    assert keep([back], [gone], "2026-12-01") == (back,)
+    assert retain_claims([back], [gone], "2026-12-01") == (back,)
 
 
 JSON = st.recursive(
@@ -341,6 +341,6 @@ def test_whatever_comes_is_read_or_refused(entries: dict[str, Any]) -> None:
             try:
                 body = encoded(document)
                 reading = source.read(body) if source.read else source.read_listed(body, [], [])  # type: ignore[misc]
-            except Refused:
+            except SourceRejected:
                 continue
-            assert unpacked(packed(reading.claims)) == reading.claims
+            assert deserialize(serialize(reading.claims)) == reading.claims

@@ -28,7 +28,7 @@ from app.catalog.id_parser import identity_key
     ],
 )
 def test_the_words_of_a_name(model_id: str, words: str) -> None:
-    assert " ".join(id_parser.read(model_id).words) == words
+    assert " ".join(id_parser.parse(model_id).words) == words
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_words_of_a_name(model_id: str, words: str) -> None:
 def test_a_whole_date_is_a_snapshot_and_a_part_of_one_can_be_the_version(
     model_id: str, snapshot: str, days: tuple[str, ...]
 ) -> None:
-    name = id_parser.read(model_id)
+    name = id_parser.parse(model_id)
     assert (name.snapshot, name.days) == (snapshot, days)
 
 
@@ -72,7 +72,7 @@ def test_a_whole_date_is_a_snapshot_and_a_part_of_one_can_be_the_version(
     ],
 )
 def test_the_organisation_is_who_made_it_and_not_who_serves_it(model_id: str, org: str) -> None:
-    assert id_parser.read(model_id).org == org
+    assert id_parser.parse(model_id).org == org
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,6 @@ def test_what_names_no_model_has_no_key() -> None:
 
 @given(st.text())
 def test_any_text_can_be_read(text: str) -> None:
-    name = id_parser.read(text)
+    name = id_parser.parse(text)
     assert "" not in (*name.words, *name.tags)
     assert isinstance(identity_key(text), str)

@@ -6,8 +6,17 @@ from decimal import Decimal
 
 import pytest
 
-from app.catalog.changes import COMPARED, Change, Fact, FieldChange
-from app.catalog.humanize import THIN, field_sentence, headline, money, number, plural, sentence, tokens
+from app.catalog.changes import COMPARED_FIELDS, Change, Fact, FieldChange
+from app.catalog.humanize import (
+    NARROW_SPACE,
+    describe_change,
+    describe_field_change,
+    format_number,
+    format_price,
+    format_tokens,
+    headline,
+    pluralize,
+)
 
 
 @pytest.mark.parametrize(
@@ -17,18 +26,23 @@ from app.catalog.humanize import THIN, field_sentence, headline, money, number, 
         ("context_length", 131_072, 1_048_576, "context window 128k → 1M"),
         ("context_length", None, 8_192, "context window unknown → 8k"),
         ("context_length", 8_192, None, "context window 8k → unknown"),
-        ("context_length", 128_000, 131_072, f"context window 128{THIN}000 → 131{THIN}072"),
-        ("context_length", 1_000_000, 1_048_576, f"context window 1{THIN}000{THIN}000 → 1{THIN}048{THIN}576"),
+        ("context_length", 128_000, 131_072, f"context window 128{NARROW_SPACE}000 → 131{NARROW_SPACE}072"),
+        (
+            "context_length",
+            1_000_000,
+            1_048_576,
+            f"context window 1{NARROW_SPACE}000{NARROW_SPACE}000 → 1{NARROW_SPACE}048{NARROW_SPACE}576",
+        ),
         ("max_output_tokens", 4_096, 64_000, "longest answer 4k → 64k"),
-        ("output_per_million", "10", "8", f"output price $10.00 → $8.00 (−20{THIN}%)"),
-        ("input_per_million", "0.15", "0.3", f"input price $0.15 → $0.30 (+100{THIN}%)"),
+        ("output_per_million", "10", "8", f"output price $10.00 → $8.00 (−20{NARROW_SPACE}%)"),
+        ("input_per_million", "0.15", "0.3", f"input price $0.15 → $0.30 (+100{NARROW_SPACE}%)"),
         ("input_per_million", "0.1", "0.1001", "input price $0.10 → $0.1001"),
         ("input_per_million", "0", "0.3", "input price free → $0.30"),
         ("input_per_million", "0.3", "0", "input price $0.30 → free"),
         ("input_per_million", None, "0.3", "input price unknown → $0.30"),
         ("input_per_million", "0.3", None, "input price $0.30 → unknown"),
-        ("cache_read_per_million", "0.0375", "0.075", f"cache read price $0.0375 → $0.075 (+100{THIN}%)"),
-        ("input_per_million", "0.0000001", "0.0000002", f"input price 0.0000001 → 0.0000002 (+100{THIN}%)"),
+        ("cache_read_per_million", "0.0375", "0.075", f"cache read price $0.0375 → $0.075 (+100{NARROW_SPACE}%)"),
+        ("input_per_million", "0.0000001", "0.0000002", f"input price 0.0000001 → 0.0000002 (+100{NARROW_SPACE}%)"),
         ("vision", None, True, "vision: yes"),
         ("vision", None, False, "vision: no"),
         ("vision", True, False, "vision yes → no"),
@@ -48,13 +62,13 @@ from app.catalog.humanize import THIN, field_sentence, headline, money, number, 
     ],
 )
 def test_a_field_change_is_a_sentence(field: str, before: Fact, after: Fact, said: str) -> None:
-    assert field_sentence(FieldChange(field, before, after)) == said
+    assert describe_field_change(FieldChange(field, before, after)) == said
 
 
 def test_a_changed_model_is_all_its_fields_in_one_sentence() -> None:
     fields = (FieldChange("context_length", 128_000, 200_000), FieldChange("output_per_million", "10", "8"))
-    said = sentence(Change("changed", "m", "M", fields))
-    assert said == f"context window 128k → 200k; output price $10.00 → $8.00 (−20{THIN}%)"
+    said = describe_change(Change("changed", "m", "M", fields))
+    assert said == f"context window 128k → 200k; output price $10.00 → $8.00 (−20{NARROW_SPACE}%)"
 
 
 @pytest.mark.parametrize(
@@ -66,12 +80,12 @@ def test_a_changed_model_is_all_its_fields_in_one_sentence() -> None:
     ],
 )
 def test_other_changes_are_a_clause(kind: str, said: str) -> None:
-    assert sentence(Change(kind, "m", "M")) == said  # type: ignore[arg-type]
+    assert describe_change(Change(kind, "m", "M")) == said  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("field", COMPARED)
+@pytest.mark.parametrize("field", COMPARED_FIELDS)
 def test_every_compared_field_can_be_told(field: str) -> None:
-    assert "_" not in field_sentence(FieldChange(field, None, None))
+    assert "_" not in describe_field_change(FieldChange(field, None, None))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +115,7 @@ def test_every_compared_field_can_be_told(field: str) -> None:
     ],
 )
 def test_tokens_are_short(count: int | None, said: str) -> None:
-    assert tokens(count) == said
+    assert format_tokens(count) == said
 
 
 @pytest.mark.parametrize(
@@ -119,15 +133,15 @@ def test_tokens_are_short(count: int | None, said: str) -> None:
     ],
 )
 def test_money_is_in_dollars(amount: Decimal | str | None, said: str) -> None:
-    assert money(amount) == said
+    assert format_price(amount) == said
 
 
 @pytest.mark.parametrize(
     ("count", "said"),
-    [(0, "0"), (999, "999"), (1_000, f"1{THIN}000"), (12_345_678, f"12{THIN}345{THIN}678")],
+    [(0, "0"), (999, "999"), (1_000, f"1{NARROW_SPACE}000"), (12_345_678, f"12{NARROW_SPACE}345{NARROW_SPACE}678")],
 )
 def test_digits_are_grouped_by_a_narrow_space(count: int, said: str) -> None:
-    assert number(count) == said
+    assert format_number(count) == said
 
 
 @pytest.mark.parametrize(
@@ -138,11 +152,11 @@ def test_digits_are_grouped_by_a_narrow_space(count: int, said: str) -> None:
         (3, None, "3 models"),
         (1, "modelle", "1 model"),
         (2, "modelle", "2 modelle"),
-        (1_200, None, f"1{THIN}200 models"),
+        (1_200, None, f"1{NARROW_SPACE}200 models"),
     ],
 )
 def test_one_is_singular(count: int, many: str | None, said: str) -> None:
-    assert plural(count, "model", many) == said
+    assert pluralize(count, "model", many) == said
 
 
 def moved(model_id: str, *fields: tuple[str, Fact, Fact]) -> Change:
@@ -157,8 +171,8 @@ CHEAPER = moved("gpt-4o", ("output_per_million", "10", "8"))
     ("changes", "said"),
     [
         (NEW[:1], "Groq added kimi-k2"),
-        ([*NEW[:2], CHEAPER], f"Groq added 2 chat models; gpt-4o's output price fell 20{THIN}%"),
-        ([CHEAPER], f"Groq: gpt-4o's output price fell 20{THIN}%"),
+        ([*NEW[:2], CHEAPER], f"Groq added 2 chat models; gpt-4o's output price fell 20{NARROW_SPACE}%"),
+        ([CHEAPER], f"Groq: gpt-4o's output price fell 20{NARROW_SPACE}%"),
         ([Change("unlisted", "o3", "")], "Groq no longer lists o3"),
         ([Change("relisted", "o3", "")], "Groq lists o3 again"),
         (
@@ -169,7 +183,7 @@ CHEAPER = moved("gpt-4o", ("output_per_million", "10", "8"))
         ([CHEAPER, moved("o3", ("input_per_million", "1", "2"))], "Groq: 2 models changed"),
         (
             [moved("o3", ("input_per_million", "1", "2"), ("output_per_million", "2", "4"))],
-            f"Groq: o3's prices rose 100{THIN}%",
+            f"Groq: o3's prices rose 100{NARROW_SPACE}%",
         ),
         (
             [moved("o3", ("input_per_million", "1", "2"), ("output_per_million", "2", "3"))],
@@ -177,7 +191,7 @@ CHEAPER = moved("gpt-4o", ("output_per_million", "10", "8"))
         ),
         (
             [moved("o3", ("input_per_million", "1", "2"), ("output_per_million", "2", "1"))],
-            f"Groq: o3's output price fell 50{THIN}%, and 1 more fact changed",
+            f"Groq: o3's output price fell 50{NARROW_SPACE}%, and 1 more fact changed",
         ),
         ([moved("o3", ("output_per_million", "2", "0"))], "Groq: o3's output price went from $2.00 to free"),
         ([moved("o3", ("output_per_million", None, "2"))], "Groq: o3's output price unknown → $2.00"),
@@ -188,7 +202,7 @@ CHEAPER = moved("gpt-4o", ("output_per_million", "10", "8"))
         ([moved("o3", ("context_length", 128_000, 200_000))], "Groq: o3's context window grew from 128k to 200k"),
         (
             [moved("o3", ("context_length", 131_072, 128_000))],
-            f"Groq: o3's context window shrank from 131{THIN}072 to 128{THIN}000",
+            f"Groq: o3's context window shrank from 131{NARROW_SPACE}072 to 128{NARROW_SPACE}000",
         ),
         ([moved("o3", ("tools", False, True))], "Groq: o3 gained tool use"),
         ([moved("o3", ("vision", True, False), ("name", "a", "b"))], "Groq: o3 lost vision, and 1 more fact changed"),
@@ -206,10 +220,10 @@ def test_a_headline_says_what_a_provider_did(changes: list[Change], said: str) -
 def test_a_first_list_added_nothing_but_has_what_the_catalog_does_not_know() -> None:
     assert headline("Groq", [], NEW[:2]) == "Groq lists 2 chat models that the catalog does not know"
     assert headline("Groq", NEW[:1], NEW[1:2], more=1_200) == (
-        f"Groq added kimi-k2 and lists qwen3 that the catalog does not know; and 1{THIN}200 more changes"
+        f"Groq added kimi-k2 and lists qwen3 that the catalog does not know; and 1{NARROW_SPACE}200 more changes"
     )
 
 
 def test_every_fact_that_is_compared_can_make_a_headline() -> None:
-    for name in COMPARED:
+    for name in COMPARED_FIELDS:
         assert "changed" not in headline("Groq", [moved("o3", (name, None, "2"))]), name

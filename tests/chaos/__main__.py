@@ -23,7 +23,7 @@ from app import config, create_app, jobs
 from app.cli.install import set_up
 from app.extensions import db
 from app.jobs import monitoring
-from app.vault import Opener, Sealer
+from app.vault import Keyring, PublicKey
 from tests.chaos import far_end, plan, verdict
 from tests.chaos.people import Crowd
 from tests.chaos.stage import Stage, stage, until
@@ -48,8 +48,8 @@ def reign(
     with stage(seed) as built:
         app = create_app(_settings(built))
         set_up(app)
-        opener = Opener(built.private)
-        crowd = Crowd(app, built, Sealer(opener.public), random.Random(seed))  # noqa: S311  # no secret
+        opener = Keyring(built.private)
+        crowd = Crowd(app, built, PublicKey(opener.public), random.Random(seed))  # no secret
         crowd.move_in(users, keys)
         built.start(workers)
         failed: Counter[str] = Counter()
@@ -69,10 +69,10 @@ def reign(
 def _settings(built: Stage) -> config.Settings:
     return config.Settings(
         instance=built.folder / "instance",
-        database_url=config._database_url(built.database.url),
+        database_url=config._parse_database_url(built.database.url),
         redis_url=built.queue.url,
         secret_key="of a chaos run " + secrets.token_hex(16),
-        vault_public_key=Opener(built.private).public,
+        vault_public_key=Keyring(built.private).public,
         base_urls=built.far_end.base_urls,
         catalog_refresh_hours=0,
     )
@@ -83,7 +83,7 @@ def _storm(built: Stage, crowd: Crowd, seconds: float, days: int, seed: int, fai
     troubles: list[BaseException] = []
 
     def break_things() -> None:
-        dice = random.Random(seed + 1)  # noqa: S311  # no secret
+        dice = random.Random(seed + 1)  # no secret
         try:
             while not over.wait(dice.uniform(0.5, 4.0)):
                 _note_failed(crowd.app, failed)
@@ -156,9 +156,9 @@ def _note_failed(app: Flask, failed: Counter[str]) -> None:
     """Redis forgets what failed in it when it is killed."""
     try:
         with app.app_context():
-            for job in monitoring.failed_jobs():
+            for job in monitoring.list_failed_jobs():
                 failed[f"{job.job.kind} {job.error} {job.place}"] += 1
-                monitoring.delete_failed(job.id)
+                monitoring.delete_failed_job(job.id)
     except (redis.RedisError, DBAPIError):
         return
 

@@ -18,8 +18,8 @@ from app import jobs
 from app.extensions import db
 from app.store import credentials, runs
 from app.store.accounts import users
-from app.store.schema.tables import LIVE, RunRow
-from app.vault import Sealer, SecretKey
+from app.store.schema.tables import LIVE_STATES, RunRow
+from app.vault import ApiKey, PublicKey
 from tests.chaos import plan
 from tests.chaos.stage import Stage
 
@@ -33,7 +33,7 @@ class Crowd:
 
     app: Flask
     stage: Stage
-    sealer: Sealer
+    sealer: PublicKey
     random: Random
     keys: dict[int, str] = field(default_factory=dict)
     """Tag → the whole key."""
@@ -48,7 +48,7 @@ class Crowd:
         """So many users with so many keys each, of as many different providers."""
         slugs = list(plan.SLUGS)
         with self.app.app_context():
-            providers = credentials.providers()
+            providers = credentials.providers_by_slug()
             for number in range(count):
                 user = users.create(f"user-{number}@example.com", "no password opens this account", _now())
                 if user is None:
@@ -82,23 +82,25 @@ class Crowd:
                 self.did[f"{name}, in vain"] += 1
 
     def press_sync(self) -> None:
-        jobs.begin_sync(self.random.choice(self.user_ids), "manual")
+        jobs.start_sync(self.random.choice(self.user_ids), "manual")
 
     def press_twice(self) -> None:
         user_id = self.random.choice(self.user_ids)
-        first, second = jobs.begin_sync(user_id, "manual"), jobs.begin_sync(user_id, "manual")
-        if first and second and second.is_new and db.session.get_one(RunRow, first.run_id).state in LIVE:
+        first, second = jobs.start_sync(user_id, "manual"), jobs.start_sync(user_id, "manual")
+        if first and second and second.is_new and db.session.get_one(RunRow, first.run_id).state in LIVE_STATES:
             self.met.append(f"user {user_id} has two live runs")
 
     def cancel(self) -> None:
-        live = db.session.execute(select(RunRow.id, RunRow.user_id).where(RunRow.state.in_(LIVE)).limit(100)).all()
+        live = db.session.execute(
+            select(RunRow.id, RunRow.user_id).where(RunRow.state.in_(LIVE_STATES)).limit(100)
+        ).all()
         if live:
             run_id, user_id = self.random.choice(live)
-            jobs.cancel(run_id, user_id)
+            jobs.cancel_run(run_id, user_id)
 
     def replace_key(self) -> None:
         key_id = self.random.choice(list(self.owners.values()))
-        found = credentials.by_id(key_id)
+        found = credentials.find(key_id)
         if found:
             row, slug = found
             new = len(self.keys) + 1
@@ -108,12 +110,12 @@ class Crowd:
             db.session.commit()
 
     def cron(self) -> None:
-        jobs.enqueue_everyone("cron")
+        jobs.enqueue_full_sync("cron")
 
     def pass_day(self) -> None:
         """All that waits for a later day comes a day nearer."""
         for column in ("due_at", "put_off_until"):
-            db.session.execute(text(f"UPDATE credentials SET {column} = {column} - interval '1 day'"))  # noqa: S608
+            db.session.execute(text(f"UPDATE credentials SET {column} = {column} - interval '1 day'"))
         db.session.commit()
 
     def live(self) -> int:
@@ -129,14 +131,14 @@ class Crowd:
         with self.app.app_context():
             run_ids = runs.start_many(self.user_ids, "cron", _now())
             db.session.commit()
-            jobs._enqueue_many(run_ids)
+            jobs._push_runs(run_ids)
             return run_ids
 
-    def _key(self, tag: int, slug: str) -> SecretKey:
+    def _key(self, tag: int, slug: str) -> ApiKey:
         word = plan.TUNED if tag % 3 == 0 else "plain"
         mark = "".join(secrets.choice(MARK_LETTERS) for _ in range(24))
         self.keys[tag] = f"sk-chaos-{word}-t{tag}-{mark}"
-        return SecretKey(self.keys[tag])
+        return ApiKey(self.keys[tag])
 
 
 def mark_of(key: str) -> str:

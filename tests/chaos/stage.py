@@ -21,7 +21,7 @@ import psycopg
 import redis
 
 from app.cli import supervisor
-from app.vault import Opener, new_private_key
+from app.vault import Keyring, generate_private_key
 from tests.live import ROOT, descendants, environment, free_port
 
 GRACE_S = 15.0
@@ -185,7 +185,7 @@ class Stage:
             DATABASE_URL=self.database.url,
             REDIS_URL=self.queue.url,
             VAULT_PRIVATE_KEYS=self.private,
-            VAULT_PUBLIC_KEY=Opener(self.private).public,
+            VAULT_PUBLIC_KEY=Keyring(self.private).public,
             SECRET_KEY="of a chaos run, for nothing else " + "x" * 32,
             LOG_LEVEL="DEBUG",
             PYTHONWARNINGS="ignore",
@@ -279,6 +279,6 @@ def stage(seed: int) -> Iterator[Stage]:
         database = PrivatePostgres(folder / "postgres")
         leaving.callback(database.end)
         database.start()
-        built = Stage(folder, database, queue, far_end, new_private_key())
+        built = Stage(folder, database, queue, far_end, generate_private_key())
         leaving.callback(built.stop)
         yield built

@@ -15,7 +15,7 @@ import redis
 from sqlalchemy import select, text
 
 from app.catalog.changes import Change
-from app.catalog.listing import Listing, canonical_form, fingerprint, listing_of
+from app.catalog.listing import Listing, build_listing, canonical_form, fingerprint
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.providers import PROVIDERS
@@ -25,8 +25,8 @@ from app.sync import persist
 from app.sync.evaluate import judge
 from app.sync.http import errors
 from app.sync.http.fetch import Answer, fetch, new_client
-from app.sync.http.retry import Patience
-from app.vault import SecretKey
+from app.sync.http.retry import RetryPolicy
+from app.vault import ApiKey
 from tests.chaos import plan
 from tests.chaos.far_end import PAGE_SIZE, Served
 from tests.chaos.people import Crowd, mark_of
@@ -59,8 +59,8 @@ class Truth:
         self._simulator.clear_fault(slug)
         if fault:
             self._simulator.set_fault(slug, fault)
-        key = SecretKey(f"sk-of-the-verdict-{plan.TUNED if is_tuned else 'plain'}")
-        url, once = self._simulator.base_urls[slug], Patience(tries=1)
+        key = ApiKey(f"sk-of-the-verdict-{plan.TUNED if is_tuned else 'plain'}")
+        url, once = self._simulator.base_urls[slug], RetryPolicy(tries=1)
         try:
             return fetch(PROVIDERS[slug], key, self._client, base_url=url, in_all_s=10.0, patience=once)
         except errors.SyncError:
@@ -131,7 +131,7 @@ class Verdict:
             ("listings", "fingerprint"),
             ("listed_models", "listing_id, provider_model_id"),
         ):
-            query = f"SELECT {columns} FROM {table} WHERE true GROUP BY {columns} HAVING count(*) > 1"  # noqa: S608
+            query = f"SELECT {columns} FROM {table} WHERE true GROUP BY {columns} HAVING count(*) > 1"
             self._none(f"a row of {table} is doubled", query)
         # Two comparisons that say the same of the same two listings would tell their news twice.
         self._none(
@@ -174,7 +174,7 @@ class Verdict:
         query = query.join(ProviderRow, ProviderRow.id == ResultRow.provider_id).order_by(ResultRow.id)
         for row in db.session.execute(query).all():
             by_credential[row[0].credential_id or 0].append(row)
-        _, index = catalog.index()
+        _, index = catalog.load_index()
         for credential_id, rows in by_credential.items():
             story = Story(rows[0][1])
             for result, _, _ in rows:
@@ -207,7 +207,7 @@ class Verdict:
 
     def _retell_changes(self, story: Story, result: ResultRow, after: Listing, index: Any, where: str) -> None:
         before = story.in_force
-        lost = frozenset(story.lost & listings.ids(after)) if before else frozenset()
+        lost = frozenset(story.lost & listings.model_ids(after)) if before else frozenset()
         is_first = before is None or not story.is_whole
         changes = () if before == after else persist.changes_between(before, after, index, lost, is_first=is_first)
         if _changes_of(result) != _as_rows(changes):
@@ -222,7 +222,7 @@ class Verdict:
         ended = result.ended_at.timestamp() if result.ended_at else 0.0
         for served in self._served[result.credential_id or 0]:
             if begun <= served.at <= ended and (answer := self.truth.answer(served)):
-                yield answer, listing_of(slug, answer.models)
+                yield answer, build_listing(slug, answer.models)
 
     # -------------------------------------------------------------- saying it
 

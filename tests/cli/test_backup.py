@@ -34,8 +34,8 @@ from app.store.accounts.sessions import SessionRow
 from app.store.engine import dump
 from app.store.schema.tables import CredentialRow, ModelRow, RunRow, UserRow
 from app.sync import run as sync
-from app.sync.run import Means
-from app.vault import new_private_key
+from app.sync.run import SyncContext
+from app.vault import generate_private_key
 from tests.cli.test_commands import Run, said
 from tests.cli.test_commands import run as run  # the fixture
 from tests.cli.test_doctor import findings
@@ -85,7 +85,7 @@ def rewritten(file: Path, **changes: Any) -> Path:
 
 @both_databases
 def test_after_a_restore_a_user_signs_in_and_syncs(
-    run: Run, app: Flask, alice: Person, means: Means, file: Path, simulator: Simulator
+    run: Run, app: Flask, alice: Person, means: SyncContext, file: Path, simulator: Simulator
 ) -> None:
     alice.add_key("openai", KEY)
     synced(alice, means)
@@ -97,7 +97,7 @@ def test_after_a_restore_a_user_signs_in_and_syncs(
     assert "1 API key, all open with VAULT_PRIVATE_KEYS." in said(run("backup", "verify", str(file)))
     forget_everything()
     assert "Restored 2 accounts, 1 sealed API key" in said(run("backup", "restore", str(file)))
-    back = users.by_email("alice@example.com")
+    back = users.find_by_email("alice@example.com")
     assert back and back.id == alice.id
     again = Person(back, app, alice.sealer).sign_in()
     assert "OpenAI" in again.client.get("/profile").text
@@ -123,7 +123,7 @@ def test_a_restore_ends_all_sessions_and_says_what_counts_again(
     assert stolen.get("/profile").status_code == 303
     assert db.session.scalar(select(func.count()).select_from(SessionRow)) == 0
     db.session.rollback()
-    again = users.by_email("alice@example.com")
+    again = users.find_by_email("alice@example.com")
     assert again is not None
     assert Person(again, app, alice.sealer).sign_in().client.get("/profile").status_code == 200
 
@@ -326,7 +326,7 @@ def test_keys_that_the_private_keys_at_hand_do_not_open_are_told(
 ) -> None:
     row = alice.add_key("openai", KEY)
     assert run("backup", "create", str(file)).exit_code == 0
-    monkeypatch.setenv("VAULT_PRIVATE_KEYS", new_private_key())
+    monkeypatch.setenv("VAULT_PRIVATE_KEYS", generate_private_key())
     assert f"1 of 1 API key do not open with VAULT_PRIVATE_KEYS (numbers {row.id})" in said(
         run("backup", "verify", str(file)), code=1
     )
@@ -349,11 +349,11 @@ def test_what_somebody_would_miss_is_replaced_only_when_told_so(run: Run, alice:
     assert (
         "holds 2 accounts and tables that this version does not know (of_a_newer_version)" in told and "--yes" in told
     )
-    assert users.by_email("alice@new.example")
+    assert users.find_by_email("alice@new.example")
     db.session.rollback()
     assert run("backup", "restore", str(file), "--yes").exit_code == 0
-    assert users.by_email("alice@example.com") and not users.by_email("alice@new.example")
-    assert "of_a_newer_version" not in dump.state().rows
+    assert users.find_by_email("alice@example.com") and not users.find_by_email("alice@new.example")
+    assert "of_a_newer_version" not in dump.load_state().rows
 
 
 @both_databases
@@ -361,9 +361,9 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
     run: Run, alice: Person, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("backup", "create", str(file)).exit_code == 0
-    before = dump.state()
+    before = dump.load_state()
     if db.engine.dialect.name == "sqlite":
-        monkeypatch.setattr(dump, "_LOCKED_S", 0.5)
+        monkeypatch.setattr(dump, "_LOCK_TIMEOUT_S", 0.5)
         with _locked(db.engine.url.database or ""):
             assert "cannot be written" in said(run("backup", "restore", str(file), "--yes"), code=1)
     else:
@@ -378,7 +378,7 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
 
         monkeypatch.setattr(backup, "_run", broken)
         assert "psql failed" in said(run("backup", "restore", str(file), "--yes"), code=1)
-    assert dump.state() == before
+    assert dump.load_state() == before
 
 
 def restoring_until_killed(settings: config.Settings, file: Path) -> None:
@@ -413,7 +413,7 @@ def test_a_restore_that_is_killed_midway_leaves_the_database_as_it_was(
     bob = users.create("later@example.com", "x", datetime.now(UTC))
     db.session.commit()
     assert bob
-    before = dump.state()
+    before = dump.load_state()
     db.session.remove()
     db.engine.dispose()  # no connection crosses the fork
     process = multiprocessing.get_context("fork").Process(target=restoring_until_killed, args=(settings, file))
@@ -423,9 +423,9 @@ def test_a_restore_that_is_killed_midway_leaves_the_database_as_it_was(
         process.kill()
     process.join(30)
     assert process.exitcode == -signal.SIGKILL
-    assert dump.state() == before
+    assert dump.load_state() == before
     assert run("backup", "restore", str(file), "--yes").exit_code == 0
-    assert not users.by_email("later@example.com")
+    assert not users.find_by_email("later@example.com")
 
 
 def _is_asleep() -> bool:
@@ -451,7 +451,7 @@ def test_a_backup_of_a_newer_version_or_of_another_database_is_refused(run: Run,
     assert "This backup is of PostgreSQL, and DATABASE_URL leads to SQLite" in said(
         run("backup", "restore", str(other)), code=1
     )
-    assert users.by_email("alice@example.com")
+    assert users.find_by_email("alice@example.com")
 
 
 def test_a_backup_of_an_older_version_is_brought_to_this_one(run: Run, app: Flask, alice: Person, file: Path) -> None:
@@ -459,12 +459,12 @@ def test_a_backup_of_an_older_version_is_brought_to_this_one(run: Run, app: Flas
     db.session.commit()
     flask_migrate.downgrade(directory, revision="0007")
     assert run("backup", "create", str(file)).exit_code == 0  # makes no migration: it is made before an update
-    assert manifest_of(file)["revision"] == "0007" == dump.state().revision
+    assert manifest_of(file)["revision"] == "0007" == dump.load_state().revision
     flask_migrate.upgrade(directory)
-    head = dump.state().revision
+    head = dump.load_state().revision
     assert run("backup", "restore", str(file), "--yes").exit_code == 0
-    assert dump.state().revision == head != "0007"
-    assert users.by_email("alice@example.com")
+    assert dump.load_state().revision == head != "0007"
+    assert users.find_by_email("alice@example.com")
 
 
 def test_nothing_is_restored_while_modelsync_runs(run: Run, app: Flask, alice: Person, file: Path) -> None:
@@ -473,7 +473,7 @@ def test_nothing_is_restored_while_modelsync_runs(run: Run, app: Flask, alice: P
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "Modelsync is running on" in said(run("backup", "restore", str(file), "--yes"), code=1)
     with worker_present(app):
-        assert jobs.workers_alive()
+        assert jobs.count_live_workers()
         assert "Workers are running: stop them" in said(run("backup", "restore", str(file), "--yes"), code=1)
     assert run("backup", "restore", str(file), "--yes").exit_code == 0
 
@@ -488,7 +488,7 @@ def test_a_backup_is_restored_onto_a_machine_that_has_nothing_yet(
     with app.app_context():
         result = app.test_cli_runner().invoke(args=["backup", "restore", str(file)])
         assert result.exit_code == 0, result.output
-        assert users.by_email("alice@example.com")
+        assert users.find_by_email("alice@example.com")
         assert sync.utc_now() and db.session.scalar(select(func.count()).select_from(CredentialRow)) == 1
         db.session.remove()
         db.engine.dispose()

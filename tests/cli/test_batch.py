@@ -65,7 +65,7 @@ def test_the_report_is_that_of_the_guide(sync: Shell) -> None:
     lines = done.stdout.splitlines()
     assert lines[:3] == ["=" * 60, "Batch Provider Model Sync", "=" * 60]
     told = done.stdout
-    assert f"  - {len(credentials.providers())} providers\n" in told
+    assert f"  - {len(credentials.providers_by_slug())} providers\n" in told
     assert "Providers to sync: 3\n" in told and "Skipping" not in told
     assert "API Keys Status:\n  ✓ Found: 2\n  ✗ Missing: 1\n" in told
     assert "  - cherryin            (env: CHERRYIN_API_KEY)\n" in told
@@ -79,7 +79,7 @@ def test_the_report_is_that_of_the_guide(sync: Shell) -> None:
         assert statistic in summary
     assert summary.rstrip("=\n").endswith("✓ Batch sync completed")
     assert count(ModelRow) == 4
-    (entry,) = audit.entries()[0]
+    (entry,) = audit.list_entries()[0]
     assert (entry.action, entry.actor, entry.subject) == ("sync", "command line", "cherryin, groq, openai")
 
 
@@ -110,7 +110,7 @@ def test_a_dry_run_makes_a_plan_that_can_be_applied_from_the_shell(sync: Shell, 
     done = sync("all", "--providers", "openai", "--dry-run", "--verbose")
     assert done.exit_code == 0 and count(RunRow) == count(ModelRow) == 0
     assert "    new: gpt-99-nobody-knows: new for this key\n" in done.stdout
-    (plan,) = plans.newest()[0]
+    (plan,) = plans.list_newest()[0]
     assert f"`flask sync apply {plan.id}` writes exactly this." in done.stdout
     (listed,) = [json.loads(line) for line in sync("plans", "--json").stdout.splitlines()]
     assert (listed["id"], listed["state"], listed["new"], listed["by"]) == (plan.id, "ready", 1, "command line")
@@ -133,7 +133,7 @@ def test_verbose_names_the_changes_and_a_list_that_stayed_says_so(sync: Shell) -
 def test_what_cannot_be_synced_is_a_sentence(sync: Shell) -> None:
     assert "There is no provider nobody to sync" in sync("all", "--providers", "nobody").stderr
     assert "There is no provider ollama to sync" in sync("all", "--providers", "openai", "ollama").stderr
-    credentials.providers()["groq"].is_active = False
+    credentials.providers_by_slug()["groq"].is_active = False
     db.session.commit()
     assert "`flask providers set groq --enable`" in sync("all", "--providers", "groq").stderr
     assert "requires an argument" in sync("all", "--providers").stderr

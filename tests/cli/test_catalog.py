@@ -62,14 +62,14 @@ def test_the_status_names_every_source_with_what_went_wrong(run: Run, simulator:
     simulator.catalogs.statuses["modelsdev"] = 500
     run("catalog", "refresh", "modelsdev")
     (status,) = objects(run("catalog", "status", "--json"))
-    assert status["in_force"]["version"] == catalog.version()
+    assert status["in_force"]["version"] == catalog.version_number()
     by_name = {line["source"]: line for line in status["sources"]}
     assert list(by_name) == list(SOURCES)
     assert by_name["modelsdev"]["models"] == 4 and by_name["modelsdev"]["last_good"]
     assert "models.dev has trouble of its own" in by_name["modelsdev"]["error"]
     assert by_name["litellm"]["asked"] is None
     told = said(run("catalog", "status"))
-    assert f"Version {catalog.version()} is in force since" in told and "aihubmix" in told
+    assert f"Version {catalog.version_number()} is in force since" in told and "aihubmix" in told
 
 
 def test_a_model_is_shown_with_who_says_what_and_when(run: Run, app: Flask) -> None:

@@ -17,7 +17,7 @@ from app.extensions import db
 from app.store import credentials
 from app.store.accounts import users
 from app.store.schema.tables import CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
-from app.vault import Opener
+from app.vault import Keyring
 from tests.conftest import PASSWORD, Person, both_databases
 from tests.sync.test_run import named
 
@@ -62,17 +62,17 @@ def test_accounts_are_added_listed_changed_and_deleted(run: Run, app: Flask) -> 
         ("c@example.com", True),
     ]
     assert "b@example.com" in said(run("users", "list"))
-    before = users.by_email("b@example.com")
+    before = users.find_by_email("b@example.com")
     assert before is not None
     stamp = before.auth_stamp
     changed = said(run("users", "set-password", "b@example.com", typed="another fine password\n"))
     assert changed == "The password of b@example.com is changed; all its sessions are signed out."
-    after = users.by_email("b@example.com")
+    after = users.find_by_email("b@example.com")
     assert after is not None and after.auth_stamp != stamp
     assert "Aborted" in said(run("users", "delete", "b@example.com", typed="n\n"), 1)
-    assert users.by_email("b@example.com")
+    assert users.find_by_email("b@example.com")
     assert said(run("users", "delete", "b@example.com", "--yes")) == "Deleted b@example.com."
-    assert users.by_email("b@example.com") is None
+    assert users.find_by_email("b@example.com") is None
 
 
 def test_what_is_wrong_with_an_account_is_a_sentence(run: Run, alice: Person) -> None:
@@ -118,13 +118,13 @@ def test_where_the_web_s_secret_is_missing_no_invitation_is_made(run: Run, app: 
 
 
 @both_databases
-def test_keys_are_added_listed_and_removed(run: Run, alice: Person, bob: Person, vault: Opener) -> None:
+def test_keys_are_added_listed_and_removed(run: Run, alice: Person, bob: Person, vault: Keyring) -> None:
     email = alice.row.email
     stored = run("keys", "add", email, "openai", "--label", "work", typed=KEY + "\n")
     (row,) = db.session.scalars(select(CredentialRow)).all()
     assert said(stored) == f"Stored the openai key •••• 5d2e as number {row.id}."
     assert row.sealed_key and row.vault_version
-    assert vault.open(row.sealed_key, row.vault_version, credentials.owner(row, "openai")).reveal() == KEY
+    assert vault.open(row.sealed_key, row.vault_version, credentials.seal_context(row, "openai")).reveal() == KEY
     assert "(none needed)" in said(run("keys", "add", email, "openrouter"))
     lines = [json.loads(line) for line in run("keys", "list", email, "--json").output.splitlines()]
     assert [(line["provider"], line["label"], line["key"], line["active"]) for line in lines] == [

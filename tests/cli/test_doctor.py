@@ -23,7 +23,7 @@ from app.jobs import monitoring
 from app.store import runs
 from app.store.engine import diagnostics
 from app.store.schema.tables import CredentialRow, RunRow
-from app.vault import Opener, new_private_key
+from app.vault import Keyring, generate_private_key
 from tests.cli.test_commands import Run
 from tests.cli.test_commands import run as run  # the fixture
 from tests.conftest import Person, both_databases
@@ -76,7 +76,7 @@ def test_a_key_that_does_not_open_is_named_and_nothing_is_lost(
     assert found["state"] == "bad" and f"numbers {row.id}" in found["says"] and "Nothing was deleted" in found["remedy"]
     monkeypatch.delenv("VAULT_PRIVATE_KEYS")
     assert findings(run, code=1)["API keys"]["state"] == "warn"  # a web machine is right to lack it
-    monkeypatch.setenv("VAULT_PRIVATE_KEYS", new_private_key())
+    monkeypatch.setenv("VAULT_PRIVATE_KEYS", generate_private_key())
     assert findings(run, code=1)["API keys"]["state"] == "bad"
 
 
@@ -105,7 +105,7 @@ def test_stuck_runs_are_counted(run: Run, alice: Person) -> None:
 def test_a_full_disk_and_clocks_apart_are_told(run: Run, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(config.current().instance)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
-    monkeypatch.setattr(diagnostics, "database_now", lambda: now() + timedelta(minutes=2))
+    monkeypatch.setattr(diagnostics, "database_clock", lambda: now() + timedelta(minutes=2))
     seen = findings(run, code=1)
     assert seen["disk"]["state"] == "bad" and "120 s" in seen["clock"]["says"]
     assert seen["clock"]["state"] == "warn"
@@ -126,14 +126,14 @@ def test_a_full_disk_under_the_database_is_told(run: Run, monkeypatch: pytest.Mo
     def refuse() -> None:
         raise OperationalError("UPDATE", {}, full)
 
-    monkeypatch.setattr(diagnostics, "try_to_write", refuse)
+    monkeypatch.setattr(diagnostics, "check_writable", refuse)
     found = findings(run, code=1)["database"]
     assert found["state"] == "bad" and "its disk is full" in found["says"] and "Make room" in found["remedy"]
 
 
 def test_trying_to_write_changes_nothing_and_is_seen_by_no_other(run: Run, database_url: str) -> None:
     before = db.session.scalar(text("SELECT version_num FROM alembic_version"))
-    diagnostics.try_to_write()
+    diagnostics.check_writable()
     with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=0)) as other:
         other.execute("BEGIN IMMEDIATE")  # no lock was left behind
     assert db.session.scalar(text("SELECT version_num FROM alembic_version")) == before
@@ -148,9 +148,9 @@ def test_a_postgres_that_is_nearly_full_of_connections_is_told(
         assert seen is None
         return
     assert seen and seen["state"] == "good"
-    used, most = diagnostics.connections() or (0, 0)
+    used, most = diagnostics.connection_usage() or (0, 0)
     assert 0 < used < most
-    monkeypatch.setattr(diagnostics, "connections", lambda: (most - 3, most))
+    monkeypatch.setattr(diagnostics, "connection_usage", lambda: (most - 3, most))
     crowded = findings(run, code=1)["connections"]
     assert crowded["state"] == "warn" and "DATABASE_POOL_SIZE" in crowded["remedy"]
 
@@ -160,7 +160,7 @@ def test_a_pair_of_vault_keys_that_do_not_belong_together_is_told(
 ) -> None:
     alice.add_key("openai")
     assert findings(run, code=1)["API keys"]["state"] == "good"
-    other = dataclasses.replace(config.current(), vault_public_key=Opener(new_private_key()).public)
+    other = dataclasses.replace(config.current(), vault_public_key=Keyring(generate_private_key()).public)
     monkeypatch.setitem(app.config, "SETTINGS", other)
     found = findings(run, code=1)["API keys"]
     assert found["state"] == "bad" and "VAULT_PUBLIC_KEY" in found["says"] and "flask vault new" in found["remedy"]
@@ -194,7 +194,7 @@ def test_what_keeps_redis_from_us_is_told_without_naming_its_user(
     def refuse() -> None:
         raise error
 
-    monkeypatch.setattr(monitoring, "inspect", refuse)
+    monkeypatch.setattr(monitoring, "inspect_queues", refuse)
     found = findings(run, code=1)["queue"]
     assert found["state"] == "bad" and says in found["says"] and found["remedy"]
     assert "boss-of-redis" not in found["says"] + found["remedy"]

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app.catalog.overrides import of_facts, to_json
+from app.catalog.overrides import from_facts, to_json
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, overrides
@@ -55,7 +55,7 @@ def test_what_is_set_is_shown_exported_and_removed(run: Run) -> None:
     assert overrides.export()[0].facts == {**stored.facts, "input_per_million": Decimal(2)}
     assert said(run("overrides", "remove", "groq", "gpt-4o")) == "Removed openai/gpt-4o at groq (priority 100)."
     assert said(run("overrides", "list")) == "Nothing to show."
-    assert [line.actor for line in audit.entries()[0]] == ["command line"] * 3
+    assert [line.actor for line in audit.list_entries()[0]] == ["command line"] * 3
 
 
 @both_databases
@@ -105,7 +105,7 @@ def test_a_bad_file_is_refused_whole_with_a_sentence(run: Run, tmp_path: Path, t
     file = tmp_path / "overrides.json"
     file.write_text(text, encoding="utf-8")
     assert f"Error: overrides.json, {sentence}" in said(run("overrides", "import", str(file)), 1)
-    assert overrides.export() == [] and audit.entries() == ((), None)
+    assert overrides.export() == [] and audit.list_entries() == ((), None)
     assert "standard input, " in said(run("overrides", "import", "-", typed=text), 1)
 
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_is_a_sentence(run: Run, app: Flask, tmp_path: Path) -> N
 
 
 def test_what_is_about_a_model_that_left_the_catalog_can_be_removed(run: Run) -> None:
-    gone = of_facts("groq", "lab/gone", 100, {"tools": True})
+    gone = from_facts("groq", "lab/gone", 100, {"tools": True})
     overrides.restore("groq/lab/gone@100", to_json(gone), utc_now())
     db.session.commit()
     assert said(run("overrides", "remove", "groq", "lab/gone")) == "Removed lab/gone at groq (priority 100)."

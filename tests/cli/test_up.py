@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 
-from app.vault import Opener, new_private_key
+from app.vault import Keyring, generate_private_key
 from tests.live import Live, descendants, environment, flask, free_port, up
 
 pytestmark = pytest.mark.slow
@@ -57,8 +57,8 @@ def test_what_it_makes_is_its_owners_alone(running: Live) -> None:
 
 
 def test_the_web_process_cannot_open_a_key_and_the_worker_holds_no_session_secret(tmp_path: Path) -> None:
-    private = new_private_key()
-    secrets = {"SECRET_KEY": "s" * 40, "VAULT_PRIVATE_KEYS": private, "VAULT_PUBLIC_KEY": Opener(private).public}
+    private = generate_private_key()
+    secrets = {"SECRET_KEY": "s" * 40, "VAULT_PRIVATE_KEYS": private, "VAULT_PUBLIC_KEY": Keyring(private).public}
     with up(tmp_path, CRON_SECRET="c" * 40, OPENAI_API_KEY="sk-server-wide-key", **secrets) as live:
         for pid, command in live.children().items():
             try:
@@ -145,11 +145,11 @@ def test_a_newer_database_is_one_sentence(tmp_path: Path) -> None:
         ({"SECRET_KEY": "short"}, "SECRET_KEY"),
         ({"SECRET_KEY": "s" * 40}, "VAULT_PUBLIC_KEY"),
         ({"SECRET_KEY": "s" * 40, "VAULT_PUBLIC_KEY": "1:nonsense"}, "VAULT_PUBLIC_KEY"),
-        ({"SECRET_KEY": "s" * 40, "VAULT_PUBLIC_KEY": Opener(new_private_key()).public}, "ALLOWED_HOSTS"),
+        ({"SECRET_KEY": "s" * 40, "VAULT_PUBLIC_KEY": Keyring(generate_private_key()).public}, "ALLOWED_HOSTS"),
         (
             {
                 "SECRET_KEY": "s" * 40,
-                "VAULT_PUBLIC_KEY": Opener(new_private_key()).public,
+                "VAULT_PUBLIC_KEY": Keyring(generate_private_key()).public,
                 "ALLOWED_HOSTS": "modelsync.example.com",
             },
             "VAULT_PRIVATE_KEYS",

@@ -28,18 +28,18 @@ def test_each_act_has_its_command(app: Flask, carol: Person, alice: Person) -> N
         "alice@example.com cannot sign in any more, and is not synced.\n"
         "Its tokens and the address of its feed are revoked, also for when it is enabled again.\n",
     )
-    assert users.by_email("alice@example.com").disabled_at is not None
+    assert users.find_by_email("alice@example.com").disabled_at is not None
     assert run(app, "enable", "alice@example.com") == (0, "alice@example.com may sign in again.\n")
     assert run(app, "promote", "alice@example.com") == (0, "alice@example.com is an admin now.\n")
     assert run(app, "demote", "alice@example.com") == (0, "alice@example.com is no admin any more.\n")
-    stamp = users.by_email("alice@example.com").auth_stamp
+    stamp = users.find_by_email("alice@example.com").auth_stamp
     assert run(app, "sign-out", "alice@example.com") == (
         0,
         "All sessions of alice@example.com are ended.\n"
         "Its tokens and the address of its feed go on: `flask users disable` ends them too.\n",
     )
-    assert users.by_email("alice@example.com").auth_stamp != stamp
-    assert {line.actor for line in audit.entries()[0]} == {"command line"} and len(audit.entries()[0]) == 5
+    assert users.find_by_email("alice@example.com").auth_stamp != stamp
+    assert {line.actor for line in audit.list_entries()[0]} == {"command line"} and len(audit.list_entries()[0]) == 5
 
 
 @pytest.mark.parametrize("act", ["disable", "demote"])
@@ -63,7 +63,7 @@ def test_a_database_in_trouble_is_a_sentence(app: Flask, carol: Person, monkeypa
     def busy(*_: object) -> None:
         raise OperationalError("SELECT", {}, locked)
 
-    monkeypatch.setattr(user_actions, "by_email", busy)
+    monkeypatch.setattr(user_actions, "find_by_email", busy)
     code, said = run(app, "sign-out", "alice@example.com")
     assert (code, said) == (
         1,

@@ -34,7 +34,7 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet(
         app.extensions["redis"] = redis.Redis.from_url(late.redis_url)
         try:
             until(socket.exists)
-            until(jobs.workers_alive, 40)
+            until(jobs.count_live_workers, 40)
             assert part.told.splitlines()[0] == "Redis cannot be reached: waiting for it."
             assert part.told.count("cannot be reached") == 1 and "Traceback" not in part.told
             assert part.stop() == 0
@@ -50,7 +50,7 @@ def test_a_worker_waits_for_set_up_and_ends_when_told_meanwhile(
     with working(early, tmp_path / "work.log") as part:
         until(lambda: "Waiting" in part.told, 40)
         set_up(create_app(early))
-        until(jobs.workers_alive, 40)
+        until(jobs.count_live_workers, 40)
         assert part.told.splitlines()[0] == "The database is not at this version: run `flask setup`. Waiting for that."
         assert part.told.count("Waiting") == 1 and "Traceback" not in part.told
         assert part.stop() == 0

@@ -16,23 +16,23 @@ from app.store import runs
 from app.store.accounts import users
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import TRIGGERS, ChangeRow, ResultRow, RunRow
-from app.vault import Opener, Sealer
+from app.vault import Keyring, PublicKey
 
 
 @pytest.fixture
-def seeded(app: Flask, vault: Opener, sealer: Sealer) -> Flask:
+def seeded(app: Flask, vault: Keyring, sealer: PublicKey) -> Flask:
     assert seed.seed(vault, sealer)
     return app
 
 
 def test_there_are_three_accounts(seeded: Flask) -> None:
-    people = {email: users.by_email(email) for email in seed.KEYS}
+    people = {email: users.find_by_email(email) for email in seed.KEYS}
     assert {email: user.is_admin for email, user in people.items()} == {
         seed.ALICE: False,
         seed.BOB: False,
         seed.CAROL: True,
     }
-    assert passwords.is_right(people[seed.ALICE].password_hash, seed.PASSWORD)
+    assert passwords.verify(people[seed.ALICE].password_hash, seed.PASSWORD)
 
 
 def test_five_weeks_show_every_outcome_and_trigger(seeded: Flask) -> None:
@@ -49,14 +49,14 @@ def test_five_weeks_show_every_outcome_and_trigger(seeded: Flask) -> None:
 
 
 def test_alice_has_new_models_before_her_and_bob_is_told_to_sync_again(seeded: Flask) -> None:
-    alice, bob, carol = (users.by_email(email) for email in (seed.ALICE, seed.BOB, seed.CAROL))
-    assert run_queries.nav(alice.id).unseen_new > 0
-    assert run_queries.nav(carol.id).unseen_new == 0
+    alice, bob, carol = (users.find_by_email(email) for email in (seed.ALICE, seed.BOB, seed.CAROL))
+    assert run_queries.load_nav(alice.id).unseen_new > 0
+    assert run_queries.load_nav(carol.id).unseen_new == 0
     assert not bob.sync_on_sign_in
-    assert runs.needs_sync(runs.last_done(bob.id), datetime.now(UTC))
+    assert runs.needs_sync(runs.last_finished(bob.id), datetime.now(UTC))
 
 
-def test_the_second_start_adds_nothing(seeded: Flask, vault: Opener, sealer: Sealer) -> None:
+def test_the_second_start_adds_nothing(seeded: Flask, vault: Keyring, sealer: PublicKey) -> None:
     before = db.session.scalar(select(func.count(RunRow.id)))
     assert not seed.seed(vault, sealer)
     assert db.session.scalar(select(func.count(RunRow.id))) == before

@@ -23,12 +23,12 @@ from app.demo.listings import TIMELINE, TODAY, SimModel, listing_on
 from app.demo.shapes import PLAIN, SHAPES, Slice
 from app.demo.simulator import CONTROL, TOKEN_HEADER, Simulator
 from app.providers import PROVIDERS
-from app.providers.contract import join
-from app.providers.parsing import BadAnswer
+from app.providers.contract import join_url
+from app.providers.parsing import InvalidResponse
 from app.sync.http import errors
 from app.sync.http.fetch import Answer, fetch, new_client
-from app.sync.http.retry import Patience
-from app.vault import SecretKey
+from app.sync.http.retry import RetryPolicy
+from app.vault import ApiKey
 
 KEY = "sk-simulated-0123456789"
 TOKEN = "a-token-for-tests"
@@ -39,7 +39,7 @@ scripted_provider = pytest.mark.parametrize("slug", SCRIPTED)
 
 def _is_readable(slug: str) -> bool:
     """Whether a provider is played in the shape that it reads; one that is not can still fail."""
-    with contextlib.suppress(BadAnswer):
+    with contextlib.suppress(InvalidResponse):
         shown = Slice(listing_on(slug, 0))
         return len(PROVIDERS[slug].read(encoded(SHAPES.get(slug, PLAIN).answer(shown))).models) == len(shown.models)
     return False
@@ -82,7 +82,7 @@ class Raw:
 
 
 def path_of(simulator: Simulator, slug: str) -> str:
-    return urlsplit(join(simulator.base_urls[slug], PROVIDERS[slug].ask(None).path)).path
+    return urlsplit(join_url(simulator.base_urls[slug], PROVIDERS[slug].ask(None).path)).path
 
 
 def signed(slug: str, key: str = KEY) -> dict[str, str]:
@@ -91,9 +91,9 @@ def signed(slug: str, key: str = KEY) -> dict[str, str]:
 
 def ask(simulator: Simulator, slug: str, key: str | None = KEY, in_all_s: float = 5.0) -> Answer:
     with new_client() as client:
-        secret = SecretKey(key) if key else None
+        secret = ApiKey(key) if key else None
         base_url = simulator.base_urls[slug]
-        once = Patience(tries=1)
+        once = RetryPolicy(tries=1)
         return fetch(PROVIDERS[slug], secret, client, base_url=base_url, in_all_s=in_all_s, patience=once)
 
 

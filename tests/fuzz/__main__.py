@@ -29,8 +29,8 @@ from app.store.queries import usable
 from app.sync import run as sync
 from app.sync.dispatch import utc_now
 from app.sync.http.fetch import new_client
-from app.sync.http.retry import Patience
-from app.vault import Opener, Sealer, SecretKey, new_private_key
+from app.sync.http.retry import RetryPolicy
+from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
 from tests.chaos.stage import PrivateRedis
 from tests.fuzz import forms, readers
 from tests.fuzz.readers import Target
@@ -88,13 +88,13 @@ def scene() -> Iterator[tuple[Flask, dict[str, Any], Path]]:
         queue = PrivateRedis(folder)
         leaving.callback(queue.kill)
         queue.start()
-        private = new_private_key()
+        private = generate_private_key()
         settings = config.Settings(
             instance=folder,
             database_url=f"sqlite:///{folder}/modelsync.sqlite",
             redis_url=queue.url,
             secret_key="of inputs by chance " + secrets.token_hex(16),
-            vault_public_key=Opener(private).public,
+            vault_public_key=Keyring(private).public,
             base_urls=simulator.base_urls,
             catalog_urls=simulator.catalog_urls,
         )
@@ -104,30 +104,37 @@ def scene() -> Iterator[tuple[Flask, dict[str, Any], Path]]:
         kept, limiter.enabled = limiter.enabled, False
         leaving.callback(setattr, limiter, "enabled", kept)
         with app.app_context():
-            ids = _moved_in(Opener(private), simulator)
+            ids = _moved_in(Keyring(private), simulator)
             leaving.callback(db.engine.dispose)
         yield app, ids, folder
 
 
-def _moved_in(vault: Opener, simulator: Simulator) -> dict[str, Any]:
+def _moved_in(vault: Keyring, simulator: Simulator) -> dict[str, Any]:
     now = datetime.now(UTC)
     user = users.create("carol@example.com", "x", now, is_admin=True)
     assert user is not None
     found = credentials.add(
-        user.id, credentials.providers()["openai"], "", SecretKey("sk-good-of-carol-1234"), Sealer(vault.public), now
+        user.id,
+        credentials.providers_by_slug()["openai"],
+        "",
+        ApiKey("sk-good-of-carol-1234"),
+        PublicKey(vault.public),
+        now,
     )
-    made = tokens.add(user.id, "one", ("read", "sync"), now)
-    sessions.begin(user.id, "a phone", "192.0.2.7", now)
+    made = tokens.create(user.id, "one", ("read", "sync"), now)
+    sessions.create(user.id, "a phone", "192.0.2.7", now)
     db.session.commit()
     started = runs.start(user.id, "manual", now)
     db.session.commit()
     assert found and made and started
     with new_client() as client:
-        sync.perform(started.run.id, sync.Means(vault, client, simulator.base_urls, now=utc_now, patience=Patience(1)))
-    run = run_queries.run(started.run.id)
+        sync.execute(
+            started.run.id, sync.SyncContext(vault, client, simulator.base_urls, now=utc_now, patience=RetryPolicy(1))
+        )
+    run = run_queries.load_run(started.run.id)
     assert run is not None
-    (session,) = sessions.of_user(user.id, now)
-    model = f"openai/{usable.usable(user.id)[0].listed.id}"
+    (session,) = sessions.list_for_user(user.id, now)
+    model = f"openai/{usable.list_usable(user.id)[0].listed.id}"
     ids = {"key": found.id, "run": run.id, "result": run.results[0].id, "token": made[0].id, "session": session.id}
     db.session.remove()
     return {**ids, "model": model}

@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 
 from app.api import paging
 from app.api.problems import Refused as NotServed
-from app.auth.secretbox import BoxError, seal, unseal
-from app.auth.totp import new_secret, step_of
+from app.auth.secretbox import DecryptionError, decrypt, encrypt
+from app.auth.totp import new_secret, verify
 from app.catalog import sources
-from app.catalog.listing import canonical_form, from_canonical_form, listing_of
-from app.catalog.overrides import OverrideError, read_file
-from app.catalog.sources.claims import Refused, packed, unpacked
+from app.catalog.listing import build_listing, canonical_form, from_canonical_form
+from app.catalog.overrides import OverrideError, parse_file
+from app.catalog.sources.claims import SourceRejected, deserialize, serialize
 from app.cli import backup
 from app.demo import catalogs
 from app.providers import PROVIDERS, addresses, key_detection
-from app.providers.error_mapping import fault_of
-from app.providers.parsing import BadAnswer
-from app.sync.catalog.refresh import _read as read_catalog
+from app.providers.error_mapping import classify_error
+from app.providers.parsing import InvalidResponse
+from app.sync.catalog.refresh import _parse as read_catalog
 from app.sync.evaluate import judge
-from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey, VaultError, new_private_key
-from app.web.account.login import own_path
+from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError, VaultError, generate_private_key
+from app.web.account.login import safe_next_url
 from tests.fuzz import inputs
 from tests.providers.test_answers import files_of
 from tests.web.working import now
@@ -53,10 +53,10 @@ def _list_of(slug: str) -> Target:
 
     def check(body: bytes) -> None:
         for endpoint in provider.endpoints:
-            with contextlib.suppress(BadAnswer):
+            with contextlib.suppress(InvalidResponse):
                 page = endpoint.read(body)
                 models = list({model.id: model for model in page.models}.values())
-                listing = listing_of(slug, models)
+                listing = build_listing(slug, models)
                 assert from_canonical_form(canonical_form(listing)) == listing
                 judge(None, listing, complete=True)
 
@@ -68,9 +68,9 @@ def _catalog(name: str) -> Target:
     good = _DOCUMENTS[name]
 
     def check(body: bytes) -> None:
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(SourceRejected):
             reading = read_catalog(source, body)
-            assert unpacked(packed(reading.claims)) == tuple(reading.claims)
+            assert deserialize(serialize(reading.claims)) == tuple(reading.claims)
 
     return Target(f"catalog {name}", inputs.any_of([json.dumps(good).encode()]), check, share=3)
 
@@ -83,15 +83,15 @@ def _packed_catalog() -> Target:
 
     def check(body: bytes) -> None:
         with contextlib.suppress(ValueError):
-            unpacked(body)
+            deserialize(body)
 
-    return Target("a stored catalog", inputs.any_of([packed(reading.claims)]), check)
+    return Target("a stored catalog", inputs.any_of([serialize(reading.claims)]), check)
 
 
 def _faults() -> Target:
     good = [b'{"error": {"message": "revoked", "type": "invalid_request_error", "code": "x"}}', b"<html>no</html>"]
     pairs = st.tuples(st.integers(300, 600), inputs.any_of(good))
-    return Target("a refusal", pairs, lambda pair: _nothing(fault_of(*pair)))
+    return Target("a refusal", pairs, lambda pair: _nothing(classify_error(*pair)))
 
 
 # ------------------------------------------------------------------ what people type or hand in
@@ -108,7 +108,7 @@ def _pasted() -> Target:
     near = inputs.changed_bytes([text.encode() for text in PASTED]).map(lambda raw: raw.decode("utf-8", "replace"))
 
     def check(text: str) -> None:
-        reading = key_detection.read(text)
+        reading = key_detection.parse_paste(text)
         for find in reading.finds:
             assert find.key and find.key not in repr(find), "a key is shown by its repr"
 
@@ -120,15 +120,15 @@ def _addresses() -> Target:
     changed = inputs.changed_bytes([b"https://models.example.com:8443/v1", b"http://[2001:db8::7]/v1"])
 
     def check(text: str) -> None:
-        with contextlib.suppress(addresses.BadAddress):
-            addresses.checked(text, "https://x.example.com")
+        with contextlib.suppress(addresses.InvalidBaseURL):
+            addresses.validate_url(text, "https://x.example.com")
 
     return Target("an address", typed | inputs.texts | changed.map(lambda raw: raw.decode("utf-8", "replace")), check)
 
 
 def _paths() -> Target:
     def check(text: str) -> None:
-        path = own_path(text)
+        path = safe_next_url(text)
         assert path is None or (path.startswith("/") and not path.startswith(("//", "/\\")))
 
     return Target("where to go on to", inputs.texts | st.text(alphabet="/\\:@.ex#?\t\n", max_size=12), check, share=2)
@@ -146,14 +146,14 @@ def _overrides() -> Target:
 
     def check(body: bytes) -> None:
         with contextlib.suppress(OverrideError):
-            read_file(body.decode("utf-8", "replace"), "a file")
+            parse_file(body.decode("utf-8", "replace"), "a file")
 
     return Target("overrides", inputs.any_of([json.dumps(good).encode(), json.dumps([good, good]).encode()]), check, 5)
 
 
 def _codes() -> Target:
     secret, moment = new_secret(), now()
-    return Target("a code", inputs.texts, lambda text: _nothing(step_of(secret, text, moment, 0)))
+    return Target("a code", inputs.texts, lambda text: _nothing(verify(secret, text, moment, 0)))
 
 
 def _cursors() -> Target:
@@ -169,15 +169,15 @@ def _cursors() -> Target:
 
 # ------------------------------------------------------------------ what is sealed, and backups
 
-_PRIVATE = new_private_key()
+_PRIVATE = generate_private_key()
 
 
 def _sealed() -> Target:
-    vault, owner = Opener(_PRIVATE), Owner(1, 2, "openai")
-    good = Sealer(vault.public).seal(SecretKey("sk-good-key-of-nobody"), owner)
+    vault, owner = Keyring(_PRIVATE), SealContext(1, 2, "openai")
+    good = PublicKey(vault.public).seal(ApiKey("sk-good-key-of-nobody"), owner)
 
     def check(raw: bytes) -> None:
-        with contextlib.suppress(CannotOpen):
+        with contextlib.suppress(UnsealError):
             assert vault.open(raw, 1, owner).reveal() == "sk-good-key-of-nobody" and raw == good
 
     return Target("a sealed key", st.binary(max_size=1_400) | inputs.changed_bytes([good]), check, share=3)
@@ -185,19 +185,19 @@ def _sealed() -> Target:
 
 def _vault_keys() -> Target:
     def check(raw: bytes) -> None:
-        for kind in (Opener, Sealer):
+        for kind in (Keyring, PublicKey):
             with contextlib.suppress(VaultError):
                 kind(raw.decode("utf-8", "replace"))
 
-    return Target("vault keys", inputs.any_of([_PRIVATE.encode(), Opener(_PRIVATE).public.encode()]), check)
+    return Target("vault keys", inputs.any_of([_PRIVATE.encode(), Keyring(_PRIVATE).public.encode()]), check)
 
 
 def _boxes() -> Target:
-    good = seal("a secret", b"content", "of a test")
+    good = encrypt("a secret", b"content", "of a test")
 
     def check(raw: bytes) -> None:
-        with contextlib.suppress(BoxError):
-            assert unseal("a secret", raw, "of a test") == b"content" and raw == good
+        with contextlib.suppress(DecryptionError):
+            assert decrypt("a secret", raw, "of a test") == b"content" and raw == good
 
     return Target("a box", st.binary(max_size=80) | inputs.changed_bytes([good]), check)
 
@@ -208,7 +208,7 @@ def backups(app: Flask, folder: Path) -> Target:
     with app.app_context():
         backup.create(whole)
     # As small as it goes: its tables are those of an installation that was just set up.
-    good, vault = whole.read_bytes(), Opener(_PRIVATE)
+    good, vault = whole.read_bytes(), Keyring(_PRIVATE)
 
     def check(raw: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".zip") as file:

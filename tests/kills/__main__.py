@@ -31,7 +31,7 @@ from app.store import credentials, rotation, runs
 from app.store.accounts import users
 from app.store.schema.tables import ResultRow, RunRow
 from app.sync.run import LEASE
-from app.vault import Opener, Sealer, SecretKey, new_private_key
+from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
 from tests.live import ROOT, descendants, environment, free_port
 
 SLUGS = ("openai", "groq", "mistral", "anthropic", "together")
@@ -58,7 +58,9 @@ class Installation:
     base_urls: dict[str, str]
     random: random.Random
     report: Report = field(default_factory=Report)
-    privates: list[str] = field(default_factory=lambda: [new_private_key(number + 1) for number in range(VERSIONS)])
+    privates: list[str] = field(
+        default_factory=lambda: [generate_private_key(number + 1) for number in range(VERSIONS)]
+    )
     version: int = 1
     kept: dict[int, str] = field(default_factory=dict)
     """Credential → its API key."""
@@ -77,7 +79,7 @@ class Installation:
             self.instance,
             DATABASE_URL=self.database_url,
             VAULT_PRIVATE_KEYS=",".join(self.privates[: self.version]),
-            VAULT_PUBLIC_KEY=Opener(self.privates[self.version - 1]).public,
+            VAULT_PUBLIC_KEY=Keyring(self.privates[self.version - 1]).public,
             SECRET_KEY="of killed processes, for nothing else " + "x" * 32,
             PYTHONWARNINGS="ignore",
             **urls,
@@ -94,9 +96,9 @@ class Installation:
     def move_in(self) -> None:
         app = self.app()
         set_up(app)
-        sealer, now = Sealer(Opener(self.privates[0]).public), datetime.now(UTC)
+        sealer, now = PublicKey(Keyring(self.privates[0]).public), datetime.now(UTC)
         with app.app_context():
-            providers = credentials.providers()
+            providers = credentials.providers_by_slug()
             for number in range(USERS):
                 email = f"user{number}@example.com"
                 user = users.create(email, "x", now, is_admin=number == 0)
@@ -104,7 +106,7 @@ class Installation:
                 self.emails.append(email)
                 for slug in SLUGS:
                     key = f"sk-good-{secrets.randbelow(10**18):018}-{number}"  # no word that the far end knows
-                    row = credentials.add(user.id, providers[slug], "", SecretKey(key), sealer, now)
+                    row = credentials.add(user.id, providers[slug], "", ApiKey(key), sealer, now)
                     assert row is not None
                     self.kept[row.id] = key
             db.session.commit()
@@ -211,16 +213,16 @@ class Installation:
         with app.app_context():
             # A run whose worker was killed is live until its lease is over; whoever syncs meanwhile is given that one.
             until(lambda: not live_runs(), "runs of killed workers are still open", CALM_S + LEASE.total_seconds())
-            for user_id in [users.by_email(email).id for email in self.emails]:  # type: ignore[union-attr]
-                begun = jobs.begin_sync(user_id, "manual")
+            for user_id in [users.find_by_email(email).id for email in self.emails]:  # type: ignore[union-attr]
+                begun = jobs.start_sync(user_id, "manual")
                 if begun is None or not begun.is_new:
                     self.report.wrong.append(f"no new sync could be begun for user {user_id}: {begun}")
             until(lambda: not live_runs(), "runs are still open", CALM_S + LEASE.total_seconds())
             self._results_are_right()
-            opener = Opener(",".join(self.privates))
+            opener = Keyring(",".join(self.privates))
             opened = {
                 key.credential_id: (opener.open(key.sealed, key.version, key.owner).reveal(), key.version)
-                for batch in rotation.everything()
+                for batch in rotation.iter_batches()
                 for key in batch
             }
             if opened != {number: (key, self.version) for number, key in self.kept.items()}:
@@ -315,7 +317,7 @@ def _installation(database_url: str, seed: int) -> Iterator[Installation]:
     with tempfile.TemporaryDirectory(prefix="kills-", ignore_cleanup_errors=True) as name, Simulator() as simulator:
         folder = Path(name)
         url = database_url or f"sqlite:///{folder}/modelsync.sqlite"
-        dice = random.Random(seed)  # noqa: S311  # no secret
+        dice = random.Random(seed)  # no secret
         built = Installation(folder, url, simulator.base_urls, dice)
         try:
             yield built

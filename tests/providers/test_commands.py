@@ -38,7 +38,7 @@ def test_what_is_no_plain_address_is_refused_and_changes_nothing(app: Flask, url
     done = run(app, "set", "groq", "--disable", "--base-url", url)
     assert done.exit_code == 1
     assert "https://api.groq.com" in done.output or "Leave user name" in done.output
-    row = credentials.providers()["groq"]
+    row = credentials.providers_by_slug()["groq"]
     assert (row.admin_base_url, row.is_active) == (None, True)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from app.providers.drift import REMOVED, drift, paths, scrub
+from app.providers.drift import REMOVED, diff_fields, field_paths, scrub
 
 
 def test_fields_are_paths_whatever_the_length_of_an_array() -> None:
-    assert paths({"data": [{"id": "a"}, {"id": "b", "pricing": {"prompt": 1}}]}) == {
+    assert field_paths({"data": [{"id": "a"}, {"id": "b", "pricing": {"prompt": 1}}]}) == {
         "data",
         "data[].id",
         "data[].pricing",
@@ -15,7 +15,7 @@ def test_fields_are_paths_whatever_the_length_of_an_array() -> None:
 
 
 def test_drift_names_what_appeared_and_what_vanished() -> None:
-    assert drift({"data": [{"id": 1, "created": 2}]}, {"data": [{"id": 1, "shutdown_date": None}]}) == (
+    assert diff_fields({"data": [{"id": 1, "created": 2}]}, {"data": [{"id": 1, "shutdown_date": None}]}) == (
         ["data[].shutdown_date"],
         ["data[].created"],
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.providers.contract import Fault
-from app.providers.error_mapping import fault_of
+from app.providers.contract import ErrorMeaning
+from app.providers.error_mapping import classify_error
 
 
 def openai(message: str, kind: str, code: str | None) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def google(code: int, status: str, message: str, reason: str = "") -> dict[str, 
     return {"error": {"code": code, "message": message, "status": status} | ({"details": details} if reason else {})}
 
 
-CASES: list[tuple[str, int, Any, Fault]] = [
+CASES: list[tuple[str, int, Any, ErrorMeaning]] = [
     ("openai wrong key", 401, openai("Not a key of ours.", "invalid_request_error", "invalid_api_key"), "key_rejected"),
     ("openai scope", 403, openai("Missing scopes: api.model.read", "invalid_request_error", None), "no_access"),
     ("openai quota", 429, openai("Nothing left.", "insufficient_quota", "insufficient_quota"), "quota_exhausted"),
@@ -101,21 +101,21 @@ CASES: list[tuple[str, int, Any, Fault]] = [
 
 
 @pytest.mark.parametrize(("status", "body", "fault"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_an_error_answer_has_its_meaning(status: int, body: Any, fault: Fault) -> None:
-    assert fault_of(status, json.dumps(body).encode()) == fault
+def test_an_error_answer_has_its_meaning(status: int, body: Any, fault: ErrorMeaning) -> None:
+    assert classify_error(status, json.dumps(body).encode()) == fault
 
 
 def test_a_maintenance_page_is_known_by_its_words() -> None:
     page = b"<html><body><h1>503</h1><p>We are down for scheduled Maintenance.</p></body></html>"
-    assert fault_of(503, page) == "maintenance"
-    assert fault_of(403, page) == "no_access"
+    assert classify_error(503, page) == "maintenance"
+    assert classify_error(403, page) == "no_access"
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00", b"<html>", b"[" * 100_000])
 @pytest.mark.parametrize(("status", "fault"), [(401, "key_rejected"), (429, "rate_limited"), (502, "unavailable")])
-def test_a_body_that_says_nothing_leaves_it_to_the_status(body: bytes, status: int, fault: Fault) -> None:
-    assert fault_of(status, body) == fault
+def test_a_body_that_says_nothing_leaves_it_to_the_status(body: bytes, status: int, fault: ErrorMeaning) -> None:
+    assert classify_error(status, body) == fault
 
 
 def test_only_the_beginning_of_a_body_is_looked_at() -> None:
-    assert fault_of(403, b" " * 10_000 + b"revoked") == "no_access"
+    assert classify_error(403, b" " * 10_000 + b"revoked") == "no_access"

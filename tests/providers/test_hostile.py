@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from app.providers import PROVIDERS
 from app.providers.contract import Page
-from app.providers.parsing import BadAnswer
+from app.providers.parsing import InvalidResponse
 from tests.providers.test_answers import files_of
 
 every_provider = pytest.mark.parametrize("slug", list(PROVIDERS))
@@ -85,7 +85,7 @@ def hostile_json(slug: str) -> st.SearchStrategy[Any]:
 def read(slug: str, body: bytes) -> Page | None:
     try:
         return PROVIDERS[slug].read(body)
-    except BadAnswer as bad:
+    except InvalidResponse as bad:
         assert str(bad)
         return None
 
@@ -154,7 +154,7 @@ def test_a_spoiled_field_costs_at_most_its_own_entry(slug: str, data: st.DataObj
 @given(data=st.data())
 def test_a_cut_answer_is_refused(slug: str, data: st.DataObject) -> None:
     body = files_of(slug)[0].read_bytes().strip()
-    with pytest.raises(BadAnswer):
+    with pytest.raises(InvalidResponse):
         PROVIDERS[slug].read(body[: data.draw(st.integers(0, len(body) - 1))])
 
 
@@ -171,7 +171,7 @@ def test_a_cut_answer_is_refused(slug: str, data: st.DataObject) -> None:
     ],
 )
 def test_a_refusal_is_a_clause_that_says_why(slug: str, body: bytes, said: str) -> None:
-    with pytest.raises(BadAnswer) as bad:
+    with pytest.raises(InvalidResponse) as bad:
         PROVIDERS[slug].read(body)
     assert str(bad.value) == said
 
@@ -182,14 +182,14 @@ def test_json_without_a_list_is_refused(slug: str, value: Any) -> None:
     if value == [] and not array_of(slug, with_models(slug)[0]):
         assert PROVIDERS[slug].read(b"[]") == Page([])
         return
-    with pytest.raises(BadAnswer) as bad:
+    with pytest.raises(InvalidResponse) as bad:
         PROVIDERS[slug].read(json.dumps(value).encode())
     assert "sk-not" not in str(bad.value)
 
 
 def test_anthropic_without_a_cursor_for_its_next_page_is_refused() -> None:
     body = {"data": [], "has_more": True, "last_id": None}
-    with pytest.raises(BadAnswer, match="says there are more models but not where"):
+    with pytest.raises(InvalidResponse, match="says there are more models but not where"):
         PROVIDERS["anthropic"].read(json.dumps(body).encode())
 
 

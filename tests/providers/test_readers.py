@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.providers import parsing
-from app.providers.parsing import BadModel
+from app.providers.parsing import InvalidEntry
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from app.providers.parsing import BadModel
     ],
 )
 def test_a_whole_number_is_positive_and_no_flag(value: Any, read: int | None) -> None:
-    assert parsing.whole({"it": value}, "it") == read
+    assert parsing.integer({"it": value}, "it") == read
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_whole_number_is_positive_and_no_flag(value: Any, read: int | None) ->
     ],
 )
 def test_a_moment_is_aware_and_plausible(value: Any, read: datetime | None) -> None:
-    found = parsing.moment({"it": value}, "it")
+    found = parsing.timestamp({"it": value}, "it")
     assert found == read
     assert found is None or found.tzinfo is UTC
 
@@ -98,14 +98,14 @@ def test_a_moment_is_aware_and_plausible(value: Any, read: datetime | None) -> N
     ],
 )
 def test_a_price_per_token_becomes_an_exact_price_per_million(value: Any, read: str | None) -> None:
-    found = parsing.per_token({"it": value}, "it")
+    found = parsing.price_per_token({"it": value}, "it")
     assert (None if found is None else str(found)) == read
 
 
 def test_a_price_per_million_stays_as_it_is() -> None:
-    assert parsing.per_million({"it": "2.50"}, "it") == Decimal("2.5")
-    assert str(parsing.per_million({"it": 0.1}, "it")) == "0.1"
-    assert str(parsing.per_million({"it": 100}, "it")) == "100"
+    assert parsing.price_per_million({"it": "2.50"}, "it") == Decimal("2.5")
+    assert str(parsing.price_per_million({"it": 0.1}, "it")) == "0.1"
+    assert str(parsing.price_per_million({"it": 100}, "it")) == "100"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_text_is_one_printable_line_of_bounded_length(value: Any, read: str) -> 
 
 @pytest.mark.parametrize("value", ["", "  ", None, 7, True, [], "x" * 301, "a\x00b", "a\nb", "a\u202eb"])
 def test_an_id_that_cannot_be_one_spoils_its_entry(value: Any) -> None:
-    with pytest.raises(BadModel) as bad:
+    with pytest.raises(InvalidEntry) as bad:
         parsing.identifier({"id": value})
     assert "its “id”" in str(bad.value) or "it has no “id”" in str(bad.value)
 
@@ -142,12 +142,12 @@ def test_a_flag_is_a_boolean_or_missing(value: Any, read: bool | None) -> None:
 
 def test_words_are_short_texts_in_their_order() -> None:
     value = ["text", 7, "", None, "image", "x" * 101, "a\x00", ["audio"]]
-    assert parsing.words({"it": value}, "it") == ("text", "image")
-    assert parsing.words({"it": "text"}, "it") == ()
-    assert len(parsing.words({"it": ["w"] * 1_000}, "it")) == 200
+    assert parsing.strings({"it": value}, "it") == ("text", "image")
+    assert parsing.strings({"it": "text"}, "it") == ()
+    assert len(parsing.strings({"it": ["w"] * 1_000}, "it")) == 200
 
 
 def test_a_section_is_an_object_or_empty() -> None:
-    assert parsing.section({"it": {"a": 1}}, "it") == {"a": 1}
-    assert parsing.section({"it": [1]}, "it") == {}
-    assert parsing.section({}, "it") == {}
+    assert parsing.mapping({"it": {"a": 1}}, "it") == {"a": 1}
+    assert parsing.mapping({"it": [1]}, "it") == {}
+    assert parsing.mapping({}, "it") == {}

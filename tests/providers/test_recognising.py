@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.providers import PROVIDERS, key_detection, key_patterns
-from app.providers.key_detection import Find, Reading, TooMuch, read
+from app.providers.key_detection import Detection, ParsedPaste, PasteTooLarge, parse_paste
 
 BODY = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF"
 
 
-def only(text: str) -> Find:
-    reading = read(text)
+def only(text: str) -> Detection:
+    reading = parse_paste(text)
     assert reading.unread == ()
     (find,) = reading.finds
     return find
 
 
-def slugs(find: Find) -> list[str]:
+def slugs(find: Detection) -> list[str]:
     return list(dict.fromkeys(place.slug for place in find.places))
 
 
@@ -70,7 +70,7 @@ def test_every_prefix_that_a_provider_file_names_is_recognised() -> None:
             prefix = hint.split("…")[0]
             if "…" not in hint or len(prefix) < 3 or prefix.startswith(("xxx", "{", "0123")):
                 continue
-            found = read(prefix + ".".join([BODY] * (3 if prefix == "eyJ" else 1))).finds
+            found = parse_paste(prefix + ".".join([BODY] * (3 if prefix == "eyJ" else 1))).finds
             assert found and slug in slugs(found[0]), (slug, hint)
     assert {slug for slug in PROVIDERS if PROVIDERS[slug].key_hint == "sk-…"} == set(key_patterns.PLAIN)
 
@@ -109,7 +109,7 @@ def test_a_form_of_several_is_asked_about(key: str, first: str, among: str) -> N
 @pytest.mark.parametrize("name", ["SECRET_KEY", "STRIPE_SECRET_KEY", "DJANGO_SALT", "SESSION_ID"])
 @pytest.mark.parametrize("value", ["a1" * 16, "sk_live_" + BODY, "0a" * 32, BODY, "v1.0-" + BODY])
 def test_other_secrets_of_a_file_are_not_taken_for_keys(name: str, value: str) -> None:
-    reading = read(f"{name}={value}")
+    reading = parse_paste(f"{name}={value}")
     assert reading.finds == () and [one.why for one in reading.unread] == ["holds no key that we know"]
 
 
@@ -170,7 +170,7 @@ def test_an_address_beside_a_key_says_whose_it_is() -> None:
 
 def test_a_service_account_is_one_key_over_many_lines() -> None:
     account = json.dumps({"type": "service_account", "private_key": "-----BEGIN\nabc\n"}, indent=2)
-    reading = read(f"GROQ_API_KEY=gsk_{BODY}\n{account}\nxai-{BODY}\n")
+    reading = parse_paste(f"GROQ_API_KEY=gsk_{BODY}\n{account}\nxai-{BODY}\n")
     assert [find.places[0].slug for find in reading.finds] == ["groq", "google-vertex", "xai"]
     assert [find.line for find in reading.finds] == [1, 2, 6] and reading.unread == ()
     assert json.loads(reading.finds[1].key)["type"] == "service_account"
@@ -201,19 +201,19 @@ def test_a_service_account_is_one_key_over_many_lines() -> None:
     ],
 )
 def test_a_line_without_a_key_says_why_and_nothing_of_itself(line: str, why: str) -> None:
-    reading = read(line)
+    reading = parse_paste(line)
     if line.startswith("DATABASE_URL"):  # an address, were it one of the web
-        reading = read(line.replace("_URL", ""))
+        reading = parse_paste(line.replace("_URL", ""))
     assert reading.finds == ()
     assert [(one.line, one.why) for one in reading.unread] == [(1, why)]
 
 
 def test_comments_blank_lines_and_brackets_are_not_worth_a_word() -> None:
-    assert read("# OPENAI_API_KEY=sk-proj-abcdefgh\n\n// x\n; y\n{\n}\n[]\n   \n") == Reading((), ())
+    assert parse_paste("# OPENAI_API_KEY=sk-proj-abcdefgh\n\n// x\n; y\n{\n}\n[]\n   \n") == ParsedPaste((), ())
 
 
 def test_one_line_may_hold_several_and_the_same_key_counts_once() -> None:
-    reading = read(f"gsk_{BODY}, xai-{BODY}; and pplx-{BODY}\nGROQ_API_KEY=gsk_{BODY}")
+    reading = parse_paste(f"gsk_{BODY}, xai-{BODY}; and pplx-{BODY}\nGROQ_API_KEY=gsk_{BODY}")
     assert [find.places[0].slug for find in reading.finds] == ["groq", "xai", "perplexity"]
     assert [(one.line, one.why) for one in reading.unread] == [(2, "is the same key as line 1")]
 
@@ -227,15 +227,15 @@ def test_one_line_may_hold_several_and_the_same_key_counts_once() -> None:
     ],
 )
 def test_more_than_is_looked_at_is_refused_with_a_sentence(text: str, said: str) -> None:
-    with pytest.raises(TooMuch, match=said):
-        read(text)
+    with pytest.raises(PasteTooLarge, match=said):
+        parse_paste(text)
 
 
 @pytest.mark.parametrize(
     "text", ["{" * 60_000, "[" * 60_000, '{"a":' * 10_000, "=" * 9_000, "a=" * 9_000, " " * 60_000]
 )
 def test_hostile_text_is_read_within_a_moment(text: str) -> None:
-    assert read(text).finds == ()
+    assert parse_paste(text).finds == ()
 
 
 # ------------------------------------------------------------------ never
@@ -261,9 +261,10 @@ _PIECES = st.sampled_from(
 
 @given(st.lists(_PIECES | st.text(max_size=40), max_size=30).map("".join))
 def test_it_never_raises_whatever_is_pasted(text: str) -> None:
-    reading = read(text)
+    reading = parse_paste(text)
     assert all(
-        (find.places and key_detection.complaint(find.key) == "") or find.key[0] == "{" for find in reading.finds
+        (find.places and key_detection.invalid_key_reason(find.key) == "") or find.key[0] == "{"
+        for find in reading.finds
     )
 
 
@@ -273,5 +274,5 @@ def test_it_never_raises_whatever_is_pasted(text: str) -> None:
     st.text(alphabet="QWZJ", min_size=12, max_size=60),
 )
 def test_no_repr_and_no_reason_holds_the_secret(before: str, secret: str) -> None:
-    reading = read(before + secret + f"\nOPENAI_BASE_URL=https://example.com/{secret}")
+    reading = parse_paste(before + secret + f"\nOPENAI_BASE_URL=https://example.com/{secret}")
     assert secret not in repr(reading) and secret not in str(reading)

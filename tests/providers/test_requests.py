@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import pytest
 
 from app.providers import PROVIDERS, get
-from app.providers.addresses import chosen
-from app.providers.contract import join
+from app.providers.addresses import resolve_base_url
+from app.providers.contract import join_url
 
 KEY = "sk-marked-0123456789-mark"
 every_provider = pytest.mark.parametrize("slug", list(PROVIDERS))
@@ -81,7 +81,7 @@ FIRST_PAGES = {
 )
 def test_a_page_is_asked_for_at_its_address(slug: str, cursor: str | None, url: str, params: dict[str, str]) -> None:
     request = PROVIDERS[slug].ask(cursor)
-    assert join(PROVIDERS[slug].base_url, request.path) == url
+    assert join_url(PROVIDERS[slug].base_url, request.path) == url
     assert dict(request.params) == params
 
 
@@ -89,7 +89,7 @@ def test_a_page_is_asked_for_at_its_address(slug: str, cursor: str | None, url: 
 def test_the_first_page_is_asked_for_at_its_address(slug: str, address: str) -> None:
     request = PROVIDERS[slug].ask(None)
     query = f"?{urlencode(request.params)}" if request.params else ""
-    assert join(PROVIDERS[slug].base_url, request.path) + query == address
+    assert join_url(PROVIDERS[slug].base_url, request.path) + query == address
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_own_servers_have_an_example_and_list_what_is_private() -> None:
     assert {slug for slug, provider in PROVIDERS.items() if provider.private} == ON_OWN_SERVERS
     for slug in ON_OWN_SERVERS:
         provider = PROVIDERS[slug]
-        assert chosen(provider, url=provider.own_url) == provider.own_url
+        assert resolve_base_url(provider, url=provider.own_url) == provider.own_url
         assert not provider.regions
 
 
@@ -212,7 +212,7 @@ def test_titles_colours_and_variables_are_distinct() -> None:
     ],
 )
 def test_a_base_url_and_a_path_may_overlap(base: str, path: str, url: str) -> None:
-    assert join(base, path) == url
+    assert join_url(base, path) == url
 
 
 @pytest.mark.parametrize(

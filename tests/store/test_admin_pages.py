@@ -16,7 +16,7 @@ from app.store.accounts import user_actions, users
 from app.store.accounts.user_actions import UserActionError
 from app.store.audit import Actor
 from app.store.queries import admin
-from app.store.queries.admin import RUNS
+from app.store.queries.admin import WHOLE_RUNS
 from app.store.queries.runs import HistoryFilter
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow, TallyRow, UserRow
 from tests.conftest import Person, both_databases
@@ -33,7 +33,7 @@ def ended(person: Person, slug: str, outcome: str, at: datetime, state: str = "d
         .values(user_id=person.id, trigger="cron", state=state, created_at=at, ended_at=at)
         .returning(RunRow.id)
     )
-    provider_id = credentials.providers()[slug].id
+    provider_id = credentials.providers_by_slug()[slug].id
     facts = {"run_id": run_id, "user_id": person.id, "credential_id": key}
     db.session.execute(insert(ResultRow).values(provider_id=provider_id, outcome=outcome, ended_at=at, **facts))
     db.session.commit()
@@ -42,7 +42,7 @@ def ended(person: Person, slug: str, outcome: str, at: datetime, state: str = "d
 
 def sums(now: datetime = NOW, days: int = 30) -> Counter[tuple[str, str, str]]:
     found: Counter[tuple[str, str, str]] = Counter()
-    for one in admin.counts(days, now):
+    for one in admin.load_counts(days, now):
         found[f"{one.day}", one.slug, one.word] += one.number
     return found
 
@@ -54,33 +54,33 @@ def test_counted_days_equal_what_is_counted_anew(alice: Person) -> None:
         ended(alice, ("openai", "groq")[number % 2], ("complete", "failed", "suspect")[number % 3], at)
     ended(alice, "openai", "skipped", NOW - timedelta(days=2), state="lost")
     before = sums()
-    assert sum(count for (_, slug, _), count in before.items() if slug != RUNS) == len(moments) + 1
-    assert before["2026-11-19", RUNS, "lost"] == 1
-    admin.tally(NOW)
-    admin.tally(NOW)
+    assert sum(count for (_, slug, _), count in before.items() if slug != WHOLE_RUNS) == len(moments) + 1
+    assert before["2026-11-19", WHOLE_RUNS, "lost"] == 1
+    admin.aggregate_days(NOW)
+    admin.aggregate_days(NOW)
     db.session.commit()
     assert sums() == before
     assert db.session.scalar(select(func.max(TallyRow.day))) == (NOW - timedelta(days=1)).date()
     ended(alice, "groq", "failed", NOW)
-    assert sums() - before == Counter({("2026-11-21", "groq", "failed"): 1, ("2026-11-21", RUNS, "done"): 1})
+    assert sums() - before == Counter({("2026-11-21", "groq", "failed"): 1, ("2026-11-21", WHOLE_RUNS, "done"): 1})
 
 
 @both_databases
 def test_a_day_is_counted_only_once_nothing_of_it_can_still_be_written(alice: Person) -> None:
     midnight = NOW.replace(hour=0)
     ended(alice, "openai", "complete", midnight - timedelta(seconds=1))
-    admin.tally(midnight + timedelta(minutes=59))
+    admin.aggregate_days(midnight + timedelta(minutes=59))
     assert db.session.scalar(select(func.count()).select_from(TallyRow)) == 0
     ended(alice, "openai", "complete", midnight - timedelta(milliseconds=1))
-    admin.tally(midnight + timedelta(minutes=61))
+    admin.aggregate_days(midnight + timedelta(minutes=61))
     assert db.session.scalars(select(TallyRow.count).where(TallyRow.slug == "openai")).all() == [2]
 
 
 @both_databases
 def test_what_was_counted_goes_after_three_months(alice: Person) -> None:
     ended(alice, "openai", "complete", NOW - timedelta(days=80))
-    admin.tally(NOW)
-    admin.tally(NOW + timedelta(days=20))
+    admin.aggregate_days(NOW)
+    admin.aggregate_days(NOW + timedelta(days=20))
     assert db.session.scalar(select(func.count()).select_from(TallyRow)) == 0
 
 
@@ -88,13 +88,13 @@ def test_what_was_counted_goes_after_three_months(alice: Person) -> None:
 def test_the_last_day_is_counted_to_the_second(alice: Person) -> None:
     ended(alice, "openai", "complete", NOW - timedelta(hours=23, minutes=59))
     ended(alice, "openai", "failed", NOW - timedelta(hours=24, minutes=1))
-    assert admin.last_day(NOW) == {(RUNS, "done"): 1, ("results", "complete"): 1}
+    assert admin.count_last_day(NOW) == {(WHOLE_RUNS, "done"): 1, ("results", "complete"): 1}
 
 
 @both_databases
 def test_a_failing_key_says_since_when(alice: Person, bob: Person) -> None:
     key, other, off = alice.add_key("openai"), bob.add_key("groq"), bob.add_key("openai")
-    hours = lambda count: NOW - timedelta(hours=count)  # noqa: E731
+    hours = lambda count: NOW - timedelta(hours=count)
     for back, outcome in ((9, "failed"), (8, "complete"), (7, "failed"), (6, "suspect"), (5, "failed")):
         ended(alice, "openai", outcome, hours(back), key=key.id)
     sentence = {"outcome": "failed", "error_code": "key_rejected", "error_message": "The provider refuses this key."}
@@ -103,23 +103,23 @@ def test_a_failing_key_says_since_when(alice: Person, bob: Person) -> None:
     db.session.execute(change.where(CredentialRow.id == key.id).values(listed_at=hours(8)))
     db.session.execute(change.where(CredentialRow.id == off.id).values(is_active=False))
     db.session.commit()
-    found = {line.id: line for line in admin.failing_keys(10)}
+    found = {line.id: line for line in admin.list_failing_keys(10)}
     assert set(found) == {key.id, other.id}
     assert (found[key.id].since, found[key.id].email) == (hours(7), "alice@example.com")
     assert found[key.id].error_message == "The provider refuses this key."
     assert found[other.id].since == hours(5)  # it failed as it was checked, before any sync
-    assert len(admin.failing_keys(1)) == 1
-    assert admin.totals().failing_keys == 2
+    assert len(admin.list_failing_keys(1)) == 1
+    assert admin.load_totals().failing_keys == 2
 
 
 @both_databases
 def test_the_installations_own_account_is_nobody(app: Flask, carol: Person) -> None:
-    server = users.server(NOW)
+    server = users.server_account(NOW)
     db.session.commit()
-    assert [line.email for line in admin.users()[0]] == ["carol@example.com"]
-    assert admin.totals().users == 1
-    assert admin.user(server.id) is None
-    assert user_actions.by_id(server.id) is None and user_actions.by_email(server.email) is None
+    assert [line.email for line in admin.list_users()[0]] == ["carol@example.com"]
+    assert admin.load_totals().users == 1
+    assert admin.load_user(server.id) is None
+    assert user_actions.find_by_id(server.id) is None and user_actions.find_by_email(server.email) is None
 
 
 @both_databases
@@ -129,13 +129,13 @@ def test_users_are_found_and_walked_once(app: Flask, carol: Person) -> None:
     db.session.commit()
     walked, before = [], None
     while True:
-        lines, before = admin.users("N_", before, 3)
+        lines, before = admin.list_users("N_", before, 3)
         walked += [line.email for line in lines]
         if before is None:
             break
     assert walked == [f"person_{number}%@example.com" for number in range(6, -1, -1)]
-    assert [line.email for line in admin.users("3%")[0]] == ["person_3%@example.com"]
-    assert admin.users("nobody") == ([], None)
+    assert [line.email for line in admin.list_users("3%")[0]] == ["person_3%@example.com"]
+    assert admin.list_users("nobody") == ([], None)
 
 
 @both_databases
@@ -147,13 +147,13 @@ def test_each_reading_takes_its_queries_whatever_there_is(alice: Person, carol: 
         db.session.rollback()
         counts = []
         for read in (
-            lambda: admin.counts(30, datetime.now(UTC)),
-            lambda: admin.last_day(datetime.now(UTC)),
-            admin.totals,
-            lambda: admin.failing_keys(25),
-            admin.users,
-            lambda: admin.user(alice.id),
-            admin.providers,
+            lambda: admin.load_counts(30, datetime.now(UTC)),
+            lambda: admin.count_last_day(datetime.now(UTC)),
+            admin.load_totals,
+            lambda: admin.list_failing_keys(25),
+            admin.list_users,
+            lambda: admin.load_user(alice.id),
+            admin.list_providers,
         ):
             with counted() as sent:
                 read()
@@ -166,14 +166,14 @@ def test_each_reading_takes_its_queries_whatever_there_is(alice: Person, carol: 
 def test_days_that_were_read_are_read_again_once_others_were_counted(alice: Person) -> None:
     now = datetime.now(UTC)
     ended(alice, "openai", "failed", now - timedelta(days=3))
-    before = list(admin.counts(30, now))
-    admin.tally(now)
+    before = list(admin.load_counts(30, now))
+    admin.aggregate_days(now)
     db.session.commit()
-    after = admin.counts(30, now)
+    after = admin.load_counts(30, now)
     assert sorted(after) == sorted(before) and len(after.over.lines) == len(before)
-    assert admin.counts(30, now) == after  # so what was made of them may be kept
+    assert admin.load_counts(30, now) == after  # so what was made of them may be kept
     ended(alice, "openai", "failed", now)
-    later = admin.counts(30, now)
+    later = admin.load_counts(30, now)
     assert later != after and later.over is after.over and sum(one.number for one in later if one.slug) == 2
 
 
@@ -181,9 +181,9 @@ def test_days_that_were_read_are_read_again_once_others_were_counted(alice: Pers
 def test_every_run_comes_in_batches_with_nothing_kept_between(alice: Person) -> None:
     for number in range(7):
         ended(alice, "openai", "failed" if number % 2 else "complete", NOW)
-    batches = list(admin.every_run(HistoryFilter(outcome="complete"), 3))
+    batches = list(admin.iter_runs(HistoryFilter(outcome="complete"), 3))
     assert [len(batch) for batch in batches] == [3, 1]
-    for _ in admin.every_run(HistoryFilter(), 2):
+    for _ in admin.iter_runs(HistoryFilter(), 2):
         assert not db.session().in_transaction() and not list(db.session)
 
 
@@ -191,7 +191,7 @@ def test_every_run_comes_in_batches_with_nothing_kept_between(alice: Person) -> 
 
 
 def row(person: Person) -> UserRow:
-    found = user_actions.by_id(person.id)
+    found = user_actions.find_by_id(person.id)
     assert found is not None
     return found
 
@@ -201,8 +201,8 @@ def test_the_last_admin_stays_one(carol: Person, alice: Person) -> None:
     for act in (user_actions.demote, user_actions.disable, user_actions.remove):
         with pytest.raises(UserActionError):
             act(row(carol), CAROL, NOW)
-    assert audit.entries()[0] == ()
-    facts = admin.user(carol.id)
+    assert audit.list_entries()[0] == ()
+    facts = admin.load_user(carol.id)
     assert facts is not None and facts.is_last_admin
     user_actions.promote(row(alice), CAROL, NOW)
     user_actions.disable(row(alice), CAROL, NOW)  # an admin who cannot sign in is of no help
@@ -211,7 +211,7 @@ def test_the_last_admin_stays_one(carol: Person, alice: Person) -> None:
     user_actions.enable(row(alice), CAROL, NOW)
     user_actions.remove(row(carol), CAROL, NOW)
     db.session.commit()
-    assert [line.email for line in admin.users()[0]] == ["alice@example.com"]
+    assert [line.email for line in admin.list_users()[0]] == ["alice@example.com"]
 
 
 @both_databases
@@ -221,7 +221,7 @@ def test_of_two_admins_who_demote_each_other_at_one_moment_one_stays(app: Flask,
 
     def demote(user_id: int) -> Any:
         def act() -> None:
-            found = user_actions.by_id(user_id)
+            found = user_actions.find_by_id(user_id)
             assert found is not None
             user_actions.demote(found, CAROL, NOW)
 
@@ -237,20 +237,20 @@ def test_each_act_is_an_entry_and_what_is_so_already_is_none(carol: Person, alic
     for name in ("promote", "promote", "demote", "demote", "disable", "disable", "enable", "enable", "sign-out"):
         user_actions.ACTIONS[name](row(alice), CAROL, NOW)
         db.session.commit()
-    assert [line.subject for line in audit.entries()[0]] == ["alice@example.com"] * 5
+    assert [line.subject for line in audit.list_entries()[0]] == ["alice@example.com"] * 5
     assert row(alice).auth_stamp != stamp
 
 
 @both_databases
 def test_what_an_admin_sets_about_a_provider_is_kept_and_noted_once(app: Flask, carol: Person) -> None:
-    provider = credentials.providers()["groq"]
+    provider = credentials.providers_by_slug()["groq"]
     for _ in range(2):
-        catalog.set_provider(
+        catalog.update_provider(
             provider, is_active=False, frequency="weekly", base_url="https://eu.example.com", actor=CAROL, now=NOW
         )
         db.session.commit()
-    (line,), _ = audit.entries()
+    (line,), _ = audit.list_entries()
     assert (line.action, line.subject) == ("provider", "groq")
     assert line.after == {"enabled": False, "update frequency": "weekly", "base URL": "https://eu.example.com"}
-    found = next(line for line in admin.providers() if line.slug == "groq")
+    found = next(line for line in admin.list_providers() if line.slug == "groq")
     assert (found.is_active, found.admin_frequency, found.admin_base_url) == (False, "weekly", "https://eu.example.com")

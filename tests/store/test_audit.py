@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from app.extensions import db
 from app.store import audit
 from app.store.accounts import users
-from app.store.audit import AUTOMATIC, COMMAND_LINE, Actor, AuditLine
+from app.store.audit import AUTOMATIC, COMMAND_LINE, Actor, AuditView
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
 
@@ -19,45 +19,45 @@ NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
 
 def noted(subject: str, undoes: int | None = None) -> int:
-    return audit.note(COMMAND_LINE, "override", subject, None, {"price": "1.10"}, "because", NOW, undoes).id
+    return audit.record(COMMAND_LINE, "override", subject, None, {"price": "1.10"}, "because", NOW, undoes).id
 
 
 @both_databases
 def test_an_entry_keeps_who_what_when_and_why(app: Flask, carol: Person) -> None:
-    audit.note(Actor(carol.id, "carol@example.com"), "match", "groq/x", {"a": 1}, None, "why", NOW)
-    (line,), more = audit.entries()
-    assert line == AuditLine(
+    audit.record(Actor(carol.id, "carol@example.com"), "match", "groq/x", {"a": 1}, None, "why", NOW)
+    (line,), more = audit.list_entries()
+    assert line == AuditView(
         line.id, NOW, "carol@example.com", "match", "groq/x", {"a": 1}, None, "why", undoes_id=None, undone_by_id=None
     )
     assert more is None
     users.remove(carol.row)
     db.session.commit()
-    (line,), _ = audit.entries()
+    (line,), _ = audit.list_entries()
     assert line.actor == "carol@example.com"  # the name outlives the account
 
 
 @both_databases
 def test_paging_shows_every_entry_once_the_newest_first_in_one_query_a_page(app: Flask) -> None:
-    assert audit.entries() == ((), None)
+    assert audit.list_entries() == ((), None)
     ids = [noted(f"groq/{number}@100") for number in range(7)]
     seen: list[int] = []
     cursor = None
     while True:
         with counted() as sent:
-            lines, cursor = audit.entries(cursor, 3)
+            lines, cursor = audit.list_entries(cursor, 3)
         assert len(sent) == 1
         seen += [line.id for line in lines]
         if cursor is None:
             break
     assert seen == ids[::-1]
-    assert audit.entries(size=7)[1] is None
+    assert audit.list_entries(size=7)[1] is None
 
 
 @both_databases
 def test_an_entry_is_taken_back_once(app: Flask) -> None:
     first = noted("groq/x@100")
-    second = audit.note(AUTOMATIC, "override", "groq/x@100", {"price": "1.10"}, None, "", NOW, undoes=first).id
-    undoing, undone = audit.entries()[0]
+    second = audit.record(AUTOMATIC, "override", "groq/x@100", {"price": "1.10"}, None, "", NOW, undoes=first).id
+    undoing, undone = audit.list_entries()[0]
     assert (undoing.id, undoing.undoes_id, undoing.undone_by_id) == (second, first, None)
     assert (undone.id, undone.undoes_id, undone.undone_by_id) == (first, None, second)
     with pytest.raises(IntegrityError):

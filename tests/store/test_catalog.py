@@ -22,8 +22,8 @@ from app.store.schema.catalog_tables import (
     CatalogVersionRow,
     DecisionRow,
 )
-from app.sync.catalog.bootstrap import prepare
-from app.vault import Opener
+from app.sync.catalog.bootstrap import bootstrap
+from app.vault import Keyring
 from tests.conftest import both_databases
 from tests.web.working import no_redis, work_off
 
@@ -37,16 +37,16 @@ def decide(kind: str, subject: str, value: dict[str, object]) -> None:
 
 
 def test_another_process_sees_a_new_version_at_its_next_look(app: Flask) -> None:
-    number, before = catalog.index()
-    assert catalog.index()[1] is before
+    number, before = catalog.load_index()
+    assert catalog.load_index()[1] is before
     db.session.add(CatalogVersionRow(version="another", source="test", model_count=0, loaded_at=NOW))
     db.session.commit()
-    after_number, after = catalog.index()
+    after_number, after = catalog.load_index()
     assert after_number == number + 1 and after is not before
 
 
 def test_only_rows_that_differ_are_written(app: Flask) -> None:
-    before = catalog.models()
+    before = catalog.load_models()
     new = CanonicalModel(id="x/new", lab="x", name="New")
     changed = CanonicalModel(id="openai/gpt-4o", lab="openai", name="Changed")
     after = [*(model for model in before.values() if model.id not in ("openai/gpt-4o", "openai/o3")), new, changed]
@@ -58,11 +58,11 @@ def test_only_rows_that_differ_are_written(app: Flask) -> None:
             written.extend(parameters if isinstance(parameters, list) else [parameters])
 
     catalog.lock()
-    catalog.put_in_force("digest", "test", before, after, NOW)
+    catalog.activate("digest", "test", before, after, NOW)
     db.session.commit()
     event.remove(db.engine, "before_cursor_execute", note)
     assert len(written) == 3
-    assert catalog.models() == {model.id: model for model in after}
+    assert catalog.load_models() == {model.id: model for model in after}
     assert db.session.scalar(select(func.count()).select_from(CanonicalRow)) == len(after)
 
 
@@ -74,34 +74,34 @@ def test_decisions_are_read_and_one_that_makes_no_sense_is_passed_over(app: Flas
     decide("match", "groq/a/b", {"canonical_id": None})
     decide("field", "me/mine#tools", {"value": True})
     decide("setting", "whatever", {"value": 1})
-    found = catalog.decisions()
+    found = catalog.load_decisions()
     assert list(found.models) == ["me/mine"]
     assert found.matches == {("groq", "a/b"): None}
     assert found.fields == {("me/mine", "tools"): True}
 
 
 def test_a_setting_makes_no_new_catalog(app: Flask) -> None:
-    before, digest = catalog.version(), catalog.decisions_digest()
+    before, digest = catalog.version_number(), catalog.decisions_digest()
     decide("setting", "whatever", {"value": 1})
     assert catalog.decisions_digest() == digest
     decide("match", "groq/a", {"canonical_id": None})
     assert catalog.decisions_digest() != digest
-    prepare(NOW)
-    assert catalog.version() == before + 1
+    bootstrap(NOW)
+    assert catalog.version_number() == before + 1
 
 
 def test_what_another_version_kept_is_not_read_until_it_is_asked_again(app: Flask) -> None:
-    sources.put("litellm", "http://here", [], 0, NOW, etag='"x"')
-    assert sources.known("litellm", "http://here").etag == '"x"'
-    assert sources.known("litellm", "http://there").etag == ""
+    sources.save("litellm", "http://here", [], 0, NOW, etag='"x"')
+    assert sources.load_known("litellm", "http://here").etag == '"x"'
+    assert sources.load_known("litellm", "http://there").etag == ""
     db.session.execute(update(CatalogSourceRow).values(content=b"\xffwhatever"))
-    assert sources.known("litellm", "http://here").etag == ""
-    assert sources.claims("litellm") == ()
+    assert sources.load_known("litellm", "http://here").etag == ""
+    assert sources.load_claims("litellm") == ()
 
 
 def test_an_etag_too_long_to_keep_is_forgotten(app: Flask) -> None:
-    sources.put("litellm", "http://here", [], 0, NOW, etag="e" * 201, last_modified="m" * 101)
-    assert sources.known("litellm", "http://here") == sources.Known("", "", 0)
+    sources.save("litellm", "http://here", [], 0, NOW, etag="e" * 201, last_modified="m" * 101)
+    assert sources.load_known("litellm", "http://here") == sources.KnownSource("", "", 0)
 
 
 # ------------------------------------------------------------------ jobs
@@ -116,34 +116,34 @@ def outcomes() -> list[tuple[str, str, str]]:
     return [tuple(row) for row in rows]  # type: ignore[misc]
 
 
-def test_a_worker_refreshes_what_was_asked_for_once(app: Flask, vault: Opener) -> None:
+def test_a_worker_refreshes_what_was_asked_for_once(app: Flask, vault: Keyring) -> None:
     assert jobs.enqueue_refresh("modelsdev", "button") is None
     assert jobs.enqueue_refresh("modelsdev", "button") is None
     assert work_off(app, vault) == 1
     assert outcomes() == [("modelsdev", "button", "updated")]
-    assert [line.source for line in sources.refreshes(10)] == ["modelsdev"]
+    assert [line.source for line in sources.list_refreshes(10)] == ["modelsdev"]
 
 
-def test_the_schedule_asks_every_source_that_is_due_and_then_none(app: Flask, vault: Opener) -> None:
-    jobs.look_after_catalog()
-    jobs.look_after_catalog()
+def test_the_schedule_asks_every_source_that_is_due_and_then_none(app: Flask, vault: Keyring) -> None:
+    jobs.refresh_catalog_if_due()
+    jobs.refresh_catalog_if_due()
     assert work_off(app, vault) == len(SOURCES)
     assert outcomes() == [(name, "schedule", "updated") for name in sorted(SOURCES)]
-    jobs.look_after_catalog()
+    jobs.refresh_catalog_if_due()
     assert work_off(app, vault) == 0
 
 
-def test_zero_hours_mean_never(app: Flask, vault: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zero_hours_mean_never(app: Flask, vault: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
     object.__setattr__(config.current(), "catalog_refresh_hours", 0)
-    jobs.look_after_catalog()
+    jobs.refresh_catalog_if_due()
     assert work_off(app, vault) == 0
 
 
-def test_a_decision_is_put_into_force_by_a_worker(app: Flask, vault: Opener) -> None:
+def test_a_decision_is_put_into_force_by_a_worker(app: Flask, vault: Keyring) -> None:
     decide("match", "groq/mystery", {"canonical_id": "openai/gpt-4o"})
     assert jobs.enqueue_rebuild() is None
     work_off(app, vault)
-    assert catalog.index()[1].match("groq", ListedModel(id="mystery")).rule == "decided"
+    assert catalog.load_index()[1].match("groq", ListedModel(id="mystery")).rule == "decided"
 
 
 def test_a_decision_whose_job_was_lost_is_put_into_force_by_the_schedule(app: Flask) -> None:
@@ -151,9 +151,9 @@ def test_a_decision_whose_job_was_lost_is_put_into_force_by_the_schedule(app: Fl
     with no_redis(app):
         assert "What you decided is saved" in (jobs.enqueue_rebuild() or "")
         assert "try again later" in (jobs.enqueue_refresh("litellm", "button") or "")
-        jobs.look_after_catalog()
-    assert catalog.index()[1].match("groq", ListedModel(id="mystery")).rule == "decided"
+        jobs.refresh_catalog_if_due()
+    assert catalog.load_index()[1].match("groq", ListedModel(id="mystery")).rule == "decided"
 
 
 def test_a_job_that_was_never_done_is_due(app: Flask, simulator: Simulator) -> None:
-    assert sources.due(NOW, timedelta(hours=24), timedelta(hours=1)) == list(SOURCES)
+    assert sources.due_sources(NOW, timedelta(hours=24), timedelta(hours=1)) == list(SOURCES)

@@ -16,7 +16,7 @@ from tests.conftest import Person, both_databases
 def test_beyond_a_generous_number_of_keys_a_sentence_says_so_in_the_form_and_on_the_command_line(
     app: Flask, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "MOST_KEYS", 2)
+    monkeypatch.setattr(credentials, "MAX_KEYS", 2)
     sentence = "An account holds 2 API keys at most."
     for slug in ("openai", "groq"):
         alice.add_key(slug)

@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import of_facts
+from app.catalog.overrides import from_facts
 from app.extensions import db
 from app.store import audit, decisions, overrides
 from app.store.audit import Actor
@@ -41,19 +41,19 @@ def logged() -> int:
 
 
 def test_a_match_is_kept_and_noted_with_who_and_why(app: Flask, actor: Actor) -> None:
-    entry = decisions.put_match("groq", "some/odd-id", KNOWN, actor, now(), "their page says so")
+    entry = decisions.save_match("groq", "some/odd-id", KNOWN, actor, now(), "their page says so")
     assert entry is not None
-    decisions.put_match("groq", "other", None, actor, now())
-    assert decisions.matches() == {("groq", "some/odd-id"): KNOWN, ("groq", "other"): None}
-    line = audit.entries()[0][1]
+    decisions.save_match("groq", "other", None, actor, now())
+    assert decisions.load_matches() == {("groq", "some/odd-id"): KNOWN, ("groq", "other"): None}
+    line = audit.list_entries()[0][1]
     assert (line.actor, line.action, line.subject) == ("carol@example.com", "match", "groq/some/odd-id")
     assert line.before is None
     assert line.after == {"canonical_id": KNOWN, "reason": "their page says so"}
 
 
 def test_what_is_decided_already_writes_and_notes_nothing(app: Flask, actor: Actor) -> None:
-    assert decisions.put_match("groq", "x", KNOWN, actor, now())
-    assert decisions.put_match("groq", "x", KNOWN, actor, now()) is None
+    assert decisions.save_match("groq", "x", KNOWN, actor, now())
+    assert decisions.save_match("groq", "x", KNOWN, actor, now()) is None
     assert decisions.remove("match", "groq/never", actor, now()) is None
     assert logged() == 1
 
@@ -67,24 +67,24 @@ def test_what_is_decided_already_writes_and_notes_nothing(app: Flask, actor: Act
 )
 def test_a_match_with_nothing_is_refused(app: Flask, actor: Actor, slug: str, canonical_id: str, sentence: str) -> None:
     with pytest.raises(DecisionError) as refused:
-        decisions.put_match(slug, "x", canonical_id, actor, now())
+        decisions.save_match(slug, "x", canonical_id, actor, now())
     assert str(refused.value) == sentence
     assert logged() == 0
 
 
 def test_a_canonical_model_comes_back_with_every_digit(app: Flask, actor: Actor) -> None:
-    decisions.put_canonical(NEW, actor, now())
+    decisions.save_canonical(NEW, actor, now())
     db.session.expire_all()
-    assert decisions.canonicals() == {NEW.id: NEW}
+    assert decisions.load_canonicals() == {NEW.id: NEW}
     assert decisions.is_known(NEW.id)  # at once, before the catalog in force has it
-    decisions.put_match("groq", "another-id", NEW.id, actor, now())
+    decisions.save_match("groq", "another-id", NEW.id, actor, now())
 
 
 def test_fields_come_back_in_the_types_of_the_model(app: Flask, actor: Actor) -> None:
-    decisions.put_field(KNOWN, "input_per_million", Decimal("2.50"), actor, now())
-    decisions.put_field(KNOWN, "tools", False, actor, now())
-    decisions.put_field(OTHER, "output_modalities", ("text",), actor, now())
-    assert decisions.fields() == {
+    decisions.save_field(KNOWN, "input_per_million", Decimal("2.50"), actor, now())
+    decisions.save_field(KNOWN, "tools", False, actor, now())
+    decisions.save_field(OTHER, "output_modalities", ("text",), actor, now())
+    assert decisions.load_fields() == {
         KNOWN: {"input_per_million": Decimal("2.50"), "tools": False},
         OTHER: {"output_modalities": ("text",)},
     }
@@ -105,84 +105,84 @@ def test_a_field_that_cannot_be_is_refused(
     app: Flask, actor: Actor, canonical_id: str, field: str, value: object
 ) -> None:
     with pytest.raises(DecisionError):
-        decisions.put_field(canonical_id, field, value, actor, now())
+        decisions.save_field(canonical_id, field, value, actor, now())
     assert logged() == 0
 
 
 def test_a_setting_is_read_back_and_none_where_nobody_set_it(app: Flask, actor: Actor) -> None:
-    assert decisions.setting(decisions.ADOPT) is None
-    decisions.put_setting(decisions.ADOPT, True, actor, now())
-    assert decisions.setting(decisions.ADOPT) is True
-    assert decisions.load("setting").settings == {decisions.ADOPT: True}
+    assert decisions.load_setting(decisions.AUTO_ADOPT) is None
+    decisions.save_setting(decisions.AUTO_ADOPT, True, actor, now())
+    assert decisions.load_setting(decisions.AUTO_ADOPT) is True
+    assert decisions.load("setting").settings == {decisions.AUTO_ADOPT: True}
 
 
 # ------------------------------------------------------------------ undo
 
 
 def test_undo_restores_what_was_before_with_its_reason_and_is_an_entry_itself(app: Flask, actor: Actor) -> None:
-    decisions.put_match("groq", "x", KNOWN, actor, now(), "first")
-    second = decisions.put_match("groq", "x", OTHER, actor, now(), "second")
+    decisions.save_match("groq", "x", KNOWN, actor, now(), "first")
+    second = decisions.save_match("groq", "x", OTHER, actor, now(), "second")
     assert second is not None
     undone = decisions.undo(second.id, actor, now())
-    assert decisions.matches() == {("groq", "x"): KNOWN}
+    assert decisions.load_matches() == {("groq", "x"): KNOWN}
     assert db.session.scalar(select(DecisionRow.reason)) == "first"
-    line = audit.entries()[0][0]
+    line = audit.list_entries()[0][0]
     assert (line.id, line.undoes_id) == (undone.id, second.id)
     assert (line.before, line.after) == (second.after, second.before)
-    assert audit.entries()[0][1].undone_by_id == undone.id
+    assert audit.list_entries()[0][1].undone_by_id == undone.id
 
 
 def test_undo_of_the_first_decision_leaves_none_and_undo_of_that_brings_it_back(app: Flask, actor: Actor) -> None:
-    entry = decisions.put_canonical(NEW, actor, now())
+    entry = decisions.save_canonical(NEW, actor, now())
     assert entry is not None
     undone = decisions.undo(entry.id, actor, now())
-    assert decisions.canonicals() == {}
+    assert decisions.load_canonicals() == {}
     redone = decisions.undo(undone.id, actor, now())
-    assert decisions.canonicals() == {NEW.id: NEW}
+    assert decisions.load_canonicals() == {NEW.id: NEW}
     decisions.undo(redone.id, actor, now())
-    assert decisions.canonicals() == {}
+    assert decisions.load_canonicals() == {}
 
 
 def test_what_changed_since_is_not_taken_back_and_the_entry_that_changed_it_is_named(app: Flask, actor: Actor) -> None:
-    first = decisions.put_match("groq", "x", KNOWN, actor, now())
-    second = decisions.put_match("groq", "x", OTHER, Actor(None, "command line"), now())
+    first = decisions.save_match("groq", "x", KNOWN, actor, now())
+    second = decisions.save_match("groq", "x", OTHER, Actor(None, "command line"), now())
     assert first is not None and second is not None
     with pytest.raises(DecisionError, match=rf"changed since, by entry {second.id} of command line"):
         decisions.undo(first.id, actor, now())
-    assert decisions.matches() == {("groq", "x"): OTHER}
+    assert decisions.load_matches() == {("groq", "x"): OTHER}
     decisions.undo(second.id, actor, now())
     decisions.undo(first.id, actor, now())  # now it is what the first one left
-    assert decisions.matches() == {}
+    assert decisions.load_matches() == {}
 
 
 def test_nothing_is_taken_back_twice_and_nothing_that_never_was(app: Flask, actor: Actor) -> None:
-    entry = decisions.put_setting("x", 1, actor, now())
+    entry = decisions.save_setting("x", 1, actor, now())
     assert entry is not None
     decisions.undo(entry.id, actor, now())
-    decisions.put_setting("x", 1, actor, now())
+    decisions.save_setting("x", 1, actor, now())
     for audit_id, sentence in ((entry.id, "taken back already"), (10**15, "no such entry")):
         with pytest.raises(DecisionError, match=sentence):
             decisions.undo(audit_id, actor, now())
-    assert decisions.setting("x") == 1
+    assert decisions.load_setting("x") == 1
 
 
 def test_an_override_is_taken_back_as_well_and_only_if_it_is_still_there(app: Flask, actor: Actor) -> None:
-    overrides.put(of_facts("groq", KNOWN, 100, {"context_length": 32_000}), actor, now())
-    entry = audit.entries()[0][0]
+    overrides.save(from_facts("groq", KNOWN, 100, {"context_length": 32_000}), actor, now())
+    entry = audit.list_entries()[0][0]
     undone = decisions.undo(entry.id, actor, now())
-    assert overrides.manual() == {}
+    assert overrides.load_manual() == {}
     decisions.undo(undone.id, actor, now())
-    assert overrides.manual()["groq", KNOWN].facts == {"context_length": 32_000}
-    overrides.put(of_facts("groq", KNOWN, 100, {"context_length": 64_000}), actor, now())
-    redone = audit.entries()[0][1]
+    assert overrides.load_manual()["groq", KNOWN].facts == {"context_length": 32_000}
+    overrides.save(from_facts("groq", KNOWN, 100, {"context_length": 64_000}), actor, now())
+    redone = audit.list_entries()[0][1]
     with pytest.raises(DecisionError, match="changed since"):
         decisions.undo(redone.id, actor, now())
-    assert overrides.manual()["groq", KNOWN].facts == {"context_length": 64_000}
+    assert overrides.load_manual()["groq", KNOWN].facts == {"context_length": 64_000}
 
 
 def test_what_a_person_took_back_is_remembered(app: Flask, actor: Actor) -> None:
-    entry = decisions.put_canonical(NEW, audit.AUTOMATIC, now())
+    entry = decisions.save_canonical(NEW, audit.AUTOMATIC, now())
     assert entry is not None
-    assert decisions.taken_back("canonical") == frozenset()
+    assert decisions.withdrawn_subjects("canonical") == frozenset()
     decisions.undo(entry.id, actor, now())
-    assert decisions.taken_back("canonical") == {NEW.id}
+    assert decisions.withdrawn_subjects("canonical") == {NEW.id}

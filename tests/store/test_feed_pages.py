@@ -10,7 +10,7 @@ import pytest
 from app.catalog.changes import Change, FieldChange
 from app.extensions import db
 from app.store.queries import changes
-from app.store.queries.changes import MOST, SIZE, ChangeFilter, Day
+from app.store.queries.changes import MAX_CHANGES, PAGE_SIZE, ChangeFilter, FeedDay
 from app.store.schema.tables import ProviderRow, RunRow
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
@@ -23,11 +23,11 @@ EVERYTHING = ChangeFilter()
 CHEAPER = Change("changed", "gpt-4o", "GPT 4o", (FieldChange("output_per_million", "10", "8"),))
 
 
-def days_of(person: Person, wanted: ChangeFilter = EVERYTHING, seen_at: datetime | None = None) -> list[Day]:
-    return changes.feed(person.id, wanted, seen_at=seen_at, zone=UTC).days
+def days_of(person: Person, wanted: ChangeFilter = EVERYTHING, seen_at: datetime | None = None) -> list[FeedDay]:
+    return changes.load_feed(person.id, wanted, seen_at=seen_at, zone=UTC).days
 
 
-def ids(days: list[Day]) -> list[list[tuple[str, list[str]]]]:
+def ids(days: list[FeedDay]) -> list[list[tuple[str, list[str]]]]:
     """Day by day: provider and ids of its changes."""
     return [[(news.provider, [told.change.model_id for told in news.told]) for news in day.news] for day in days]
 
@@ -46,7 +46,7 @@ def test_changes_are_grouped_by_day_and_then_by_provider_newest_first(alice: Per
 def test_days_are_those_of_the_persons_calendar(alice: Person) -> None:
     key = alice.add_key("openai")
     tell(alice, *new("late"), at=NOON.replace(hour=23, minute=30), key=key)
-    (day,) = changes.feed(alice.id, EVERYTHING, seen_at=None, zone=ZoneInfo("Europe/Berlin")).days
+    (day,) = changes.load_feed(alice.id, EVERYTHING, seen_at=None, zone=ZoneInfo("Europe/Berlin")).days
     assert day.day.isoformat() == "2026-11-02"
     assert days_of(alice)[0].day.isoformat() == "2026-11-01"
 
@@ -109,23 +109,23 @@ def test_every_filter_finds_what_it_says_and_nothing_of_others(alice: Person, bo
     for wanted, models in found.items():
         told = [told.change.model_id for day in days_of(alice, wanted) for news in day.news for told in news.told]
         assert told == models, wanted
-        assert [one.change.model_id for news in changes.entries(alice.id, wanted) for one in news.told] == models
+        assert [one.change.model_id for news in changes.load_entries(alice.id, wanted) for one in news.told] == models
 
 
 def test_pages_end_where_a_day_does_and_walk_everything_once(alice: Person) -> None:
     key = alice.add_key("openai")
-    for number in range(3 * SIZE):
+    for number in range(3 * PAGE_SIZE):
         tell(alice, *new(f"m{number:03}"), at=NOON + timedelta(hours=number), key=key)
     seen: list[str] = []
     before, pages = None, []
     while True:
-        page = changes.feed(alice.id, EVERYTHING, seen_at=None, zone=UTC, before=before)
+        page = changes.load_feed(alice.id, EVERYTHING, seen_at=None, zone=UTC, before=before)
         before = page.following
         pages.append([day.day for day in page.days])
         seen += [told.change.model_id for day in page.days for news in day.news for told in reversed(news.told)]
         if before is None:
             break
-    assert seen == [f"m{number:03}" for number in reversed(range(3 * SIZE))]
+    assert seen == [f"m{number:03}" for number in reversed(range(3 * PAGE_SIZE))]
     assert len(pages) > 2
     every = [day for page in pages for day in page]
     assert every == sorted(set(every), reverse=True)
@@ -133,30 +133,30 @@ def test_pages_end_where_a_day_does_and_walk_everything_once(alice: Person) -> N
 
 def test_a_day_with_more_than_a_page_goes_on_on_the_next(alice: Person) -> None:
     key = alice.add_key("openai")
-    for number in range(SIZE + 5):
+    for number in range(PAGE_SIZE + 5):
         tell(alice, *new(f"m{number:03}"), at=NOON + timedelta(seconds=number), key=key)
-    first = changes.feed(alice.id, EVERYTHING, seen_at=None, zone=UTC)
-    rest = changes.feed(alice.id, EVERYTHING, seen_at=None, zone=UTC, before=first.following)
-    assert [len(page.days[0].news[0].told) for page in (first, rest)] == [SIZE, 5]
+    first = changes.load_feed(alice.id, EVERYTHING, seen_at=None, zone=UTC)
+    rest = changes.load_feed(alice.id, EVERYTHING, seen_at=None, zone=UTC, before=first.following)
+    assert [len(page.days[0].news[0].told) for page in (first, rest)] == [PAGE_SIZE, 5]
     assert rest.following is None
 
 
 def test_a_page_knows_whether_what_is_above_it_is_unseen(alice: Person) -> None:
     key = alice.add_key("openai")
-    for number in range(SIZE + 1):
+    for number in range(PAGE_SIZE + 1):
         tell(alice, *new(f"m{number:03}"), at=NOON + timedelta(days=number), key=key)
     for seen, follows in ((NOON, True), (NOON + timedelta(days=1), False), (None, True)):
-        first = changes.feed(alice.id, EVERYTHING, seen_at=seen, zone=UTC)
-        rest = changes.feed(alice.id, EVERYTHING, seen_at=seen, zone=UTC, before=first.following)
+        first = changes.load_feed(alice.id, EVERYTHING, seen_at=seen, zone=UTC)
+        rest = changes.load_feed(alice.id, EVERYTHING, seen_at=seen, zone=UTC, before=first.following)
         assert (first.follows_unseen, rest.follows_unseen) == (False, follows), seen
         assert ids(rest.days) == [[("openai", ["m000"])]]
 
 
 def test_what_is_too_much_to_tell_is_counted(alice: Person) -> None:
     key = alice.add_key("openai")
-    tell(alice, *new(*(f"m{number:04}" for number in range(MOST + 7))), at=NOON, key=key)
+    tell(alice, *new(*(f"m{number:04}" for number in range(MAX_CHANGES + 7))), at=NOON, key=key)
     (news,) = days_of(alice)[0].news
-    assert (len(news.told), news.left_out) == (MOST, 7)
+    assert (len(news.told), news.left_out) == (MAX_CHANGES, 7)
 
 
 def test_what_a_first_list_brought_is_no_addition(alice: Person) -> None:
@@ -184,7 +184,8 @@ def test_an_entry_is_what_one_run_found_at_one_provider(alice: Person) -> None:
     tell(alice, *new("b"), at=NOON + timedelta(seconds=2), key=groq, run=run)
     tell(alice, *new("c"), at=NOON + timedelta(hours=1), key=work)
     found = [
-        (news.provider, [one.change.model_id for one in news.told]) for news in changes.entries(alice.id, EVERYTHING)
+        (news.provider, [one.change.model_id for one in news.told])
+        for news in changes.load_entries(alice.id, EVERYTHING)
     ]
     assert found == [("openai", ["c"]), ("groq", ["b"]), ("openai", ["a"])]
 

@@ -10,7 +10,7 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store.queries import history
 from app.store.schema.tables import ResultRow, RunRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Clock, Person, both_databases
 from tests.store.test_pages import counted
 from tests.sync.test_run import named, synced
@@ -19,7 +19,7 @@ pytestmark = both_databases
 
 
 def test_days_count_outcomes_between_their_bounds_and_of_nobody_else(
-    alice: Person, bob: Person, means: Means, clock: Clock, simulator: Simulator
+    alice: Person, bob: Person, means: SyncContext, clock: Clock, simulator: Simulator
 ) -> None:
     for person in (alice, bob):
         person.add_key("openai")
@@ -31,13 +31,13 @@ def test_days_count_outcomes_between_their_bounds_and_of_nobody_else(
     synced(alice, means)
     bounds = [start - timedelta(hours=1) + timedelta(days=number) for number in range(-1, 4)]
     with counted() as sent:
-        found = history.outcomes_by_day(alice.id, bounds)
+        found = history.count_outcomes_by_day(alice.id, bounds)
     assert found == [{}, {"complete": 1, "failed": 1}, {"unchanged": 1, "failed": 1}, {}]
     assert len(sent) == 1
 
 
 def test_moments_are_when_a_keys_list_was_another(
-    alice: Person, bob: Person, means: Means, clock: Clock, simulator: Simulator
+    alice: Person, bob: Person, means: SyncContext, clock: Clock, simulator: Simulator
 ) -> None:
     key = alice.add_key("openai")
     lists = [named("a", "b"), named("a", "b"), named("a", "b", "c"), [], named("a", "b", "c"), named("a", "b")]
@@ -49,14 +49,14 @@ def test_moments_are_when_a_keys_list_was_another(
     assert [result.outcome for result in made] == [
         "complete", "unchanged", "complete", "suspect", "unchanged", "complete",
     ]  # fmt: skip
-    found = history.moments(alice.id, key.id)
+    found = history.list_snapshots(alice.id, key.id)
     assert [(moment.id, moment.chat) for moment in found] == [(made[5].id, 2), (made[2].id, 3), (made[0].id, 2)]
-    assert history.moments(bob.id, key.id) == []
-    with_also = history.moments(alice.id, key.id, [made[4].id, made[3].id])
+    assert history.list_snapshots(bob.id, key.id) == []
+    with_also = history.list_snapshots(alice.id, key.id, [made[4].id, made[3].id])
     assert [moment.id for moment in with_also] == [made[5].id, made[4].id, made[2].id, made[0].id]  # never the suspect
 
 
-def test_a_key_whose_beginning_was_pruned_still_has_a_moment(alice: Person, means: Means) -> None:
+def test_a_key_whose_beginning_was_pruned_still_has_a_moment(alice: Person, means: SyncContext) -> None:
     key = alice.add_key("openai")
     first = synced(alice, means)
     again = synced(alice, means).results[0]
@@ -64,13 +64,13 @@ def test_a_key_whose_beginning_was_pruned_still_has_a_moment(alice: Person, mean
     db.session.execute(delete(RunRow).where(RunRow.id == first.id))
     db.session.commit()
     assert again.outcome == "unchanged"
-    assert [moment.id for moment in history.moments(alice.id, key.id)] == [again.id]
+    assert [moment.id for moment in history.list_snapshots(alice.id, key.id)] == [again.id]
 
 
 def test_a_key_is_named_to_its_owner_only(alice: Person, bob: Person) -> None:
     key = alice.add_key("openai", label="work")
-    found = history.key(alice.id, key.id)
+    found = history.find_key(alice.id, key.id)
     assert found is not None and (found.provider, found.label) == ("openai", "work")
-    assert history.key(bob.id, key.id) is None
-    assert [one.id for one in history.keys(alice.id)] == [key.id]
-    assert history.keys(bob.id) == []
+    assert history.find_key(bob.id, key.id) is None
+    assert [one.id for one in history.list_keys(alice.id)] == [key.id]
+    assert history.list_keys(bob.id) == []

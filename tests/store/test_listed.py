@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from app import jobs
-from app.catalog.listing import ListedModel, listing_of
+from app.catalog.listing import ListedModel, build_listing
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
@@ -22,8 +22,8 @@ from app.store.queries import model_detail, model_search, review
 from app.store.queries.model_search import ModelFilter
 from app.store.schema.tables import CredentialRow, ListedModelRow, ModelRow
 from app.sync.catalog.rebuild import rebuild
-from app.sync.run import Means
-from app.vault import Opener
+from app.sync.run import SyncContext
+from app.vault import Keyring
 from tests import conftest as stage
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced
@@ -48,7 +48,7 @@ def shared(model_id: str) -> ModelRow:
 
 
 def decide(model_id: str, canonical_id: str | None, provider: str = "chutes") -> int:
-    entry = decisions.put_match(provider, model_id, canonical_id, SOMEBODY, now())
+    entry = decisions.save_match(provider, model_id, canonical_id, SOMEBODY, now())
     assert entry is not None
     db.session.commit()
     return entry.id
@@ -60,15 +60,15 @@ def build() -> None:
 
 
 @both_databases
-def test_a_settled_conflict_reaches_the_pages_and_so_does_its_undo(app: Flask, house: Person, vault: Opener) -> None:
+def test_a_settled_conflict_reaches_the_pages_and_so_does_its_undo(app: Flask, house: Person, vault: Keyring) -> None:
     before = shown(GPT_4O).context_length
-    line = review.conflicts(decisions.load("field", "setting"))[0][0]
+    line = review.list_conflicts(decisions.load("field", "setting"))[0][0]
     (conflict,) = [one for one in line.conflicts if one.field == "context_length"]
     said = f"{conflict.catalog_value}|{conflict.provider_value}"
     act(house, "/conflicts/settle", model=str(line.id), field=conflict.field, choice="catalog", said=said)
     work_off(app, vault)
     assert shown(GPT_4O).context_length == conflict.catalog_value != before
-    entry = audit.entries()[0][0]
+    entry = audit.list_entries()[0][0]
     act(house, "/audit/undo", entry=str(entry.id), page="log")
     work_off(app, vault)
     assert shown(GPT_4O).context_length == before
@@ -76,7 +76,7 @@ def test_a_settled_conflict_reaches_the_pages_and_so_does_its_undo(app: Flask, h
 
 @both_databases
 def test_a_disabled_key_is_up_to_date_when_it_is_enabled_again(
-    alice: Person, simulator: Simulator, means: Means
+    alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("chutes", [SimModel(ONLY)])
     key = alice.add_key("chutes")
@@ -92,36 +92,38 @@ def test_a_disabled_key_is_up_to_date_when_it_is_enabled_again(
 
 
 @both_databases
-def test_models_of_deleted_keys_are_nobodys_offer_any_more(alice: Person, simulator: Simulator, means: Means) -> None:
+def test_models_of_deleted_keys_are_nobodys_offer_any_more(
+    alice: Person, simulator: Simulator, means: SyncContext
+) -> None:
     simulator.set_models("chutes", [SimModel(ONLY)])
     key = alice.add_key("chutes")
     synced(alice, means)
     decide(ONLY, GPT_4O)
     build()
-    canonical = model_detail.canonical(GPT_4O)
+    canonical = model_detail.load_canonical(GPT_4O)
     assert canonical is not None
-    assert ONLY in [offer.provider_model_id for offer in model_detail.offers(canonical, alice.id)]
+    assert ONLY in [offer.provider_model_id for offer in model_detail.list_offers(canonical, alice.id)]
     credentials.remove(db.session.get_one(CredentialRow, key.id))
     db.session.commit()
     jobs.housekeeping()
-    assert ONLY not in [offer.provider_model_id for offer in model_detail.offers(canonical, alice.id)]
+    assert ONLY not in [offer.provider_model_id for offer in model_detail.list_offers(canonical, alice.id)]
     assert not shared(ONLY).is_active
-    assert [one.provider_id for one in overrides.of(GPT_4O)] == []
+    assert [one.provider_id for one in overrides.load_for_model(GPT_4O)] == []
 
 
 @both_databases
 def test_two_servers_that_call_two_models_alike_keep_them_apart(alice: Person, app: Flask) -> None:
-    provider = credentials.providers()["openai-compatible"]
+    provider = credentials.providers_by_slug()["openai-compatible"]
     for name, ids in (("one", ["llama3", "a"]), ("two", ["llama3", "b"])):
         place = f"http://{name}.example.com/v1"
         key = credentials.add(alice.id, provider, name, None, alice.sealer, now(), place)
         assert key is not None
-        listing = listing_of(provider.slug, [ListedModel(id=model_id, private=True) for model_id in ids])
-        row = listings.put(provider.id, listing, now())
-        listed_models.show(row.id, provider.slug, provider.id, listing, catalog.index()[1])
+        listing = build_listing(provider.slug, [ListedModel(id=model_id, private=True) for model_id in ids])
+        row = listings.save(provider.id, listing, now())
+        listed_models.materialise(row.id, provider.slug, provider.id, listing, catalog.load_index()[1])
         key.listing_id, key.listed_at = row.id, now()
         db.session.commit()
-    lines = model_search.models(alice.id, ModelFilter(), now()).lines
+    lines = model_search.search(alice.id, ModelFilter(), now()).lines
     assert sorted((line.provider_model_id, *(key.label for key in line.keys)) for line in lines) == [
         ("a", "one"),
         ("b", "two"),
@@ -132,11 +134,11 @@ def test_two_servers_that_call_two_models_alike_keep_them_apart(alice: Person, a
 
 @pytest.mark.parametrize("database_url", [stage._STAGES[1]], indirect=True)  # SQLite has one writer at a time
 def test_a_sync_that_waited_for_another_catalog_matches_by_that_one(
-    alice: Person, app: Flask, simulator: Simulator, means: Means, monkeypatch: pytest.MonkeyPatch
+    alice: Person, app: Flask, simulator: Simulator, means: SyncContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator.set_models("chutes", [SimModel(ONLY)])
     alice.add_key("chutes")
-    hold, done = models.hold, threading.Event()
+    hold, done = models.lock_provider, threading.Event()
 
     def another_catalog() -> None:
         with app.app_context():
@@ -152,7 +154,7 @@ def test_a_sync_that_waited_for_another_catalog_matches_by_that_one(
             thread.join(60)
         hold(provider_id)
 
-    monkeypatch.setattr(models, "hold", late)
+    monkeypatch.setattr(models, "lock_provider", late)
     synced(alice, means)
     assert shown(ONLY).canonical_id == GPT_4O == shared(ONLY).canonical_id
 
@@ -168,7 +170,7 @@ def test_a_lab_that_is_no_name_is_refused_and_stops_no_catalog(house: Person) ->
 @pytest.mark.parametrize(
     "forged", [["name", "\ud800", "x", 1], ["name", "a", "\ud800", 1], ["name", None, "a", 1], {}, 7]
 )
-def test_a_forged_cursor_is_passed_over(alice: Person, means: Means, forged: Any) -> None:
+def test_a_forged_cursor_is_passed_over(alice: Person, means: SyncContext, forged: Any) -> None:
     alice.add_key("openai")
     synced(alice, means)
     cursor = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode()
@@ -178,7 +180,7 @@ def test_a_forged_cursor_is_passed_over(alice: Person, means: Means, forged: Any
 
 @both_databases
 def test_rows_copied_from_the_list_before_are_the_rows_that_would_be_written(
-    app: Flask, alice: Person, means: Means, simulator: Simulator
+    app: Flask, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openrouter", None)
     synced(alice, means)
@@ -192,5 +194,5 @@ def test_rows_copied_from_the_list_before_are_the_rows_that_would_be_written(
     query = query.order_by(ListedModelRow.provider_model_id)
     copied = [tuple(row) for row in db.session.execute(query)]
     assert len(copied) == len(first) - 1
-    listed_models.show_again(catalog.index()[1])
+    listed_models.rebuild(catalog.load_index()[1])
     assert [tuple(row) for row in db.session.execute(query)] == copied

@@ -11,9 +11,9 @@ from app.extensions import db
 from app.store.accounts import favorites
 from app.store.accounts.favorites import Mark
 from app.store.queries import model_search
-from app.store.queries.model_search import ModelFilter, ModelPage
+from app.store.queries.model_search import ModelFilter, ModelSearchPage
 from app.store.schema.tables import ListedModelRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
 
@@ -21,7 +21,7 @@ GPT, MINI = "openai/gpt-4o", "openai/gpt-4o-mini"
 
 
 @pytest.fixture
-def listed(app: Flask, alice: Person, simulator: Simulator, means: Means) -> None:
+def listed(app: Flask, alice: Person, simulator: Simulator, means: SyncContext) -> None:
     """Alice has gpt-4o and gpt-4o-mini from two providers."""
     simulator.set_models("openai", named("gpt-4o", "gpt-4o-mini"))
     simulator.set_models("openrouter", named(GPT, MINI))
@@ -30,21 +30,23 @@ def listed(app: Flask, alice: Person, simulator: Simulator, means: Means) -> Non
     synced(alice, means)
 
 
-def page(person: Person, means: Means, wanted: model_search.Marks = "shown", **more: object) -> ModelPage:
-    return model_search.models(person.id, ModelFilter(marks=wanted, **more), means.now())  # type: ignore[arg-type]
+def page(
+    person: Person, means: SyncContext, wanted: model_search.MarkFilter = "shown", **more: object
+) -> ModelSearchPage:
+    return model_search.search(person.id, ModelFilter(marks=wanted, **more), means.now())  # type: ignore[arg-type]
 
 
-def ids(person: Person, means: Means, wanted: model_search.Marks = "shown") -> set[str]:
+def ids(person: Person, means: SyncContext, wanted: model_search.MarkFilter = "shown") -> set[str]:
     return {line.provider_model_id for line in page(person, means, wanted).lines}
 
 
-def put(person: Person, provider: str, model_id: str, mark: Mark, canonical_id: str | None, means: Means) -> None:
-    assert favorites.put(person.id, provider, model_id, mark, canonical_id, means.now())
+def put(person: Person, provider: str, model_id: str, mark: Mark, canonical_id: str | None, means: SyncContext) -> None:
+    assert favorites.set_mark(person.id, provider, model_id, mark, canonical_id, means.now())
     db.session.commit()
 
 
 @both_databases
-def test_a_hidden_model_leaves_the_page_and_is_counted(listed: None, alice: Person, means: Means) -> None:
+def test_a_hidden_model_leaves_the_page_and_is_counted(listed: None, alice: Person, means: SyncContext) -> None:
     put(alice, "openai", "gpt-4o", "hidden", GPT, means)
     shown = page(alice, means)
     assert (shown.total, shown.hidden, len(shown.lines)) == (3, 1, 3)
@@ -56,7 +58,7 @@ def test_a_hidden_model_leaves_the_page_and_is_counted(listed: None, alice: Pers
 
 @both_databases
 def test_a_canonical_mark_is_of_all_who_serve_it_and_the_nearer_one_decides(
-    listed: None, alice: Person, means: Means
+    listed: None, alice: Person, means: SyncContext
 ) -> None:
     put(alice, "", GPT, "starred", None, means)
     assert ids(alice, means, "starred") == {"gpt-4o", GPT}
@@ -66,11 +68,13 @@ def test_a_canonical_mark_is_of_all_who_serve_it_and_the_nearer_one_decides(
     assert (marked["gpt-4o"], marked[GPT], marked[MINI]) == ("plain", "starred", "plain")
     put(alice, "openai", "gpt-4o", "starred", GPT, means)
     assert ids(alice, means, "starred") == {"gpt-4o", GPT}
-    assert favorites.mark_of(alice.id, "openai", "gpt-4o") == "plain"  # the canonical one says it already
+    assert favorites.find_mark(alice.id, "openai", "gpt-4o") == "plain"  # the canonical one says it already
 
 
 @both_databases
-def test_a_sync_and_a_new_match_lose_no_mark(listed: None, alice: Person, simulator: Simulator, means: Means) -> None:
+def test_a_sync_and_a_new_match_lose_no_mark(
+    listed: None, alice: Person, simulator: Simulator, means: SyncContext
+) -> None:
     put(alice, "openai", "gpt-4o", "starred", GPT, means)
     simulator.set_models("openai", named("gpt-4o-mini"))
     synced(alice, means)
@@ -83,29 +87,31 @@ def test_a_sync_and_a_new_match_lose_no_mark(listed: None, alice: Person, simula
 
 
 @both_databases
-def test_bobs_stars_are_his(listed: None, alice: Person, bob: Person, simulator: Simulator, means: Means) -> None:
+def test_bobs_stars_are_his(listed: None, alice: Person, bob: Person, simulator: Simulator, means: SyncContext) -> None:
     bob.add_key("openai")
     synced(bob, means)
     put(bob, "openai", "gpt-4o", "hidden", GPT, means)
     assert page(alice, means).hidden == 0 and page(bob, means).hidden == 1
-    assert favorites.mark_of(alice.id, "openai", "gpt-4o") == "plain"
+    assert favorites.find_mark(alice.id, "openai", "gpt-4o") == "plain"
 
 
 @both_databases
-def test_pages_of_what_is_not_hidden_have_neither_gaps_nor_doubles(listed: None, alice: Person, means: Means) -> None:
+def test_pages_of_what_is_not_hidden_have_neither_gaps_nor_doubles(
+    listed: None, alice: Person, means: SyncContext
+) -> None:
     put(alice, "openrouter", MINI, "hidden", MINI, means)
     walked: list[tuple[str, str]] = []
     cursor: str | None = None
     for _ in range(3):
-        found = model_search.models(alice.id, ModelFilter(marks="shown"), means.now(), cursor, size=1)
+        found = model_search.search(alice.id, ModelFilter(marks="shown"), means.now(), cursor, size=1)
         walked += [(line.provider, line.provider_model_id) for line in found.lines]
         cursor = found.following
     assert cursor is None
     assert walked == [(line.provider, line.provider_model_id) for line in page(alice, means).lines]
 
 
-def test_marks_end_at_their_most(alice: Person, means: Means, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(favorites, "MOST", 1)
-    assert favorites.put(alice.id, "openai", "a", "starred", None, means.now())
-    assert not favorites.put(alice.id, "openai", "b", "starred", None, means.now())
-    assert favorites.put(alice.id, "openai", "a", "hidden", None, means.now())  # one that is there changes
+def test_marks_end_at_their_most(alice: Person, means: SyncContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(favorites, "MAX_MARKS", 1)
+    assert favorites.set_mark(alice.id, "openai", "a", "starred", None, means.now())
+    assert not favorites.set_mark(alice.id, "openai", "b", "starred", None, means.now())
+    assert favorites.set_mark(alice.id, "openai", "a", "hidden", None, means.now())  # one that is there changes

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, func, insert, literal, select, text
 
-from app.catalog.listing import ListedModel, Listing, listing_of
+from app.catalog.listing import ListedModel, Listing, build_listing
 from app.catalog.matching import CatalogIndex
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
@@ -25,7 +25,7 @@ from app.store.accounts import users
 from app.store.queries import model_search
 from app.store.queries.model_search import SORTS, ModelFilter
 from app.store.schema.tables import CredentialRow, ListedModelRow, ListingRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
 
@@ -40,16 +40,16 @@ Ids = Callable[..., list[str]]
 
 
 @pytest.fixture
-def ids(alice: Person, means: Means) -> Ids:
+def ids(alice: Person, means: SyncContext) -> Ids:
     def found(cursor: str | None = None, size: int = 50, **wanted: object) -> list[str]:
-        page = model_search.models(alice.id, ModelFilter(**wanted), means.now(), cursor, size)  # type: ignore[arg-type]
+        page = model_search.search(alice.id, ModelFilter(**wanted), means.now(), cursor, size)  # type: ignore[arg-type]
         return [line.provider_model_id for line in page.lines]
 
     return found
 
 
 @pytest.fixture
-def priced(app: Flask, alice: Person, simulator: Simulator, means: Means) -> None:
+def priced(app: Flask, alice: Person, simulator: Simulator, means: SyncContext) -> None:
     simulator.set_models("openrouter", PRICED)
     alice.add_key("openrouter", None)
     synced(alice, means)
@@ -69,7 +69,7 @@ def test_filters_keep_what_fits_and_unknown_facts_fit_no_limit(priced: None, ids
 
 @both_databases
 def test_a_search_passes_over_the_case_of_all_letters_and_finds_the_canonical_model_too(
-    alice: Person, simulator: Simulator, means: Means, ids: Ids
+    alice: Person, simulator: Simulator, means: SyncContext, ids: Ids
 ) -> None:
     simulator.set_models("openrouter", [SimModel("openai/gpt-4o", name="ÜBER_Großes 4o"), SimModel("acme/other")])
     alice.add_key("openrouter", None)
@@ -83,9 +83,9 @@ def test_a_search_passes_over_the_case_of_all_letters_and_finds_the_canonical_mo
 
 @both_databases
 def test_names_longer_than_an_index_takes_are_listed_found_and_walked(
-    alice: Person, simulator: Simulator, means: Means, ids: Ids
+    alice: Person, simulator: Simulator, means: SyncContext, ids: Ids
 ) -> None:
-    chance = random.Random(7)  # noqa: S311  # what can be compressed would fit
+    chance = random.Random(7)  # what can be compressed would fit
     names = ["".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(2_000)) for _ in range(3)]
     wide = [f"acme/{number}" + "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(290)) for number in "abc"]
     simulator.set_models("openrouter", [SimModel(*pair) for pair in zip(wide, ("chat",) * 3, names, strict=True)])
@@ -93,7 +93,7 @@ def test_names_longer_than_an_index_takes_are_listed_found_and_walked(
     assert [result.outcome for result in synced(alice, means).results] == ["complete"]
     seen, cursor = [], None
     for _ in wide:
-        page = model_search.models(alice.id, ModelFilter(), means.now(), cursor, 1)
+        page = model_search.search(alice.id, ModelFilter(), means.now(), cursor, 1)
         seen += [line.provider_model_id for line in page.lines]
         assert len(page.lines[0].name) > 1_900
         cursor = page.following
@@ -104,7 +104,7 @@ def test_names_longer_than_an_index_takes_are_listed_found_and_walked(
 
 @both_databases
 def test_each_order_is_walked_page_by_page_without_a_gap_or_a_double(
-    priced: None, alice: Person, means: Means, ids: Ids
+    priced: None, alice: Person, means: SyncContext, ids: Ids
 ) -> None:
     assert ids(sort="price") == ["acme/free", "acme/cheap", "acme/dear", "acme/varies"]
     assert ids(sort="-price") == ["acme/dear", "acme/cheap", "acme/free", "acme/varies"]
@@ -114,7 +114,7 @@ def test_each_order_is_walked_page_by_page_without_a_gap_or_a_double(
         walked: list[str] = []
         cursor: str | None = None
         for _ in range(len(PRICED)):
-            page = model_search.models(alice.id, wanted, means.now(), cursor, size=1)
+            page = model_search.search(alice.id, wanted, means.now(), cursor, size=1)
             walked += [line.provider_model_id for line in page.lines]
             cursor = page.following
         assert (walked, cursor) == (ids(sort=sort), None)
@@ -122,28 +122,28 @@ def test_each_order_is_walked_page_by_page_without_a_gap_or_a_double(
 
 @both_databases
 def test_what_was_filtered_out_is_behind_a_switch_with_its_reason(
-    alice: Person, simulator: Simulator, means: Means
+    alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("openai", named("gpt-4o", "text-embedding-3-small"))
     alice.add_key("openai")
     synced(alice, means)
-    (line,) = model_search.models(alice.id, ModelFilter(), means.now()).lines
+    (line,) = model_search.search(alice.id, ModelFilter(), means.now()).lines
     assert line.provider_model_id == "gpt-4o" and line.canonical_id == "openai/gpt-4o"
     assert line.capabilities and line.input_per_million  # the lab's own facts, where its list says nothing
-    page = model_search.models(alice.id, ModelFilter(kind=""), means.now())
+    page = model_search.search(alice.id, ModelFilter(kind=""), means.now())
     assert [(line.kind, line.kind_reason != "") for line in page.lines][1:] == [("embedding", True)]
 
 
 @both_databases
 def test_two_keys_of_a_provider_show_a_model_once_with_both_labels(
-    alice: Person, simulator: Simulator, means: Means
+    alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     both, one = SimModel("gpt-4o"), SimModel("gpt-4o-mini")
     simulator.set_models("openai", [both, one, replace(one, id="ft:gpt-4o:alice", seen_by="work")])
     alice.add_key("openai", "sk-the-key-for-work-1234", "work")
     alice.add_key("openai", "sk-the-key-for-home-1234", "home")
     synced(alice, means)
-    lines = model_search.models(alice.id, ModelFilter(), means.now()).lines
+    lines = model_search.search(alice.id, ModelFilter(), means.now()).lines
     assert [line.provider_model_id for line in lines].count("gpt-4o") == 1
     labels = {line.provider_model_id: {key.label for key in line.keys} for line in lines}
     assert labels == {"gpt-4o": {"work", "home"}, "gpt-4o-mini": {"work", "home"}, "ft:gpt-4o:alice": {"work"}}
@@ -151,7 +151,7 @@ def test_two_keys_of_a_provider_show_a_model_once_with_both_labels(
 
 @both_databases
 def test_new_is_what_a_sync_told_of_until_it_was_seen_and_a_month_is_over(
-    alice: Person, simulator: Simulator, means: Means
+    alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("openai", named("gpt-4o"))
     alice.add_key("openai")
@@ -160,20 +160,20 @@ def test_new_is_what_a_sync_told_of_until_it_was_seen_and_a_month_is_over(
     synced(alice, means)
 
     def new(after: timedelta = timedelta()) -> list[str]:
-        page = model_search.models(alice.id, ModelFilter(only_new=True), means.now() + after)
+        page = model_search.search(alice.id, ModelFilter(only_new=True), means.now() + after)
         assert all(line.is_new for line in page.lines)
         return [line.provider_model_id for line in page.lines]
 
     month = timedelta(days=31)
     assert new() == ["gpt-4.1"] == new(month)
-    users.see_changes(alice.id, means.now())
+    users.mark_changes_seen(alice.id, means.now())
     assert new() == ["gpt-4.1"]
     assert new(month) == []
 
 
 @both_databases
 def test_what_is_gone_says_since_when_and_how_many_complete_syncs_missed_it(
-    alice: Person, simulator: Simulator, means: Means
+    alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("openai", named("gpt-4o", "gpt-4.1", "o3"))
     alice.add_key("openai")
@@ -184,29 +184,29 @@ def test_what_is_gone_says_since_when_and_how_many_complete_syncs_missed_it(
     synced(alice, means)  # a failure is no complete sync
     simulator.clear_fault()
     synced(alice, means)
-    (line,) = model_search.gone(alice.id)
+    (line,) = model_search.unlisted(alice.id)
     assert (line.provider_model_id, line.missed) == ("o3", 2)
     simulator.set_models("openai", named("gpt-4o", "gpt-4.1", "o3"))
     synced(alice, means)
-    assert model_search.gone(alice.id) == []
+    assert model_search.unlisted(alice.id) == []
 
 
 @both_databases
 def test_nobody_sees_what_another_ones_keys_list(
-    alice: Person, bob: Person, simulator: Simulator, means: Means
+    alice: Person, bob: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("openai", [SimModel("gpt-4o"), SimModel("ft:gpt-4o:alice", seen_by="alice")])
     alice.add_key("openai", "sk-of-alice-herself-12345")
     bob.add_key("openai", "sk-of-bob-himself-1234567")
     synced(alice, means)
     synced(bob, means)
-    mine = model_search.models(bob.id, ModelFilter(kind=""), means.now())
+    mine = model_search.search(bob.id, ModelFilter(kind=""), means.now())
     assert [line.provider_model_id for line in mine.lines] == ["gpt-4o"]
 
 
 @both_databases
 def test_rows_follow_the_listings_in_force_and_leave_with_them(
-    alice: Person, bob: Person, simulator: Simulator, means: Means
+    alice: Person, bob: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     for person in (alice, bob):
         person.add_key("openai")
@@ -216,16 +216,16 @@ def test_rows_follow_the_listings_in_force_and_leave_with_them(
     assert shown() == {2: 1}  # one listing of two models, whoever has it
     simulator.set_models("openai", named("gpt-4o"))
     synced(alice, means)
-    assert not listed_models.drop_unused()  # Bob still has the first
+    assert not listed_models.delete_unused()  # Bob still has the first
     synced(bob, means)
-    assert len(listed_models.drop_unused()) == 1
+    assert len(listed_models.delete_unused()) == 1
     db.session.commit()
     assert shown() == {1: 1}
     assert db.session.scalar(select(func.count()).select_from(ListingRow).where(ListingRow.is_shown)) == 1
     for person in (alice, bob):
-        for row, _ in credentials.list_of(person.id):
+        for row, _ in credentials.list_for_user(person.id):
             credentials.remove(row)
-    assert len(listed_models.drop_unused()) == 1
+    assert len(listed_models.delete_unused()) == 1
     assert shown() == {}
 
 
@@ -239,20 +239,20 @@ def shown() -> dict[int, int]:
 
 @both_databases
 def test_an_update_from_a_version_without_the_rows_makes_them_at_the_next_start(
-    alice: Person, simulator: Simulator, means: Means
+    alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("openai", named("gpt-4o"))
     alice.add_key("openai")
     synced(alice, means)
     db.session.execute(text("DELETE FROM listed_models"))
     db.session.execute(text("UPDATE listings SET is_shown = false"))
-    listed_models.show_in_force()
+    listed_models.backfill()
     assert shown() == {1: 1}
 
 
 @both_databases
 def test_a_listing_that_was_seen_is_not_matched_again(
-    alice: Person, bob: Person, simulator: Simulator, means: Means, monkeypatch: pytest.MonkeyPatch
+    alice: Person, bob: Person, simulator: Simulator, means: SyncContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for person in (alice, bob):
         person.add_key("openai")
@@ -276,16 +276,16 @@ BIG = 20_000
 
 
 @pytest.fixture
-def many(app: Flask, alice: Person, means: Means) -> Iterator[None]:
+def many(app: Flask, alice: Person, means: SyncContext) -> Iterator[None]:
     """Twenty thousand models in ten listings, made without a provider."""
-    _, index = catalog.index()
-    providers = list(credentials.providers().values())[:10]
+    _, index = catalog.load_index()
+    providers = list(credentials.providers_by_slug().values())[:10]
     for provider in providers:
         row = alice.add_key(provider.slug)
         listing = _big(provider.slug, BIG // len(providers))
-        row.listing_id = listings.put(provider.id, listing, means.now()).id
+        row.listing_id = listings.save(provider.id, listing, means.now()).id
         row.listed_at = means.now()
-        listed_models.show(row.listing_id, provider.slug, provider.id, listing, index)
+        listed_models.materialise(row.listing_id, provider.slug, provider.id, listing, index)
         _copy_for_others(row.listing_id, provider.id, means)
     db.session.commit()
     if db.engine.dialect.name == "postgresql":
@@ -294,7 +294,7 @@ def many(app: Flask, alice: Person, means: Means) -> Iterator[None]:
     yield
 
 
-def _copy_for_others(listing_id: int, provider_id: int, means: Means) -> None:
+def _copy_for_others(listing_id: int, provider_id: int, means: SyncContext) -> None:
     """The same rows for four listings of other people: a table is larger than what one person sees of it."""
     columns = [column.name for column in ListedModelRow.__table__.columns if column.name != "listing_id"]
     for copy in range(4):
@@ -311,13 +311,13 @@ def _big(slug: str, count: int) -> Listing:
         ListedModel(id=f"lab/{slug}-{number}", context_length=1_000 * number, input_per_million=Decimal(number))
         for number in range(count)
     ]
-    return listing_of(slug, models)
+    return build_listing(slug, models)
 
 
 @pytest.mark.slow
 @both_databases
-def test_at_twenty_thousand_models_every_filter_uses_an_index(many: None, alice: Person, means: Means) -> None:
-    keys = model_search.keys_of(alice.id)
+def test_at_twenty_thousand_models_every_filter_uses_an_index(many: None, alice: Person, means: SyncContext) -> None:
+    keys = model_search.active_keys(alice.id)
     assert len(keys) == 10
     for wanted in (
         ModelFilter(provider=keys[0].provider),
@@ -328,7 +328,7 @@ def test_at_twenty_thousand_models_every_filter_uses_an_index(many: None, alice:
         ModelFilter(search="lab 7"),
         ModelFilter(search="groq-777", sort="-price"),
     ):
-        plans = plans_of(lambda wanted=wanted: model_search.models(alice.id, wanted, means.now()))  # type: ignore[misc]
+        plans = plans_of(lambda wanted=wanted: model_search.search(alice.id, wanted, means.now()))  # type: ignore[misc]
         assert 1 <= len(plans) <= 2  # how many there are and, if there are any, the first of them
         for plan in plans:
             assert not scans_whole(plan), plan
@@ -365,11 +365,11 @@ def scans_whole(plan: str) -> bool:
 @given(st.text(max_size=40))
 def test_a_cursor_that_nobody_made_is_passed_over(cursor: str) -> None:
     for sort in SORTS:
-        decoded = model_search._decoded(cursor, sort)  # type: ignore[arg-type]
+        decoded = model_search._decode_cursor(cursor, sort)  # type: ignore[arg-type]
         assert decoded is None or len(decoded) == 3
 
 
-def test_a_credential_without_a_list_shows_nothing(alice: Person, means: Means) -> None:
+def test_a_credential_without_a_list_shows_nothing(alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
-    assert model_search.models(alice.id, ModelFilter(), means.now()).keys == []
+    assert model_search.search(alice.id, ModelFilter(), means.now()).keys == []
     assert db.session.scalar(select(func.count()).select_from(CredentialRow)) == 1

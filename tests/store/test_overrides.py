@@ -15,22 +15,22 @@ from sqlalchemy import func, select
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CanonicalModel, CatalogIndex, Match
 from app.catalog.overrides import (
-    Entry,
     Override,
+    OverrideEntry,
     OverrideError,
-    made_by_sync,
-    of_facts,
-    read_file,
+    format_file,
+    format_line,
+    from_facts,
+    from_listing,
+    parse_file,
     to_json,
-    write_file,
-    write_line,
 )
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, catalog, credentials, models, overrides
 from app.store.audit import COMMAND_LINE
 from app.store.schema.catalog_tables import OverrideRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.catalog.test_overrides import DIFFERENT, EMPTY, MANUAL
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
@@ -46,7 +46,7 @@ INDEX = CatalogIndex(
 
 
 def provider_id(slug: str = "groq") -> int:
-    return credentials.providers()[slug].id
+    return credentials.providers_by_slug()[slug].id
 
 
 def listed(model_id: str, canonical_id: str | None = GPT, match: tuple[str, str] = ("", ""), **facts: Any) -> Any:
@@ -54,15 +54,15 @@ def listed(model_id: str, canonical_id: str | None = GPT, match: tuple[str, str]
 
 
 def write(*pairs: Any, now: datetime = NOW, slug: str = "groq") -> int:
-    return overrides.write_auto(provider_id(slug), slug, pairs, INDEX, now)
+    return overrides.save_auto(provider_id(slug), slug, pairs, INDEX, now)
 
 
 def decided(model: str = GPT, priority: int = 100, slug: str = "groq", **facts: Any) -> Override:
-    return of_facts(slug, model, priority, facts or {"context_length": 5}, "because")
+    return from_facts(slug, model, priority, facts or {"context_length": 5}, "because")
 
 
 def put(override: Override, now: datetime = NOW) -> Override:
-    return overrides.put(override, COMMAND_LINE, now)
+    return overrides.save(override, COMMAND_LINE, now)
 
 
 def spoken_for() -> dict[str, str]:
@@ -86,7 +86,7 @@ def test_every_chat_model_of_the_catalog_gets_one_and_nothing_else_does(app: Fla
     )
     assert overrides.export("groq") == [
         Override(provider_id="groq", model_id=GPT, priority=0),
-        of_facts("groq", MINI, 0, {"context_length": 64_000, "input_per_million": Decimal("0.1"), "tools": False}),
+        from_facts("groq", MINI, 0, {"context_length": 64_000, "input_per_million": Decimal("0.1"), "tools": False}),
     ]
     assert spoken_for() == {GPT: "same", MINI: "other"}
 
@@ -95,7 +95,7 @@ def test_every_chat_model_of_the_catalog_gets_one_and_nothing_else_does(app: Fla
 def test_the_largest_number_a_provider_may_list_comes_back(app: Flask) -> None:
     write(listed("x", GPT, context_length=2**53 - 1))
     assert [one.facts for one in overrides.export()] == [{"context_length": 2**53 - 1}]
-    assert imported(write_file(overrides.export())) == overrides.Imported(passed_over=1)
+    assert imported(format_file(overrides.export())) == overrides.OverrideImportResult(passed_over=1)
 
 
 @both_databases
@@ -145,11 +145,11 @@ def test_what_no_key_lists_any_more_is_taken_away_for_its_provider_only(app: Fla
 @both_databases
 def test_after_a_change_of_the_catalog_only_what_is_served_stays(app: Flask) -> None:
     pairs = [listed("x", GPT), listed("y", MINI)]
-    models.write(provider_id(), pairs, NOW)
+    models.save(provider_id(), pairs, NOW)
     write(*pairs)
     overrides.remove_unserved()
     assert len(overrides.export()) == 2
-    models.write(provider_id(), [listed("x", GPT), listed("y", GPT)], NOW)
+    models.save(provider_id(), [listed("x", GPT), listed("y", GPT)], NOW)
     overrides.remove_unserved()
     assert [one.model_id for one in overrides.export()] == [GPT]
     models.deactivate(provider_id(), ["x", "y"], NOW)
@@ -159,7 +159,7 @@ def test_after_a_change_of_the_catalog_only_what_is_served_stays(app: Flask) -> 
 
 @both_databases
 def test_syncs_make_and_take_away_their_own_and_keep_a_persons(
-    app: Flask, alice: Person, means: Means, simulator: Simulator
+    app: Flask, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openai")
     kept = put(decided("openai/gpt-4", slug="openai", tools=True))
@@ -182,7 +182,7 @@ def test_a_thousand_models_are_written_in_a_few_statements(app: Flask) -> None:
     pairs = [listed(str(n), f"lab/{n}", context_length=n + 1) for n in range(2_500)]
     groq = provider_id()
     with counted() as sent:
-        assert overrides.write_auto(groq, "groq", reversed(pairs), index, NOW) == 2_500
+        assert overrides.save_auto(groq, "groq", reversed(pairs), index, NOW) == 2_500
     assert len(sent) == 4
     ids = db.session.scalars(select(OverrideRow.canonical_id).order_by(OverrideRow.id)).all()
     assert ids == sorted(ids)
@@ -201,7 +201,7 @@ def test_two_workers_with_one_providers_lists_do_not_deadlock(app: Flask) -> Non
                 # Of this worker's own list; the other one's says otherwise and comes in another order.
                 pairs = [listed(str(n), f"lab/{n}", context_length=1 + number + 2 * turn) for n in range(300)]
                 both.wait(30)
-                overrides.write_auto(groq, "groq", pairs[:: 1 - 2 * number], index, NOW)
+                overrides.save_auto(groq, "groq", pairs[:: 1 - 2 * number], index, NOW)
                 db.session.commit()
 
     with ThreadPoolExecutor(2) as workers:
@@ -221,7 +221,7 @@ def test_a_price_comes_back_digit_by_digit(app: Flask, price: str) -> None:
     db.session.expire_all()
     (again,) = overrides.export()
     assert again == stored and str(again.facts["input_per_million"]) == str(Decimal(price))
-    assert overrides.manual() == {("groq", GPT): stored}
+    assert overrides.load_manual() == {("groq", GPT): stored}
 
 
 @both_databases
@@ -231,7 +231,7 @@ def test_a_decision_is_noted_with_before_and_after_and_a_repeated_one_is_not(app
     second = put(decided(context_length=6), LATER)
     assert overrides.remove("groq", GPT, 100, COMMAND_LINE, LATER) == second
     assert overrides.remove("groq", GPT, 100, COMMAND_LINE, LATER) is None
-    lines, _ = audit.entries()
+    lines, _ = audit.list_entries()
     assert {(line.action, line.subject, line.actor) for line in lines} == {
         ("override", "groq/openai/gpt-4o@100", "command line")
     }
@@ -248,11 +248,11 @@ def test_the_highest_priority_wins_field_by_field(app: Flask) -> None:
     put(decided(priority=100, context_length=5, tools=True))
     put(decided(priority=200, context_length=6))
     write(listed("x", GPT, vision=True))
-    assert overrides.manual() == {("groq", GPT): decided(priority=200, context_length=6, tools=True)}
-    assert [one.priority for one in overrides.of(GPT)] == [200, 100, 0]
-    assert overrides.of(MINI) == []
+    assert overrides.load_manual() == {("groq", GPT): decided(priority=200, context_length=6, tools=True)}
+    assert [one.priority for one in overrides.load_for_model(GPT)] == [200, 100, 0]
+    assert overrides.load_for_model(MINI) == []
     overrides.remove("groq", GPT, 200, COMMAND_LINE, NOW)
-    assert overrides.manual()["groq", GPT].facts == {"context_length": 5, "tools": True}
+    assert overrides.load_manual()["groq", GPT].facts == {"context_length": 5, "tools": True}
 
 
 @both_databases
@@ -268,22 +268,22 @@ def test_more_can_be_settled_beside_what_is(app: Flask) -> None:
 @both_databases
 def test_an_override_is_restored_to_any_state_of_the_log(app: Flask) -> None:
     first, second = put(decided(context_length=5)), put(decided(context_length=6))
-    subject = overrides.subject_of(("groq", GPT, 100))
+    subject = overrides.format_subject(("groq", GPT, 100))
     assert overrides.restore(subject, to_json(first), LATER) == second
     assert overrides.export() == [first]
     assert overrides.restore(subject, None, LATER) == first
     assert overrides.export() == []
     assert overrides.restore(subject, to_json(first), LATER) is None
     assert overrides.export() == [first]
-    assert len(audit.entries()[0]) == 2  # a restored state is noted by whoever restores it
+    assert len(audit.list_entries()[0]) == 2  # a restored state is noted by whoever restores it
 
 
 def test_a_subject_names_one_override(app: Flask) -> None:
     for key in (("groq", GPT, 100), ("x", "lab/m@1/y", 7)):
-        assert overrides.key_of(overrides.subject_of(key)) == key
+        assert overrides.parse_subject(overrides.format_subject(key)) == key
     for wrong in ("", "groq", "groq/x", "groq/x@", "groq/@1", "/x@1", "groq/x@²", "groq/x@-1"):
         with pytest.raises(OverrideError, match="names no override"):
-            overrides.key_of(wrong)
+            overrides.parse_subject(wrong)
     with pytest.raises(OverrideError, match="not of groq/x@100"):
         overrides.restore("groq/x@100", to_json(decided()), NOW)
     with pytest.raises(OverrideError, match='There is no provider "gone" any more'):
@@ -303,7 +303,7 @@ def test_what_cannot_be_put_is_a_sentence_and_nothing_is_written(app: Flask, ove
     with pytest.raises(OverrideError) as caught:
         put(override)
     assert str(caught.value).startswith(sentence)
-    assert overrides.export() == [] and audit.entries() == ((), None)
+    assert overrides.export() == [] and audit.list_entries() == ((), None)
 
 
 def test_what_sync_made_is_not_a_persons_to_remove(app: Flask) -> None:
@@ -316,25 +316,25 @@ def test_what_sync_made_is_not_a_persons_to_remove(app: Flask) -> None:
 # ------------------------------------------------------------------ files
 
 
-def imported(text: str) -> overrides.Imported:
-    return overrides.import_all(read_file(text, "overrides.json"), COMMAND_LINE, NOW)
+def imported(text: str) -> overrides.OverrideImportResult:
+    return overrides.import_all(parse_file(text, "overrides.json"), COMMAND_LINE, NOW)
 
 
 @both_databases
 def test_the_documents_example_is_imported_to_the_letter_with_real_names(app: Flask) -> None:
     text = MANUAL.replace("custom-provider", "groq").replace("special-model", "gpt-4")
-    assert imported(text) == overrides.Imported(added=1)
+    assert imported(text) == overrides.OverrideImportResult(added=1)
     (stored,) = overrides.export()
-    (said,) = read_file(text.replace("gpt-4", "openai/gpt-4"), "overrides.json")
+    (said,) = parse_file(text.replace("gpt-4", "openai/gpt-4"), "overrides.json")
     assert stored == said.override
-    assert imported(text) == overrides.Imported(unchanged=1)
-    assert imported(text.replace("2.0", "2.5")) == overrides.Imported(changed=1)
+    assert imported(text) == overrides.OverrideImportResult(unchanged=1)
+    assert imported(text.replace("2.0", "2.5")) == overrides.OverrideImportResult(changed=1)
 
 
 def test_an_example_above_its_priority_is_a_persons(app: Flask) -> None:
     text = DIFFERENT.replace("provider-x", "groq").replace('"priority": 0', '"priority": 150')
     assert imported(text).added == 1
-    assert overrides.manual()["groq", "openai/gpt-4"].facts == {
+    assert overrides.load_manual()["groq", "openai/gpt-4"].facts == {
         "context_length": 32_000,
         "input_per_million": Decimal("5.0"),
         "output_per_million": Decimal("15.0"),
@@ -344,7 +344,7 @@ def test_an_example_above_its_priority_is_a_persons(app: Flask) -> None:
 @both_databases
 def test_what_sync_makes_is_passed_over(app: Flask) -> None:
     manual = MANUAL.replace("custom-provider", "groq").replace("special-model", "gpt-4")
-    assert imported(f"[{EMPTY}, {DIFFERENT}, {manual}]") == overrides.Imported(added=1, passed_over=2)
+    assert imported(f"[{EMPTY}, {DIFFERENT}, {manual}]") == overrides.OverrideImportResult(added=1, passed_over=2)
     assert [one.priority for one in overrides.export()] == [100]
 
 
@@ -355,7 +355,7 @@ def test_what_sync_makes_is_passed_over(app: Flask) -> None:
         (MANUAL, 'there is no provider "custom-provider": see `flask providers list`.'),
         (MANUAL.replace("custom-provider", "groq"), 'there is no canonical model "special-model": see `flask catalog '),
         (
-            write_line(decided(GPT)),
+            format_line(decided(GPT)),
             "it has the provider, model and priority of another one, overrides.json, entry 2 (line 6).",
         ),
     ],
@@ -364,36 +364,36 @@ def test_an_import_with_one_wrong_entry_changes_nothing_and_names_its_line(
     app: Flask, wrong: str, sentence: str
 ) -> None:
     before = put(decided(MINI, context_length=1))
-    good = f"{EMPTY},\n{write_line(decided(GPT))},\n{write_line(decided(MINI, context_length=2))}"
+    good = f"{EMPTY},\n{format_line(decided(GPT))},\n{format_line(decided(MINI, context_length=2))}"
     with pytest.raises(OverrideError) as caught:
         imported(f"[{good},\n\n{wrong}]")
     assert str(caught.value).startswith(f"overrides.json, entry 4 (line 9): {sentence}")
-    assert overrides.export() == [before] and len(audit.entries()[0]) == 1
+    assert overrides.export() == [before] and len(audit.list_entries()[0]) == 1
 
 
 @both_databases
 def test_an_export_can_be_imported_elsewhere(app: Flask) -> None:
     write(listed("x", GPT, tools=True))
     kept = [put(decided(MINI, 5_000)), put(decided(GPT, input_per_million=Decimal("1.10")))]
-    assert write_file(overrides.export("groq", only_manual=True)) == write_file(kept)
+    assert format_file(overrides.export("groq", only_manual=True)) == format_file(kept)
     put(decided(MINI, slug="together"))
-    text = write_file(overrides.export())
+    text = format_file(overrides.export())
     for one in overrides.export(only_manual=True):
         overrides.remove(one.provider_id, one.model_id, one.priority, COMMAND_LINE, NOW)
-    assert imported(text) == overrides.Imported(added=3, passed_over=1)
-    assert write_file(overrides.export()) == text
+    assert imported(text) == overrides.OverrideImportResult(added=3, passed_over=1)
+    assert format_file(overrides.export()) == text
 
 
 def test_an_import_leaves_alone_what_is_not_in_it(app: Flask) -> None:
     kept = put(decided(MINI))
-    overrides.import_all([Entry(decided(GPT))], COMMAND_LINE, NOW)
+    overrides.import_all([OverrideEntry(decided(GPT))], COMMAND_LINE, NOW)
     assert kept in overrides.export() and len(overrides.export()) == 2
 
 
 @both_databases
 def test_overrides_outlive_the_canonical_model_they_are_about(app: Flask) -> None:
     kept = put(decided())
-    catalog.put_in_force("another", "seed", catalog.models(), [CanonicalModel(id="lab/m", lab="lab", name="M")], NOW)
+    catalog.activate("another", "seed", catalog.load_models(), [CanonicalModel(id="lab/m", lab="lab", name="M")], NOW)
     assert overrides.export() == [kept]
     assert overrides.remove("groq", GPT, 100, COMMAND_LINE, NOW) == kept
 
@@ -403,5 +403,5 @@ def test_the_columns_are_the_documents_form(app: Flask) -> None:
     row = db.session.scalars(select(OverrideRow)).one()
     assert row.pricing == {"input": {"per_million_tokens": "5.0", "currency": "USD"}}
     assert (row.limits, row.capabilities, row.reason) == ({"context_window": 32_000}, {"tools": True}, "because")
-    assert made_by_sync("groq", INDEX.models[GPT], ListedModel(id="x")).pricing is None
+    assert from_listing("groq", INDEX.models[GPT], ListedModel(id="x")).pricing is None
     assert db.session.scalar(select(func.count()).select_from(OverrideRow)) == 1

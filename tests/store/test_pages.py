@@ -21,7 +21,7 @@ from app.store.accounts import users
 from app.store.queries import runs
 from app.store.queries.runs import HistoryFilter
 from app.store.schema.tables import ChangeRow, ComparisonRow, ModelRow, ResultRow, RunRow, UserRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from app.web.app import filters
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
@@ -71,7 +71,7 @@ def many_runs(person: Person, count: int) -> None:
 
 @both_databases
 def test_every_page_takes_at_most_nine_queries_at_one_run_and_at_a_thousand(
-    app: Flask, carol: Person, means: Means
+    app: Flask, carol: Person, means: SyncContext
 ) -> None:
     carol.add_key("openai")
     synced(carol, means)
@@ -92,7 +92,7 @@ def test_every_page_takes_at_most_nine_queries_at_one_run_and_at_a_thousand(
 @both_databases
 def test_the_counters_of_the_navigation_take_one_query(alice: Person) -> None:
     with counted() as sent:
-        assert runs.nav(alice.id).unseen_new == 0
+        assert runs.load_nav(alice.id).unseen_new == 0
     assert len(sent) == 1
 
 
@@ -108,19 +108,19 @@ def walked(page: Callable[[int | None], tuple[list[Any], int | None]]) -> list[A
 
 
 @both_databases
-def test_paging_walks_everything_once_newest_first(alice: Person, bob: Person, means: Means) -> None:
+def test_paging_walks_everything_once_newest_first(alice: Person, bob: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, means)
     many_runs(alice, 57)
     bob.add_key("openai")
     synced(bob, means)
-    mine = [run.id for run in walked(lambda before: runs.history(alice.id, before, size=10))]
+    mine = [run.id for run in walked(lambda before: runs.list_runs(alice.id, before, size=10))]
     assert mine == sorted(set(mine), reverse=True) and len(mine) == 58
-    everyone = [run.id for run in walked(lambda before: runs.all_history(HistoryFilter(), before, size=29))]
+    everyone = [run.id for run in walked(lambda before: runs.list_all_runs(HistoryFilter(), before, size=29))]
     assert len(everyone) == len(set(everyone)) == 59
 
 
-def test_the_pages_link_to_what_is_older_with_their_filters(carol: Person, means: Means) -> None:
+def test_the_pages_link_to_what_is_older_with_their_filters(carol: Person, means: SyncContext) -> None:
     carol.add_key("openai")
     synced(carol, means)
     many_runs(carol, 30)
@@ -134,7 +134,7 @@ def test_the_pages_link_to_what_is_older_with_their_filters(carol: Person, means
 
 
 @both_databases
-def test_the_admins_filters_find_what_they_say(alice: Person, bob: Person, means: Means) -> None:
+def test_the_admins_filters_find_what_they_say(alice: Person, bob: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     bob.add_key("groq", "sk-this-key-was-revoked-1234")
     mine, bobs = synced(alice, means), synced(bob, means)
@@ -153,19 +153,19 @@ def test_the_admins_filters_find_what_they_say(alice: Person, bob: Person, means
         (HistoryFilter(until=day - timedelta(days=1)), []),
         (HistoryFilter(until=date.max), [bobs.id, mine.id]),
     ):
-        assert [run.id for run in runs.all_history(wanted)[0]] == found, wanted
+        assert [run.id for run in runs.list_all_runs(wanted)[0]] == found, wanted
 
 
-def test_a_summary_is_plain_language(alice: Person, means: Means, simulator: Any) -> None:
+def test_a_summary_is_plain_language(alice: Person, means: SyncContext, simulator: Any) -> None:
     alice.add_key("openai")
     simulator.set_models("openai", named("gpt-4o", "o3"))
-    assert filters.summary(synced(alice, means)) == "Nothing new."
+    assert filters.summarize_run(synced(alice, means)) == "Nothing new."
     simulator.set_models("openai", named("gpt-4o", "gpt-5"))
-    assert filters.summary(synced(alice, means)) == "1 new model, 1 unlisted."
+    assert filters.summarize_run(synced(alice, means)) == "1 new model, 1 unlisted."
     simulator.set_fault("openai", "empty")
-    assert filters.summary(synced(alice, means)) == "OpenAI: answer kept aside."
+    assert filters.summarize_run(synced(alice, means)) == "OpenAI: answer kept aside."
     simulator.set_fault("openai", "error_500")
-    assert filters.summary(synced(alice, means)) == "OpenAI failed: unavailable."
+    assert filters.summarize_run(synced(alice, means)) == "OpenAI failed: unavailable."
 
 
 # ------------------------------------------------------------------ two at one moment
@@ -214,12 +214,12 @@ def test_of_two_sign_ups_with_one_address_one_is_told_so(app: Flask) -> None:
 
 @both_databases
 def test_two_workers_with_one_listing_write_its_rows_once(app: Flask) -> None:
-    provider = credentials.providers()["openai"].id
+    provider = credentials.providers_by_slug()["openai"].id
     changes = [Change("new", f"gpt-{number}", f"gpt-{number}", ()) for number in range(20)]
     matched = [(ListedModel(id=f"gpt-{number}", kind="chat"), UNKNOWN) for number in range(200)]
-    assert len(set(at_once(app, *[lambda: listings.put_comparison(b"k" * 32, changes, now()).id] * 4))) == 1
+    assert len(set(at_once(app, *[lambda: listings.save_comparison(b"k" * 32, changes, now()).id] * 4))) == 1
     assert db.session.scalar(select(func.count(ComparisonRow.id))) == 1
     assert db.session.scalar(select(func.count(ChangeRow.id))) == 20
-    written = at_once(app, *[lambda: models.write(provider, matched, now())] * 4)
+    written = at_once(app, *[lambda: models.save(provider, matched, now())] * 4)
     assert all(isinstance(count, int) for count in written), written
     assert db.session.scalar(select(func.count(ModelRow.id))) == 200

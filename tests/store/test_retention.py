@@ -12,10 +12,10 @@ from app import config, jobs
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
 from app.store.engine import retention
-from app.store.engine.retention import Pruned
+from app.store.engine.retention import PruneResult
 from app.store.queries import models_of_keys
 from app.store.schema.tables import ChangeRow, ComparisonRow, ListingRow, ResultRow, RunRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.cli.test_commands import Run
 from tests.cli.test_commands import run as run  # the fixture
 from tests.conftest import Person, both_databases
@@ -30,7 +30,7 @@ def number(row: type[Row]) -> int:
 
 
 @pytest.fixture
-def past(alice: Person, simulator: Simulator, means: Means) -> None:
+def past(alice: Person, simulator: Simulator, means: SyncContext) -> None:
     """Three syncs of one key that gave three lists; the first two are long ago."""
     alice.add_key("openai")
     for ids in (("gpt-4o",), ("gpt-4o", "gpt-4.1"), ("gpt-4o", "gpt-4.1", "o3")):
@@ -45,7 +45,7 @@ def past(alice: Person, simulator: Simulator, means: Means) -> None:
     db.session.commit()
 
 
-def prune_all() -> Pruned:
+def prune_all() -> PruneResult:
     first = batch = retention.prune(now() - timedelta(days=730))
     while not batch.is_empty:
         batch = retention.prune(now() - timedelta(days=730))
@@ -55,12 +55,12 @@ def prune_all() -> Pruned:
 
 @both_databases
 def test_what_is_too_old_goes_and_the_list_in_force_stays(past: None, alice: Person) -> None:
-    assert retention.count(now() - timedelta(days=730)).runs == 2
+    assert retention.count_prunable(now() - timedelta(days=730)).runs == 2
     prune_all()
     assert (number(RunRow), number(ResultRow)) == (1, 1)
     assert number(ListingRow) == 2  # the one in force, and the one that the kept result was compared with
     assert number(ComparisonRow) == 1 and number(ChangeRow) == 1
-    (key,) = models_of_keys.models_of(alice.id)
+    (key,) = models_of_keys.load_key_models(alice.id)
     assert len(key.models) == 3
     assert prune_all().is_empty
 
@@ -71,13 +71,13 @@ def test_the_latest_run_and_the_list_in_force_are_kept_however_old(past: None, a
     db.session.commit()
     prune_all()
     assert number(RunRow) == 1
-    (key,) = models_of_keys.models_of(alice.id)
+    (key,) = models_of_keys.load_key_models(alice.id)
     assert len(key.models) == 3
 
 
 @both_databases
 def test_a_list_that_was_pruned_is_simply_stored_again(
-    past: None, alice: Person, simulator: Simulator, means: Means
+    past: None, alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     prune_all()
     simulator.set_models("openai", named("gpt-4o"))

@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, update
 
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import _OWN_UNDER_ANOTHER_NAME, conflicts, of_facts
+from app.catalog.overrides import _FIRST_PARTY_ALIASES, find_conflicts, from_facts
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
@@ -21,7 +21,7 @@ from app.store.audit import Actor
 from app.store.queries import review
 from app.store.schema.catalog_tables import CanonicalRow
 from app.store.schema.tables import CredentialRow, ModelRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
 from tests.sync.test_run import synced
@@ -39,7 +39,7 @@ def carol_acts(carol: Person) -> Actor:
 
 
 @pytest.fixture
-def listed(carol: Person, simulator: Simulator, means: Means) -> None:
+def listed(carol: Person, simulator: Simulator, means: SyncContext) -> None:
     """OpenRouter and Chutes list something that nobody knows, beside what the catalog has."""
     simulator.set_models("openrouter", [ROCKET, SimModel("openai/gpt-4o"), SimModel("zeta/strange-one")])
     simulator.set_models("chutes", [ROCKET, SimModel("acme/only-here")])
@@ -53,8 +53,8 @@ def seen(page: review.UnknownPage) -> set[tuple[str, str]]:
 
 
 def unknown(**options: object) -> review.UnknownPage:
-    _, known = catalog.index()
-    return review.unknown(known, decisions.load(), **options)  # type: ignore[arg-type]
+    _, known = catalog.load_index()
+    return review.list_unknown(known, decisions.load(), **options)  # type: ignore[arg-type]
 
 
 EVERY = {
@@ -75,8 +75,8 @@ def test_unknown_models_are_listed_with_candidates_and_counted_by_provider(liste
     assert all(line.candidates == review_candidates(line) for line in page.lines)
 
 
-def review_candidates(line: review.UnknownLine) -> list[object]:
-    return list(catalog.index()[1].candidates(line.provider, line.listed))
+def review_candidates(line: review.UnknownModelView) -> list[object]:
+    return list(catalog.load_index()[1].candidates(line.provider, line.listed))
 
 
 def test_every_unknown_model_is_on_exactly_one_page(listed: None) -> None:
@@ -93,8 +93,8 @@ def test_every_unknown_model_is_on_exactly_one_page(listed: None) -> None:
 def test_what_was_decided_is_gone_at_once_and_what_is_left_waits_behind_the_switch(
     listed: None, carol_acts: Actor
 ) -> None:
-    decisions.put_match("openrouter", "acme/rocket-2", KNOWN, carol_acts, now())
-    decisions.put_match("chutes", "acme/only-here", None, carol_acts, now())
+    decisions.save_match("openrouter", "acme/rocket-2", KNOWN, carol_acts, now())
+    decisions.save_match("chutes", "acme/only-here", None, carol_acts, now())
     assert seen(unknown()) == {("openrouter", "zeta/strange-one"), ("chutes", "acme/rocket-2")}
     page = unknown(left_too=True)
     assert {line.listed.id for line in page.lines if line.is_left} == {"acme/only-here"}
@@ -102,14 +102,14 @@ def test_what_was_decided_is_gone_at_once_and_what_is_left_waits_behind_the_swit
 
 
 def test_a_decision_for_a_model_that_the_catalog_lost_decides_nothing(listed: None, carol_acts: Actor) -> None:
-    decisions.put("match", "chutes/acme/rocket-2", {"canonical_id": "gone/away"}, carol_acts, now())
+    decisions.save("match", "chutes/acme/rocket-2", {"canonical_id": "gone/away"}, carol_acts, now())
     assert seen(unknown()) == EVERY
     assert not any(line.is_left for line in unknown().lines)
 
 
 def test_what_a_new_canonical_model_serves_is_no_longer_unknown(listed: None, carol_acts: Actor) -> None:
     made = CanonicalModel(id="acme/rocket-2", lab="acme", name="Rocket", served={"chutes": ("acme/rocket-2",)})
-    decisions.put_canonical(made, carol_acts, now())
+    decisions.save_canonical(made, carol_acts, now())
     assert seen(unknown()) == EVERY - {("chutes", "acme/rocket-2")}
 
 
@@ -117,24 +117,24 @@ def test_what_a_new_canonical_model_serves_is_no_longer_unknown(listed: None, ca
 
 
 def test_what_two_complete_listings_agree_on_is_proposed_until_it_is_dismissed(listed: None, carol_acts: Actor) -> None:
-    proposed, count = review.proposals(decisions.load())
+    proposed, count = review.list_proposals(decisions.load())
     assert [one.model.id for one in proposed] == ["acme/rocket-2"]
     assert [one.provider for one in proposed[0].sightings] == ["chutes", "openrouter"]
     assert count == 4
-    decisions.put_setting(decisions.name_of_dismissed("acme/rocket-2"), True, carol_acts, now())
-    assert review.proposals(decisions.load()) == ([], 4)
+    decisions.save_setting(decisions.dismissed_proposal_name("acme/rocket-2"), True, carol_acts, now())
+    assert review.list_proposals(decisions.load()) == ([], 4)
 
 
 def test_a_listing_that_was_read_in_part_is_no_evidence(listed: None) -> None:
-    provider = credentials.providers()["chutes"].id
+    provider = credentials.providers_by_slug()["chutes"].id
     db.session.execute(
         update(CredentialRow).where(CredentialRow.provider_id == provider).values(listing_is_whole=False)
     )
-    assert review.proposals(decisions.load()) == ([], 4)
+    assert review.list_proposals(decisions.load()) == ([], 4)
 
 
 def test_what_belongs_to_one_customer_is_neither_shown_nor_proposed(
-    carol: Person, simulator: Simulator, means: Means
+    carol: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("openai", [SimModel("ft:gpt-4o:acme::secret"), SimModel("zeta-9-mystery")])
     carol.add_key("openai")
@@ -146,7 +146,7 @@ def test_what_belongs_to_one_customer_is_neither_shown_nor_proposed(
 
 
 @pytest.fixture
-def disputed(carol: Person, simulator: Simulator, means: Means) -> CanonicalModel:
+def disputed(carol: Person, simulator: Simulator, means: SyncContext) -> CanonicalModel:
     """The catalog as it is, and OpenRouter that lists a known model with a context no one else claims."""
     simulator.set_models("openrouter", [SimModel(KNOWN, context=999_000), SimModel("openai/gpt-5", context=4_000)])
     carol.add_key("openrouter")
@@ -157,12 +157,12 @@ def disputed(carol: Person, simulator: Simulator, means: Means) -> CanonicalMode
 
 
 def fields() -> dict[str, list[str]]:
-    lines, _ = review.conflicts(decisions.load())
+    lines, _ = review.list_conflicts(decisions.load())
     return {line.model_id: [found.field for found in line.conflicts] for line in lines}
 
 
-def one(field: str) -> tuple[review.ConflictLine, object]:
-    lines, _ = review.conflicts(decisions.load())
+def one(field: str) -> tuple[review.ConflictView, object]:
+    lines, _ = review.list_conflicts(decisions.load())
     line = next(line for line in lines if line.model_id == KNOWN)
     return line, next(found for found in line.conflicts if found.field == field)
 
@@ -174,8 +174,8 @@ def test_a_limit_above_the_catalogs_is_a_conflict_and_one_below_at_a_reseller_is
     assert "context_length" not in fields().get("openai/gpt-5", [])
     line, found = one("context_length")
     assert (found.catalog_value, found.provider_value) == (disputed.context_length, 999_000)  # type: ignore[attr-defined]
-    assert review.conflict(line.id, decisions.load()) == line
-    assert review.conflict(line.id + 999, decisions.load()) is None
+    assert review.find_conflict(line.id, decisions.load()) == line
+    assert review.find_conflict(line.id + 999, decisions.load()) is None
 
 
 @pytest.mark.parametrize("choice", ["keep_catalogs", "take_providers", "leave_both"])
@@ -189,10 +189,10 @@ def test_each_choice_settles_the_field_and_no_other(disputed: CanonicalModel, ca
 
 
 def test_what_keeps_the_catalogs_word_leaves_a_persons_other_facts(disputed: CanonicalModel, carol_acts: Actor) -> None:
-    overrides.put(of_facts("openrouter", KNOWN, 100, {"tools": False}, "their word"), carol_acts, now())
+    overrides.save(from_facts("openrouter", KNOWN, 100, {"tools": False}, "their word"), carol_acts, now())
     _, found = one("context_length")
-    decisions.keep_catalogs("openrouter", KNOWN, found, carol_acts, now())  # type: ignore[arg-type]
-    settled = overrides.manual()["openrouter", KNOWN]
+    decisions.keep_catalog_value("openrouter", KNOWN, found, carol_acts, now())  # type: ignore[arg-type]
+    settled = overrides.load_manual()["openrouter", KNOWN]
     assert settled.facts == {"tools": False, "context_length": disputed.context_length}
     assert settled.reason == "their word"
 
@@ -201,7 +201,7 @@ def test_what_was_left_comes_back_when_one_side_says_something_else(
     disputed: CanonicalModel, carol_acts: Actor
 ) -> None:
     line, found = one("context_length")
-    decisions.leave_both("openrouter", line.model_id, found, carol_acts, now())  # type: ignore[arg-type]
+    decisions.accept_conflict("openrouter", line.model_id, found, carol_acts, now())  # type: ignore[arg-type]
     assert "context_length" not in fields().get(KNOWN, [])
     db.session.execute(update(ModelRow).where(ModelRow.id == line.id).values(context_length=1_999_000))
     db.session.expire_all()
@@ -217,7 +217,9 @@ def test_sql_passes_over_nothing_that_is_a_conflict(app: Flask) -> None:
     }
     values["input_per_million"] = (None, Decimal(0), Decimal("2.5"), Decimal("0.000000001"))
     slugs = {
-        slug: row.id for slug, row in credentials.providers().items() if slug in ("google-vertex", "groq", "zhipu")
+        slug: row.id
+        for slug, row in credentials.providers_by_slug().items()
+        if slug in ("google-vertex", "groq", "zhipu")
     }
     labs = ("google", "zhipuai", "meta")
     canonical, listed_rows, expected = [], [], set()
@@ -229,11 +231,11 @@ def test_sql_passes_over_nothing_that_is_a_conflict(app: Flask) -> None:
             theirs = ListedModel(id=f"{lab}-{number}", **{field: pair[1]})
             canonical.append(mine)
             listed_rows.append(row_of(slugs[slug], theirs, mine.id))
-            if conflicts(slug, mine, theirs):
+            if find_conflicts(slug, mine, theirs):
                 expected.add((slug, theirs.id))
-    db.session.execute(insert(CanonicalRow), [catalog._values(model) for model in canonical])
+    db.session.execute(insert(CanonicalRow), [catalog._row_values(model) for model in canonical])
     db.session.execute(insert(ModelRow), listed_rows)
-    lines, _ = review.conflicts(decisions.load(), size=10_000)
+    lines, _ = review.list_conflicts(decisions.load(), size=10_000)
     assert {(line.provider, line.model_id) for line in lines} == expected
     assert review.count_conflicts(decisions.load())[0] == len(expected)
 
@@ -258,20 +260,20 @@ def row_of(provider_id: int, model: ListedModel, canonical_id: str | None) -> di
 
 def test_a_lab_and_its_own_provider_begin_alike(app: Flask) -> None:
     """What the SQL of the conflicts takes for granted."""
-    assert all(lab.startswith(slug) or slug.startswith(lab) for lab, slug in _OWN_UNDER_ANOTHER_NAME)
+    assert all(lab.startswith(slug) or slug.startswith(lab) for lab, slug in _FIRST_PARTY_ALIASES)
 
 
 def test_pages_of_conflicts_show_each_once_and_cost_no_more_queries_when_there_are_many(app: Flask) -> None:
-    groq = credentials.providers()["groq"].id
+    groq = credentials.providers_by_slug()["groq"].id
     model = CanonicalModel(id="meta/big", lab="meta", name="Big", context_length=1_000)
-    db.session.execute(insert(CanonicalRow), [catalog._values(model)])
+    db.session.execute(insert(CanonicalRow), [catalog._row_values(model)])
     rows = [row_of(groq, ListedModel(id=f"big-{number}", context_length=9_000), model.id) for number in range(700)]
     db.session.execute(insert(ModelRow), rows)
     found: list[str] = []
     before, pages = None, 0
     while pages == 0 or before is not None:
         with counted() as sent:
-            lines, before = review.conflicts(decisions.load(), before)
+            lines, before = review.list_conflicts(decisions.load(), before)
         assert len(sent) <= 2
         found += [line.model_id for line in lines]
         pages += 1
@@ -287,11 +289,11 @@ def test_ids_are_suggested_the_shortest_first(app: Flask) -> None:
 
 
 def test_the_page_of_the_unknown_costs_two_queries_and_the_proposals_one(listed: None) -> None:
-    _, known = catalog.index()
+    _, known = catalog.load_index()
     decided = decisions.load()
     with counted() as sent:
-        review.unknown(known, decided)
+        review.list_unknown(known, decided)
     assert len(sent) == 2
     with counted() as sent:
-        review.proposals(decided)
+        review.list_proposals(decided)
     assert len(sent) == 1

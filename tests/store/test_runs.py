@@ -11,7 +11,7 @@ from app.store import plans, runs
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from app.sync import run as sync
 from app.sync import server_keys
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Clock, Person, both_databases
 
 pytestmark = both_databases
@@ -19,7 +19,7 @@ pytestmark = both_databases
 
 def scheduled(person: Person, key: CredentialRow, clock: Clock) -> int:
     """A queued run of the schedule, over one key only."""
-    (run_id,) = runs.start_some({person.id: [key.id]}, "schedule", clock())
+    (run_id,) = runs.start_for_keys({person.id: [key.id]}, "schedule", clock())
     db.session.commit()
     return run_id
 
@@ -30,22 +30,22 @@ def asked_in(run_id: int) -> list[str]:
 
 
 def test_sync_now_takes_the_other_keys_into_a_queued_run_of_the_schedule(
-    app: Flask, alice: Person, bob: Person, clock: Clock, means: Means
+    app: Flask, alice: Person, bob: Person, clock: Clock, means: SyncContext
 ) -> None:
     key = alice.add_key("openai", label="due")
     alice.add_key("groq", label="other")
     alice.add_key("mistral", label="off").is_active = False
     bob.add_key("openai", label="bob's")
     run_id = scheduled(alice, key, clock)
-    begun = jobs.begin_sync(alice.id, "manual")
+    begun = jobs.start_sync(alice.id, "manual")
     assert begun is not None and (begun.run_id, begun.is_new) == (run_id, False)
     run = runs.get(run_id)
     assert run is not None and (run.trigger, run.is_whole, run.state) == ("manual", True, "queued")
     assert asked_in(run_id) == ["due", "other"]
-    interactive, _, _ = jobs._queues()
+    interactive, _, _ = jobs.open_queues()
     assert len(interactive.job_ids) == 1, "and it goes before the schedule's jobs"
-    assert sync.perform(run_id, means)
-    assert runs.last_done(alice.id, whole=True) is not None
+    assert sync.execute(run_id, means)
+    assert runs.last_finished(alice.id, whole=True) is not None
 
 
 def test_asking_for_one_provider_adds_that_and_makes_the_run_no_whole_one(
@@ -90,4 +90,4 @@ def test_a_run_of_the_installations_own_account_takes_nothing_in(app: Flask, clo
     results = select(ResultRow.id).where(ResultRow.run_id == first.run.id)
     assert len(list(db.session.scalars(results))) == 1, "it may be of a plan, which writes what it shows"
     assert db.session.scalars(select(RunRow.trigger)).all() == ["api"]
-    assert plans.of_runs([first.run.id]) == {}
+    assert plans.ids_by_run([first.run.id]) == {}

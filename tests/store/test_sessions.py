@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app.extensions import db
 from app.store.accounts import sessions, user_actions, users
-from app.store.accounts.sessions import LONGEST_AGENT, MOST, SEEN_EVERY, UNUSED_FOR, SessionRow
+from app.store.accounts.sessions import IDLE_TIMEOUT, MAX_AGENT_LENGTH, MAX_SESSIONS, TOUCH_EVERY, SessionRow
 from app.store.audit import COMMAND_LINE
 from tests.conftest import Clock, Person, both_databases
 from tests.store.test_pages import counted
@@ -24,7 +24,7 @@ def rows() -> list[SessionRow]:
 
 @both_databases
 def test_only_the_hash_of_a_sessions_token_is_kept(alice: Person, clock: Clock) -> None:
-    tokens = {sessions.begin(alice.id, "Firefox", "203.0.113.9", clock()) for _ in range(3)}
+    tokens = {sessions.create(alice.id, "Firefox", "203.0.113.9", clock()) for _ in range(3)}
     assert len(tokens) == 3 and all(len(token) >= 43 for token in tokens)
     kept = rows()
     assert {row.digest for row in kept} == {hashlib.sha256(token.encode()).digest() for token in tokens}
@@ -33,7 +33,7 @@ def test_only_the_hash_of_a_sessions_token_is_kept(alice: Person, clock: Clock) 
 
 @both_databases
 def test_a_session_is_found_by_its_token_with_its_account_in_one_query(alice: Person, clock: Clock) -> None:
-    token = sessions.begin(alice.id, "Firefox", "203.0.113.9", clock())
+    token = sessions.create(alice.id, "Firefox", "203.0.113.9", clock())
     db.session.commit()
     db.session.expunge_all()
     with counted() as sent:
@@ -48,55 +48,58 @@ def test_a_session_is_found_by_its_token_with_its_account_in_one_query(alice: Pe
 
 @both_databases
 def test_a_session_needs_the_stamp_of_the_account_as_well(alice: Person, bob: Person, clock: Clock) -> None:
-    token = sessions.begin(alice.id, "", "", clock())
-    assert users.by_session(alice.row.get_id(), token, clock()) is not None
+    token = sessions.create(alice.id, "", "", clock())
+    assert users.find_by_session(alice.row.get_id(), token, clock()) is not None
     for identity in (bob.row.get_id(), str(alice.id), f"{alice.id}.", f"{alice.id}.{'x' * 43}", "", "²."):
-        assert users.by_session(identity, token, clock()) is None, identity
+        assert users.find_by_session(identity, token, clock()) is None, identity
 
 
 @both_databases
 def test_what_nobody_used_for_long_is_over(alice: Person, clock: Clock) -> None:
-    token = sessions.begin(alice.id, "", "", clock())
+    token = sessions.create(alice.id, "", "", clock())
     clock.forward(days=29)
     assert sessions.find(token, clock()) is not None
     clock.forward(days=2)
     assert sessions.find(token, clock()) is None
-    assert sessions.of_user(alice.id, clock()) == []
-    sessions.begin(alice.id, "", "", clock())
+    assert sessions.list_for_user(alice.id, clock()) == []
+    sessions.create(alice.id, "", "", clock())
     assert len(rows()) == 1  # and is cleared away when somebody signs in
-    assert timedelta(days=30) == UNUSED_FOR
+    assert timedelta(days=30) == IDLE_TIMEOUT
 
 
 @both_databases
 def test_that_a_session_is_used_is_written_every_five_minutes_at_most(alice: Person, clock: Clock) -> None:
-    token = sessions.begin(alice.id, "", "", clock())
+    token = sessions.create(alice.id, "", "", clock())
     found = sessions.find(token, clock())
     assert found is not None
     row, begun = found[0], found[0].seen_at
     clock.forward(seconds=299)
     with counted() as sent:
-        assert not sessions.see(row, clock())
+        assert not sessions.touch(row, clock())
     assert sent == []
     clock.forward(seconds=2)
-    assert sessions.see(row, clock())
-    assert rows()[0].seen_at - begun > SEEN_EVERY
-    assert not sessions.see(row, clock())
+    assert sessions.touch(row, clock())
+    assert rows()[0].seen_at - begun > TOUCH_EVERY
+    assert not sessions.touch(row, clock())
 
 
 @both_databases
 def test_the_longest_unused_sessions_go_when_there_are_too_many(alice: Person, bob: Person, clock: Clock) -> None:
-    sessions.begin(bob.id, "", "", clock())
-    first = sessions.begin(alice.id, "", "", clock())
-    tokens = [sessions.begin(alice.id, "", "", clock()) for _ in range(MOST)]
+    sessions.create(bob.id, "", "", clock())
+    first = sessions.create(alice.id, "", "", clock())
+    tokens = [sessions.create(alice.id, "", "", clock()) for _ in range(MAX_SESSIONS)]
     assert sessions.find(first, clock()) is None
     assert all(sessions.find(token, clock()) for token in tokens)
-    assert (len(sessions.of_user(alice.id, clock())), len(sessions.of_user(bob.id, clock()))) == (MOST, 1)
+    assert (len(sessions.list_for_user(alice.id, clock())), len(sessions.list_for_user(bob.id, clock()))) == (
+        MAX_SESSIONS,
+        1,
+    )
 
 
 @both_databases
 def test_nobody_ends_a_session_of_another(alice: Person, bob: Person, clock: Clock) -> None:
-    sessions.begin(alice.id, "", "", clock())
-    theirs = sessions.begin(bob.id, "", "", clock())
+    sessions.create(alice.id, "", "", clock())
+    theirs = sessions.create(bob.id, "", "", clock())
     hers, his = rows()
     assert not sessions.end(bob.id, hers.id)
     assert sessions.end_all(bob.id, but=his.id) == 0
@@ -111,8 +114,8 @@ def test_another_password_a_sign_out_by_an_admin_and_a_disabled_account_end_all_
     alice: Person, bob: Person, carol: Person, clock: Clock
 ) -> None:
     for person in (alice, bob, carol):
-        sessions.begin(person.id, "", "", clock())
-        sessions.begin(person.id, "", "", clock())
+        sessions.create(person.id, "", "", clock())
+        sessions.create(person.id, "", "", clock())
     stamps = {person.row.auth_stamp for person in (alice, bob, carol)}
     users.set_password(alice.row, "a hash")
     user_actions.sign_out(bob.row, COMMAND_LINE, clock())
@@ -125,9 +128,9 @@ def test_another_password_a_sign_out_by_an_admin_and_a_disabled_account_end_all_
 
 @both_databases
 def test_hostile_words_of_a_browser_are_bounded(alice: Person, clock: Clock) -> None:
-    sessions.begin(alice.id, "\0<script>" + "é" * 500, "not an address", clock())
+    sessions.create(alice.id, "\0<script>" + "é" * 500, "not an address", clock())
     (row,) = rows()
-    assert row.agent.startswith("<script>é") and len(row.agent) == LONGEST_AGENT
+    assert row.agent.startswith("<script>é") and len(row.agent) == MAX_AGENT_LENGTH
     assert row.address == ""
 
 
@@ -144,22 +147,22 @@ def test_hostile_words_of_a_browser_are_bounded(alice: Person, clock: Clock) -> 
     ],
 )
 def test_of_an_address_no_more_than_the_network_is_kept(address: str, short: str) -> None:
-    assert sessions.short_address(address) == short
+    assert sessions.shorten_address(address) == short
 
 
 @both_databases
 def test_the_sessions_go_with_the_account(app: Flask, alice: Person, clock: Clock) -> None:
-    sessions.begin(alice.id, "", "", clock())
+    sessions.create(alice.id, "", "", clock())
     users.remove(alice.row)
     assert rows() == []
 
 
 def test_a_session_ends_in_the_end_however_much_it_is_used(alice: Person, clock: Clock) -> None:
-    token = sessions.begin(alice.id, "a browser", "127.0.0.1", clock())
+    token = sessions.create(alice.id, "a browser", "127.0.0.1", clock())
     for _ in range(29):
         clock.forward(days=1)
         found = sessions.find(token, clock())
-        assert found is not None and sessions.see(found[0], clock())
+        assert found is not None and sessions.touch(found[0], clock())
         db.session.expire_all()
     clock.forward(days=1)
-    assert sessions.find(token, clock()) is None and sessions.of_user(alice.id, clock()) == []
+    assert sessions.find(token, clock()) is None and sessions.list_for_user(alice.id, clock()) == []

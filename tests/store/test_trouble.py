@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from app.extensions import db
-from app.store.engine.db_errors import trouble_of
+from app.store.engine.db_errors import classify
 from tests.conftest import _STAGES, both_databases
 
 only_postgres = pytest.mark.parametrize("database_url", _STAGES[1:], indirect=True)
@@ -46,13 +46,13 @@ def raised(statement: str) -> DBAPIError:
 )
 def test_what_the_server_says_by_its_code(app: Flask, code: str, trouble: str | None) -> None:
     error = raised(f"DO $$ BEGIN RAISE EXCEPTION 'something' USING ERRCODE = '{code}'; END $$")
-    assert trouble_of(error) == trouble
+    assert classify(error) == trouble
 
 
 @both_databases
 def test_a_mistake_of_ours_is_no_trouble_of_the_database(app: Flask) -> None:
     for statement in ("SELECT * FROM nowhere", "SELECT nothing FROM users", "SELEKT 1"):
-        assert trouble_of(raised(statement)) is None
+        assert classify(raised(statement)) is None
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_connection_too_many_carries_no_code_and_is_known_by_its_words(
     with pytest.raises(DBAPIError) as caught:
         engine.connect()
     engine.dispose()
-    assert trouble_of(caught.value) == "crowded"
+    assert classify(caught.value) == "crowded"
 
 
 @only_postgres
@@ -84,4 +84,4 @@ def test_a_refused_connection_for_any_other_reason_is_a_database_away(app: Flask
     with pytest.raises(DBAPIError) as caught:
         engine.connect()
     engine.dispose()
-    assert trouble_of(caught.value) == "away"
+    assert classify(caught.value) == "away"

@@ -15,11 +15,11 @@ from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.providers.addresses import BadAddress, for_all
+from app.providers.addresses import InvalidBaseURL, validate_shared_url
 from app.store.schema.tables import ProviderRow
 from app.sync.http.fetch import new_client
-from app.sync.run import Means
-from app.vault import Opener
+from app.sync.run import SyncContext
+from app.vault import Keyring
 from tests.conftest import Person
 from tests.sync.test_run import only, synced
 
@@ -28,7 +28,7 @@ METADATA = "https://169.254.169.254/latest"
 
 
 @pytest.fixture
-def by_admin(means: Means, simulator: Simulator) -> Iterator[Means]:
+def by_admin(means: SyncContext, simulator: Simulator) -> Iterator[SyncContext]:
     """No provider's address is the operator's; OpenAI's is an admin's, within this machine."""
     with new_client(guarded=()) as guarded:
         urls = {"openai": simulator.base_urls["openai"]}
@@ -36,7 +36,7 @@ def by_admin(means: Means, simulator: Simulator) -> Iterator[Means]:
 
 
 def test_an_admins_address_does_not_lead_into_a_private_network(
-    alice: Person, by_admin: Means, simulator: Simulator
+    alice: Person, by_admin: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openai")
     for url in (simulator.base_urls["openai"], METADATA, "https://10.0.0.1/v1", "https://[::1]/v1"):
@@ -46,7 +46,7 @@ def test_an_admins_address_does_not_lead_into_a_private_network(
 
 
 def test_an_admins_address_is_asked_where_the_operator_opened_its_network(
-    alice: Person, by_admin: Means, simulator: Simulator
+    alice: Person, by_admin: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openai")
     with new_client(guarded=LOOPBACK) as opened:
@@ -55,7 +55,7 @@ def test_an_admins_address_is_asked_where_the_operator_opened_its_network(
 
 
 def test_the_operators_address_goes_before_an_admins_and_may_lead_anywhere(
-    alice: Person, by_admin: Means, simulator: Simulator
+    alice: Person, by_admin: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openai")
     both = replace(by_admin, base_urls={"openai": simulator.base_urls["openai"]}, admin_base_urls={"openai": METADATA})
@@ -63,11 +63,11 @@ def test_the_operators_address_goes_before_an_admins_and_may_lead_anywhere(
 
 
 def test_a_worker_keeps_both_kinds_of_addresses_apart(
-    app: Flask, simulator: Simulator, vault: Opener, carol: Person
+    app: Flask, simulator: Simulator, vault: Keyring, carol: Person
 ) -> None:
     db.session.execute(update(ProviderRow).where(ProviderRow.slug == "groq").values(admin_base_url=METADATA))
     db.session.commit()
-    with jobs.means(vault) as means:
+    with jobs.sync_context(vault) as means:
         assert means.admin_base_urls == {"groq": METADATA}
         assert means.base_urls == simulator.base_urls
         assert means.guarded is not None
@@ -92,12 +92,12 @@ def test_recording_an_answer_with_the_servers_key_is_guarded_too(
     "url", ["http://proxy.example/v1", "http://10.0.0.1", "http://localhost.example", "HTTP://x.y"]
 )
 def test_an_address_for_all_keys_is_not_in_the_clear(url: str) -> None:
-    with pytest.raises(BadAddress, match="https://"):
-        for_all(url, PROVIDERS["openai"].base_url)
+    with pytest.raises(InvalidBaseURL, match="https://"):
+        validate_shared_url(url, PROVIDERS["openai"].base_url)
 
 
 @pytest.mark.parametrize(
     "url", ["https://proxy.example/v1/", "http://127.0.0.1:8080", "http://localhost", "http://[::1]/v1"]
 )
 def test_within_this_machine_it_may_be(url: str) -> None:
-    assert for_all(url, PROVIDERS["openai"].base_url) == url.rstrip("/")
+    assert validate_shared_url(url, PROVIDERS["openai"].base_url) == url.rstrip("/")

@@ -9,16 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from app.store.runs import Part
+from app.store.runs import RunItem
 from app.sync import dispatch
-from app.sync.dispatch import ask_each, deadline_for
+from app.sync.dispatch import deadline_for, fetch_each
 from app.sync.http.fetch import Answer, new_client
-from app.sync.limits.limiter import FOR_BULK
-from app.sync.run import Means
+from app.sync.limits.limiter import BULK_QUOTA
+from app.sync.run import SyncContext
 
 
-def part(number: int, slug: str, base_url: str | None = None) -> Part:
-    return Part(number, number, number, 1, slug, "", None, None, 1, base_url)
+def part(number: int, slug: str, base_url: str | None = None) -> RunItem:
+    return RunItem(number, number, number, 1, slug, "", None, None, 1, base_url)
 
 
 class _Silent(BaseHTTPRequestHandler):
@@ -34,7 +34,7 @@ class _Silent(BaseHTTPRequestHandler):
 
 
 @pytest.mark.slow
-def test_servers_of_users_own_that_hang_keep_nobody_elses_waiting(means: Means) -> None:
+def test_servers_of_users_own_that_hang_keep_nobody_elses_waiting(means: SyncContext) -> None:
     """Of one provider that is a server of one's own, at different addresses."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Silent)
     server.daemon_threads = True
@@ -46,7 +46,7 @@ def test_servers_of_users_own_that_hang_keep_nobody_elses_waiting(means: Means) 
         hurried = replace(means, guarded=client, in_all_s=2.0)
         try:
             begun = time.monotonic()
-            answers = {fetched.part.credential_id: fetched for fetched in ask_each(parts, hurried)}
+            answers = {fetched.part.credential_id: fetched for fetched in fetch_each(parts, hurried)}
         finally:
             _Silent.released.set()
             server.shutdown()
@@ -56,27 +56,27 @@ def test_servers_of_users_own_that_hang_keep_nobody_elses_waiting(means: Means) 
     assert answers[21].duration_s < 2.0 and time.monotonic() - begun < 30
 
 
-def left_s(parts: list[Part], means: Means) -> float:
+def left_s(parts: list[RunItem], means: SyncContext) -> float:
     return deadline_for(parts, means) - time.monotonic()
 
 
-def test_the_time_for_all_is_by_place_and_ends_before_the_job_does(means: Means) -> None:
+def test_the_time_for_all_is_by_place_and_ends_before_the_job_does(means: SyncContext) -> None:
     slow = replace(means, in_all_s=60.0)
     one_place = [part(number, "openai") for number in range(20)]
     many_places = [part(number, "ollama", f"http://server-{number}.test") for number in range(20)]
     assert left_s(one_place, slow) == pytest.approx(3 * 62, abs=1)
     assert left_s(many_places, slow) == pytest.approx(62, abs=1)
-    assert left_s(one_place, replace(slow, share=FOR_BULK)) == pytest.approx(4 * 62, abs=1)
-    assert left_s(one_place * 50, slow) <= dispatch._LONGEST_S
+    assert left_s(one_place, replace(slow, share=BULK_QUOTA)) == pytest.approx(4 * 62, abs=1)
+    assert left_s(one_place * 50, slow) <= dispatch._MAX_TOTAL_S
     from app import jobs
 
-    assert dispatch._LONGEST_S + 60 < jobs._JOB_TIMEOUT_S
+    assert dispatch._MAX_TOTAL_S + 60 < jobs._JOB_TIMEOUT_S
 
 
 def test_beyond_so_many_threads_places_take_turns_and_all_are_asked(
-    means: Means, monkeypatch: pytest.MonkeyPatch
+    means: SyncContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "_MOST_THREADS", 3)
+    monkeypatch.setattr(dispatch, "_MAX_THREADS", 3)
     before = threading.active_count()
     slugs = ("ollama", "openrouter", "deepinfra", "vllm", "chutes", "novita")
     parts = [
@@ -84,7 +84,7 @@ def test_beyond_so_many_threads_places_take_turns_and_all_are_asked(
         for number, slug in enumerate(slugs, start=1)
     ]
     with new_client() as client:
-        fetched = ask_each(parts, replace(means, guarded=client))
+        fetched = fetch_each(parts, replace(means, guarded=client))
     assert len(fetched) == len(slugs)
     assert all(isinstance(one.answer, Answer) for one in fetched[:2]), [one.answer for one in fetched]
     assert not any(isinstance(one.answer, dispatch.errors.TimedOut) for one in fetched)

@@ -12,14 +12,14 @@ from sqlalchemy import select
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials
-from app.store.http_cache import TRUSTED_FOR
+from app.store.http_cache import MAX_AGE
 from app.store.schema.tables import CredentialRow
 from app.sync import run as sync
-from app.sync.http.retry import Patience
-from app.sync.limits.circuit_breaker import RULES
-from app.sync.limits.store import RedisStore
-from app.sync.run import Means
-from app.vault import Sealer, SecretKey
+from app.sync.http.retry import RetryPolicy
+from app.sync.limits.circuit_breaker import DEFAULT_POLICY
+from app.sync.limits.store import RedisLimiterStore
+from app.sync.run import SyncContext
+from app.vault import ApiKey, PublicKey
 from tests.conftest import Clock, Person, both_databases
 from tests.sync.test_run import only, snapshot, synced
 
@@ -39,7 +39,7 @@ def state(key: CredentialRow) -> CredentialRow:
 
 
 def test_a_key_is_put_off_until_the_time_its_provider_names(
-    alice: Person, means: Means, simulator: Simulator, clock: Clock
+    alice: Person, means: SyncContext, simulator: Simulator, clock: Clock
 ) -> None:
     key = alice.add_key("groq")
     synced(alice, means)
@@ -66,28 +66,28 @@ def test_a_key_is_put_off_until_the_time_its_provider_names(
     assert state(key).put_off_until is None
 
 
-def test_a_wait_beyond_midnight_is_told_with_its_day(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_wait_beyond_midnight_is_told_with_its_day(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.add_key("groq")
     simulator.set_fault("groq", "rate_limited", seconds=80_000)
     assert only(synced(alice, means)).error_message == "Groq asks to wait until 2 November 10:13 UTC (HTTP 429)."
 
 
-def test_a_short_wait_is_waited_for_within_the_run(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_short_wait_is_waited_for_within_the_run(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.add_key("groq")
     simulator.set_fault("groq", "rate_limited", seconds=5, times=1)
     slept: list[float] = []
-    assert only(synced(alice, replace(means, patience=Patience(sleep=slept.append)))).outcome == "complete"
+    assert only(synced(alice, replace(means, patience=RetryPolicy(sleep=slept.append)))).outcome == "complete"
     assert len(slept) == 1 and slept[0] >= 5
 
 
 def test_another_key_does_not_wait_for_the_one_before(
-    alice: Person, means: Means, simulator: Simulator, sealer: Sealer
+    alice: Person, means: SyncContext, simulator: Simulator, sealer: PublicKey
 ) -> None:
     key = alice.add_key("groq")
     simulator.set_fault("groq", "rate_limited", seconds=1_200)
     synced(alice, means)
     simulator.clear_fault()
-    credentials.replace(state(key), "groq", SecretKey("sk-another-good-key-of-alice"), sealer, means.now())
+    credentials.replace(state(key), "groq", ApiKey("sk-another-good-key-of-alice"), sealer, means.now())
     db.session.commit()
     assert only(synced(alice, means)).outcome == "complete"
 
@@ -96,7 +96,7 @@ def test_another_key_does_not_wait_for_the_one_before(
 
 
 def test_a_list_that_its_provider_confirms_is_unchanged_without_being_read(
-    alice: Person, means: Means, simulator: Simulator
+    alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     key = alice.add_key("openai")
     simulator.set_fault("openai", "conditional")
@@ -115,12 +115,12 @@ def test_a_list_that_its_provider_confirms_is_unchanged_without_being_read(
 
 
 def test_another_key_or_another_address_is_asked_for_the_whole_list(
-    alice: Person, bob: Person, means: Means, simulator: Simulator, sealer: Sealer
+    alice: Person, bob: Person, means: SyncContext, simulator: Simulator, sealer: PublicKey
 ) -> None:
     key = alice.add_key("openai")
     simulator.set_fault("openai", "conditional")
     synced(alice, means)
-    credentials.replace(state(key), "openai", SecretKey("sk-another-good-key-of-alice"), sealer, means.now())
+    credentials.replace(state(key), "openai", ApiKey("sk-another-good-key-of-alice"), sealer, means.now())
     db.session.commit()
     assert only(synced(alice, means)).outcome == "unchanged"
     bob.add_key("openai")
@@ -130,16 +130,18 @@ def test_another_key_or_another_address_is_asked_for_the_whole_list(
     assert all("if-none-match" not in seen.headers for seen in simulator.requests("openai"))
 
 
-def test_a_list_is_read_anew_after_a_week(alice: Person, means: Means, simulator: Simulator, clock: Clock) -> None:
+def test_a_list_is_read_anew_after_a_week(
+    alice: Person, means: SyncContext, simulator: Simulator, clock: Clock
+) -> None:
     alice.add_key("openai")
     simulator.set_fault("openai", "conditional")
     synced(alice, means)
-    clock.forward(seconds=TRUSTED_FOR.total_seconds())
+    clock.forward(seconds=MAX_AGE.total_seconds())
     synced(alice, means)
     assert "if-none-match" not in simulator.requests("openai")[-1].headers
 
 
-def test_an_answer_kept_aside_is_never_confirmed(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_an_answer_kept_aside_is_never_confirmed(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     key = alice.add_key("openai")
     simulator.set_fault("openai", "conditional")
     whole = simulator.models("openai")
@@ -155,10 +157,10 @@ def test_an_answer_kept_aside_is_never_confirmed(alice: Person, means: Means, si
 
 
 def test_a_provider_in_trouble_costs_only_its_own_users_nothing(
-    alice: Person, bob: Person, means: Means, simulator: Simulator, clock: Clock, redis_url: str
+    alice: Person, bob: Person, means: SyncContext, simulator: Simulator, clock: Clock, redis_url: str
 ) -> None:
     with redis.Redis.from_url(redis_url) as connection:
-        shared = replace(means, shared=RedisStore(connection))
+        shared = replace(means, shared=RedisLimiterStore(connection))
         for number in range(2):
             alice.add_key("groq", f"sk-good-key-of-alice-{number}", label=str(number))
         bob.add_key("groq")
@@ -176,11 +178,11 @@ def test_a_provider_in_trouble_costs_only_its_own_users_nothing(
         assert groq.error_message == "Groq is having trouble since 12:00 UTC; trying again at 12:05 UTC."
         assert groq.error_action.startswith("Your last list is kept.")
         assert simulator.requests("groq") == []
-        clock.forward(seconds=RULES.rest_s)
+        clock.forward(seconds=DEFAULT_POLICY.rest_s)
         assert {result.outcome for result in synced(bob, shared).results} == {"unchanged"}
 
 
-def test_a_key_that_is_there_twice_is_asked_with_once(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_key_that_is_there_twice_is_asked_with_once(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     for label in ("home", "work"):
         alice.add_key("openai", label=label)
     simulator.set_latency("openai", 0.3)
@@ -188,11 +190,11 @@ def test_a_key_that_is_there_twice_is_asked_with_once(alice: Person, means: Mean
     assert len(simulator.requests("openai")) == 1
 
 
-def test_a_check_of_a_new_key_is_put_off_in_words_only(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_check_of_a_new_key_is_put_off_in_words_only(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     key = alice.add_key("groq")
     row = state(key)
     row.check_asked_at = means.now()
     db.session.commit()
     simulator.set_fault("groq", "rate_limited", seconds=1_200)
-    sync.check(key.id, means)
+    sync.check_key(key.id, means)
     assert state(key).error_message == "Groq asks to wait until 12:20 UTC (HTTP 429)."

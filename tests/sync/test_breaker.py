@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from app.sync.limits import circuit_breaker
-from app.sync.limits.circuit_breaker import RULES, Note, Who, after_failure, begin_trial, may_ask
+from app.sync.limits.circuit_breaker import DEFAULT_POLICY, BreakerState, Requester, allows, record_failure, start_probe
 
 NOON = 1_793_534_400.0  # 1 November 2026, 12:00 UTC
 
 
-def failed(*who: tuple[int, int], every_s: float = 1.0, note: Note | None = None) -> Note:
-    note = note or Note([])
+def failed(*who: tuple[int, int], every_s: float = 1.0, note: BreakerState | None = None) -> BreakerState:
+    note = note or BreakerState([])
     for number, (user, credential) in enumerate(who):
-        note = after_failure(note, Who(user, credential), NOON + number * every_s, is_trial=False)
+        note = record_failure(note, Requester(user, credential), NOON + number * every_s, is_trial=False)
     return note
 
 
@@ -23,7 +23,7 @@ MANY = [(1, 1), (2, 2), (3, 3), (1, 1), (2, 2)]
 def test_it_opens_when_it_fails_for_many() -> None:
     assert not failed(*MANY[:4]).until
     note = failed(*MANY)
-    assert (note.since, note.until) == (NOON, NOON + 4 + RULES.rest_s)
+    assert (note.since, note.until) == (NOON, NOON + 4 + DEFAULT_POLICY.rest_s)
 
 
 @pytest.mark.parametrize(
@@ -39,24 +39,24 @@ def test_few_cannot_open_it_for_the_others(who: list[tuple[int, int]]) -> None:
 
 
 def test_failures_that_are_long_ago_do_not_count() -> None:
-    assert not failed(*MANY * 3, every_s=RULES.within_s / 3).until
+    assert not failed(*MANY * 3, every_s=DEFAULT_POLICY.within_s / 3).until
 
 
 def test_after_its_rest_one_may_try() -> None:
     note = failed(*MANY)
-    assert not may_ask(note, note.until - 1)
-    assert may_ask(note, note.until)
-    trying = begin_trial(note, note.until)
-    assert not may_ask(trying, note.until + 1)
-    assert may_ask(trying, note.until + RULES.trial_s)  # who tried never came back
-    assert may_ask(circuit_breaker.end_trial(trying), note.until + 1)
+    assert not allows(note, note.until - 1)
+    assert allows(note, note.until)
+    trying = start_probe(note, note.until)
+    assert not allows(trying, note.until + 1)
+    assert allows(trying, note.until + DEFAULT_POLICY.trial_s)  # who tried never came back
+    assert allows(circuit_breaker.end_probe(trying), note.until + 1)
 
 
 def test_a_trial_that_fails_makes_the_rest_twice_as_long_up_to_a_limit() -> None:
     note, rests = failed(*MANY), []
     for _ in range(5):
         now = note.until
-        note = after_failure(begin_trial(note, now), Who(9, 9), now, is_trial=True)
+        note = record_failure(start_probe(note, now), Requester(9, 9), now, is_trial=True)
         rests.append(note.until - now)
         assert note.since == NOON
     assert rests == [600, 1_200, 1_800, 1_800, 1_800]
@@ -64,12 +64,12 @@ def test_a_trial_that_fails_makes_the_rest_twice_as_long_up_to_a_limit() -> None
 
 def test_who_was_under_way_when_it_opened_changes_nothing() -> None:
     note = failed(*MANY)
-    assert after_failure(note, Who(7, 7), NOON + 60, is_trial=False) == note
+    assert record_failure(note, Requester(7, 7), NOON + 60, is_trial=False) == note
 
 
 def test_people_are_told_since_when_and_until_when() -> None:
-    note = Note([], since=NOON + 120, until=NOON + 1_200, rest_s=300)
-    told = circuit_breaker.refusal(note, "Groq", NOON + 900)
+    note = BreakerState([], since=NOON + 120, until=NOON + 1_200, rest_s=300)
+    told = circuit_breaker.circuit_open_error(note, "Groq", NOON + 900)
     assert told.message == "Groq is having trouble since 12:02 UTC; trying again at 12:20 UTC."
     assert told.action.startswith("Your last list is kept.")
     assert not told.blames_key and not told.tells_of_provider
@@ -77,9 +77,14 @@ def test_people_are_told_since_when_and_until_when() -> None:
 
 def test_a_note_survives_being_stored_and_nonsense_is_none() -> None:
     note = failed(*MANY)
-    assert circuit_breaker.read(circuit_breaker.write(note)) == note
-    assert circuit_breaker.read(None) == circuit_breaker.read(b"nonsense") == circuit_breaker.read(b"") == Note([])
+    assert circuit_breaker.decode(circuit_breaker.encode(note)) == note
+    assert (
+        circuit_breaker.decode(None)
+        == circuit_breaker.decode(b"nonsense")
+        == circuit_breaker.decode(b"")
+        == BreakerState([])
+    )
 
 
 def test_a_note_stays_small() -> None:
-    assert len(circuit_breaker.write(failed(*[(1, 1)] * 5_000, every_s=0.001))) < 1_500
+    assert len(circuit_breaker.encode(failed(*[(1, 1)] * 5_000, every_s=0.001))) < 1_500

@@ -14,20 +14,22 @@ from app.store import runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import CredentialRow, RunRow
 from app.sync import run as sync
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Clock, Person, both_databases
 from tests.sync.test_run import synced
 
 pytestmark = both_databases
 
 
-def test_a_queued_run_that_was_cancelled_is_not_done_by_its_job(alice: Person, means: Means, clock: Clock) -> None:
+def test_a_queued_run_that_was_cancelled_is_not_done_by_its_job(
+    alice: Person, means: SyncContext, clock: Clock
+) -> None:
     alice.add_key("openai")
     started = runs.start(alice.id, "manual", clock())
     assert started is not None and runs.cancel(started.run.id, clock())
     db.session.commit()
-    assert not sync.perform(started.run.id, means)
-    run = run_queries.run(started.run.id)
+    assert not sync.execute(started.run.id, means)
+    run = run_queries.load_run(started.run.id)
     assert run is not None and (run.state, [result.outcome for result in run.results]) == ("cancelled", ["skipped"])
     assert run.results[0].error_message == "This sync was cancelled before this key was done."
     assert not runs.cancel(started.run.id, clock()), "it is over"
@@ -35,7 +37,7 @@ def test_a_queued_run_that_was_cancelled_is_not_done_by_its_job(alice: Person, m
 
 
 def test_a_running_run_that_is_cancelled_keeps_what_it_settled_and_writes_nothing_more(
-    app: Flask, alice: Person, means: Means, simulator: Simulator, clock: Clock
+    app: Flask, alice: Person, means: SyncContext, simulator: Simulator, clock: Clock
 ) -> None:
     alice.add_key("openai")
     late = alice.add_key("groq")
@@ -50,12 +52,12 @@ def test_a_running_run_that_is_cancelled_keeps_what_it_settled_and_writes_nothin
     run_id = started.run.id
 
     def cancel_after_the_first(_: int) -> None:
-        run = run_queries.run(run_id)
+        run = run_queries.load_run(run_id)
         if run is not None and run.state == "running" and run.settled == 1:
-            assert jobs.cancel(run_id, alice.id)
+            assert jobs.cancel_run(run_id, alice.id)
 
-    assert not sync.perform(run_id, replace(means, tell=cancel_after_the_first))
-    run = run_queries.run(run_id)
+    assert not sync.execute(run_id, replace(means, tell=cancel_after_the_first))
+    run = run_queries.load_run(run_id)
     assert run is not None and run.state == "cancelled"
     assert {result.provider: result.outcome for result in run.results} == {"openai": "complete", "groq": "skipped"}
     db.session.expire_all()
@@ -67,7 +69,7 @@ def test_only_the_owner_and_admins_can_cancel(app: Flask, alice: Person, bob: Pe
     started = runs.start(alice.id, "manual", clock())
     db.session.commit()
     assert started is not None
-    assert not jobs.cancel(started.run.id, bob.id)
+    assert not jobs.cancel_run(started.run.id, bob.id)
     bob.sign_in().post("/sync/cancel")
     assert db.session.get_one(RunRow, started.run.id, populate_existing=True).state == "queued"
     answer = alice.sign_in().post("/sync/cancel", htmx=True)

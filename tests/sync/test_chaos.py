@@ -19,9 +19,9 @@ from app.store import runs
 from app.sync import run as sync
 from app.sync.dispatch import utc_now
 from app.sync.http.fetch import new_client
-from app.sync.limits.store import Alone
-from app.sync.run import Means
-from app.vault import Opener, Sealer
+from app.sync.limits.store import LocalLimiterStore
+from app.sync.run import SyncContext
+from app.vault import Keyring, PublicKey
 from tests.chaos import far_end, plan, verdict
 from tests.chaos.__main__ import reign
 from tests.chaos.people import Crowd
@@ -36,7 +36,7 @@ SEED = 4711
 @pytest.mark.skipif(os.environ.get("MODELSYNC_TEST_EVERYTHING") != "1", reason="takes two minutes")
 @pytest.mark.skipif(not PrivatePostgres.is_possible(), reason="needs PostgreSQL's own programs")
 def test_a_minute_of_chaos_leaves_nothing_wrong() -> None:
-    report = reign(minutes=1, users=40, keys=5, days=4, seed=random.randrange(10**6))  # noqa: S311  # no secret
+    report = reign(minutes=1, users=40, keys=5, days=4, seed=random.randrange(10**6))  # no secret
     assert report.wrong == [], "\n".join(report.told)
 
 
@@ -62,18 +62,18 @@ class _NothingAway:
 
 
 @pytest.fixture
-def calm(app: Flask, vault: Opener, sealer: Sealer, tmp_path: Path) -> Iterator[Calm]:
+def calm(app: Flask, vault: Keyring, sealer: PublicKey, tmp_path: Path) -> Iterator[Calm]:
     notes = tmp_path / "served.jsonl"
     stage: Any = _NothingAway()
-    crowd = Crowd(app, stage, sealer, random.Random(SEED))  # noqa: S311  # no secret
+    crowd = Crowd(app, stage, sealer, random.Random(SEED))  # no secret
     crowd.move_in(3, 4)
     with far_end.Timely(SEED, notes) as timely, new_client() as client:
-        means = Means(vault, client, timely.base_urls, in_all_s=10.0, shared=Alone())
+        means = SyncContext(vault, client, timely.base_urls, in_all_s=10.0, shared=LocalLimiterStore())
         for day in (0, 4, 8):
             timely.show(day)
             run_ids = runs.start_many(crowd.user_ids, "cron", utc_now())
             db.session.commit()
-            assert sync.perform_all(run_ids, means) == set(run_ids)
+            assert sync.execute_many(run_ids, means) == set(run_ids)
     with verdict.simulator() as simulator:
         truth = verdict.Truth(SEED, simulator)
         yield Calm(crowd, far_end.read(notes), truth)

@@ -12,8 +12,8 @@ from app.extensions import db
 from app.store import credentials
 from app.store.schema.tables import CredentialRow
 from app.sync import run as sync
-from app.sync.run import Means
-from app.vault import Sealer, SecretKey
+from app.sync.run import SyncContext
+from app.vault import ApiKey, PublicKey
 from tests.conftest import Person, both_databases
 
 pytestmark = both_databases
@@ -21,12 +21,12 @@ pytestmark = both_databases
 DAY = timedelta(days=1)
 
 
-def added(person: Person, provider: str, means: Means) -> CredentialRow:
+def added(person: Person, provider: str, means: SyncContext) -> CredentialRow:
     row = credentials.add(
         person.id,
-        credentials.providers()[provider],
+        credentials.providers_by_slug()[provider],
         "",
-        SecretKey("sk-good-key-of-a-test-1234"),
+        ApiKey("sk-good-key-of-a-test-1234"),
         person.sealer,
         means.now(),
     )
@@ -43,40 +43,40 @@ def state(row: CredentialRow) -> CredentialRow:
 
 
 def test_a_key_that_was_just_added_is_due_as_often_as_its_provider_changes(
-    app: Flask, alice: Person, means: Means
+    app: Flask, alice: Person, means: SyncContext
 ) -> None:
     for slug, period in (("openai", DAY), ("openrouter", timedelta(hours=1))):
         row = added(alice, slug, means)
-        sync.check(row.id, means)
+        sync.check_key(row.id, means)
         due_at = state(row).due_at
         assert due_at is not None, slug
         assert period * 0.89 <= due_at - means.now() <= period * 1.1, slug
 
 
 def test_a_key_that_was_just_replaced_follows_what_an_admin_set(
-    app: Flask, alice: Person, means: Means, sealer: Sealer
+    app: Flask, alice: Person, means: SyncContext, sealer: PublicKey
 ) -> None:
     row = added(alice, "openai", means)
-    sync.check(row.id, means)
-    credentials.providers()["openai"].admin_update_frequency = "realtime"
-    credentials.replace(state(row), "openai", SecretKey("sk-another-good-key-5678"), sealer, means.now())
+    sync.check_key(row.id, means)
+    credentials.providers_by_slug()["openai"].admin_update_frequency = "realtime"
+    credentials.replace(state(row), "openai", ApiKey("sk-another-good-key-5678"), sealer, means.now())
     db.session.commit()
-    sync.check(row.id, means)
+    sync.check_key(row.id, means)
     due_at = state(row).due_at
     assert due_at is not None and due_at - means.now() <= timedelta(hours=1.1)
 
 
 def test_a_provider_that_asks_a_check_to_wait_is_left_alone_until_then(
-    app: Flask, alice: Person, means: Means, simulator: Simulator
+    app: Flask, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     row = added(alice, "openai", means)
     simulator.set_fault("openai", "rate_limited", seconds=5 * 24 * 3600)
-    sync.check(row.id, means)
+    sync.check_key(row.id, means)
     until = state(row).put_off_until
     assert until is not None and until > means.now()
     assert state(row).due_at is not None and (state(row).due_at or until) >= until
     simulator.clear_fault("openai")
-    credentials.replace(state(row), "openai", SecretKey("sk-another-good-key-5678"), alice.sealer, means.now())
+    credentials.replace(state(row), "openai", ApiKey("sk-another-good-key-5678"), alice.sealer, means.now())
     db.session.commit()
-    sync.check(row.id, means)
+    sync.check_key(row.id, means)
     assert (state(row).put_off_until, state(row).outcome) == (None, "complete")

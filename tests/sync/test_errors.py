@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from app.providers.contract import Fault
+from app.providers.contract import ErrorMeaning
 from app.sync.http import errors
 from app.sync.http.errors import SyncError
 
@@ -43,13 +43,13 @@ def test_codes_are_distinct() -> None:
 def test_an_error_that_blames_the_key_does_not_pass_by_itself() -> None:
     for kind in LEAVES:
         assert kind.blames_key == issubclass(kind, errors.KeyProblem)
-        assert kind.passing == issubclass(kind, errors.Passing)
+        assert kind.passing == issubclass(kind, errors.TransientError)
         assert not (kind.blames_key and kind.passing)
 
 
 def test_every_fault_of_a_provider_has_its_error() -> None:
-    assert set(errors.BY_FAULT) == set(get_args(Fault))
-    assert all(kind.code == fault for fault, kind in errors.BY_FAULT.items())
+    assert set(errors.ERROR_BY_FAULT) == set(get_args(ErrorMeaning))
+    assert all(kind.code == fault for fault, kind in errors.ERROR_BY_FAULT.items())
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_every_fault_of_a_provider_has_its_error() -> None:
         (errors.KeyRevoked(), "The provider says this key is revoked."),
         (errors.KeyRevoked(status=401), "The provider says this key is revoked (HTTP 401)."),
         (errors.UnreadableAnswer("The provider sent an empty answer"), "The provider sent an empty answer."),
-        (errors.Refused("It said no", status=418), "It said no (HTTP 418)."),
+        (errors.RequestRejected("It said no", status=418), "It said no (HTTP 418)."),
     ],
 )
 def test_an_errors_text_is_its_sentence(error: SyncError, message: str) -> None:

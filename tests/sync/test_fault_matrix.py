@@ -29,20 +29,20 @@ from app.providers import PROVIDERS
 from app.store import credentials, runs
 from app.store.accounts import users
 from app.store.queries import runs as run_queries
-from app.store.queries.runs import ResultLine, RunLine
+from app.store.queries.runs import ResultView, RunView
 from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.sync import run as sync
 from app.sync.http.fetch import new_client
-from app.sync.http.retry import Patience
-from app.sync.limits.store import Alone
-from app.sync.run import Means
-from app.vault import Opener, Sealer, SecretKey, new_private_key
+from app.sync.http.retry import RetryPolicy
+from app.sync.limits.store import LocalLimiterStore
+from app.sync.run import SyncContext
+from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
 from tests import conftest
 from tests.conftest import Clock
 from tests.test_leaks import Told, read_database
 
 _EVERYTHING = os.environ.get("MODELSYNC_TEST_EVERYTHING") == "1"
-_PRIVATE = new_private_key()
+_PRIVATE = generate_private_key()
 MARK = "mAtRiXmArK"
 FEW_S = 0.4
 """Enough for whoever answers at all, and soon over with one who never does."""
@@ -151,7 +151,7 @@ class Stage:
 
     app: Flask
     simulator: Simulator
-    vault: Opener
+    vault: Keyring
     client: httpx.Client
     crowd: list[int] = field(default_factory=list)
     """Users whose keys have their lists, at another provider than the one that fails."""
@@ -165,12 +165,12 @@ class Person:
 
     stage: Stage
     slug: str
-    means: Means
+    means: SyncContext
     user_id: int
     credential_id: int
     slept: list[float]
 
-    def sync(self) -> ResultLine:
+    def sync(self) -> ResultView:
         return _only(performed([_start(self.user_id, self.means)], self.means)[0])
 
     @property
@@ -184,21 +184,21 @@ class Person:
         return tuple(db.session.scalar(select(func.count()).select_from(row)) or 0 for row in counted)
 
 
-def performed(run_ids: list[int], means: Means) -> list[RunLine]:
-    assert sync.perform_all(run_ids, means) == set(run_ids)
-    found = [run_queries.run(run_id) for run_id in run_ids]
+def performed(run_ids: list[int], means: SyncContext) -> list[RunView]:
+    assert sync.execute_many(run_ids, means) == set(run_ids)
+    found = [run_queries.load_run(run_id) for run_id in run_ids]
     assert all(run and run.state == "done" for run in found)
     return [run for run in found if run]
 
 
-def _start(user_id: int, means: Means) -> int:
+def _start(user_id: int, means: SyncContext) -> int:
     started = runs.start(user_id, "manual", means.now())
     db.session.commit()
     assert started and started.is_new
     return started.run.id
 
 
-def _only(run: RunLine) -> ResultLine:
+def _only(run: RunView) -> ResultView:
     (result,) = run.results
     return result
 
@@ -244,7 +244,7 @@ def _stage(url: str, folder: Path, simulator: Simulator) -> Iterator[Stage]:
     simulator.reset()
     app = create_app(conftest._settings(folder, url, "redis://127.0.0.1:1/0"))
     with new_client() as client:
-        stage = Stage(app, simulator, Opener(_PRIVATE), client)
+        stage = Stage(app, simulator, Keyring(_PRIVATE), client)
         with app.app_context():
             for slug in ("openai", "anthropic"):
                 person = _person(stage, slug)
@@ -262,19 +262,21 @@ def _stage(url: str, folder: Path, simulator: Simulator) -> Iterator[Stage]:
 def _person(stage: Stage, slug: str, fate: Fate = FATES["gzip"]) -> Person:
     clock = Clock()
     slept: list[float] = []
-    means = Means(
+    means = SyncContext(
         stage.vault,
         stage.client,
         stage.simulator.base_urls,
         now=clock,
         in_all_s=fate.in_all_s,
-        patience=Patience(tries=2, first_s=0.01, sleep=slept.append),
-        shared=Alone(),  # what befell another test's users is not remembered
+        patience=RetryPolicy(tries=2, first_s=0.01, sleep=slept.append),
+        shared=LocalLimiterStore(),  # what befell another test's users is not remembered
     )
     user = users.create(f"{uuid.uuid4().hex}@example.com", "no password opens this", clock())
     assert user
-    key = SecretKey(f"sk-{MARK}-{uuid.uuid4().hex.replace('bad', 'dab')}-{MARK}")
-    row = credentials.add(user.id, credentials.providers()[slug], "", key, Sealer(stage.vault.public), clock())
+    key = ApiKey(f"sk-{MARK}-{uuid.uuid4().hex.replace('bad', 'dab')}-{MARK}")
+    row = credentials.add(
+        user.id, credentials.providers_by_slug()[slug], "", key, PublicKey(stage.vault.public), clock()
+    )
     assert row
     db.session.commit()
     return Person(stage, slug, means, user.id, row.id, slept)
@@ -287,12 +289,12 @@ def fail(person: Person, fault: str) -> None:
     person.stage.simulator.set_fault(person.slug, fault, seconds=FATES[fault].seconds)
 
 
-def in_phase(phase: str, person: Person, fault: str) -> ResultLine | CredentialRow:
+def in_phase(phase: str, person: Person, fault: str) -> ResultView | CredentialRow:
     """Bring the fault about in that phase; what is told of it."""
     if phase not in ("first", "check"):
         assert person.sync().outcome == "complete"
     person.stage.simulator.forget_requests()
-    acts: dict[str, Callable[[Person, str], ResultLine | CredentialRow]] = {
+    acts: dict[str, Callable[[Person, str], ResultView | CredentialRow]] = {
         "first": _in_a_sync,
         "after": _in_a_sync,
         "retry": _in_the_second_try,
@@ -303,12 +305,12 @@ def in_phase(phase: str, person: Person, fault: str) -> ResultLine | CredentialR
     return acts[phase](person, fault)
 
 
-def _in_a_sync(person: Person, fault: str) -> ResultLine:
+def _in_a_sync(person: Person, fault: str) -> ResultView:
     fail(person, fault)
     return person.sync()
 
 
-def _in_the_second_try(person: Person, fault: str) -> ResultLine:
+def _in_the_second_try(person: Person, fault: str) -> ResultView:
     """The first try ends with another failure, and before the second one the provider comes to fail in this way."""
 
     def sleep(seconds: float) -> None:
@@ -322,12 +324,12 @@ def _in_the_second_try(person: Person, fault: str) -> ResultLine:
 
 def _in_a_check(person: Person, fault: str) -> CredentialRow:
     fail(person, fault)
-    sync.check(person.credential_id, person.means)
+    sync.check_key(person.credential_id, person.means)
     assert person.credential.check_asked_at is None
     return person.credential
 
 
-def _on_page_two(person: Person, fault: str) -> ResultLine:
+def _on_page_two(person: Person, fault: str) -> ResultView:
     """The first page is good; the fault begins once it was sent."""
 
     def begin(_: httpx.Response) -> None:
@@ -343,7 +345,7 @@ def _on_page_two(person: Person, fault: str) -> ResultLine:
     return result
 
 
-def _in_a_batch(person: Person, fault: str) -> ResultLine:
+def _in_a_batch(person: Person, fault: str) -> ResultView:
     """One worker syncs twenty people at once, and the provider of one of them fails."""
     fail(person, fault)
     run_ids = [
@@ -389,18 +391,18 @@ def _left(phase: str, fault: str) -> Callable[[int], int]:
 
 
 def _is_told(
-    told: ResultLine | CredentialRow, fate: Fate, person: Person, left_of: Callable[[int], int], *, has_list: bool
+    told: ResultView | CredentialRow, fate: Fate, person: Person, left_of: Callable[[int], int], *, has_list: bool
 ) -> None:
     expected = "unchanged" if fate.outcome == "complete" and has_list else fate.outcome
     assert (told.outcome, told.error_code) == (expected, fate.code)
     title, total = PROVIDERS[person.slug].title, person.credential.model_count or 0
     missing = total - left_of(total) if fate.sentence == _MISSING else 0
     sentence = fate.sentence.format(title=title, total=total, missing=missing) if fate.sentence else None
-    if isinstance(told, ResultLine) or fate.code:
+    if isinstance(told, ResultView) or fate.code:
         assert told.error_message == sentence
     assert bool(told.error_action) == bool(fate.code)
     assert has_list or "last list" not in (told.error_action or "")
-    if isinstance(told, ResultLine) and fate.skipped is not None:
+    if isinstance(told, ResultView) and fate.skipped is not None:
         assert told.skipped == fate.skipped
 
 
@@ -415,7 +417,7 @@ def _is_asked(fate: Fate, phase: str, person: Person) -> None:
     assert person.stage.simulator.strays() == []
 
 
-def _is_kept(told: ResultLine | CredentialRow, fate: Fate, person: Person, *, has_list: bool) -> None:
+def _is_kept(told: ResultView | CredentialRow, fate: Fate, person: Person, *, has_list: bool) -> None:
     """A failure leaves the last good list in force, with all its models."""
     row = person.credential
     good = person.stage.good[person.slug]
@@ -445,7 +447,7 @@ def _is_not_doubled(person: Person, before: tuple[int, ...], phase: str) -> None
     """Done again nothing is written; models that were known are known once."""
     run_ids = list(db.session.scalars(select(RunRow.id).where(RunRow.user_id == person.user_id)))
     rows = person.rows
-    assert sync.perform_all(run_ids, person.means) == set()
+    assert sync.execute_many(run_ids, person.means) == set()
     assert person.rows == rows
     results = db.session.execute(select(ResultRow.run_id).where(ResultRow.user_id == person.user_id)).all()
     assert len(results) == len(set(results)) == len(run_ids)
@@ -462,7 +464,7 @@ def _is_nowhere(person: Person, caplog: pytest.LogCaptureFixture, *, whole: bool
     for seen in person.stage.simulator.requests():
         told.add("an address", seen.path + repr(seen.query))
     for table, column in (("credentials", "id"), ("results", "credential_id")):
-        query = text(f"SELECT * FROM {table} WHERE {column} = :id")  # noqa: S608
+        query = text(f"SELECT * FROM {table} WHERE {column} = :id")
         told.add(table, db.session.execute(query, {"id": person.credential_id}).all())
     if whole:
         read_database(told, Path(person.stage.app.config["SETTINGS"].instance))

@@ -23,10 +23,10 @@ from app.demo.faults import FAULTS
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
 from app.sync.http import errors
-from app.sync.http.fetch import MOST_BYTES, MOST_PAGES, Answer, new_client, process_client
+from app.sync.http.fetch import MAX_BYTES, MAX_PAGES, Answer, new_client, process_client
 from app.sync.http.fetch import fetch as patient_fetch
-from app.sync.http.retry import Patience
-from app.vault import SecretKey
+from app.sync.http.retry import RetryPolicy
+from app.vault import ApiKey
 from tests.demo.test_simulator import READABLE
 
 KEY = "sk-marked-Zq7Kw2Xv9-tail"
@@ -35,7 +35,7 @@ PAGED = ("anthropic", "google")
 FIRST_FIVE = ("openai", "anthropic", "google", "groq", "openrouter")
 LONG = {"huge", "gzip_bomb"}
 # Nobody tries twice in here: what is tried again, and when, is in test_retrying.py.
-fetch = functools.partial(patient_fetch, patience=Patience(tries=1))
+fetch = functools.partial(patient_fetch, patience=RetryPolicy(tries=1))
 every_provider = pytest.mark.parametrize("slug", list(PROVIDERS))
 readable_provider = pytest.mark.parametrize("slug", READABLE)
 
@@ -69,7 +69,7 @@ class Asked:
         if fault:
             self.simulator.set_fault(slug, fault)
         base_url = self.simulator.base_urls[slug]
-        return fetch(PROVIDERS[slug], SecretKey(KEY), self.client, base_url=base_url, in_all_s=in_all_s)
+        return fetch(PROVIDERS[slug], ApiKey(KEY), self.client, base_url=base_url, in_all_s=in_all_s)
 
     def listed(self, slug: str) -> list[str]:
         shown = [model.id for model in self.simulator.models(slug) if not model.seen_by]
@@ -138,7 +138,7 @@ def test_a_key_that_fits_no_header_is_rejected_without_asking(
     simulator: Simulator, client: httpx.Client, key: str
 ) -> None:
     with pytest.raises(errors.KeyRejected):
-        fetch(PROVIDERS["openai"], SecretKey(key), client, base_url=simulator.base_urls["openai"])
+        fetch(PROVIDERS["openai"], ApiKey(key), client, base_url=simulator.base_urls["openai"])
     assert simulator.requests() == []
 
 
@@ -316,7 +316,7 @@ def test_a_list_that_is_never_the_whole_truth_is_not_complete(ask: Asked, slug: 
 def test_endless_pages_end_at_the_hundredth_and_are_not_complete(ask: Asked, slug: str) -> None:
     answer = ask(slug, "endless_pages")
     assert not answer.complete
-    assert answer.pages == len(ask.simulator.requests(slug)) == MOST_PAGES == 100
+    assert answer.pages == len(ask.simulator.requests(slug)) == MAX_PAGES == 100
     assert ids(answer) == ask.listed(slug)
 
 
@@ -354,14 +354,14 @@ def test_a_closed_port_is_unreachable(client: httpx.Client) -> None:
     with socket.socket() as taken:  # bound but not listening, so that nobody else can be there
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(errors.Unreachable) as raised:
-            fetch(PROVIDERS["openai"], SecretKey(KEY), client, base_url=f"http://127.0.0.1:{taken.getsockname()[1]}")
+            fetch(PROVIDERS["openai"], ApiKey(KEY), client, base_url=f"http://127.0.0.1:{taken.getsockname()[1]}")
     keeps_the_key(raised.value)
 
 
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:notaport", "nonsense", "http://[::1", "http://\x00/"])
 def test_an_address_that_is_none_is_unreachable(client: httpx.Client, base_url: str) -> None:
     with pytest.raises(errors.Unreachable):
-        fetch(PROVIDERS["openai"], SecretKey(KEY), client, base_url=base_url)
+        fetch(PROVIDERS["openai"], ApiKey(KEY), client, base_url=base_url)
 
 
 # ------------------------------------------------------------------ answers that the simulator does not give
@@ -389,7 +389,7 @@ def scripted(
 
     def ask() -> Answer:
         with httpx.Client(transport=httpx.MockTransport(handle)) as client:
-            return fetch(PROVIDERS["openai"], SecretKey(KEY), client, base_url="http://provider.test/v1")
+            return fetch(PROVIDERS["openai"], ApiKey(KEY), client, base_url="http://provider.test/v1")
 
     return ask
 
@@ -512,13 +512,13 @@ def test_damaged_compression_is_unreadable(coding: str, damage: str) -> None:
 
 @in_each_coding
 def test_a_small_answer_that_unfolds_to_a_huge_one_is_left_before_it_takes_the_memory(coding: str) -> None:
-    bomb = PACKERS[coding](bytes(6 * MOST_BYTES))
-    assert len(bomb) < MOST_BYTES / 40
+    bomb = PACKERS[coding](bytes(6 * MAX_BYTES))
+    assert len(bomb) < MAX_BYTES / 40
     tracemalloc.start()
     try:
         with pytest.raises(errors.TooLarge):
             fixed(200, bomb, Content_Encoding=coding)()
-        assert tracemalloc.get_traced_memory()[1] < 3 * MOST_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 3 * MAX_BYTES
     finally:
         tracemalloc.stop()
 
@@ -579,7 +579,7 @@ def test_the_bound_on_size_is_for_all_pages_together() -> None:
         return httpx.Response(200, stream=Stream([body]))
 
     with httpx.Client(transport=httpx.MockTransport(handle)) as client, pytest.raises(errors.TooLarge):
-        fetch(PROVIDERS["anthropic"], SecretKey(KEY), client, base_url="http://provider.test")
+        fetch(PROVIDERS["anthropic"], ApiKey(KEY), client, base_url="http://provider.test")
     assert pages == 3
 
 
@@ -613,7 +613,7 @@ def test_a_cookie_that_comes_with_one_key_does_not_go_with_another(client: httpx
             for key in (KEY, "sk-of-somebody-else-0123"):
                 fetch(
                     PROVIDERS["openai"],
-                    SecretKey(key),
+                    ApiKey(key),
                     client,
                     base_url=f"http://127.0.0.1:{server.server_address[1]}",
                 )

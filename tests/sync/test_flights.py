@@ -9,11 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from app.sync.http import errors
-from app.sync.http.retry import PATIENT
+from app.sync.http.retry import DEFAULT_RETRY
 from app.sync.singleflight import Flights
-from app.vault import SecretKey
+from app.vault import ApiKey
 
-KEY, OTHER = SecretKey("sk-one-Zq7Kw2Xv9"), SecretKey("sk-two-Zq7Kw2Xv9")
+KEY, OTHER = ApiKey("sk-one-Zq7Kw2Xv9"), ApiKey("sk-two-Zq7Kw2Xv9")
 
 
 def test_who_asks_the_same_meanwhile_gets_the_same_answer(until: Callable[..., None]) -> None:
@@ -29,14 +29,14 @@ def test_who_asks_the_same_meanwhile_gets_the_same_answer(until: Callable[..., N
     def join() -> object:
         nonlocal waiting
         waiting += 1
-        return flights.join(flights.name(KEY, "openai"), ask, PATIENT.deadline(5))
+        return flights.join(flights.name(KEY, "openai"), ask, DEFAULT_RETRY.deadline(5))
 
     with ThreadPoolExecutor(5) as pool:
         answers = [pool.submit(join) for _ in range(5)]
         until(lambda: waiting == 5 and asked == 1)
         threading.Timer(0.05, arrive.set).start()
         assert len({id(answer.result()) for answer in answers}) == asked == 1
-    flights.join(flights.name(KEY, "openai"), ask, PATIENT.deadline(5))
+    flights.join(flights.name(KEY, "openai"), ask, DEFAULT_RETRY.deadline(5))
     assert asked == 2  # an answer is not kept for who comes later
 
 
@@ -50,7 +50,7 @@ def test_questions_are_told_apart_by_everything_in_them() -> None:
         flights.name(KEY, "openaih", "ttp://a"),
     ]
     assert len(set(names)) == len(names)
-    assert flights.name(SecretKey("sk-one-Zq7Kw2Xv9"), "openai", "http://a") == names[0]
+    assert flights.name(ApiKey("sk-one-Zq7Kw2Xv9"), "openai", "http://a") == names[0]
 
 
 def test_a_name_tells_no_key_and_is_another_one_in_every_process() -> None:
@@ -65,8 +65,8 @@ def test_an_error_reaches_everyone_and_the_next_one_asks_anew() -> None:
         raise ValueError
 
     with pytest.raises(ValueError):
-        flights.join(b"name", fail, PATIENT.deadline(5))
-    assert flights.join(b"name", lambda: "answered", PATIENT.deadline(5)) == "answered"
+        flights.join(b"name", fail, DEFAULT_RETRY.deadline(5))
+    assert flights.join(b"name", lambda: "answered", DEFAULT_RETRY.deadline(5)) == "answered"
 
 
 def test_nobody_waits_longer_for_another_than_for_themselves(until: Callable[..., None]) -> None:
@@ -77,11 +77,11 @@ def test_nobody_waits_longer_for_another_than_for_themselves(until: Callable[...
         arrive.wait(5)
         return "answered"
 
-    first = threading.Thread(target=lambda: flights.join(b"name", ask, PATIENT.deadline(5)))
+    first = threading.Thread(target=lambda: flights.join(b"name", ask, DEFAULT_RETRY.deadline(5)))
     first.start()
     until(lambda: bool(flights._flying))
     with pytest.raises(errors.TimedOut):
-        flights.join(b"name", ask, PATIENT.deadline(0.05))
+        flights.join(b"name", ask, DEFAULT_RETRY.deadline(0.05))
     arrive.set()
     first.join()
 
@@ -91,5 +91,5 @@ def test_an_answer_that_was_left_behind_is_not_given_again() -> None:
     flights: Flights[str] = Flights()
     flights._flying[b"name"] = Future()
     flights._flying[b"name"].set_result("of yesterday")
-    assert flights.join(b"name", lambda: "answered", PATIENT.deadline(5)) == "answered"
+    assert flights.join(b"name", lambda: "answered", DEFAULT_RETRY.deadline(5)) == "answered"
     assert flights._flying == {}

@@ -13,14 +13,14 @@ from app.store import runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow
 from app.sync import run as sync
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Clock, Person
 from tests.sync.test_run import count, only, snapshot, synced
 from tests.web.test_database_trouble import full_disk
 
 
 def test_a_full_disk_mid_run_leaves_no_half_result_and_with_room_again_all_is_right(
-    app: Flask, alice: Person, means: Means, clock: Clock, simulator: Simulator, caplog: pytest.LogCaptureFixture
+    app: Flask, alice: Person, means: SyncContext, clock: Clock, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = alice.add_key("openrouter", None)
     synced(alice, means)
@@ -32,20 +32,20 @@ def test_a_full_disk_mid_run_leaves_no_half_result_and_with_room_again_all_is_ri
     run_id = started.run.id
     with full_disk():
         try:
-            sync.perform(run_id, means)
+            sync.execute(run_id, means)
         except OperationalError as error:
             assert "full" in str(error.orig)
         db.session.rollback()
         assert snapshot() == before
         assert db.session.get_one(CredentialRow, key.id).listing_id == listing
         assert count(ListingRow) == 1
-        run = run_queries.run(run_id)
+        run = run_queries.load_run(run_id)
         assert run is not None
         assert only(run).outcome in (None, "failed")  # never one that claims a list that is not there
     clock.forward(seconds=sync.LEASE.total_seconds() + 1)
     runs.close_lost(clock())
     db.session.commit()
-    run = run_queries.run(run_id)
+    run = run_queries.load_run(run_id)
     assert run is not None and not run.is_live  # it does not stay stuck
     result = only(synced(alice, means))
     assert (result.outcome, result.unlisted) == ("complete", 0)

@@ -16,14 +16,14 @@ from redis.retry import Retry
 
 from app.sync.http import errors
 from app.sync.http.fetch import NotModified
-from app.sync.http.retry import Deadline, Patience
-from app.sync.limits.circuit_breaker import RULES, Who
-from app.sync.limits.limiter import FOR_BULK, MOST_AT_ONCE, Gate
-from app.sync.limits.store import MOST_PER_S, Alone, Away, RedisStore, place_of
+from app.sync.http.retry import Deadline, RetryPolicy
+from app.sync.limits.circuit_breaker import DEFAULT_POLICY, Requester
+from app.sync.limits.limiter import BULK_QUOTA, MAX_CONCURRENT, Limiter
+from app.sync.limits.store import MAX_STARTS_PER_S, LocalLimiterStore, RedisLimiterStore, StoreUnavailable, endpoint_id
 from tests.conftest import Clock
 
-PLACE = place_of("groq", "https://api.groq.test/v1")
-ALICE, BOB, CAROL = Who(1, 11), Who(2, 21), Who(3, 31)
+PLACE = endpoint_id("groq", "https://api.groq.test/v1")
+ALICE, BOB, CAROL = Requester(1, 11), Requester(2, 21), Requester(3, 31)
 MANY = [ALICE, BOB, CAROL, ALICE, BOB]
 
 
@@ -35,8 +35,8 @@ def connection(embedded_redis: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def gate(connection: redis.Redis, clock: Clock) -> Gate:
-    return Gate(RedisStore(connection), clock, Patience().sleep)
+def gate(connection: redis.Redis, clock: Clock) -> Limiter:
+    return Limiter(RedisLimiterStore(connection), clock, RetryPolicy().sleep)
 
 
 def nowhere() -> redis.Redis:
@@ -45,10 +45,10 @@ def nowhere() -> redis.Redis:
 
 
 def soon(seconds: float = 5.0) -> Deadline:
-    return Patience().deadline(seconds)
+    return RetryPolicy().deadline(seconds)
 
 
-def ask(gate: Gate, who: Who, outcome: BaseException | None = None, place: str = PLACE) -> str:
+def ask(gate: Limiter, who: Requester, outcome: BaseException | None = None, place: str = PLACE) -> str:
     def fetch() -> str:
         if outcome:
             raise outcome
@@ -60,20 +60,20 @@ def ask(gate: Gate, who: Who, outcome: BaseException | None = None, place: str =
         return getattr(error, "code", "confirmed")
 
 
-def break_down(gate: Gate) -> None:
+def break_down(gate: Limiter) -> None:
     for who in MANY:
         assert ask(gate, who, errors.Unavailable(status=503)) == "unavailable"
 
 
-def test_a_provider_that_fails_for_many_is_left_alone_and_others_notice_nothing(gate: Gate) -> None:
+def test_a_provider_that_fails_for_many_is_left_alone_and_others_notice_nothing(gate: Limiter) -> None:
     break_down(gate)
     assert ask(gate, ALICE) == "provider_trouble"
-    assert ask(gate, Who(4, 41)) == "provider_trouble"
-    assert ask(gate, ALICE, place=place_of("groq", "http://a.mirror.test/v1")) == "asked"
-    assert ask(gate, ALICE, place=place_of("openai", "https://api.openai.test/v1")) == "asked"
+    assert ask(gate, Requester(4, 41)) == "provider_trouble"
+    assert ask(gate, ALICE, place=endpoint_id("groq", "http://a.mirror.test/v1")) == "asked"
+    assert ask(gate, ALICE, place=endpoint_id("openai", "https://api.openai.test/v1")) == "asked"
 
 
-def test_a_success_in_between_keeps_it_open_to_all(gate: Gate) -> None:
+def test_a_success_in_between_keeps_it_open_to_all(gate: Limiter) -> None:
     for who in MANY[:4]:
         ask(gate, who, errors.TimedOut())
     assert ask(gate, CAROL, NotModified()) == "confirmed"
@@ -82,15 +82,15 @@ def test_a_success_in_between_keeps_it_open_to_all(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("kind", [errors.KeyRejected, errors.QuotaExhausted, errors.UnreadableAnswer, errors.TooLarge])
-def test_a_bad_key_never_counts(gate: Gate, kind: type[errors.SyncError]) -> None:
+def test_a_bad_key_never_counts(gate: Limiter, kind: type[errors.SyncError]) -> None:
     for who in MANY * 4:
         ask(gate, who, kind())
     assert ask(gate, ALICE) == "asked"
 
 
-def test_after_the_rest_one_tries_for_all(gate: Gate, clock: Clock) -> None:
+def test_after_the_rest_one_tries_for_all(gate: Limiter, clock: Clock) -> None:
     break_down(gate)
-    clock.forward(seconds=RULES.rest_s)
+    clock.forward(seconds=DEFAULT_POLICY.rest_s)
     during: list[str] = []
 
     def fetch() -> str:
@@ -102,26 +102,26 @@ def test_after_the_rest_one_tries_for_all(gate: Gate, clock: Clock) -> None:
     assert [ask(gate, who) for who in (ALICE, BOB, CAROL)] == ["asked"] * 3
 
 
-def test_a_trial_that_fails_means_a_longer_rest(gate: Gate, clock: Clock) -> None:
+def test_a_trial_that_fails_means_a_longer_rest(gate: Limiter, clock: Clock) -> None:
     break_down(gate)
-    clock.forward(seconds=RULES.rest_s)
+    clock.forward(seconds=DEFAULT_POLICY.rest_s)
     assert ask(gate, ALICE, errors.Unavailable()) == "unavailable"
-    clock.forward(seconds=RULES.rest_s)
+    clock.forward(seconds=DEFAULT_POLICY.rest_s)
     assert ask(gate, BOB) == "provider_trouble"
-    clock.forward(seconds=RULES.rest_s)
+    clock.forward(seconds=DEFAULT_POLICY.rest_s)
     assert ask(gate, BOB) == "asked"
 
 
-def test_a_trial_with_a_bad_key_leaves_it_to_the_next(gate: Gate, clock: Clock) -> None:
+def test_a_trial_with_a_bad_key_leaves_it_to_the_next(gate: Limiter, clock: Clock) -> None:
     break_down(gate)
-    clock.forward(seconds=RULES.rest_s)
+    clock.forward(seconds=DEFAULT_POLICY.rest_s)
     assert ask(gate, ALICE, errors.KeyRejected()) == "key_rejected"
     assert ask(gate, BOB) == "asked"
 
 
-def test_one_of_many_who_come_at_the_same_moment_tries(gate: Gate, clock: Clock) -> None:
+def test_one_of_many_who_come_at_the_same_moment_tries(gate: Limiter, clock: Clock) -> None:
     break_down(gate)
-    clock.forward(seconds=RULES.rest_s)
+    clock.forward(seconds=DEFAULT_POLICY.rest_s)
     moment = clock()
     still = replace(gate, now=lambda: moment)
     refused = threading.Semaphore(0)
@@ -132,8 +132,8 @@ def test_one_of_many_who_come_at_the_same_moment_tries(gate: Gate, clock: Clock)
 
     def one(number: int) -> str:
         try:
-            return still.ask(PLACE, "Groq", Who(number, number), soon(), fetch)
-        except errors.Troubled as error:
+            return still.ask(PLACE, "Groq", Requester(number, number), soon(), fetch)
+        except errors.CircuitOpen as error:
             refused.release()
             return error.code
 
@@ -145,7 +145,7 @@ def test_one_of_many_who_come_at_the_same_moment_tries(gate: Gate, clock: Clock)
 # ------------------------------------------------------------------ how many at once
 
 
-def crowd(gate: Gate, count: int, until: Callable[..., None]) -> int:
+def crowd(gate: Limiter, count: int, until: Callable[..., None]) -> int:
     """How many of `count` are in at once, when nobody leaves before it is full."""
     lock, leave = threading.Lock(), threading.Event()
     now = most = 0
@@ -161,32 +161,35 @@ def crowd(gate: Gate, count: int, until: Callable[..., None]) -> int:
         return "asked"
 
     with ThreadPoolExecutor(count) as pool:
-        waiting = [pool.submit(gate.ask, PLACE, "Groq", Who(n, n), soon(10), fetch) for n in range(count)]
-        until(lambda: now == min(count, MOST_AT_ONCE))
+        waiting = [pool.submit(gate.ask, PLACE, "Groq", Requester(n, n), soon(10), fetch) for n in range(count)]
+        until(lambda: now == min(count, MAX_CONCURRENT))
         leave.set()
         assert {one.result() for one in waiting} == {"asked"}
     return most
 
 
 def test_no_more_than_eight_ask_at_once_whoever_they_are(
-    gate: Gate, until: Callable[..., None], connection: redis.Redis
+    gate: Limiter, until: Callable[..., None], connection: redis.Redis
 ) -> None:
-    assert crowd(gate, 12, until) == MOST_AT_ONCE
+    assert crowd(gate, 12, until) == MAX_CONCURRENT
     assert connection.keys("modelsync:asking:*") == []
 
 
 def test_without_redis_each_process_bounds_itself(clock: Clock, until: Callable[..., None]) -> None:
-    for gate in (Gate(None, clock, Patience().sleep), Gate(RedisStore(nowhere()), clock, Patience().sleep)):
-        assert crowd(gate, 10, until) == MOST_AT_ONCE
+    for gate in (
+        Limiter(None, clock, RetryPolicy().sleep),
+        Limiter(RedisLimiterStore(nowhere()), clock, RetryPolicy().sleep),
+    ):
+        assert crowd(gate, 10, until) == MAX_CONCURRENT
 
 
 def test_without_redis_the_breaker_stays_closed(clock: Clock) -> None:
-    gate = Gate(RedisStore(nowhere()), clock, Patience().sleep)
+    gate = Limiter(RedisLimiterStore(nowhere()), clock, RetryPolicy().sleep)
     break_down(gate)
     assert ask(gate, ALICE) == "asked"
 
 
-def test_a_redis_that_goes_away_meanwhile_does_no_harm(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_goes_away_meanwhile_does_no_harm(gate: Limiter, monkeypatch: pytest.MonkeyPatch) -> None:
     assert gate.shared
 
     def fetch() -> str:
@@ -195,28 +198,28 @@ def test_a_redis_that_goes_away_meanwhile_does_no_harm(gate: Gate, monkeypatch: 
         return "asked"
 
     def away(*_: Any, **__: Any) -> None:
-        raise Away
+        raise StoreUnavailable
 
     assert gate.ask(PLACE, "Groq", ALICE, soon(), fetch) == "asked"
 
 
-def test_who_finds_no_place_in_time_is_told_so_and_nobody_blames_the_provider(gate: Gate) -> None:
+def test_who_finds_no_place_in_time_is_told_so_and_nobody_blames_the_provider(gate: Limiter) -> None:
     assert gate.shared
-    for number in range(MOST_AT_ONCE):
-        gate.shared.enter(PLACE, f"holder-{number}", MOST_AT_ONCE, 60)
-    with pytest.raises(errors.Crowded) as crowded:
+    for number in range(MAX_CONCURRENT):
+        gate.shared.enter(PLACE, f"holder-{number}", MAX_CONCURRENT, 60)
+    with pytest.raises(errors.ConcurrencyLimited) as crowded:
         gate.ask(PLACE, "Groq", ALICE, soon(0.2), lambda: "asked")
     assert crowded.value.passing and not crowded.value.tells_of_provider
 
 
-def test_a_worker_that_died_holds_its_place_for_a_while_only(gate: Gate) -> None:
+def test_a_worker_that_died_holds_its_place_for_a_while_only(gate: Limiter) -> None:
     assert gate.shared
-    for number in range(MOST_AT_ONCE):
-        gate.shared.enter(PLACE, f"dead-{number}", MOST_AT_ONCE, 0.1)
+    for number in range(MAX_CONCURRENT):
+        gate.shared.enter(PLACE, f"dead-{number}", MAX_CONCURRENT, 0.1)
     assert ask(gate, ALICE) == "asked"
 
 
-def test_neither_addresses_nor_keys_are_in_redis(gate: Gate, connection: redis.Redis) -> None:
+def test_neither_addresses_nor_keys_are_in_redis(gate: Limiter, connection: redis.Redis) -> None:
     break_down(gate)
 
     def fetch() -> str:
@@ -224,14 +227,14 @@ def test_neither_addresses_nor_keys_are_in_redis(gate: Gate, connection: redis.R
         assert told and b"groq.test" not in repr(told).encode()
         return "asked"
 
-    gate.ask(place_of("openai", "https://user:secret@groq.test"), "OpenAI", ALICE, soon(), fetch)
+    gate.ask(endpoint_id("openai", "https://user:secret@groq.test"), "OpenAI", ALICE, soon(), fetch)
     for name in connection.scan_iter():
         assert b"secret" not in name and connection.pttl(name) > 0
 
 
 @pytest.mark.parametrize("is_shared", [True, False])
-def test_no_more_than_so_many_begin_within_one_second(gate: Gate, is_shared: bool) -> None:
-    store = gate.shared if is_shared else Alone()
+def test_no_more_than_so_many_begin_within_one_second(gate: Limiter, is_shared: bool) -> None:
+    store = gate.shared if is_shared else LocalLimiterStore()
     assert store is not None
     begun = time.monotonic()
     taken = 0
@@ -244,15 +247,15 @@ def test_no_more_than_so_many_begin_within_one_second(gate: Gate, is_shared: boo
         assert time.monotonic() < deadline, "a second later others may begin"
         time.sleep(0.05)
     assert time.monotonic() - begun >= 0.9
-    assert store.enter(place_of("openai", "https://api.openai.test"), "other", 100, 60, per_s=5)[1]
+    assert store.enter(endpoint_id("openai", "https://api.openai.test"), "other", 100, 60, per_s=5)[1]
 
 
 @pytest.mark.parametrize("is_shared", [True, False])
 def test_however_much_the_schedule_asks_there_is_room_for_people(
-    gate: Gate, clock: Clock, until: Callable[..., None], is_shared: bool
+    gate: Limiter, clock: Clock, until: Callable[..., None], is_shared: bool
 ) -> None:
-    people = gate if is_shared else Gate(None, clock, Patience().sleep)
-    bulk = replace(people, share=FOR_BULK)
+    people = gate if is_shared else Limiter(None, clock, RetryPolicy().sleep)
+    bulk = replace(people, share=BULK_QUOTA)
     inside, leave = threading.Semaphore(0), threading.Event()
 
     def fetch() -> str:
@@ -260,25 +263,26 @@ def test_however_much_the_schedule_asks_there_is_room_for_people(
         leave.wait(20)
         return "asked"
 
-    with ThreadPoolExecutor(FOR_BULK.at_once + 3) as pool:
+    with ThreadPoolExecutor(BULK_QUOTA.at_once + 3) as pool:
         waiting = [
-            pool.submit(bulk.ask, PLACE, "Groq", Who(n, n), soon(20), fetch) for n in range(FOR_BULK.at_once + 3)
+            pool.submit(bulk.ask, PLACE, "Groq", Requester(n, n), soon(20), fetch)
+            for n in range(BULK_QUOTA.at_once + 3)
         ]
         try:
-            assert all(inside.acquire(timeout=10) for _ in range(FOR_BULK.at_once))
-            with pytest.raises(errors.Crowded):
-                bulk.ask(PLACE, "Groq", Who(90, 90), soon(0.3), lambda: "asked")
+            assert all(inside.acquire(timeout=10) for _ in range(BULK_QUOTA.at_once))
+            with pytest.raises(errors.ConcurrencyLimited):
+                bulk.ask(PLACE, "Groq", Requester(90, 90), soon(0.3), lambda: "asked")
             assert people.ask(PLACE, "Groq", ALICE, soon(10), lambda: "asked") == "asked"
         finally:
             leave.set()
         assert {one.result() for one in waiting} == {"asked"}
-    assert FOR_BULK.at_once < MOST_AT_ONCE and FOR_BULK.per_s < MOST_PER_S
+    assert BULK_QUOTA.at_once < MAX_CONCURRENT and BULK_QUOTA.per_s < MAX_STARTS_PER_S
 
 
-def test_a_short_lease_does_not_end_the_longer_ones_beside_it(gate: Gate, connection: redis.Redis) -> None:
+def test_a_short_lease_does_not_end_the_longer_ones_beside_it(gate: Limiter, connection: redis.Redis) -> None:
     assert gate.shared
-    gate.shared.enter(PLACE, "long", MOST_AT_ONCE, 60)
-    gate.shared.enter(PLACE, "short", MOST_AT_ONCE, 0.1)
+    gate.shared.enter(PLACE, "long", MAX_CONCURRENT, 60)
+    gate.shared.enter(PLACE, "short", MAX_CONCURRENT, 0.1)
     (name,) = connection.keys("modelsync:asking:*")
     assert connection.pttl(name) > 50_000
     time.sleep(0.2)

@@ -14,13 +14,13 @@ from app.providers import openai
 from app.sync.http import errors
 from app.sync.http.fetch import fetch as patient_fetch
 from app.sync.http.fetch import new_client
-from app.sync.http.retry import Patience
+from app.sync.http.retry import RetryPolicy
 from app.sync.http.ssrf import is_allowed
-from app.vault import SecretKey
+from app.vault import ApiKey
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
-fetch = functools.partial(patient_fetch, patience=Patience(tries=1))
-KEY = SecretKey("sk-good-key-of-a-test-1234")
+fetch = functools.partial(patient_fetch, patience=RetryPolicy(tries=1))
+KEY = ApiKey("sk-good-key-of-a-test-1234")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ KEY = SecretKey("sk-good-key-of-a-test-1234")
     [
         "127.0.0.1",
         "127.8.9.1",
-        "0.0.0.0",  # noqa: S104  # an address to refuse
+        "0.0.0.0",  # an address to refuse
         "10.1.2.3",
         "172.16.0.1",
         "192.168.1.20",
@@ -76,7 +76,7 @@ def test_the_operator_can_open_a_network_and_opens_no_other() -> None:
 
 
 def test_a_guarded_client_does_not_reach_this_machine(simulator: Simulator) -> None:
-    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddress):
+    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddressBlocked):
         fetch(openai.PROVIDER, KEY, client, base_url=simulator.base_urls["openai"])
     assert simulator.requests() == []
 
@@ -107,7 +107,7 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_used(
     with new_client(guarded=()) as client, pytest.raises(errors.Unreachable):
         fetch(openai.PROVIDER, KEY, client, base_url=f"http://rebinding.example:{port}/openai/v1")
     assert tried == [("93.184.215.14", port)]
-    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddress):
+    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddressBlocked):
         fetch(openai.PROVIDER, KEY, client, base_url=f"http://rebinding.example:{port}/openai/v1")
 
 
@@ -132,7 +132,7 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_used(
 )
 def test_no_spelling_of_an_address_leads_to_this_machine(host: str, simulator: Simulator) -> None:
     port = simulator.url.rsplit(":", 1)[1]
-    with new_client(guarded=()) as client, pytest.raises((errors.PrivateAddress, errors.Unreachable)):
+    with new_client(guarded=()) as client, pytest.raises((errors.PrivateAddressBlocked, errors.Unreachable)):
         fetch(openai.PROVIDER, KEY, client, base_url=f"http://{host}:{port}/openai/v1")
     assert simulator.requests() == []
 
@@ -140,7 +140,7 @@ def test_no_spelling_of_an_address_leads_to_this_machine(host: str, simulator: S
 def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 80)) for one in ("93.184.215.14", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddress):
+    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddressBlocked):
         fetch(openai.PROVIDER, KEY, client, base_url="http://both.example/v1")
 
 
@@ -149,7 +149,7 @@ def test_a_proxy_of_the_environment_does_not_lead_around_the_guard(
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, simulator.url)
-    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddress):
+    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddressBlocked):
         fetch(openai.PROVIDER, KEY, client, base_url="http://10.0.0.1/v1")
     assert simulator.requests() == []
 

@@ -22,8 +22,8 @@ from app.store.schema.tables import ChangeRow, ComparisonRow, ListingRow, ModelR
 from app.sync import dispatch
 from app.sync import run as sync
 from app.sync.http.fetch import new_client
-from app.sync.run import Means
-from app.vault import Opener
+from app.sync.run import SyncContext
+from app.vault import Keyring
 from tests.conftest import Person, both_databases
 
 pytestmark = [both_databases, pytest.mark.slow]
@@ -71,7 +71,9 @@ def worker(settings: config.Settings, private: str, run_id: int, phase: tuple[ob
     if phase:
         die_in(phase)
     with create_app(settings).app_context(), new_client() as client:
-        sync.perform(run_id, Means(vault=Opener(private), client=client, base_urls=settings.base_urls, in_all_s=10.0))
+        sync.execute(
+            run_id, SyncContext(vault=Keyring(private), client=client, base_urls=settings.base_urls, in_all_s=10.0)
+        )
 
 
 def in_a_process(settings: config.Settings, run_id: int, phase: tuple[object, str, str] | None) -> int | None:
@@ -110,7 +112,7 @@ def test_a_worker_killed_in_any_phase_leaves_nothing_half_and_nothing_doubled(
     was_queued = db.session.get_one(RunRow, first).state == "queued"
     runs.close_lost(later)
     db.session.commit()
-    run = run_queries.run(first)
+    run = run_queries.load_run(first)
     assert run is not None
     if was_queued:
         run_again = first  # it died before it had the run: the same run is simply done
@@ -120,7 +122,7 @@ def test_a_worker_killed_in_any_phase_leaves_nothing_half_and_nothing_doubled(
         run_again = begin(alice)
     assert in_a_process(settings, run_again, None) == 0
 
-    run = run_queries.run(run_again)
+    run = run_queries.load_run(run_again)
     assert run is not None
     (result,) = run.results
     assert (run.state, result.outcome) in {("done", "complete"), ("done", "unchanged")}

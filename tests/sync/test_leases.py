@@ -18,72 +18,79 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials, runs
 from app.store.engine import engine
-from app.store.engine.db_errors import trouble_of
-from app.store.engine.transaction import written
+from app.store.engine.db_errors import classify
+from app.store.engine.transaction import run_in_transaction
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import RunRow
 from app.sync import persist
 from app.sync import run as sync
-from app.sync.dispatch import Fetched, ask_each
+from app.sync.dispatch import FetchResult, fetch_each
 from app.sync.http import errors
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Clock, Person, both_databases
 from tests.sync.test_run import synced
 
 pytestmark = both_databases
 
 
-def begun(people: list[Person], means: Means) -> sync._Work:
+def begun(people: list[Person], means: SyncContext) -> sync._RunExecutor:
     """Runs of these people, claimed by one worker."""
     run_ids = runs.start_many([person.id for person in people], "schedule", means.now())
     attempts = runs.claim(run_ids, means.now(), sync.LEASE)
-    waiting = runs.parts(attempts)
+    waiting = runs.load_items(attempts)
     db.session.commit()
-    return sync._Work(means, attempts, waiting)
+    return sync._RunExecutor(means, attempts, waiting)
 
 
-def settle(work: sync._Work, together: list[Fetched]) -> None:
+def settle(work: sync._RunExecutor, together: list[FetchResult]) -> None:
     """As if all of it had arrived at one moment."""
-    arrived: queue.SimpleQueue[Fetched] = queue.SimpleQueue()
+    arrived: queue.SimpleQueue[FetchResult] = queue.SimpleQueue()
     for fetched in together:
         arrived.put(fetched)
     work._settle(work._take(arrived, math.inf))
 
 
 def test_a_run_that_is_long_in_writing_leaves_the_others_their_lease(
-    alice: Person, bob: Person, means: Means, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    alice: Person, bob: Person, means: SyncContext, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for slug in ("openai", "groq", "mistral"):
         alice.add_key(slug)
     bob.add_key("openai")
     work = begun([alice, bob], means)
-    write = persist.settle
+    write = persist.save_result
 
     def slowly(*args: Any) -> None:
         clock.forward(seconds=12)
         write(*args)
 
-    monkeypatch.setattr(persist, "settle", slowly)
-    monkeypatch.setattr(sync, "RENEW_S", 0.0)
-    settle(work, [Fetched(part, errors.Refused("It was refused")) for part in work.waiting if part.user_id == alice.id])
+    monkeypatch.setattr(persist, "save_result", slowly)
+    monkeypatch.setattr(sync, "RENEW_EVERY_S", 0.0)
+    settle(
+        work,
+        [
+            FetchResult(part, errors.RequestRejected("It was refused"))
+            for part in work.waiting
+            if part.user_id == alice.id
+        ],
+    )
     assert runs.close_lost(clock()) == []
-    bobs = runs.live(bob.id)
+    bobs = runs.live_run(bob.id)
     assert bobs is not None and bobs.state == "running"
-    mine = run_queries.latest_run(alice.id)
+    mine = run_queries.load_latest_run(alice.id)
     assert mine is not None and (mine.state, len(mine.results)) == ("done", 3)
 
 
 def test_one_result_that_cannot_be_written_does_not_spoil_those_beside_it(
-    alice: Person, bob: Person, means: Means, simulator: Simulator, caplog: pytest.LogCaptureFixture
+    alice: Person, bob: Person, means: SyncContext, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     for person in (alice, bob):
         person.add_key("openai")
         synced(person, means)
     work = begun([alice, bob], means)
-    fetched = ask_each(work.waiting, means)
+    fetched = fetch_each(work.waiting, means)
     spoilt = [replace(one, trace=[object()]) if one.part.user_id == bob.id else one for one in fetched]  # type: ignore[list-item]
     settle(work, spoilt)
-    mine, bobs = run_queries.latest_run(alice.id), run_queries.latest_run(bob.id)
+    mine, bobs = run_queries.load_latest_run(alice.id), run_queries.load_latest_run(bob.id)
     assert mine is not None and bobs is not None
     assert [(run.state, run.results[0].outcome, run.results[0].error_code) for run in (mine, bobs)] == [
         ("done", "unchanged", None),
@@ -102,24 +109,24 @@ def _held_elsewhere(credential_id: int) -> Any:
 def _waits_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     if db.engine.dialect.name == "sqlite":
         pytest.skip("SQLite locks no rows, and its one lock has a bound of its own")
-    monkeypatch.setattr(engine, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(engine, "LOCK_TIMEOUT_S", 0.2)
 
 
 def test_a_lock_that_is_not_to_be_had_is_an_error_in_time(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     _waits_briefly(monkeypatch)
     key = alice.add_key("openai")
     with _held_elsewhere(key.id), pytest.raises(OperationalError) as raised:
-        written(lambda: credentials.lock(key.id, alice.id, key.provider_id, 1), patience_s=0.0)
-    assert trouble_of(raised.value) == "busy"
+        run_in_transaction(lambda: credentials.lock(key.id, alice.id, key.provider_id, 1), patience_s=0.0)
+    assert classify(raised.value) == "busy"
     assert db.session.scalar(text("SHOW lock_timeout")) == "0", "the bound ends with the transaction"
 
 
 def test_while_a_lock_is_waited_for_the_leases_are_renewed(
-    app: Flask, alice: Person, bob: Person, means: Means, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    app: Flask, alice: Person, bob: Person, means: SyncContext, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _waits_briefly(monkeypatch)
-    monkeypatch.setattr(sync, "written", partial(written, patience_s=0.0))
-    monkeypatch.setattr(sync, "RENEW_S", 0.0)
+    monkeypatch.setattr(sync, "run_in_transaction", partial(run_in_transaction, patience_s=0.0))
+    monkeypatch.setattr(sync, "RENEW_EVERY_S", 0.0)
     key = alice.add_key("openai")
     bob.add_key("openai")
     work = begun([alice, bob], means)

@@ -19,11 +19,11 @@ from app.store import credentials, runs
 from app.store.accounts import users
 from app.store.queries import models_of_keys
 from app.store.queries import runs as run_queries
-from app.store.queries.runs import RunLine
+from app.store.queries.runs import RunView
 from app.store.schema.tables import ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
 from app.sync import run as sync
-from app.sync.run import Means
-from app.vault import Sealer, SecretKey
+from app.sync.run import SyncContext
+from app.vault import ApiKey, PublicKey
 from tests.conftest import Clock, Person, both_databases
 from tests.sync.test_run import named, synced
 
@@ -44,18 +44,18 @@ class Held:
     raised: list[BaseException]
     performed: list[bool]
 
-    def end(self) -> RunLine | None:
+    def end(self) -> RunView | None:
         self.simulator.clear_fault(HELD)
         self.thread.join(20)
         assert not self.thread.is_alive()
         assert self.raised == []
         db.session.rollback()
         db.session.expire_all()
-        return run_queries.run(self.run_id)
+        return run_queries.load_run(self.run_id)
 
 
 @pytest.fixture
-def held(app: Flask, alice: Person, means: Means, simulator: Simulator, until: Until) -> Iterator[Held]:
+def held(app: Flask, alice: Person, means: SyncContext, simulator: Simulator, until: Until) -> Iterator[Held]:
     key = alice.add_key(HELD)
     alice.add_key(OTHER)
     started = runs.start(alice.id, "manual", means.now())
@@ -69,7 +69,7 @@ def held(app: Flask, alice: Person, means: Means, simulator: Simulator, until: U
     def perform() -> None:
         with app.app_context():
             try:
-                performed.append(sync.perform(run_id, means))
+                performed.append(sync.execute(run_id, means))
             except BaseException as error:
                 raised.append(error)
 
@@ -87,7 +87,7 @@ def held(app: Flask, alice: Person, means: Means, simulator: Simulator, until: U
     thread.join(20)
 
 
-def results(run: RunLine | None) -> dict[str, tuple[str | None, str | None]]:
+def results(run: RunView | None) -> dict[str, tuple[str | None, str | None]]:
     assert run is not None and run.state == "done"
     return {result.provider: (result.outcome, result.error_code) for result in run.results}
 
@@ -101,7 +101,7 @@ def calm(caplog: pytest.LogCaptureFixture) -> bool:
 
 
 def test_a_user_deleted_mid_run_leaves_nothing_behind(
-    held: Held, alice: Person, bob: Person, means: Means, caplog: pytest.LogCaptureFixture
+    held: Held, alice: Person, bob: Person, means: SyncContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     users.remove(alice.row)
     db.session.commit()
@@ -122,16 +122,21 @@ def test_a_key_removed_mid_run_is_skipped_and_the_others_are_right(
     db.session.commit()
     # Its result stays in the history: what it had been is known by its label and provider.
     assert results(held.end()) == {HELD: ("skipped", "key_removed"), OTHER: ("complete", None)}
-    assert [key.provider for key in models_of_keys.models_of(alice.id)] == [OTHER]
+    assert [key.provider for key in models_of_keys.load_key_models(alice.id)] == [OTHER]
     assert calm(caplog)
 
 
 def test_a_key_replaced_mid_run_is_not_credited_with_the_old_ones_list(
-    held: Held, alice: Person, means: Means, sealer: Sealer, simulator: Simulator, caplog: pytest.LogCaptureFixture
+    held: Held,
+    alice: Person,
+    means: SyncContext,
+    sealer: PublicKey,
+    simulator: Simulator,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     simulator.set_models(HELD, named("gpt-4o", "ft:gpt-4o:secret-of-the-old-account::1"))
     row = db.session.get_one(CredentialRow, held.key.id)
-    credentials.replace(row, HELD, SecretKey("sk-another-good-key-5678"), sealer, means.now())
+    credentials.replace(row, HELD, ApiKey("sk-another-good-key-5678"), sealer, means.now())
     db.session.commit()
     assert results(held.end())[HELD] == ("skipped", "key_removed")
     row = db.session.get_one(CredentialRow, held.key.id)
@@ -141,7 +146,7 @@ def test_a_key_replaced_mid_run_is_not_credited_with_the_old_ones_list(
 
 
 def test_a_key_disabled_mid_run_ends_the_run_all_the_same(
-    held: Held, alice: Person, means: Means, caplog: pytest.LogCaptureFixture
+    held: Held, alice: Person, means: SyncContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It was asked already: what it listed is true, and is kept for when it is enabled again."""
     db.session.execute(update(CredentialRow).where(CredentialRow.id == held.key.id).values(is_active=False))
@@ -152,7 +157,7 @@ def test_a_key_disabled_mid_run_ends_the_run_all_the_same(
 
 
 def test_a_provider_disabled_mid_run_ends_the_run_all_the_same(
-    held: Held, alice: Person, means: Means, caplog: pytest.LogCaptureFixture
+    held: Held, alice: Person, means: SyncContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     db.session.execute(update(ProviderRow).where(ProviderRow.slug == HELD).values(is_active=False))
     db.session.commit()
@@ -170,7 +175,7 @@ def test_a_run_cut_off_by_deleting_its_user_is_not_seen_by_others(
     db.session.commit()
     held.end()
     bob.add_key(HELD)
-    assert models_of_keys.models_of(bob.id) == []
+    assert models_of_keys.load_key_models(bob.id) == []
     assert count(ChangeRow, ChangeRow.provider_model_id.like("%secret%")) == 0
 
 
@@ -179,7 +184,7 @@ def test_a_run_cut_off_by_deleting_its_user_is_not_seen_by_others(
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_worker_whose_clock_jumps_ends_its_run_once(
-    held: Held, alice: Person, means: Means, clock: Clock, caplog: pytest.LogCaptureFixture, hours: int
+    held: Held, alice: Person, means: SyncContext, clock: Clock, caplog: pytest.LogCaptureFixture, hours: int
 ) -> None:
     clock.forward(hours=hours)
     assert results(held.end()) == {HELD: ("complete", None), OTHER: ("complete", None)}
@@ -194,7 +199,7 @@ def test_a_worker_whose_clock_jumps_ends_its_run_once(
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_machine_with_another_clock_may_end_a_run_early_but_nothing_is_doubled(
-    held: Held, alice: Person, means: Means, clock: Clock, hours: int
+    held: Held, alice: Person, means: SyncContext, clock: Clock, hours: int
 ) -> None:
     """A looker-on an hour ahead or behind takes the run for lost; its worker then writes nothing more."""
     there = clock() + timedelta(hours=hours)

@@ -29,12 +29,12 @@ from app.extensions import Row, db
 from app.jobs import monitoring
 from app.store import runs
 from app.store.queries import runs as run_queries
-from app.store.schema.tables import LIVE, ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow, RunRow
+from app.store.schema.tables import LIVE_STATES, ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow, RunRow
 from app.sync import run as sync
 from app.sync.dispatch import utc_now
 from app.sync.http.fetch import new_client
-from app.sync.run import Means
-from app.vault import Opener, Sealer
+from app.sync.run import SyncContext
+from app.vault import Keyring, PublicKey
 from tests.conftest import Person, _person, both_databases
 from tests.live import ROOT, environment
 
@@ -87,8 +87,8 @@ def _given(process: Any, ours: Connection) -> Any:
 def perform(settings: config.Settings, run_ids: list[int]) -> Callable[[], set[int]]:
     def act() -> set[int]:
         with new_client() as client:
-            vault = Opener(os.environ["VAULT_PRIVATE_KEYS"])
-            return sync.perform_all(run_ids, Means(vault, client, settings.base_urls, in_all_s=10.0))
+            vault = Keyring(os.environ["VAULT_PRIVATE_KEYS"])
+            return sync.execute_many(run_ids, SyncContext(vault, client, settings.base_urls, in_all_s=10.0))
 
     return act
 
@@ -106,7 +106,7 @@ def begin(person: Person) -> int:
 
 
 @pytest.fixture
-def everyone(app: Flask, sealer: Sealer) -> list[Person]:
+def everyone(app: Flask, sealer: PublicKey) -> list[Person]:
     """People with two keys each, of which each is its own."""
     found = []
     for number in range(USERS):
@@ -122,7 +122,7 @@ def queued_runs(url: str) -> list[int]:
     """Runs that the waiting jobs do, each as often as it is in one."""
     with redis.Redis.from_url(url) as client:
         ids = [job_id for name in jobs.QUEUES for job_id in Queue(name, connection=client).job_ids]
-    return [run_id for job_id in ids for run_id in jobs.runs_of(job_id)]
+    return [run_id for job_id in ids for run_id in jobs.run_ids_of_job(job_id)]
 
 
 # ------------------------------------------------------------------ beginning
@@ -131,7 +131,7 @@ def queued_runs(url: str) -> list[int]:
 def test_two_cron_calls_at_once_give_each_user_one_run(
     everyone: list[Person], settings: config.Settings, redis_url: str
 ) -> None:
-    begun = at_once(settings, *[lambda: jobs.do_everyone("cron")] * 3)
+    begun = at_once(settings, *[lambda: jobs.enqueue_all_users("cron")] * 3)
     assert sum(begun) == USERS
     by_user = Counter(db.session.scalars(select(RunRow.user_id)))
     assert by_user == {person.id: 1 for person in everyone}
@@ -144,7 +144,7 @@ def test_a_cron_and_a_sweep_of_the_schedule_at_once_give_each_user_one_run(
 ) -> None:
     db.session.execute(text("UPDATE credentials SET due_at = created_at"))
     db.session.commit()
-    cron, due = at_once(settings, lambda: jobs.do_everyone("cron"), jobs.do_due)
+    cron, due = at_once(settings, lambda: jobs.enqueue_all_users("cron"), jobs.enqueue_due)
     assert cron + due == USERS
     assert Counter(db.session.scalars(select(RunRow.user_id))) == {person.id: 1 for person in everyone}
     assert count(ResultRow) == 2 * USERS
@@ -155,7 +155,7 @@ def test_clicks_at_one_moment_start_one_run_and_queue_one_job(
     everyone: list[Person], settings: config.Settings, redis_url: str
 ) -> None:
     person = everyone[0]
-    begun = at_once(settings, *[lambda: jobs.begin_sync(person.id, "manual")] * 4)
+    begun = at_once(settings, *[lambda: jobs.start_sync(person.id, "manual")] * 4)
     assert len({one.run_id for one in begun}) == 1
     assert sorted(one.is_new for one in begun) == [False, False, False, True]
     assert (count(RunRow), count(ResultRow)) == (1, 2)
@@ -173,7 +173,7 @@ def test_two_workers_given_the_same_run_do_it_once(
     done = at_once(settings, *[perform(settings, [run_id])] * 3)
     assert sorted(done, key=len) == [set(), set(), {run_id}]
     assert len(simulator.requests()) == 2
-    run = run_queries.run(run_id)
+    run = run_queries.load_run(run_id)
     assert run and run.state == "done" and {result.outcome for result in run.results} == {"complete"}
     assert db.session.scalars(select(RunRow.attempt)).all() == [1]
 
@@ -200,7 +200,7 @@ def test_batches_that_overlap_do_each_run_once_and_write_each_list_once(
 def _is_consistent(run_id: int, done: bool, cancelled: bool) -> None:
     """One of both has won, and all the rest agrees with it."""
     db.session.expire_all()
-    run = run_queries.run(run_id)
+    run = run_queries.load_run(run_id)
     assert run is not None
     assert (run.state, done, cancelled) in {("done", True, False), ("cancelled", False, True)}
     for result in db.session.scalars(select(ResultRow).where(ResultRow.run_id == run_id)):
@@ -220,7 +220,7 @@ def test_a_cancel_and_a_finish_at_about_one_moment_end_the_run_in_one_state(
     person = everyone[0]
     simulator.set_latency("openai", latency_s)
     run_id = begin(person)
-    done, cancelled = at_once(settings, perform(settings, [run_id]), lambda: jobs.cancel(run_id, person.id))
+    done, cancelled = at_once(settings, perform(settings, [run_id]), lambda: jobs.cancel_run(run_id, person.id))
     _is_consistent(run_id, done == {run_id}, cancelled)
     again = begin(person)  # and the next one begins
     assert at_once(settings, perform(settings, [again])) == [{again}]
@@ -258,7 +258,7 @@ def test_a_cancel_that_comes_as_the_worker_closes_its_run(
     process, ours = _forked(settings, held, lambda _: None)
     assert is_there.wait(LIMIT_S)
     if comes == "before it closes":
-        cancelled = jobs.cancel(run_id, person.id)
+        cancelled = jobs.cancel_run(run_id, person.id)
         go_on.set()
     else:
         cancelled = _cancelled_while_held(run_id, person, until, go_on)
@@ -279,7 +279,7 @@ def _cancelled_while_held(run_id: int, person: Person, until: Until, go_on: Any)
 
     def cancel() -> None:
         with person.app.app_context():
-            found.append(jobs.cancel(run_id, person.id))
+            found.append(jobs.cancel_run(run_id, person.id))
 
     thread = threading.Thread(target=cancel)
     thread.start()
@@ -350,12 +350,12 @@ def test_two_schedulers_sync_what_is_due_once(
             is_idle = not any(queue.count or queue.started_job_registry.count for queue in queues)
             both = len(CronScheduler.all(client)) == 2
         # Each queues all of the schedule as it starts, and the sweeps queued the syncs.
-        worked = sum(worker.done + worker.failed for worker in monitoring.workers_now()) > 2 * len(jobs.SCHEDULE)
+        worked = sum(worker.done + worker.failed for worker in monitoring.list_workers()) > 2 * len(jobs.PERIODIC_JOBS)
         return both and is_idle and worked and count(RunRow, RunRow.state == "done") >= USERS
 
     with processes(settings, tmp_path, ["work", "--workers", "2"], ["schedule"], ["schedule"]):
         until(have_both_swept, 100.0)
-    assert count(RunRow, RunRow.state.in_(LIVE)) == 0
+    assert count(RunRow, RunRow.state.in_(LIVE_STATES)) == 0
     assert Counter(db.session.scalars(select(ResultRow.credential_id))) == dict.fromkeys(
         db.session.scalars(select(CredentialRow.id)), 1
     )

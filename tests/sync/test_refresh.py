@@ -33,16 +33,16 @@ from app.store.schema.tables import ModelRow
 from app.sync import run as sync
 from app.sync.catalog import rebuild as rebuilding
 from app.sync.catalog import refresh as refreshing
-from app.sync.catalog.bootstrap import prepare
+from app.sync.catalog.bootstrap import bootstrap
 from app.sync.catalog.rebuild import rebuild
-from app.sync.catalog.refresh import Refreshed
-from app.sync.http.fetch import MOST_BYTES, new_client
-from app.sync.run import Means
+from app.sync.catalog.refresh import RefreshResult
+from app.sync.http.fetch import MAX_BYTES, new_client
+from app.sync.run import SyncContext
 from tests.conftest import Clock, Person, both_databases
 
 pytestmark = both_databases
 
-Ask = Callable[..., Refreshed]
+Ask = Callable[..., RefreshResult]
 DEMO = "anthropic/claude-demo-1"
 
 
@@ -61,7 +61,7 @@ def clock() -> Clock:
 def ask(app: Flask, simulator: Simulator, clock: Clock, client: httpx.Client) -> Ask:
     """Refresh a source at the simulator, or wherever `url` says."""
 
-    def refresh(name: str, *, trigger: str = "cli", url: str = "", accept_shrunk: bool = False) -> Refreshed:
+    def refresh(name: str, *, trigger: str = "cli", url: str = "", accept_shrunk: bool = False) -> RefreshResult:
         return refreshing.refresh(
             name,
             trigger,
@@ -75,7 +75,7 @@ def ask(app: Flask, simulator: Simulator, clock: Clock, client: httpx.Client) ->
 
 
 def models() -> dict[str, CanonicalModel]:
-    found = catalog.models()
+    found = catalog.load_models()
     db.session.rollback()
     return found
 
@@ -85,7 +85,7 @@ def state() -> dict[str, Any]:
     kept = select(CatalogSourceRow.name, CatalogSourceRow.content_hash, CatalogSourceRow.fetched_at)
     found = {
         "models": models(),
-        "version": catalog.version(),
+        "version": catalog.version_number(),
         "sources": sorted(map(tuple, db.session.execute(kept.where(CatalogSourceRow.content_hash.is_not(None))))),
     }
     db.session.rollback()
@@ -96,8 +96,8 @@ def last() -> CatalogRefreshRow:
     return db.session.scalars(select(CatalogRefreshRow).order_by(CatalogRefreshRow.id.desc()).limit(1)).one()
 
 
-def line(name: str) -> sources.SourceLine:
-    return next(line for line in sources.lines() if line.name == name)
+def line(name: str) -> sources.SourceView:
+    return next(line for line in sources.list_sources() if line.name == name)
 
 
 def put(simulator: Simulator, name: str, document: Any) -> None:
@@ -113,7 +113,7 @@ def with_models(**models: Any) -> dict[str, Any]:
 
 
 def test_a_refresh_brings_new_models_into_force_and_tells_the_difference(ask: Ask) -> None:
-    before = catalog.version()
+    before = catalog.version_number()
     done = ask("modelsdev", trigger="button")
     assert (done.outcome, done.message, done.model_count, done.counts["added"]) == ("updated", "", 4, 1)
     model = models()[DEMO]
@@ -122,7 +122,7 @@ def test_a_refresh_brings_new_models_into_force_and_tells_the_difference(ask: As
         "2026-11-01",
         {"anthropic": ("claude-demo-1",)},
     )
-    assert catalog.version() == before + 1
+    assert catalog.version_number() == before + 1
     row = last()
     assert (row.source, row.trigger, row.outcome, row.model_count, row.added) == (
         "modelsdev",
@@ -141,7 +141,7 @@ def test_every_fact_has_its_source_with_its_date(ask: Ask) -> None:
     facts = {fact.field: fact for fact in catalog.sourced_facts(models()["openai/gpt-4o"])}
     assert (facts["context_length"].source, facts["context_length"].date) == ("models.dev", "2026-11-21")
     assert facts["name"].date < "2026-11-21"
-    assert catalog.sources()["modelsdev"] == "models.dev, 2026-11-21"
+    assert catalog.source_labels()["modelsdev"] == "models.dev, 2026-11-21"
 
 
 def test_the_four_sources_agree_on_one_model(ask: Ask) -> None:
@@ -154,7 +154,7 @@ def test_the_four_sources_agree_on_one_model(ask: Ask) -> None:
         "openrouter": ("anthropic/claude-demo-1",),
     }
     assert (model.structured_output, model.input_per_million) == (True, 2)
-    index = catalog.index()[1]
+    index = catalog.load_index()[1]
     assert index.match("aihubmix", ListedModel(id="claude-demo-1")).canonical_id == DEMO
 
 
@@ -172,10 +172,10 @@ def test_an_unchanged_document_is_not_sent_again(ask: Ask, simulator: Simulator,
 
 def test_the_same_facts_in_another_order_are_unchanged(ask: Ask, simulator: Simulator) -> None:
     ask("modelsdev")
-    before = catalog.version()
+    before = catalog.version_number()
     put(simulator, "modelsdev", dict(reversed(catalogs.MODELSDEV.items())))
     assert ask("modelsdev").outcome == "unchanged"
-    assert catalog.version() == before
+    assert catalog.version_number() == before
 
 
 def test_another_address_is_asked_for_the_whole(ask: Ask, simulator: Simulator) -> None:
@@ -279,7 +279,7 @@ def test_a_failure_is_a_sentence_about_the_source_and_the_last_good_stays(
 
 
 def test_a_document_that_unfolds_beyond_the_cap_is_not_read(ask: Ask, simulator: Simulator) -> None:
-    simulator.catalogs.bodies["modelsdev"] = b" " * (MOST_BYTES + 1)
+    simulator.catalogs.bodies["modelsdev"] = b" " * (MAX_BYTES + 1)
     done = ask("modelsdev")
     assert (done.outcome, "32 MB" in done.message) == ("failed", True)
 
@@ -336,27 +336,27 @@ def test_a_persons_decision_survives_a_refresh(ask: Ask, clock: Clock, simulator
 
 def test_a_decided_match_makes_a_new_version_and_is_taken_back_with_it(app: Flask, clock: Clock) -> None:
     listed = ListedModel(id="mystery")
-    first = catalog.version()
+    first = catalog.version_number()
     decide("match", "groq/mystery", {"canonical_id": "openai/gpt-4o"}, clock)
     rebuild(clock())
     db.session.commit()
-    version, index = catalog.index()
+    version, index = catalog.load_index()
     assert (version, index.match("groq", listed).canonical_id) == (first + 1, "openai/gpt-4o")
     db.session.execute(text("DELETE FROM decisions"))
     rebuild(clock())
     db.session.commit()
-    version, index = catalog.index()
+    version, index = catalog.load_index()
     assert (version, index.match("groq", listed).canonical_id) == (first + 2, None)
 
 
 def test_a_new_model_is_known_to_listings_that_have_it_already(
-    ask: Ask, alice: Person, means: Means, simulator: Simulator
+    ask: Ask, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("anthropic")
     simulator.set_models("anthropic", [SimModel("claude-demo-1")])
     started = runs.start(alice.id, "manual", means.now())
     db.session.commit()
-    assert started and sync.perform(started.run.id, means)
+    assert started and sync.execute(started.run.id, means)
     row = db.session.scalars(select(ModelRow).where(ModelRow.provider_model_id == "claude-demo-1")).one()
     row.description = "prose that no listing keeps"
     db.session.commit()
@@ -372,8 +372,8 @@ def test_a_new_model_is_known_to_listings_that_have_it_already(
 def test_a_start_that_changes_nothing_writes_no_version(app: Flask, ask: Ask, clock: Clock) -> None:
     ask("modelsdev")
     before = state()
-    prepare(clock())
-    prepare(clock())
+    bootstrap(clock())
+    bootstrap(clock())
     assert state() == before
 
 
@@ -438,7 +438,7 @@ def test_what_is_due_was_not_asked_for_a_day_or_failed_an_hour_ago(
     ask: Ask, simulator: Simulator, clock: Clock
 ) -> None:
     def due() -> list[str]:
-        return sources.due(clock(), timedelta(hours=24), timedelta(hours=1))
+        return sources.due_sources(clock(), timedelta(hours=24), timedelta(hours=1))
 
     assert due() == list(SOURCES)
     for name in SOURCES:

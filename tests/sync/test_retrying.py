@@ -13,11 +13,11 @@ from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
 from app.sync.http import errors
 from app.sync.http.fetch import Answer, NotModified, Validators, fetch, new_client
-from app.sync.http.retry import Patience
-from app.vault import SecretKey
+from app.sync.http.retry import RetryPolicy
+from app.vault import ApiKey
 from tests.sync.test_fetch import Stream
 
-KEY = SecretKey("sk-marked-Zq7Kw2Xv9-tail")
+KEY = ApiKey("sk-marked-Zq7Kw2Xv9-tail")
 
 
 @dataclass
@@ -35,8 +35,8 @@ class Clock:
         self.now += seconds
 
     @property
-    def patience(self) -> Patience:
-        return Patience(clock=self, sleep=self.sleep)
+    def patience(self) -> RetryPolicy:
+        return RetryPolicy(clock=self, sleep=self.sleep)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_what_may_pass_is_tried_again(ask: Callable[..., Answer], simulator: Sim
 @pytest.mark.parametrize("fault", PASSING)
 def test_it_is_given_up_after_four_tries(ask: Callable[..., Answer], simulator: Simulator, fault: str) -> None:
     simulator.set_fault("openai", fault, seconds=1)
-    with pytest.raises(errors.Passing):
+    with pytest.raises(errors.TransientError):
         ask()
     assert len(simulator.requests("openai")) == 4
 
@@ -160,7 +160,7 @@ def test_connections_that_broke_are_made_again(
         asked += 1
         return answer(request)
 
-    with httpx.Client(transport=httpx.MockTransport(counted)) as client, pytest.raises(errors.Passing):
+    with httpx.Client(transport=httpx.MockTransport(counted)) as client, pytest.raises(errors.TransientError):
         fetch(PROVIDERS["openai"], KEY, client, base_url="http://provider.test", patience=time.patience)
     assert asked == tries
 

@@ -6,30 +6,30 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete, func, select, text, update
 
-from app.catalog.humanize import sentence
+from app.catalog.humanize import describe_change
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
 from app.store import credentials, runs
 from app.store.queries import models_of_keys
 from app.store.queries import runs as run_queries
-from app.store.queries.runs import ResultLine, RunLine
+from app.store.queries.runs import ResultView, RunView
 from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.sync import run as sync
-from app.sync.run import Means
-from app.vault import Sealer, SecretKey
+from app.sync.run import SyncContext
+from app.vault import ApiKey, PublicKey
 from tests.conftest import Clock, Person, both_databases
 
 pytestmark = both_databases
 
 
-def synced(person: Person, means: Means, provider: str | None = None) -> RunLine:
+def synced(person: Person, means: SyncContext, provider: str | None = None) -> RunView:
     """Start a run and do it in this process."""
     started = runs.start(person.id, "manual", means.now(), provider=provider)
     db.session.commit()
     assert started is not None
-    assert sync.perform(started.run.id, means)
-    run = run_queries.run(started.run.id)
+    assert sync.execute(started.run.id, means)
+    run = run_queries.load_run(started.run.id)
     assert run is not None
     return run
 
@@ -38,7 +38,7 @@ def named(*model_ids: str) -> list[SimModel]:
     return [SimModel(model_id) for model_id in model_ids]
 
 
-def only(run: RunLine) -> ResultLine:
+def only(run: RunView) -> ResultView:
     (result,) = run.results
     return result
 
@@ -65,7 +65,7 @@ def snapshot() -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-def test_a_first_sync_reads_every_provider_and_counts_what_it_found(alice: Person, means: Means) -> None:
+def test_a_first_sync_reads_every_provider_and_counts_what_it_found(alice: Person, means: SyncContext) -> None:
     for slug in ("openai", "anthropic", "google", "groq", "openrouter"):
         alice.add_key(slug)
     run = synced(alice, means)
@@ -79,17 +79,19 @@ def test_a_first_sync_reads_every_provider_and_counts_what_it_found(alice: Perso
     assert chat == sum(result.chat for result in run.results)
 
 
-def test_new_on_a_first_sync_means_unknown_to_the_catalog(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_new_on_a_first_sync_means_unknown_to_the_catalog(
+    alice: Person, means: SyncContext, simulator: Simulator
+) -> None:
     alice.add_key("openai")
     simulator.set_models("openai", named("gpt-4o", "gpt-99-nobody-knows"))
     result = only(synced(alice, means))
     assert (result.chat, result.new, result.uncatalogued) == (2, 1, 1)
-    assert [change.model_id for group in run_queries.changes_of([result]) for change in group.changes] == [
+    assert [change.model_id for group in run_queries.load_changes([result]) for change in group.changes] == [
         "gpt-99-nobody-knows"
     ]
 
 
-def test_a_second_sync_of_the_same_list_writes_one_result_row_and_no_model(alice: Person, means: Means) -> None:
+def test_a_second_sync_of_the_same_list_writes_one_result_row_and_no_model(alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     alice.add_key("openrouter")
     synced(alice, means)
@@ -104,7 +106,7 @@ def test_a_second_sync_of_the_same_list_writes_one_result_row_and_no_model(alice
 
 
 def test_a_model_that_appears_is_new_also_when_the_catalog_knows_it(
-    alice: Person, means: Means, simulator: Simulator
+    alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openai")
     simulator.set_models("openai", named("gpt-4o"))
@@ -114,7 +116,7 @@ def test_a_model_that_appears_is_new_also_when_the_catalog_knows_it(
     assert (result.outcome, result.new, result.uncatalogued) == ("complete", 1, 0)
 
 
-def test_a_vanished_model_is_unlisted_not_deleted(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_vanished_model_is_unlisted_not_deleted(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.add_key("openai")
     simulator.set_models("openai", named("gpt-4o", "gpt-5", "o3"))
     synced(alice, means)
@@ -125,34 +127,34 @@ def test_a_vanished_model_is_unlisted_not_deleted(alice: Person, means: Means, s
     assert not row.is_active
 
 
-def test_a_model_that_comes_back_is_relisted_not_new(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_model_that_comes_back_is_relisted_not_new(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.add_key("openai")
     full = named("gpt-4o", "gpt-5", "o3")
     for models in (full, full[:2], full):
         simulator.set_models("openai", models)
         result = only(synced(alice, means))
     assert result.new == 0
-    (group,) = run_queries.changes_of([result])
+    (group,) = run_queries.load_changes([result])
     assert [(change.kind, change.model_id) for change in group.changes] == [("relisted", "o3")]
     assert db.session.scalars(select(ModelRow.is_active).where(ModelRow.provider_model_id == "o3")).one()
 
 
-def test_a_price_change_is_told_in_words(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_price_change_is_told_in_words(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.add_key("openrouter", None)
     synced(alice, means)
     target = next(model for model in simulator.models("openrouter") if model.completion and float(model.completion) > 0)
     simulator.reprice("openrouter", target.id, str(target.prompt), f"{float(target.completion or 0) * 2:.10f}")
     result = only(synced(alice, means))
     assert (result.changed, result.new, result.unlisted) == (1, 0, 0)
-    (group,) = run_queries.changes_of([result])
-    said = sentence(group.changes[0])
+    (group,) = run_queries.load_changes([result])
+    said = describe_change(group.changes[0])
     assert said.startswith("output price $")
     assert "+100" in said
 
 
 @pytest.mark.parametrize("fault", ["empty", "shrunk"])
 def test_a_suspicious_answer_is_kept_aside_and_nothing_is_lost(
-    alice: Person, means: Means, simulator: Simulator, fault: str
+    alice: Person, means: SyncContext, simulator: Simulator, fault: str
 ) -> None:
     key = alice.add_key("openai")
     synced(alice, means)
@@ -169,7 +171,7 @@ def test_a_suspicious_answer_is_kept_aside_and_nothing_is_lost(
     assert only(synced(alice, means)).outcome == "unchanged"
 
 
-def test_a_partial_answer_can_add_but_not_take_away(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_partial_answer_can_add_but_not_take_away(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.add_key("anthropic")
     synced(alice, means)
     active = db.session.scalar(select(func.count()).where(ModelRow.is_active))
@@ -181,7 +183,7 @@ def test_a_partial_answer_can_add_but_not_take_away(alice: Person, means: Means,
 
 
 def test_a_failure_of_one_provider_is_a_sentence_and_leaves_the_others_alone(
-    alice: Person, means: Means, simulator: Simulator
+    alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openai")
     alice.add_key("groq")
@@ -195,7 +197,7 @@ def test_a_failure_of_one_provider_is_a_sentence_and_leaves_the_others_alone(
     assert snapshot() == before
 
 
-def test_ten_users_with_one_list_share_its_rows(app: Flask, alice: Person, bob: Person, means: Means) -> None:
+def test_ten_users_with_one_list_share_its_rows(app: Flask, alice: Person, bob: Person, means: SyncContext) -> None:
     alice.add_key("openrouter", None)
     bob.add_key("openrouter", None)
     synced(alice, means)
@@ -205,7 +207,7 @@ def test_ten_users_with_one_list_share_its_rows(app: Flask, alice: Person, bob: 
 
 
 def test_a_model_that_another_key_still_lists_stays_active(
-    alice: Person, bob: Person, means: Means, simulator: Simulator
+    alice: Person, bob: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openai")
     bob.add_key("openai")
@@ -219,16 +221,16 @@ def test_a_model_that_another_key_still_lists_stays_active(
     assert not db.session.scalars(select(ModelRow.is_active).where(ModelRow.provider_model_id == "o3")).one()
 
 
-def test_a_fine_tune_stays_its_owners(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_fine_tune_stays_its_owners(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.add_key("openai")
     simulator.set_models("openai", named("gpt-4o", "ft:gpt-4o-mini-2024-07-18:acme::abc"))
     assert only(synced(alice, means)).chat == 2
     assert db.session.scalars(select(ModelRow.provider_model_id)).all() == ["gpt-4o"]
-    (key,) = models_of_keys.models_of(alice.id)
+    (key,) = models_of_keys.load_key_models(alice.id)
     assert [model.id for model in key.models] == ["ft:gpt-4o-mini-2024-07-18:acme::abc", "gpt-4o"]
 
 
-def test_one_user_has_one_live_run(alice: Person, means: Means) -> None:
+def test_one_user_has_one_live_run(alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     first = runs.start(alice.id, "manual", means.now())
     second = runs.start(alice.id, "api", means.now())
@@ -238,14 +240,14 @@ def test_one_user_has_one_live_run(alice: Person, means: Means) -> None:
     assert runs.start_many([alice.id], "cron", means.now()) == []
 
 
-def test_a_run_is_performed_once(alice: Person, means: Means) -> None:
+def test_a_run_is_performed_once(alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     run = synced(alice, means)
-    assert not sync.perform(run.id, means)
+    assert not sync.execute(run.id, means)
 
 
 def test_a_dead_workers_run_closes_itself_as_lost_and_can_be_run_again(
-    alice: Person, means: Means, clock: Clock
+    alice: Person, means: SyncContext, clock: Clock
 ) -> None:
     alice.add_key("openai")
     started = runs.start(alice.id, "manual", clock())
@@ -255,13 +257,13 @@ def test_a_dead_workers_run_closes_itself_as_lost_and_can_be_run_again(
     assert runs.close_lost(clock()) == []
     clock.forward(seconds=sync.LEASE.total_seconds() + 1)
     run = synced(alice, means)
-    lost = run_queries.run(started.run.id)
+    lost = run_queries.load_run(started.run.id)
     assert lost and lost.state == "lost"
     assert (only(lost).outcome, only(lost).error_code) == ("skipped", "run_lost")
     assert run.id != started.run.id and only(run).outcome == "complete"
 
 
-def test_a_worker_that_lost_its_lease_writes_nothing(alice: Person, means: Means, clock: Clock) -> None:
+def test_a_worker_that_lost_its_lease_writes_nothing(alice: Person, means: SyncContext, clock: Clock) -> None:
     alice.add_key("openai")
     started = runs.start(alice.id, "manual", clock())
     db.session.commit()
@@ -273,25 +275,27 @@ def test_a_worker_that_lost_its_lease_writes_nothing(alice: Person, means: Means
         runs.close_lost(clock())
         db.session.commit()
 
-    late = Means(vault=means.vault, client=means.client, base_urls=means.base_urls, now=clock, tell=seize)
-    assert not sync.perform(started.run.id, late)
-    run = run_queries.run(started.run.id)
+    late = SyncContext(vault=means.vault, client=means.client, base_urls=means.base_urls, now=clock, tell=seize)
+    assert not sync.execute(started.run.id, late)
+    run = run_queries.load_run(started.run.id)
     assert run and run.state == "lost"
     assert count(ListingRow) == 0
 
 
-def test_a_key_of_another_vault_is_named_and_not_overwritten(alice: Person, means: Means) -> None:
-    from app.vault import Opener, new_private_key
+def test_a_key_of_another_vault_is_named_and_not_overwritten(alice: Person, means: SyncContext) -> None:
+    from app.vault import Keyring, generate_private_key
 
     key = alice.add_key("openai")
     sealed = key.sealed_key
-    other = Means(vault=Opener(new_private_key()), client=means.client, base_urls=means.base_urls, now=means.now)
+    other = SyncContext(
+        vault=Keyring(generate_private_key()), client=means.client, base_urls=means.base_urls, now=means.now
+    )
     result = only(synced(alice, other))
     assert (result.outcome, result.error_code) == ("failed", "key_unopenable")
     assert db.session.scalar(select(CredentialRow.sealed_key).where(CredentialRow.id == key.id)) == sealed
 
 
-def test_a_key_removed_or_replaced_mid_run_is_skipped(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_key_removed_or_replaced_mid_run_is_skipped(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     key = alice.add_key("openai")
     started = runs.start(alice.id, "manual", means.now())
     db.session.commit()
@@ -301,17 +305,19 @@ def test_a_key_removed_or_replaced_mid_run_is_skipped(alice: Person, means: Mean
         db.session.execute(text("UPDATE credentials SET key_number = key_number + 1 WHERE id = :id"), {"id": key.id})
         db.session.commit()
 
-    meddled = Means(vault=means.vault, client=means.client, base_urls=means.base_urls, now=means.now, tell=replace)
-    assert sync.perform(started.run.id, meddled)
-    run = run_queries.run(started.run.id)
+    meddled = SyncContext(
+        vault=means.vault, client=means.client, base_urls=means.base_urls, now=means.now, tell=replace
+    )
+    assert sync.execute(started.run.id, meddled)
+    run = run_queries.load_run(started.run.id)
     assert run and (run.state, only(run).outcome, only(run).error_code) == ("done", "skipped", "key_removed")
 
 
-def test_nothing_written_by_a_dry_run(alice: Person, means: Means) -> None:
+def test_nothing_written_by_a_dry_run(alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     alice.add_key("groq", "a-revoked-key-1234")
     before = snapshot(), count(RunRow), count(ResultRow)
-    groq, openai = sync.preview(alice.id, None, means)
+    groq, openai = sync.dry_run(alice.id, None, means)
     assert (openai["outcome"], openai["error"]) == ("complete", None)
     assert openai["chat"] > 0
     assert groq["error"]["code"] == "key_revoked"
@@ -319,7 +325,7 @@ def test_nothing_written_by_a_dry_run(alice: Person, means: Means) -> None:
 
 
 def test_the_badge_counts_unseen_new_models_for_each_person(
-    alice: Person, bob: Person, means: Means, simulator: Simulator
+    alice: Person, bob: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     simulator.set_models("openai", named("gpt-4o", "gpt-5"))
     for person in (alice, bob):
@@ -327,14 +333,14 @@ def test_the_badge_counts_unseen_new_models_for_each_person(
         synced(person, means)
     simulator.add_new("openai", 2)
     synced(alice, means)
-    assert (run_queries.nav(alice.id).unseen_new, run_queries.nav(bob.id).unseen_new) == (2, 0)
+    assert (run_queries.load_nav(alice.id).unseen_new, run_queries.load_nav(bob.id).unseen_new) == (2, 0)
     alice.sign_in().client.get("/changes")
     synced(bob, means)
-    assert (run_queries.nav(alice.id).unseen_new, run_queries.nav(bob.id).unseen_new) == (0, 2)
+    assert (run_queries.load_nav(alice.id).unseen_new, run_queries.load_nav(bob.id).unseen_new) == (0, 2)
 
 
 def test_the_wall_time_of_a_run_is_that_of_its_slowest_provider(
-    alice: Person, means: Means, simulator: Simulator
+    alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     import time
 
@@ -346,7 +352,7 @@ def test_the_wall_time_of_a_run_is_that_of_its_slowest_provider(
     assert time.monotonic() - begun < 4 * 1.0  # one after the other takes five; the ratio is in the benchmarks
 
 
-def test_a_model_new_for_two_keys_is_one_new_model(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_model_new_for_two_keys_is_one_new_model(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     simulator.set_models("openai", named("gpt-4o", "gpt-5"))
     alice.add_key("openai", label="work")
     alice.add_key("openai", "sk-another-good-key-5678", label="home")
@@ -354,23 +360,23 @@ def test_a_model_new_for_two_keys_is_one_new_model(alice: Person, means: Means, 
     simulator.add_new("openai", 1)
     run = synced(alice, means)
     assert [result.new for result in run.results] == [1, 1]
-    assert run.total_new_models == run_queries.nav(alice.id).unseen_new == 1
+    assert run.total_new_models == run_queries.load_nav(alice.id).unseen_new == 1
 
 
 def test_another_key_that_sees_less_is_not_suspected(
-    alice: Person, means: Means, simulator: Simulator, sealer: Sealer
+    alice: Person, means: SyncContext, simulator: Simulator, sealer: PublicKey
 ) -> None:
     key = alice.add_key("openai")
     simulator.set_models("openai", named(*(f"gpt-{number}" for number in range(10))))
     synced(alice, means)
-    credentials.replace(key, "openai", SecretKey("sk-a-narrow-key-of-a-test"), sealer, means.now())
+    credentials.replace(key, "openai", ApiKey("sk-a-narrow-key-of-a-test"), sealer, means.now())
     db.session.commit()
     simulator.set_models("openai", named("gpt-0", "gpt-1"))
     result = only(synced(alice, means))
     assert (result.outcome, result.unlisted) == ("complete", 8)
 
 
-def test_an_answer_kept_aside_can_be_accepted(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_an_answer_kept_aside_can_be_accepted(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     key = alice.add_key("openai")
     synced(alice, means)
     simulator.set_fault("openai", "shrunk")
@@ -384,7 +390,7 @@ def test_an_answer_kept_aside_can_be_accepted(alice: Person, means: Means, simul
 
 
 def test_three_suspect_answers_that_agree_are_proposed_for_acceptance(
-    alice: Person, means: Means, simulator: Simulator
+    alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openai")
     simulator.set_models("openai", named(*(f"gpt-{number}" for number in range(10))))
@@ -404,7 +410,7 @@ def test_three_suspect_answers_that_agree_are_proposed_for_acceptance(
 
 
 def test_a_list_that_is_kept_forgets_what_was_kept_aside(
-    app: Flask, alice: Person, means: Means, simulator: Simulator
+    app: Flask, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     key = alice.add_key("openai")
     synced(alice, means)
@@ -413,17 +419,19 @@ def test_a_list_that_is_kept_forgets_what_was_kept_aside(
     assert refused.exit_code == 1 and "is kept aside" in refused.output
     simulator.set_fault("openai", "shrunk")
     synced(alice, means)
-    assert run_queries.keys(alice.id, means.now())[0].can_accept
+    assert run_queries.list_keys(alice.id, means.now())[0].can_accept
     assert runner.invoke(args=["keys", "keep", "alice@example.com", str(key.id)]).exit_code == 0
     db.session.expire_all()
-    line = run_queries.keys(alice.id, means.now())[0]
+    line = run_queries.list_keys(alice.id, means.now())[0]
     assert (line.can_accept, line.outcome, line.error_message) == (False, "unchanged", None)
     synced(alice, means)
     assert runner.invoke(args=["keys", "accept", "alice@example.com", str(key.id)]).exit_code == 0
     assert only(synced(alice, means)).outcome == "complete"
 
 
-def test_what_a_first_partial_answer_missed_is_no_news_later(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_what_a_first_partial_answer_missed_is_no_news_later(
+    alice: Person, means: SyncContext, simulator: Simulator
+) -> None:
     alice.add_key("anthropic")
     simulator.page_size = 5
     simulator.set_fault("anthropic", "repeated_cursor")
@@ -435,7 +443,7 @@ def test_what_a_first_partial_answer_missed_is_no_news_later(alice: Person, mean
 
 
 def test_the_id_of_a_deleted_key_is_never_given_again(
-    alice: Person, bob: Person, means: Means, simulator: Simulator
+    alice: Person, bob: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     """A worker that still holds a deleted key's answer must not write it to whoever got its id."""
     key = alice.add_key("openai")
@@ -450,30 +458,32 @@ def test_the_id_of_a_deleted_key_is_never_given_again(
             db.session.execute(delete(CredentialRow).where(CredentialRow.id == key.id))
             bobs.append(bob.add_key("groq"))
 
-    meddled = Means(vault=means.vault, client=means.client, base_urls=means.base_urls, now=means.now, tell=meddle)
-    sync.perform(started.run.id, meddled)
+    meddled = SyncContext(vault=means.vault, client=means.client, base_urls=means.base_urls, now=means.now, tell=meddle)
+    sync.execute(started.run.id, meddled)
     assert bobs[0].id != key.id
-    assert models_of_keys.models_of(bob.id) == []
+    assert models_of_keys.load_key_models(bob.id) == []
 
 
-def test_a_key_disabled_after_the_start_is_not_asked(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_key_disabled_after_the_start_is_not_asked(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     key = alice.add_key("openai")
     started = runs.start(alice.id, "manual", means.now())
     assert started
     db.session.execute(update(CredentialRow).where(CredentialRow.id == key.id).values(is_active=False))
     db.session.commit()
-    sync.perform(started.run.id, means)
+    sync.execute(started.run.id, means)
     assert simulator.requests("openai") == []
-    run = run_queries.run(started.run.id)
+    run = run_queries.load_run(started.run.id)
     assert run and only(run).outcome == "skipped"
 
 
-def test_a_rename_is_one_change_and_neither_news_nor_a_loss(alice: Person, simulator: Simulator, means: Means) -> None:
+def test_a_rename_is_one_change_and_neither_news_nor_a_loss(
+    alice: Person, simulator: Simulator, means: SyncContext
+) -> None:
     simulator.set_models("groq", named("llama3-8b-8192", "gemma2-9b-it"))
     alice.add_key("groq")
     synced(alice, means)
     simulator.set_models("groq", named("meta-llama/Meta-Llama-3-8B-Instruct", "gemma2-9b-it"))
     result = only(synced(alice, means))
     assert (result.new, result.changed, result.unlisted) == (0, 1, 0)
-    (group,) = run_queries.changes_of([result])
-    assert sentence(group.changes[0]).startswith("renamed llama3-8b-8192 → meta-llama/Meta-Llama-3-8B-Instruct")
+    (group,) = run_queries.load_changes([result])
+    assert describe_change(group.changes[0]).startswith("renamed llama3-8b-8192 → meta-llama/Meta-Llama-3-8B-Instruct")

@@ -18,8 +18,8 @@ from app.store.queries import runs as run_queries
 from app.store.schema.tables import CredentialRow
 from app.sync import run as sync
 from app.sync.reschedule import reschedule
-from app.sync.run import Means
-from app.sync.schedule import PERIODS, SPREAD, next_due, period_of
+from app.sync.run import SyncContext
+from app.sync.schedule import JITTER, PERIODS, next_due, period_of
 from tests.conftest import Clock, Person, both_databases
 from tests.sync.test_run import synced
 
@@ -54,8 +54,8 @@ def test_every_provider_has_a_frequency_with_a_period() -> None:
 
 
 def test_the_moment_is_spread_around_the_period_and_never_before_what_the_provider_asked_for() -> None:
-    assert next_due(DAY, NOW, roll=0) == NOW + DAY * (1 - SPREAD)
-    assert next_due(DAY, NOW, roll=1) == NOW + DAY * (1 + SPREAD)
+    assert next_due(DAY, NOW, roll=0) == NOW + DAY * (1 - JITTER)
+    assert next_due(DAY, NOW, roll=1) == NOW + DAY * (1 + JITTER)
     assert next_due(DAY, NOW, put_off_until=NOW + 3 * DAY, roll=0.5) == NOW + 3 * DAY
     assert next_due(None, NOW, put_off_until=NOW + 3 * DAY) is None
     assert len({next_due(DAY, NOW) for _ in range(50)}) > 40, "they do not come back at one moment"
@@ -66,7 +66,7 @@ def due_at(row: CredentialRow) -> datetime | None:
 
 
 @both_databases
-def test_a_sync_sets_when_each_key_is_due_by_its_providers_frequency(alice: Person, means: Means) -> None:
+def test_a_sync_sets_when_each_key_is_due_by_its_providers_frequency(alice: Person, means: SyncContext) -> None:
     keys = {slug: alice.add_key(slug) for slug in ("openrouter", "openai")}
     users.touch(alice.row, means.now())
     synced(alice, means)
@@ -77,7 +77,7 @@ def test_a_sync_sets_when_each_key_is_due_by_its_providers_frequency(alice: Pers
 
 
 @both_databases
-def test_a_failure_does_not_make_a_key_due_any_sooner(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_failure_does_not_make_a_key_due_any_sooner(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     key = alice.add_key("openai")
     users.touch(alice.row, means.now())
     simulator.set_fault("openai", "error_500")
@@ -88,23 +88,23 @@ def test_a_failure_does_not_make_a_key_due_any_sooner(alice: Person, means: Mean
 
 @both_databases
 def test_what_is_due_is_taken_once_and_put_into_a_run_of_just_that(
-    app: Flask, alice: Person, bob: Person, means: Means, clock: Clock
+    app: Flask, alice: Person, bob: Person, means: SyncContext, clock: Clock
 ) -> None:
     one, two, other = alice.add_key("openai"), alice.add_key("groq"), bob.add_key("openai")
     moments = {one.id: clock() - HOUR, two.id: clock() + HOUR, other.id: clock() - HOUR}
     due.set_due(dict(moments))
     db.session.commit()
-    assert [found.credential_id for found in due.coming(clock(), 10)] in ([one.id, other.id], [other.id, one.id])
-    taken = due.take(clock(), 10)
+    assert [found.credential_id for found in due.load_upcoming(clock(), 10)] in ([one.id, other.id], [other.id, one.id])
+    taken = due.claim(clock(), 10)
     assert taken == {alice.id: [one.id], bob.id: [other.id]}
-    assert due.take(clock(), 10) == {}, "it is held for its run"
-    run_ids = runs.start_some(taken, "schedule", clock())
+    assert due.claim(clock(), 10) == {}, "it is held for its run"
+    run_ids = runs.start_for_keys(taken, "schedule", clock())
     db.session.commit()
-    assert sync.perform_all(run_ids, means) == set(run_ids)
-    mine = run_queries.latest_run(alice.id)
+    assert sync.execute_many(run_ids, means) == set(run_ids)
+    mine = run_queries.load_latest_run(alice.id)
     assert mine is not None and (mine.trigger, mine.state) == ("schedule", "done")
     assert [result.provider for result in mine.results] == ["openai"]
-    assert runs.last_done(alice.id, whole=True) is None, "a run over some keys is no whole sync"
+    assert runs.last_finished(alice.id, whole=True) is None, "a run over some keys is no whole sync"
     moment = due_at(one)
     assert moment is not None and moment > clock() + DAY * 0.8
 
@@ -113,17 +113,17 @@ def test_what_is_due_is_taken_once_and_put_into_a_run_of_just_that(
 def test_nothing_is_due_of_disabled_keys_providers_and_accounts(app: Flask, alice: Person, clock: Clock) -> None:
     key = alice.add_key("openai")
     due.set_due({key.id: clock() - HOUR})
-    assert len(due.coming(clock(), 10)) == 1
+    assert len(due.load_upcoming(clock(), 10)) == 1
     key.is_active = False
-    assert due.coming(clock(), 10) == []
+    assert due.load_upcoming(clock(), 10) == []
     key.is_active = True
-    credentials.providers()["openai"].is_active = False
-    assert due.coming(clock(), 10) == []
-    credentials.providers()["openai"].is_active = True
+    credentials.providers_by_slug()["openai"].is_active = False
+    assert due.load_upcoming(clock(), 10) == []
+    credentials.providers_by_slug()["openai"].is_active = True
     alice.row.disabled_at = clock()
-    assert due.coming(clock(), 10) == [] and due.take(clock(), 10) == {}
+    assert due.load_upcoming(clock(), 10) == [] and due.claim(clock(), 10) == {}
     alice.row.disabled_at = None
-    assert len(due.take(clock(), 10)) == 1
+    assert len(due.claim(clock(), 10)) == 1
 
 
 @both_databases
@@ -142,7 +142,7 @@ def test_another_frequency_spreads_the_keys_anew_and_manual_takes_them_off(
     app: Flask, alice: Person, bob: Person
 ) -> None:
     keys = [person.add_key("openai", label=str(number)) for person in (alice, bob) for number in range(10)]
-    row = credentials.providers()["openai"]
+    row = credentials.providers_by_slug()["openai"]
     row.admin_update_frequency = "realtime"
     reschedule(row, NOW)
     moments = [due_at(key) for key in keys]
@@ -171,19 +171,19 @@ def test_two_sweeps_at_one_moment_queue_each_key_once(app: Flask, alice: Person,
     for person in (alice, bob):
         due.set_due({person.add_key("openai").id: datetime.now(UTC) - HOUR})
     db.session.commit()
-    assert jobs.do_due() == 2
-    assert jobs.do_due() == 0
-    _, _, bulk = jobs._queues()
+    assert jobs.enqueue_due() == 2
+    assert jobs.enqueue_due() == 0
+    _, _, bulk = jobs.open_queues()
     assert len(bulk.job_ids) == 1, "both runs are one job"
-    live = [runs.live(person.id) for person in (alice, bob)]
+    live = [runs.live_run(person.id) for person in (alice, bob)]
     assert all(run is not None and run.trigger == "schedule" for run in live)
 
 
 def test_the_schedule_is_data_and_each_of_it_can_come_twice() -> None:
-    jobs_of_it = {one.job for one in jobs.SCHEDULE}
-    assert {jobs.housekeeping, jobs.do_due, jobs.look_after_catalog, jobs.prune_history} <= jobs_of_it
-    assert len(jobs_of_it) == len(jobs.SCHEDULE)
-    assert all(one.every_s > 0 and one.ttl_s <= one.every_s * 4 for one in jobs.SCHEDULE)
+    jobs_of_it = {one.job for one in jobs.PERIODIC_JOBS}
+    assert {jobs.housekeeping, jobs.enqueue_due, jobs.refresh_catalog_if_due, jobs.prune_history} <= jobs_of_it
+    assert len(jobs_of_it) == len(jobs.PERIODIC_JOBS)
+    assert all(one.every_s > 0 and one.ttl_s <= one.every_s * 4 for one in jobs.PERIODIC_JOBS)
 
 
 @both_databases

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from app.providers import openai
 from app.sync.http import errors
 from app.sync.http.fetch import new_client
-from app.sync.http.google_auth import signing_key
-from app.vault import SecretKey
+from app.sync.http.google_auth import resolve_signing_key
+from app.vault import ApiKey
 
 GOOGLE = replace(openai.PROVIDER, exchange="google")
 
@@ -74,10 +74,10 @@ def account() -> dict[str, str]:
     }
 
 
-def exchanged(account: object, desk: str) -> SecretKey | None:
+def exchanged(account: object, desk: str) -> ApiKey | None:
     with new_client() as client:
-        key = SecretKey(json.dumps(account))
-        return signing_key(GOOGLE, key, client, {"google-oauth": desk})
+        key = ApiKey(json.dumps(account))
+        return resolve_signing_key(GOOGLE, key, client, {"google-oauth": desk})
 
 
 def test_a_service_account_is_exchanged_for_a_token_at_googles_own_address(account: dict[str, str], desk: str) -> None:
@@ -90,9 +90,9 @@ def test_a_service_account_is_exchanged_for_a_token_at_googles_own_address(accou
 
 def test_an_api_key_is_not_exchanged(desk: str) -> None:
     with new_client() as client:
-        key = SecretKey("AIza-an-api-key-of-a-test")
-        assert signing_key(GOOGLE, key, client, {"google-oauth": desk}) is key
-        assert signing_key(openai.PROVIDER, SecretKey("{}"), client, {}) is not None
+        key = ApiKey("AIza-an-api-key-of-a-test")
+        assert resolve_signing_key(GOOGLE, key, client, {"google-oauth": desk}) is key
+        assert resolve_signing_key(openai.PROVIDER, ApiKey("{}"), client, {}) is not None
     assert TokenDesk.asked == []
 
 

@@ -26,7 +26,7 @@ def _rsa(kid: str) -> RSAKey:
 _KEYS = {kid: _rsa(kid) for kid in ("first", "second")}  # a pair takes a moment to make
 
 
-class OpenIdProvider:
+class FakeOpenIdProvider:
     """Use as a context. Whoever comes to /authorize is signed in as `who` and sent back at once."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class OpenIdProvider:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.issuer = f"http://127.0.0.1:{self.server.server_port}"
 
-    def __enter__(self) -> OpenIdProvider:
+    def __enter__(self) -> FakeOpenIdProvider:
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 

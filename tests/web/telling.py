@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 
 from app.catalog.changes import Change
-from app.catalog.listing import listing_of
+from app.catalog.listing import build_listing
 from app.extensions import db
 from app.store import listings
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow
@@ -31,7 +31,7 @@ def tell(
         run = RunRow(user_id=person.id, trigger="cron", state="done", created_at=at, started_at=at, ended_at=at)
         db.session.add(run)
         db.session.flush()
-    comparison = listings.put_comparison(key_of_comparison or uuid.uuid4().bytes * 2, changes, at)
+    comparison = listings.save_comparison(key_of_comparison or uuid.uuid4().bytes * 2, changes, at)
     result = ResultRow(
         run_id=run.id,
         user_id=person.id,
@@ -55,4 +55,4 @@ def new(*model_ids: str) -> list[Change]:
 
 
 def _some_listing(provider_id: int, at: datetime) -> int:
-    return listings.put(provider_id, listing_of("openai", []), at).id
+    return listings.save(provider_id, build_listing("openai", []), at).id

@@ -59,7 +59,7 @@ def test_the_first_account_is_the_admin_and_the_second_is_not(app: Flask) -> Non
     first, second = fresh(app), fresh(app)
     assert "Profile" in first.open("/signup").submit("/signup", email="First@Example.com", password=PASSWORD).words
     second.open("/signup").submit("/signup", email="second@example.com", password=PASSWORD)
-    assert [(user.email, user.is_admin) for user in users.everyone()] == [
+    assert [(user.email, user.is_admin) for user in users.list_all()] == [
         ("first@example.com", True),
         ("second@example.com", False),
     ]
@@ -126,7 +126,7 @@ def test_a_closed_house_takes_nobody_not_even_with_an_invitation(house: Flask, a
     assert "Sign-up is closed on this server. Ask the operator for an account." in words(page.text)
     answer = sent(house, "/signup", email=NEW, password=PASSWORD, invite=invitation(house, NEW))
     assert answer.status_code == 403
-    assert users.by_email(NEW) is None
+    assert users.find_by_email(NEW) is None
     assert "/signup" not in house.test_client().get("/").text
 
 
@@ -138,11 +138,11 @@ def test_an_invitation_opens_the_house_for_its_address_only(house: Flask, alice:
     other = sent(house, "/signup", email="else@example.com", password=PASSWORD, invite=token)
     assert other.status_code == 422
     assert "This invitation is for another e-mail address." in words(other.text)
-    assert users.by_email("else@example.com") is None
+    assert users.find_by_email("else@example.com") is None
     invited = Plainly(house.test_client()).open(f"/signup?invite={token}")
     assert f'value="{NEW}"' in invited.html
     invited.submit("/signup", password=PASSWORD)
-    assert users.by_email(NEW) is not None
+    assert users.find_by_email(NEW) is not None
     assert signed_in(invited.client)
 
 
@@ -155,7 +155,7 @@ def test_an_old_or_forged_invitation_is_refused(house: Flask, alice: Person, mon
     for token in (old, good[:-3] + "aaa", "x", good.split(".", 1)[1], "é"):
         assert house.test_client().get("/signup", query_string={"invite": token}).status_code == 403
         assert sent(house, "/signup", email=NEW, password=PASSWORD, invite=token).status_code == 403
-    assert users.by_email(NEW) is None
+    assert users.find_by_email(NEW) is None
     assert house.test_client().get("/signup", query_string={"invite": good}).status_code == 200
 
 
@@ -267,7 +267,7 @@ def from_network(app: Flask, address: str) -> FlaskClient:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every password is wrong, and nobody waits for its hash."""
-    monkeypatch.setattr("app.auth.passwords.is_right", lambda *_: False)
+    monkeypatch.setattr("app.auth.passwords.verify", lambda *_: False)
 
 
 def test_one_account_is_throttled_after_twenty_attempts_and_others_are_not(
@@ -340,7 +340,7 @@ def test_nobody_locks_an_account_out_for_another_network(
     app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as wrong:
-        wrong.setattr("app.auth.passwords.is_right", lambda *_: False)
+        wrong.setattr("app.auth.passwords.verify", lambda *_: False)
         codes = [
             sent(app, "/login", from_network(app, "192.0.2.66"), email=alice.row.email, password="x").status_code
             for _ in range(130)
@@ -398,13 +398,13 @@ def test_the_throttle_holds_while_redis_is_down(
 def test_the_cookie_is_given_anew_only_where_the_session_is_seen_again(app: Flask, alice: Person) -> None:
     alice.sign_in()
     alice.client.get("/profile")  # the flash of signing in is read, if there is one
-    feed = feeds.make(alice.id, "localhost", datetime.now(UTC))
+    feed = feeds.create_secret(alice.id, "localhost", datetime.now(UTC))
     db.session.commit()
     for path in ("/profile", "/static/app.js", "/health", f"/feeds/{feed}.atom", "/settings"):
         answer = alice.client.get(path)
         answer.close()
         assert answer.status_code == 200 and "Set-Cookie" not in answer.headers, path
-    db.session.execute(update(SessionRow).values(seen_at=datetime.now(UTC) - sessions.SEEN_EVERY * 2))
+    db.session.execute(update(SessionRow).values(seen_at=datetime.now(UTC) - sessions.TOUCH_EVERY * 2))
     db.session.commit()
     for path in ("/static/app.js", f"/feeds/{feed}.atom"):
         answer = alice.client.get(path)
@@ -436,7 +436,7 @@ def test_after_another_password_one_is_told_what_still_lets_programs_in_and_can_
     app: Flask, alice: Person, bob: Person
 ) -> None:
     editor, script, bobs = program(alice), program(alice, "sync"), program(bob)
-    secret = feeds.make(alice.id, "localhost", datetime.now(UTC))
+    secret = feeds.create_secret(alice.id, "localhost", datetime.now(UTC))
     db.session.commit()
     page = Plainly(alice.sign_in().client).open("/settings")
     page.submit("/profile/password", current_password=PASSWORD, password="another fine password")

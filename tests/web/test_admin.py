@@ -25,8 +25,8 @@ from app.store.accounts import users
 from app.store.accounts.sessions import SessionRow
 from app.store.queries import admin
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow, TallyRow, UserRow
-from app.sync.run import Means
-from app.vault import Opener
+from app.sync.run import SyncContext
+from app.vault import Keyring
 from app.web.admin import workers
 from app.web.app import charts
 from tests.conftest import PASSWORD, Person, both_databases
@@ -58,7 +58,7 @@ def page(person: Person, path: str) -> str:
 
 @both_databases
 def test_every_page_takes_its_queries_at_no_run_at_one_and_at_a_thousand(
-    app: Flask, carol: Person, alice: Person, means: Means
+    app: Flask, carol: Person, alice: Person, means: SyncContext
 ) -> None:
     carol.sign_in()
     asked: dict[str, list[int]] = {}
@@ -72,7 +72,7 @@ def test_every_page_takes_its_queries_at_no_run_at_one_and_at_a_thousand(
             days = {row.id: row for row in db.session.scalars(select(ResultRow))}
             for number, row in enumerate(days.values()):
                 row.ended_at = datetime.now(UTC) - timedelta(days=number % 28)
-            admin.tally(datetime.now(UTC))
+            admin.aggregate_days(datetime.now(UTC))
             db.session.commit()
         for path in (*PAGES, f"/admin/users/{alice.id}"):
             page(carol, path)
@@ -87,7 +87,9 @@ def test_every_page_takes_its_queries_at_no_run_at_one_and_at_a_thousand(
 
 
 @both_databases
-def test_the_overview_tells_of_runs_keys_and_catalog(house: Person, alice: Person, means: Means, worker: None) -> None:
+def test_the_overview_tells_of_runs_keys_and_catalog(
+    house: Person, alice: Person, means: SyncContext, worker: None
+) -> None:
     good, bad = alice.add_key("openai"), alice.add_key("groq", "sk-revoked-key-of-alice-000000001")
     synced(alice, means)
     db.session.execute(
@@ -107,7 +109,7 @@ def test_the_overview_tells_of_runs_keys_and_catalog(house: Person, alice: Perso
     assert good.key_hint not in html and bad.key_hint not in html
 
 
-def test_charts_can_be_read_without_seeing_and_hold_no_style(house: Person, alice: Person, means: Means) -> None:
+def test_charts_can_be_read_without_seeing_and_hold_no_style(house: Person, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, means)
     db.session.execute(update(ResultRow).values(ended_at=datetime.now(UTC)))
@@ -129,14 +131,14 @@ def test_a_chart_is_as_high_as_its_numbers() -> None:
         charts.Column("<3>", {"failed": 2}),
     ]
     chart = charts.Chart("c", "A & B", "d", ("complete", "failed"), columns)
-    drawn = str(charts.bars(chart))
+    drawn = str(charts.draw_bars(chart))
     assert 'viewBox="0 0 34 100"' in drawn and "A &amp; B" in drawn
     assert 'class="in-complete" x="0.00" y="25.00" width="10.00" height="75.00"' in drawn
     assert 'class="in-failed" x="0.00" y="0.00" width="10.00" height="25.00"' in drawn
     assert 'class="in-failed" x="24.00" y="50.00" width="10.00" height="50.00"' in drawn
     assert "1 Nov: 3 complete, 1 failed" in drawn and "&lt;3&gt;" in drawn and "2 Nov" not in drawn
-    assert 'y="0.00" width="10.00" height="100.00"' in str(charts.bars(chart, share=True))
-    assert 'x="75.00" y="0.00" width="25.00"' in str(charts.strip(chart))
+    assert 'y="0.00" width="10.00" height="100.00"' in str(charts.draw_bars(chart, share=True))
+    assert 'x="75.00" y="0.00" width="25.00"' in str(charts.draw_strip(chart))
 
 
 def test_without_redis_the_pages_say_so_in_a_sentence(app: Flask, house: Person) -> None:
@@ -146,14 +148,14 @@ def test_without_redis_the_pages_say_so_in_a_sentence(app: Flask, house: Person)
         for act in ("requeue", "delete"):
             answer = house.post(f"/admin/workers/failed/{act}", job="run-1")
             assert answer.status_code == 303
-    assert audit.entries()[0] == ()
+    assert audit.list_entries()[0] == ()
 
 
 # ------------------------------------------------------------------ history and its export
 
 
 @both_databases
-def test_the_export_has_exactly_the_filtered_runs(house: Person, alice: Person, means: Means) -> None:
+def test_the_export_has_exactly_the_filtered_runs(house: Person, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     first = synced(alice, means)
     many_runs(alice, 450)
@@ -181,7 +183,7 @@ def test_the_export_has_exactly_the_filtered_runs(house: Person, alice: Person, 
 
 
 @pytest.mark.parametrize("beginning", ["=", "+", "-", "@", "\t", "\r"])
-def test_no_cell_of_the_export_is_a_formula(house: Person, alice: Person, means: Means, beginning: str) -> None:
+def test_no_cell_of_the_export_is_a_formula(house: Person, alice: Person, means: SyncContext, beginning: str) -> None:
     alice.add_key("openai")
     synced(alice, means)
     db.session.execute(update(UserRow).where(UserRow.id == alice.id).values(email=f"{beginning}cmd|' /C calc'!A0"))
@@ -194,7 +196,7 @@ def test_no_cell_of_the_export_is_a_formula(house: Person, alice: Person, means:
     assert json.loads(page(house, "/admin/history.json"))[0]["user"].startswith(beginning)  # JSON runs nothing
 
 
-def test_the_export_is_written_while_it_is_read(app: Flask, house: Person, alice: Person, means: Means) -> None:
+def test_the_export_is_written_while_it_is_read(app: Flask, house: Person, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, means)
     many_runs(alice, 450)
@@ -213,7 +215,7 @@ def test_the_export_is_written_while_it_is_read(app: Flask, house: Person, alice
 # ------------------------------------------------------------------ requests of a result
 
 
-def test_a_result_shows_its_requests(house: Person, alice: Person, means: Means) -> None:
+def test_a_result_shows_its_requests(house: Person, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     run = synced(alice, means)
     trace = [[0, 503, 0, 120, "unavailable"], [1400, 0, 0, 2000, "timed_out"], [4000, 200, 1_234_567, 300, ""]]
@@ -237,7 +239,7 @@ def test_the_owners_address_leads_to_the_providers(house: Person) -> None:
     answer = house.client.get("/providers")
     assert (answer.status_code, answer.location) == (303, "/admin/providers")
     html = page(house, "/admin/providers")
-    assert html.count('<tr id="provider-') == len(credentials.providers())
+    assert html.count('<tr id="provider-') == len(credentials.providers_by_slug())
 
 
 @both_databases
@@ -248,7 +250,7 @@ def test_a_provider_is_changed_with_and_without_htmx(house: Person) -> None:
     assert answer.status_code == 200 and answer.text.lstrip().startswith('<tr id="provider-groq"')
     assert "disabled" in words(answer.text) and "saved" in words(answer.text)
     db.session.expire_all()
-    row = credentials.providers()["groq"]
+    row = credentials.providers_by_slug()["groq"]
     assert (row.is_active, row.admin_update_frequency, row.admin_base_url) == (
         False,
         "weekly",
@@ -258,9 +260,9 @@ def test_a_provider_is_changed_with_and_without_htmx(house: Person) -> None:
     reader.submit("/admin/providers/groq", enabled="yes", frequency="", base_url="")
     assert "Saved what is set for Groq." in reader.words
     db.session.expire_all()
-    row = credentials.providers()["groq"]
+    row = credentials.providers_by_slug()["groq"]
     assert (row.is_active, row.admin_update_frequency, row.admin_base_url) == (True, None, None)
-    assert [(line.actor, line.subject) for line in audit.entries()[0]] == [("carol@example.com", "groq")] * 2
+    assert [(line.actor, line.subject) for line in audit.list_entries()[0]] == [("carol@example.com", "groq")] * 2
     told = words(page(house, "/admin/catalog/audit"))
     assert "The settings of Groq" in told and "update frequency: the provider file's → weekly" in told
     assert 'action="/admin/catalog/audit/undo"' not in page(house, "/admin/catalog/audit")
@@ -274,7 +276,7 @@ def test_a_wrong_address_is_one_sentence_and_changes_nothing(house: Person, type
         answer = house.post("/admin/providers/groq", htmx=htmx, base_url=typed, enabled="yes")
         assert answer.status_code == 422 and answer.text.count('role="alert"') == 1
         assert ("<html" in answer.text) is not htmx
-    assert credentials.providers()["groq"].admin_base_url is None and audit.entries()[0] == ()
+    assert credentials.providers_by_slug()["groq"].admin_base_url is None and audit.list_entries()[0] == ()
     assert house.post("/admin/providers/nobody", enabled="yes").status_code == 404
 
 
@@ -287,7 +289,7 @@ def test_another_address_for_all_keys_takes_the_admins_password_and_https(
         answer = house.post("/admin/providers/groq", htmx=True, enabled="yes", base_url=base_url, **more)
         db.session.rollback()
         db.session.expire_all()
-        return answer, credentials.providers()["groq"].admin_base_url
+        return answer, credentials.providers_by_slug()["groq"].admin_base_url
 
     for typed in ({}, {"password": "not her password"}):
         answer, kept = change(url, **typed)
@@ -301,7 +303,7 @@ def test_another_address_for_all_keys_takes_the_admins_password_and_https(
     assert answer.status_code == 200 and kept == url
     answer, kept = change("")
     assert answer.status_code == 200 and kept is None
-    monkeypatch.setattr("app.auth.passwords.is_right", lambda *_: False)
+    monkeypatch.setattr("app.auth.passwords.verify", lambda *_: False)
     codes = [change(url, password="a guess")[0].status_code for _ in range(8)]
     assert codes[0] == 422 and codes[-1] == 429
     assert change("")[0].status_code == 200  # without a password there is nothing to guess
@@ -361,7 +363,7 @@ def test_what_is_serious_takes_the_admins_own_password(
         assert answer.status_code == 422 and "Your own password is not right" in words(answer.text)
         assert not alice.row.is_admin and alice.row.second_factor_at is not None
     with monkeypatch.context() as guessing:
-        guessing.setattr("app.auth.passwords.is_right", lambda *_: False)
+        guessing.setattr("app.auth.passwords.verify", lambda *_: False)
         assert [tried(password="a guess").status_code for _ in range(20)][-1] == 429
     house.row.password_hash = users.NO_PASSWORD  # who signs in elsewhere has to have done it just now
     db.session.commit()
@@ -383,7 +385,7 @@ def test_sessions_are_ended(house: Person, alice: Person) -> None:
 
 @both_databases
 def test_a_user_is_deleted_with_everything_once_the_address_was_typed(
-    house: Person, alice: Person, bob: Person, means: Means
+    house: Person, alice: Person, bob: Person, means: SyncContext
 ) -> None:
     for person in (alice, bob):
         person.add_key("openai")
@@ -398,7 +400,7 @@ def test_a_user_is_deleted_with_everything_once_the_address_was_typed(
     for table in (CredentialRow, RunRow, ResultRow):
         owners = set(db.session.scalars(select(table.user_id)))
         assert owners == {bob.id}, table
-    assert users.by_email("alice@example.com") is None
+    assert users.find_by_email("alice@example.com") is None
     assert house.post(path, email="alice@example.com", password=PASSWORD).status_code == 404
 
 
@@ -411,11 +413,11 @@ def test_an_invitation_is_a_link_for_one_address(house: Person) -> None:
     for email, sentence in (("nonsense", "is not an e-mail address"), ("carol@example.com", "an account with this")):
         answer = house.post("/admin/users/invite", email=email)
         assert answer.status_code == 422 and sentence in words(answer.text)
-    assert [line.subject for line in audit.entries()[0]] == ["dora@example.com"]
+    assert [line.subject for line in audit.list_entries()[0]] == ["dora@example.com"]
 
 
 def test_the_installations_own_account_can_neither_be_seen_nor_touched(house: Person) -> None:
-    server = users.server(datetime.now(UTC))
+    server = users.server_account(datetime.now(UTC))
     db.session.commit()
     assert f"/admin/users/{server.id}" not in page(house, "/admin/users")
     assert house.client.get(f"/admin/users/{server.id}").status_code == 404
@@ -433,7 +435,7 @@ def test_what_admins_did_to_accounts_stands_in_the_audit_log(house: Person, alic
 # ------------------------------------------------------------------ workers
 
 
-def fail(app: Flask, vault: Opener, monkeypatch: pytest.MonkeyPatch, run_id: int = 7) -> None:
+def fail(app: Flask, vault: Keyring, monkeypatch: pytest.MonkeyPatch, run_id: int = 7) -> None:
     """A sync's job that fails with a secret in its words."""
 
     def broken(*_: Any) -> None:
@@ -447,7 +449,7 @@ def fail(app: Flask, vault: Opener, monkeypatch: pytest.MonkeyPatch, run_id: int
 @pytest.mark.filterwarnings("ignore")
 @both_databases
 def test_a_failed_job_is_told_without_its_words_and_queued_again_or_deleted(
-    app: Flask, house: Person, vault: Opener, monkeypatch: pytest.MonkeyPatch
+    app: Flask, house: Person, vault: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail(app, vault, monkeypatch)
     html = page(house, "/admin/workers")
@@ -457,13 +459,13 @@ def test_a_failed_job_is_told_without_its_words_and_queued_again_or_deleted(
     reader = Plainly(house.client).open("/admin/workers")
     reader.submit("/admin/workers/failed/requeue", {"job": "run-7"})
     assert "It is queued once more." in reader.words and "None within the last day." in reader.words
-    assert [line.waiting for line in monitoring.queues_now()] == [1, 0, 0]
+    assert [line.waiting for line in monitoring.list_queues()] == [1, 0, 0]
     work_off(app, vault)
     answer = house.post("/admin/workers/failed/delete", job="run-7")
-    assert answer.status_code == 303 and monitoring.failed_jobs() == []
+    assert answer.status_code == 303 and monitoring.list_failed_jobs() == []
     house.post("/admin/workers/failed/delete", job="run-7")
     house.post("/admin/workers/failed/requeue", job="rq:nothing")
-    assert [(line.action, line.subject) for line in audit.entries()[0]] == [("job", "run-7")] * 2
+    assert [(line.action, line.subject) for line in audit.list_entries()[0]] == [("job", "run-7")] * 2
 
 
 @pytest.mark.parametrize(
@@ -481,8 +483,8 @@ def test_a_failed_job_is_told_without_its_words_and_queued_again_or_deleted(
     ],
 )
 def test_only_the_name_of_an_exception_and_our_own_place_are_told(traceback: str, cause: tuple[str, str]) -> None:
-    assert monitoring._cause(traceback) == cause
-    assert "CaNaRy" not in " ".join(monitoring._cause(traceback))
+    assert monitoring._parse_traceback(traceback) == cause
+    assert "CaNaRy" not in " ".join(monitoring._parse_traceback(traceback))
 
 
 @both_databases
@@ -491,34 +493,34 @@ def test_workers_and_queues_are_shown_as_they_are(app: Flask, house: Person, red
     assert "No worker is running" in html and "No scheduler is running" in html
     with worker_present(app):
         jobs.enqueue_run(3)
-        jobs.enqueue_check(4)
+        jobs.enqueue_key_check(4)
         with redis.Redis.from_url(redis_url) as client:
-            client.set(queues.SCHEDULER, "somebody", ex=70)
+            client.set(queues.SCHEDULER_KEY, "somebody", ex=70)
         told = words(page(house, "/admin/workers"))
     assert "1 worker" in told and "The scheduler went round" in told and "No scheduler" not in told
     assert "interactive 2" in told and "bulk 0" in told
-    assert [line.oldest_at is not None for line in monitoring.queues_now()] == [True, False, False]
+    assert [line.oldest_at is not None for line in monitoring.list_queues()] == [True, False, False]
 
 
 def test_a_worker_whose_job_was_done_and_forgotten_meanwhile_is_a_worker_still(app: Flask, redis_url: str) -> None:
     with worker_present(app), redis.Redis.from_url(redis_url) as client:
         (key,) = client.smembers("rq:workers")
         client.hset(key, "current_job", "a-job-that-was-forgotten")
-        (line,) = monitoring.workers_now()
+        (line,) = monitoring.list_workers()
     assert line.is_alive and line.job is None
 
 
 def test_every_job_has_its_words() -> None:
-    queued = {name for name in vars(jobs) if name.startswith("do_")} | {one.job.__name__ for one in jobs.SCHEDULE}
-    assert queued <= set(workers.KINDS)
+    queued = {name for name in vars(jobs) if name.startswith("do_")} | {one.job.__name__ for one in jobs.PERIODIC_JOBS}
+    assert queued <= set(workers.JOB_LABELS)
 
 
-def test_the_scheduler_counts_the_days(app: Flask, house: Person, alice: Person, means: Means) -> None:
+def test_the_scheduler_counts_the_days(app: Flask, house: Person, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, means)
     db.session.execute(update(ResultRow).values(ended_at=datetime.now(UTC) - timedelta(days=3)))
     db.session.commit()
-    assert jobs.tally_days in {one.job for one in jobs.SCHEDULE}
-    jobs.tally_days()
+    assert jobs.aggregate_days in {one.job for one in jobs.PERIODIC_JOBS}
+    jobs.aggregate_days()
     assert db.session.scalar(select(func.sum(TallyRow.count)).where(TallyRow.slug == "openai")) == 1
-    assert isinstance(jobs._queues()[0], Queue)
+    assert isinstance(jobs.open_queues()[0], Queue)

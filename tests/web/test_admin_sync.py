@@ -13,7 +13,7 @@ from app.extensions import db
 from app.store import audit, credentials, plans
 from app.store.queries import runs
 from app.store.schema.tables import ModelRow, RunRow
-from app.vault import Opener
+from app.vault import Keyring
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import count, named
 from tests.web.plainly import Plainly, words
@@ -36,10 +36,10 @@ def press(person: Person, **form: str) -> Any:
 
 
 @both_databases
-def test_the_button_shows_progress_and_then_the_statistics(app: Flask, house: Person, vault: Opener) -> None:
+def test_the_button_shows_progress_and_then_the_statistics(app: Flask, house: Person, vault: Keyring) -> None:
     first = press(house)
     assert first.status_code == 200
-    run_id = runs.all_history(runs.HistoryFilter())[0][0].id
+    run_id = runs.list_all_runs(runs.HistoryFilter())[0][0].id
     again = f'hx-get="{PATH}?run={run_id}"'
     assert 'id="provider-sync-openai"' in first.text and again in first.text
     assert again in house.client.get(f"{PATH}?run={run_id}", headers=HTMX).text, "still under way: it asks again"
@@ -47,19 +47,19 @@ def test_the_button_shows_progress_and_then_the_statistics(app: Flask, house: Pe
     told = house.client.get(f"{PATH}?run={run_id}", headers=HTMX).text
     assert again not in told
     assert "3 fetched, 1 new model, 2 overrides written. Sync" in words(told)
-    (entry,) = audit.entries()[0]
+    (entry,) = audit.list_entries()[0]
     assert (entry.action, entry.actor, entry.subject) == ("sync", "carol@example.com", "openai")
     assert "A sync with the server's own keys: OpenAI" in words(house.client.get("/admin/catalog/audit").text)
 
 
 @both_databases
 def test_a_dry_run_leads_to_a_plan_which_is_applied_without_javascript(
-    app: Flask, house: Person, vault: Opener, simulator: Simulator
+    app: Flask, house: Person, vault: Keyring, simulator: Simulator
 ) -> None:
     browser = Plainly(house.client).open("/admin/providers").submit(PATH, dry_run="yes")
     assert "Being made" in browser.words
     work_off(app, vault)
-    (plan,) = plans.newest()[0]
+    (plan,) = plans.list_newest()[0]
     browser.open("/admin/plans").follow(f"/admin/plans/{plan.id}")
     assert "ready to apply" in browser.words and "gpt-99-nobody-knows" in browser.words
     assert "Asked for by carol@example.com" in browser.words
@@ -75,7 +75,7 @@ def test_a_dry_run_leads_to_a_plan_which_is_applied_without_javascript(
     assert house.client.get(f"{PATH}?plan={plan.id}").location == f"/admin/plans/{plan.id}"
 
 
-def test_a_plan_that_went_stale_says_so_and_has_no_button(app: Flask, house: Person, vault: Opener) -> None:
+def test_a_plan_that_went_stale_says_so_and_has_no_button(app: Flask, house: Person, vault: Keyring) -> None:
     press(house, dry_run="yes")
     work_off(app, vault)
     assert 'action="/admin/plans/1/apply"' in house.client.get("/admin/plans/1").text
@@ -88,16 +88,16 @@ def test_a_plan_that_went_stale_says_so_and_has_no_button(app: Flask, house: Per
 
 def test_without_javascript_the_button_leads_to_the_run(app: Flask, house: Person) -> None:
     answer = house.post(PATH)
-    (run,) = runs.all_history(runs.HistoryFilter())[0]
+    (run,) = runs.list_all_runs(runs.HistoryFilter())[0]
     assert (answer.status_code, answer.location) == (303, f"/history/{run.id}")
     assert house.client.get(f"{PATH}?run={run.id}").location == f"/history/{run.id}"
     assert house.client.get(PATH).location == "/admin/providers"
 
 
-def test_a_missing_key_and_a_failure_are_said_in_the_row(app: Flask, house: Person, vault: Opener) -> None:
+def test_a_missing_key_and_a_failure_are_said_in_the_row(app: Flask, house: Person, vault: Keyring) -> None:
     house.post("/admin/providers/groq/sync", htmx=True)
     work_off(app, vault)
-    (run,) = runs.all_history(runs.HistoryFilter())[0]
+    (run,) = runs.list_all_runs(runs.HistoryFilter())[0]
     told = house.client.get(f"/admin/providers/groq/sync?run={run.id}", headers=HTMX).text
     assert "API key not configured: GROQ_API_KEY is not set." in words(told)
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_started_is_said(app: Flask, house: Person) -> None:
     other = house.post("/admin/providers/groq/sync", htmx=True)
     assert other.status_code == 409 and "of other providers, is under way" in words(other.text)
     assert "under way" in words(house.client.get(house.post("/admin/providers/groq/sync").location).text)
-    credentials.providers()["openai"].is_active = False
+    credentials.providers_by_slug()["openai"].is_active = False
     db.session.commit()
     disabled = press(house)
     assert disabled.status_code == 409 and "disabled" in words(disabled.text)
@@ -128,8 +128,8 @@ def test_without_a_worker_or_redis_the_row_and_the_plan_say_so(app: Flask, house
     assert house.post("/admin/plans/999/apply").status_code == 404
 
 
-def test_keys_of_the_installation_itself_are_not_counted_as_peoples(app: Flask, house: Person, vault: Opener) -> None:
+def test_keys_of_the_installation_itself_are_not_counted_as_peoples(app: Flask, house: Person, vault: Keyring) -> None:
     before = words(house.client.get("/admin/providers").text).split("Groq")[0]
-    jobs.begin_server_sync("api")
+    jobs.start_server_sync("api")
     db.session.commit()
     assert words(house.client.get("/admin/providers").text).split("Groq")[0] == before

@@ -17,8 +17,8 @@ from app.store.audit import Actor
 from app.store.schema.catalog_tables import AuditRow
 from app.store.schema.tables import ListedModelRow, ModelRow
 from app.sync.catalog.auto_adopt import adopt_proposals
-from app.sync.run import Means
-from app.vault import Opener
+from app.sync.run import SyncContext
+from app.vault import Keyring
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
 from tests.sync.test_run import synced
@@ -32,7 +32,7 @@ HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture
-def house(carol: Person, simulator: Simulator, means: Means) -> Person:
+def house(carol: Person, simulator: Simulator, means: SyncContext) -> Person:
     """Carol signed in; two providers list a model that nobody knows, one contradicts the catalog."""
     simulator.set_models("openrouter", [ROCKET, SimModel(KNOWN, context=999_000)])
     simulator.set_models("chutes", [ROCKET, SimModel("acme/only-here")])
@@ -96,7 +96,7 @@ def test_every_page_varies_by_htmx_and_a_partial_is_its_root_element(house: Pers
 
 @both_databases
 def test_no_page_costs_more_than_eight_queries(house: Person) -> None:
-    decisions.put_match("chutes", "acme/only-here", KNOWN, Actor(house.id, "carol@example.com"), now())
+    decisions.save_match("chutes", "acme/only-here", KNOWN, Actor(house.id, "carol@example.com"), now())
     db.session.commit()
     for path in (*PAGES, "/unknown?done=1", "/conflicts?done=1"):
         page(house, path)  # builds the index, once for a process
@@ -109,13 +109,13 @@ def test_no_page_costs_more_than_eight_queries(house: Person) -> None:
 
 
 @both_databases
-def test_a_match_takes_effect_through_the_worker_and_its_undo_too(app: Flask, house: Person, vault: Opener) -> None:
+def test_a_match_takes_effect_through_the_worker_and_its_undo_too(app: Flask, house: Person, vault: Keyring) -> None:
     told = act(house, "/unknown/match", provider="chutes", model_id="acme/only-here", canonical_id=KNOWN)
     assert "What Chutes means by acme/only-here" in words(told) and "Undo" in words(told)
     assert 'value="acme/only-here"' not in told
     assert work_off(app, vault) == 1
     assert matched("acme/only-here") == (KNOWN, "decided", KNOWN)
-    told = act(house, "/audit/undo", entry=str(audit.entries()[0][0].id), page="unknown")
+    told = act(house, "/audit/undo", entry=str(audit.list_entries()[0][0].id), page="unknown")
     assert "taken back" in words(told) and "Redo" in words(told)
     work_off(app, vault)
     assert matched("acme/only-here") == (None, "unknown", None)
@@ -152,7 +152,7 @@ def test_the_whole_way_without_javascript(house: Person, worker: None) -> None:
 @pytest.mark.parametrize("typed", ["GPT-4o", "openai/gpt-4o", " gpt-4o "])
 def test_another_id_may_be_any_plain_name_of_the_model(house: Person, typed: str) -> None:
     act(house, "/unknown/match", provider="chutes", model_id="acme/only-here", canonical_id=typed)
-    assert decisions.matches() == {("chutes", "acme/only-here"): KNOWN}
+    assert decisions.load_matches() == {("chutes", "acme/only-here"): KNOWN}
 
 
 @pytest.mark.parametrize(("typed", "sentence"), [("acme/nothing<b>", "The catalog has no model"), ("", "Write the id")])
@@ -177,12 +177,12 @@ def test_what_nobody_lists_cannot_be_decided_about(house: Person) -> None:
     assert entries() == 0
 
 
-def test_a_canonical_model_is_made_out_of_a_listing(app: Flask, house: Person, vault: Opener) -> None:
+def test_a_canonical_model_is_made_out_of_a_listing(app: Flask, house: Person, vault: Keyring) -> None:
     reader = Plainly(house.client).open("/admin/catalog/new?provider=openrouter&model_id=acme/rocket-2")
     form = {"id": "Acme/Rocket-2", "name": "Rocket 2", "context_length": "200k", "input_per_million": "0.000000001"}
     reader.submit("/admin/catalog/new", **form, vision="", reasoning="yes", tools="yes")
     assert "The canonical model acme/rocket-2: decided." in reader.words
-    made = decisions.canonicals()["acme/rocket-2"]
+    made = decisions.load_canonicals()["acme/rocket-2"]
     assert (made.lab, made.context_length, made.tools, made.vision, made.reasoning) == (
         "acme",
         200_000,
@@ -235,21 +235,21 @@ def test_ids_are_suggested_while_typing(house: Person) -> None:
 # ------------------------------------------------------------------ proposals
 
 
-def test_a_proposal_shows_its_evidence_and_is_accepted(app: Flask, house: Person, vault: Opener) -> None:
+def test_a_proposal_shows_its_evidence_and_is_accepted(app: Flask, house: Person, vault: Keyring) -> None:
     shown = words(page(house, "/unknown"))
     assert "1 proposal" in shown and "Chutes acme/rocket-2 , OpenRouter acme/rocket-2" in shown
     told = act(house, "/proposals/accept", id="acme/rocket-2")
     assert "The canonical model acme/rocket-2: decided." in words(told) and "No proposals" in words(told)
     work_off(app, vault)
     assert "1 unknown model" in words(page(house, "/unknown"))
-    assert audit.entries()[0][0].reason == "Listed alike by chutes (acme/rocket-2), openrouter (acme/rocket-2)."
+    assert audit.list_entries()[0][0].reason == "Listed alike by chutes (acme/rocket-2), openrouter (acme/rocket-2)."
 
 
 def test_a_dismissed_proposal_stays_away_until_that_is_taken_back(house: Person) -> None:
     told = words(act(house, "/proposals/dismiss", id="acme/rocket-2"))
     assert "The proposal acme/rocket-2" in told and "No proposals" in told
     assert "3 unknown models" in told
-    assert "1 proposal" in words(act(house, "/audit/undo", entry=str(audit.entries()[0][0].id), page="unknown"))
+    assert "1 proposal" in words(act(house, "/audit/undo", entry=str(audit.list_entries()[0][0].id), page="unknown"))
 
 
 def test_what_is_not_proposed_any_more_is_a_sentence(house: Person) -> None:
@@ -262,10 +262,10 @@ def test_proposals_are_adopted_by_themselves_only_where_an_admin_said_so(house: 
     assert "Adopted by themselves" in words(act(house, "/proposals/adopting", adopt="yes"))
     db.session.rollback()
     assert adopt_proposals(now()) == 1
-    assert audit.entries()[0][0].actor == "automatic"
+    assert audit.list_entries()[0][0].actor == "automatic"
     assert adopt_proposals(now()) == 0
     db.session.commit()
-    act(house, "/audit/undo", entry=str(audit.entries()[0][0].id), page="log")
+    act(house, "/audit/undo", entry=str(audit.list_entries()[0][0].id), page="log")
     assert adopt_proposals(now()) == 0  # a person took it back: it is only proposed from now on
     assert "1 proposal" in words(page(house, "/unknown"))
     assert "Adopted by hand" in words(act(house, "/proposals/adopting", adopt="no"))
@@ -287,7 +287,7 @@ def chosen(choice: str) -> dict[str, str]:
     [("catalog", f"{KNOWN} at OpenRouter"), ("provider", f"Context window of {KNOWN}"), ("both", "Context window of")],
 )
 def test_a_conflict_is_settled_for_good_and_the_choice_can_be_taken_back(
-    app: Flask, house: Person, vault: Opener, choice: str, told: str
+    app: Flask, house: Person, vault: Keyring, choice: str, told: str
 ) -> None:
     assert "128 000 tokens" in words(page(house, "/conflicts")).replace("\u202f", " ")
     answer = act(house, "/conflicts/settle", **chosen(choice))
@@ -296,10 +296,10 @@ def test_a_conflict_is_settled_for_good_and_the_choice_can_be_taken_back(
     assert "999" not in page(house, "/conflicts")
     shown = words(page(house, "/audit")).replace("\u202f", " ")
     assert {"catalog": "→ 128 000", "provider": "→ 999 000", "both": "128 000 tokens in the catalog"}[choice] in shown
-    act(house, "/audit/undo", entry=str(audit.entries()[0][0].id), page="conflicts")
+    act(house, "/audit/undo", entry=str(audit.list_entries()[0][0].id), page="conflicts")
     work_off(app, vault)
     assert "999" in page(house, "/conflicts")
-    assert overrides.manual() == {} and decisions.fields() == {}
+    assert overrides.load_manual() == {} and decisions.load_fields() == {}
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_what_moved_meanwhile_is_not_settled_but_told(house: Person, changes: di
 def test_the_log_says_who_decided_what_in_words_page_by_page(house: Person) -> None:
     actor = Actor(house.id, house.row.email)
     for number in range(60):
-        decisions.put_match("groq", f"model-{number}", KNOWN, actor, now(), "because")
+        decisions.save_match("groq", f"model-{number}", KNOWN, actor, now(), "because")
     db.session.commit()
     reader = Plainly(house.client).open("/admin/catalog/audit")
     assert f"What Groq means by model-59 nothing decided → {KNOWN} because carol@example.com" in reader.words
@@ -337,8 +337,8 @@ def test_the_log_says_who_decided_what_in_words_page_by_page(house: Person) -> N
 
 def test_what_changed_since_is_not_undone_but_told(house: Person) -> None:
     actor = Actor(house.id, house.row.email)
-    first = decisions.put_match("groq", "x", KNOWN, actor, now())
-    decisions.put_match("groq", "x", None, actor, now())
+    first = decisions.save_match("groq", "x", KNOWN, actor, now())
+    decisions.save_match("groq", "x", None, actor, now())
     db.session.commit()
     assert first is not None
     for htmx in (True, False):
@@ -365,7 +365,7 @@ def test_a_refresh_is_queued_by_a_button_and_its_outcome_is_shown(house: Person,
     assert words(told).count("waits for a worker") == 1 and "No worker" not in told
     assert 'hx-trigger="load delay:2s"' in told  # it looks again by itself
     again = told.split('hx-get="', 1)[1].split('"', 1)[0].replace("&amp;", "&")
-    sources.note_failure("modelsdev", "https://models.dev/api.json", "timeout", "It did not answer in time.", now())
+    sources.record_failure("modelsdev", "https://models.dev/api.json", "timeout", "It did not answer in time.", now())
     db.session.commit()
     seen = house.client.get(again, headers=HTMX).text
     assert "waits for a worker" not in seen and "hx-trigger" not in seen

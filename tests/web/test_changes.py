@@ -72,7 +72,7 @@ def test_what_was_new_stays_marked_for_as_long_as_one_looks(alice: Person, watch
         assert said.index("fresh") < said.index("Seen before your last visit") < said.index("old")
         assert said.count("unseen") == 1
         watch.forward(minutes=20)
-    assert runs.nav(alice.id).unseen_new == 0  # although the badge went at the first look
+    assert runs.load_nav(alice.id).unseen_new == 0  # although the badge went at the first look
     watch.forward(minutes=31)
     assert "unseen" not in shown(alice)
 
@@ -105,9 +105,9 @@ def test_only_the_whole_page_counts_as_a_visit(alice: Person, watch: Watch, quer
     tell(alice, *new("a"), at=NOW - timedelta(hours=1), key=key)
     alice.sign_in().client.get(f"/changes?{query}")
     alice.client.get("/changes", headers=HTMX)
-    assert (seen_at(alice), runs.nav(alice.id).unseen_new) == (None, 1)
+    assert (seen_at(alice), runs.load_nav(alice.id).unseen_new) == (None, 1)
     alice.client.get("/changes")
-    assert (seen_at(alice), runs.nav(alice.id).unseen_new) == (NOW - timedelta(hours=1), 0)
+    assert (seen_at(alice), runs.load_nav(alice.id).unseen_new) == (NOW - timedelta(hours=1), 0)
 
 
 def test_a_visit_is_of_one_person_in_one_browser(app: Flask, alice: Person, bob: Person, watch: Watch) -> None:
@@ -160,7 +160,7 @@ def test_only_since_my_last_visit(alice: Person, watch: Watch) -> None:
 
 def test_older_changes_are_a_link_that_keeps_the_filter(alice: Person, watch: Watch) -> None:
     key = alice.add_key("openai")
-    for number in reversed(range(changes.SIZE + 1)):
+    for number in reversed(range(changes.PAGE_SIZE + 1)):
         tell(alice, *new(f"m{number:03}"), at=NOW - timedelta(days=number), key=key)
     alice.sign_in()
     page = alice.client.get("/changes?kind=new").text
@@ -218,7 +218,7 @@ def test_the_line_between_new_and_seen_is_not_lost_between_two_pages(alice: Pers
     alice.sign_in()
     shown(alice)
     watch.forward(hours=1)
-    for number in reversed(range(changes.SIZE)):
+    for number in reversed(range(changes.PAGE_SIZE)):
         tell(alice, *new(f"m{number:03}"), at=watch.moment - timedelta(seconds=number), key=key)
     page = alice.client.get("/changes").text
     assert "Seen before your last visit" not in words(page)

@@ -9,7 +9,7 @@ from flask import Flask
 
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced
 
@@ -22,7 +22,7 @@ MODELS = [
 
 
 @pytest.fixture
-def reader(app: Flask, alice: Person, simulator: Simulator, means: Means) -> Person:
+def reader(app: Flask, alice: Person, simulator: Simulator, means: SyncContext) -> Person:
     simulator.set_models("openrouter", MODELS)
     alice.add_key("openrouter", None)
     synced(alice, means)

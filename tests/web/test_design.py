@@ -80,7 +80,7 @@ def test_it_shows_every_class_of_the_shared_pieces_in_light_and_dark(demo: Flask
 
 
 def test_it_shows_every_icon_and_templates_ask_for_none_that_is_not_drawn(demo: FlaskClient) -> None:
-    drawn = set(design.icons())
+    drawn = set(design.icon_names())
     page = demo.get("/design").text
     assert {name for name in drawn if f"#{name}" not in page} == set()
     templates = "".join(path.read_text("utf-8") for path in TEMPLATES.rglob("*.html"))

@@ -13,7 +13,7 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store.accounts import favorites
 from app.store.schema.tables import CredentialRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Person
 from tests.sync.test_run import synced
 
@@ -21,7 +21,7 @@ _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 
 
 @pytest.fixture
-def both(alice: Person, bob: Person, simulator: Simulator, means: Means) -> tuple[Person, Person]:
+def both(alice: Person, bob: Person, simulator: Simulator, means: SyncContext) -> tuple[Person, Person]:
     """Two people whose keys list the same models."""
     simulator.set_models("openrouter", [SimModel("acme/one"), SimModel("acme/two", tools=True)])
     for person in (alice, bob):
@@ -46,10 +46,10 @@ def test_a_token_on_a_page_is_its_readers_own(both: tuple[Person, Person], path:
         assert answer.status_code == 303
 
 
-def test_marks_labels_filters_and_names_are_of_this_moment(both: tuple[Person, Person], means: Means) -> None:
+def test_marks_labels_filters_and_names_are_of_this_moment(both: tuple[Person, Person], means: SyncContext) -> None:
     alice, bob = both
     assert "Take the star away" not in alice.client.get("/models").text
-    favorites.put(alice.id, "openrouter", "acme/one", "starred", None, means.now())
+    favorites.set_mark(alice.id, "openrouter", "acme/one", "starred", None, means.now())
     for key in db.session.scalars(select(CredentialRow).where(CredentialRow.user_id == alice.id)):
         key.label = "<work>"
     db.session.commit()

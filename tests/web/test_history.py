@@ -11,12 +11,12 @@ import pytest
 
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
-from app.store.queries.runs import ResultLine
+from app.store.queries.runs import ResultView
 from app.store.schema.tables import CredentialRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from app.web.app import filters
 from app.web.history import scope_chart
-from app.web.history.scope_chart import Square
+from app.web.history.scope_chart import CalendarDay
 from tests.conftest import Clock, Person, both_databases
 from tests.store.test_pages import counted, many_runs
 from tests.sync.test_run import named, synced
@@ -36,8 +36,13 @@ def key(alice: Person) -> CredentialRow:
 
 @pytest.fixture
 def three(
-    alice: Person, key: CredentialRow, means: Means, clock: Clock, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> list[ResultLine]:
+    alice: Person,
+    key: CredentialRow,
+    means: SyncContext,
+    clock: Clock,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[ResultView]:
     """Three different lists of Alice's key, a day apart; she is signed in, three days after the last."""
     lists = (
         [SimModel("o3", prompt=Decimal(2), completion=Decimal(8)), *named("gpt-4o")],
@@ -61,13 +66,13 @@ def three(
 
 
 def test_the_calendar_is_whole_weeks_until_today() -> None:
-    days = scope_chart.days(date(2026, 11, 20), weeks=4)
+    days = scope_chart.calendar_dates(date(2026, 11, 20), weeks=4)
     assert (days[0], days[-1], len(days)) == (date(2026, 10, 26), date(2026, 11, 20), 26)
     assert days[0].weekday() == 0
 
 
 def test_a_day_of_the_calendar_may_have_23_hours() -> None:
-    bounds = scope_chart.bounds([date(2026, 3, 29)], ZoneInfo("Europe/Berlin"))
+    bounds = scope_chart.day_bounds([date(2026, 3, 29)], ZoneInfo("Europe/Berlin"))
     assert bounds[1].astimezone(UTC) - bounds[0].astimezone(UTC) == timedelta(hours=23)
 
 
@@ -86,13 +91,13 @@ def test_a_day_of_the_calendar_may_have_23_hours() -> None:
     ],
 )
 def test_a_day_has_the_tone_of_its_worst_outcome(counts: dict[str, int], worst: str, told: str) -> None:
-    square = Square(date(2026, 11, 20), Counter(counts))
+    square = CalendarDay(date(2026, 11, 20), Counter(counts))
     assert (square.worst, square.told) == (worst, told)
 
 
 @both_databases
 def test_the_page_has_the_calendar_with_its_table_and_a_day_leads_to_its_syncs(
-    alice: Person, three: list[ResultLine], means: Means
+    alice: Person, three: list[ResultView], means: SyncContext
 ) -> None:
     page = alice.client.get("/history").text
     svg = page.split('<svg class="chart-calendar"', 1)[1].split("</svg>", 1)[0]
@@ -106,12 +111,12 @@ def test_the_page_has_the_calendar_with_its_table_and_a_day_leads_to_its_syncs(
 
 
 @pytest.mark.parametrize("day", ["", "x", "0001-01-01", "9999-12-31", "2026-02-30", "20261101%00"])
-def test_odd_days_are_none_or_have_no_sync(alice: Person, three: list[ResultLine], day: str) -> None:
+def test_odd_days_are_none_or_have_no_sync(alice: Person, three: list[ResultView], day: str) -> None:
     answer = alice.client.get(f"/history?day={day}")
     assert answer.status_code == 200 and f'href="/history/{three[0].run_id}"' in answer.text
 
 
-def test_days_are_the_persons_own(alice: Person, three: list[ResultLine]) -> None:
+def test_days_are_the_persons_own(alice: Person, three: list[ResultView]) -> None:
     alice.post("/settings/time-zone", time_zone="Pacific/Kiritimati")  # 14 hours ahead: noon is the next day already
     assert "/history?day=2026-11-04" in alice.client.get("/history").text
     said = alice.client.get("/history?day=2026-11-02").text
@@ -121,7 +126,7 @@ def test_days_are_the_persons_own(alice: Person, three: list[ResultLine]) -> Non
 # ------------------------------------------------------------------ a key over time
 
 
-def test_a_keys_scope_is_a_line_with_its_table(alice: Person, key: CredentialRow, three: list[ResultLine]) -> None:
+def test_a_keys_scope_is_a_line_with_its_table(alice: Person, key: CredentialRow, three: list[ResultView]) -> None:
     page = alice.client.get(f"/history/keys/{key.id}").text
     svg = page.split('<svg class="chart-scope"', 1)[1].split("</svg>", 1)[0]
     assert 'role="img"' in svg and "From 2 to 3, at least 2, at most 4." in svg
@@ -136,15 +141,15 @@ def test_a_keys_scope_is_a_line_with_its_table(alice: Person, key: CredentialRow
 def test_the_line_keeps_its_height_until_the_next_point() -> None:
     start = datetime(2026, 11, 1, tzinfo=UTC)
     points = [(start, 10), (start + timedelta(days=1), 20)]
-    svg = str(scope_chart.steps(points, start + timedelta(days=2)))
+    svg = str(scope_chart.draw_scope(points, start + timedelta(days=2)))
     assert 'd="M0.00 20.00H50.00V2.00H100.00"' in svg  # halfway up at 10 of 20, then at the top
-    alone = str(scope_chart.steps(points[:1], start))
+    alone = str(scope_chart.draw_scope(points[:1], start))
     assert 'd="M0.00 2.00H100.00"' in alone
 
 
 @pytest.mark.parametrize(("numbers", "bottom"), [([5], 0), ([0], 0), ([10, 20], 0), ([100, 101], 99), ([1, 1], 0)])
 def test_small_steps_of_a_large_number_are_seen(numbers: list[int], bottom: int) -> None:
-    assert scope_chart.floor_of(numbers) == bottom
+    assert scope_chart.axis_floor(numbers) == bottom
 
 
 def test_a_key_without_a_list_says_so(alice: Person, key: CredentialRow) -> None:
@@ -157,7 +162,7 @@ def test_a_key_without_a_list_says_so(alice: Person, key: CredentialRow) -> None
 
 
 @both_databases
-def test_two_moments_of_a_key_are_compared(alice: Person, key: CredentialRow, three: list[ResultLine]) -> None:
+def test_two_moments_of_a_key_are_compared(alice: Person, key: CredentialRow, three: list[ResultView]) -> None:
     def compared(query: str) -> str:
         return words(alice.client.get(f"/history/compare?key={key.id}{query}").text)
 
@@ -172,7 +177,7 @@ def test_two_moments_of_a_key_are_compared(alice: Person, key: CredentialRow, th
 
 
 def test_a_changed_price_is_told_and_a_rename_is_no_loss(
-    alice: Person, means: Means, clock: Clock, simulator: Simulator
+    alice: Person, means: SyncContext, clock: Clock, simulator: Simulator
 ) -> None:
     key = alice.add_key("groq")
     simulator.set_models("groq", [*named("llama3-8b-8192"), SimModel("gpt-4o", context=8_192)])
@@ -186,7 +191,7 @@ def test_a_changed_price_is_told_and_a_rename_is_no_loss(
 
 
 def test_what_was_only_partly_read_is_no_loss_and_said_so(
-    alice: Person, key: CredentialRow, means: Means, three: list[ResultLine], simulator: Simulator
+    alice: Person, key: CredentialRow, means: SyncContext, three: list[ResultView], simulator: Simulator
 ) -> None:
     anthropic = alice.add_key("anthropic")
     synced(alice, means)
@@ -198,7 +203,7 @@ def test_what_was_only_partly_read_is_no_loss_and_said_so(
 
 
 def test_only_moments_of_ones_own_key_can_be_compared(
-    alice: Person, bob: Person, carol: Person, key: CredentialRow, three: list[ResultLine], means: Means
+    alice: Person, bob: Person, carol: Person, key: CredentialRow, three: list[ResultView], means: SyncContext
 ) -> None:
     other = alice.add_key("groq")
     elsewhere = next(result for result in synced(alice, means).results if result.provider == "groq")
@@ -218,13 +223,13 @@ def test_only_moments_of_ones_own_key_can_be_compared(
         assert answer.status_code == 404 and "gpt-" not in answer.text
 
 
-def test_the_admin_sees_no_way_to_anothers_key(carol: Person, key: CredentialRow, three: list[ResultLine]) -> None:
+def test_the_admin_sees_no_way_to_anothers_key(carol: Person, key: CredentialRow, three: list[ResultView]) -> None:
     carol.sign_in()
     for path in (f"/history/{three[0].run_id}", f"/history/{three[0].run_id}/results/{three[0].id}"):
         assert "/history/keys/" not in carol.client.get(path).text
 
 
-def test_one_gets_there_by_links_and_forms_alone(alice: Person, key: CredentialRow, three: list[ResultLine]) -> None:
+def test_one_gets_there_by_links_and_forms_alone(alice: Person, key: CredentialRow, three: list[ResultView]) -> None:
     someone = Plainly(alice.client).open("/profile")
     someone.follow(f"/history/keys/{key.id}")
     assert "What this key could use, over time." in words(someone.html)
@@ -239,7 +244,7 @@ def test_one_gets_there_by_links_and_forms_alone(alice: Person, key: CredentialR
 
 @both_databases
 def test_the_pages_take_the_same_few_queries_however_much_there_is(
-    alice: Person, key: CredentialRow, three: list[ResultLine]
+    alice: Person, key: CredentialRow, three: list[ResultView]
 ) -> None:
     paths = ("/history", "/history?day=2026-11-02", f"/history/keys/{key.id}", f"/history/compare?key={key.id}")
     asked: dict[str, list[int]] = {path: [] for path in paths}

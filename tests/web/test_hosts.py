@@ -73,9 +73,9 @@ def test_production_does_not_start_without_its_names(tmp_path: Path) -> None:
     given = {"APP_ENV": "production", "MODELSYNC_INSTANCE": str(tmp_path), "SECRET_KEY": "s" * 40}
     with pytest.raises(ConfigError, match=r"^VAULT_PUBLIC_KEY"):
         config.require_web_secrets(config.load(given))
-    from app.vault import Opener, new_private_key
+    from app.vault import Keyring, generate_private_key
 
-    given["VAULT_PUBLIC_KEY"] = Opener(new_private_key()).public
+    given["VAULT_PUBLIC_KEY"] = Keyring(generate_private_key()).public
     with pytest.raises(ConfigError, match=r"^ALLOWED_HOSTS is not set"):
         config.require_web_secrets(config.load(given))
     config.require_web_secrets(config.load({**given, "ALLOWED_HOSTS": "modelsync.example.com"}))

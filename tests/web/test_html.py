@@ -18,7 +18,7 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store.accounts import second_factors, users
 from app.store.audit import Actor
-from app.vault import Opener, Sealer
+from app.vault import Keyring, PublicKey
 from tests import conftest as stage
 from tests.visits import ACCOUNTS, ENTRANCES, HALFWAY, NEWCOMER, NO_PAGES, PAGES, STRANGER, VISITS, Visit, ids, left_out
 from tests.web.conforming import complaints
@@ -59,7 +59,7 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, embedded_redis: str) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("html")
     shutil.copy(sqlite_template, folder)
-    vault = Opener(stage._PRIVATE)
+    vault = Keyring(stage._PRIVATE)
     with pytest.MonkeyPatch.context() as patch, Simulator(token=_TOKEN) as simulator:
         patch.setenv("VAULT_PRIVATE_KEYS", stage._PRIVATE)
         patch.setenv("MODELSYNC_DEMO_TOKEN", _TOKEN)
@@ -73,14 +73,14 @@ def house(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, embed
         with redis.Redis.from_url(embedded_redis) as client:
             client.flushdb()
         with app.app_context():
-            seed.seed(vault, Sealer(vault.public))
+            seed.seed(vault, PublicKey(vault.public))
             users.create(_NEW, stage._CHEAP_HASH, datetime.now(UTC))
             careful = users.create(_CAREFUL, stage._CHEAP_HASH, datetime.now(UTC))
             assert careful
-            second_factors.offer(careful, b"sealed", datetime.now(UTC))
-            second_factors.turn_on(careful, datetime.now(UTC))
+            second_factors.save_pending(careful, b"sealed", datetime.now(UTC))
+            second_factors.enable(careful, datetime.now(UTC))
             db.session.commit()
-            jobs.begin_plan(Actor(None, seed.CAROL), ["openrouter"])
+            jobs.start_plan(Actor(None, seed.CAROL), ["openrouter"])
             work_off(app, vault)
             yield House(app)
             db.session.remove()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from app.demo.simulator import Simulator
-from app.vault import Opener
+from app.vault import Keyring
 from tests.conftest import PASSWORD, both_databases
 from tests.sync.test_run import named
 from tests.web.plainly import Plainly
@@ -15,7 +15,7 @@ KEY = "sk-a-key-of-the-journey-4a7e"
 
 
 @both_databases
-def test_the_whole_journey_works_without_javascript(app: Flask, vault: Opener, simulator: Simulator) -> None:
+def test_the_whole_journey_works_without_javascript(app: Flask, vault: Keyring, simulator: Simulator) -> None:
     simulator.set_models("openai", named("gpt-4o", "text-embedding-3-small"))
     person = Plainly(app.test_client()).open("/")
     person.follow("/signup").submit("/signup", email="new@example.com", password=PASSWORD)

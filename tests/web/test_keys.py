@@ -17,8 +17,8 @@ from app.extensions import db
 from app.store import credentials
 from app.store.schema.tables import CredentialRow, ListingRow, ResultRow, RunRow
 from app.sync import run as sync_run
-from app.sync.run import Means
-from app.vault import Opener, SecretKey
+from app.sync.run import SyncContext
+from app.vault import ApiKey, Keyring
 from tests.conftest import Person, both_databases
 from tests.web.plainly import Plainly, words
 from tests.web.working import no_redis, now, work_off
@@ -34,9 +34,9 @@ def stored(person: Person) -> list[CredentialRow]:
     return list(db.session.scalars(query))
 
 
-def key_of(row: CredentialRow, slug: str, vault: Opener) -> str:
+def key_of(row: CredentialRow, slug: str, vault: Keyring) -> str:
     assert row.sealed_key and row.vault_version
-    return vault.open(row.sealed_key, row.vault_version, credentials.owner(row, slug)).reveal()
+    return vault.open(row.sealed_key, row.vault_version, credentials.seal_context(row, slug)).reveal()
 
 
 def row_text(person: Person, row: CredentialRow) -> str:
@@ -71,7 +71,7 @@ def send(request: pytest.FixtureRequest, alice: Person) -> Callable[..., str]:
     return by_htmx if request.param == "htmx" else by_plain_form
 
 
-def test_a_key_is_added_replaced_disabled_and_deleted(alice: Person, vault: Opener, send: Callable[..., str]) -> None:
+def test_a_key_is_added_replaced_disabled_and_deleted(alice: Person, vault: Keyring, send: Callable[..., str]) -> None:
     page = send("/keys", provider="openai", key=f"  {KEY}\n", label=" work ")
     (row,) = stored(alice)
     assert (row.label, row.key_hint, row.is_active, key_of(row, "openai", vault)) == ("work", "•••• 7f3c", True, KEY)
@@ -135,7 +135,7 @@ def test_a_label_tells_keys_apart_and_is_taken_once(alice: Person) -> None:
 
 @both_databases
 def test_a_form_sent_twice_at_one_moment_stores_one_key(app: Flask, alice: Person) -> None:
-    provider, alice_id = credentials.providers()["openai"], alice.id
+    provider, alice_id = credentials.providers_by_slug()["openai"], alice.id
     db.session.commit()
     both = threading.Barrier(2)
     made: list[bool] = []
@@ -143,7 +143,7 @@ def test_a_form_sent_twice_at_one_moment_stores_one_key(app: Flask, alice: Perso
     def add() -> None:
         with app.app_context():
             both.wait(10)
-            row = credentials.add(alice_id, provider, "twice", SecretKey(KEY), alice.sealer, now())
+            row = credentials.add(alice_id, provider, "twice", ApiKey(KEY), alice.sealer, now())
             made.append(row is not None)
             db.session.commit()
 
@@ -156,7 +156,7 @@ def test_a_form_sent_twice_at_one_moment_stores_one_key(app: Flask, alice: Perso
     assert len(stored(alice)) == 1
 
 
-def test_openrouter_needs_no_key_and_the_others_do(alice: Person, app: Flask, vault: Opener) -> None:
+def test_openrouter_needs_no_key_and_the_others_do(alice: Person, app: Flask, vault: Keyring) -> None:
     alice.sign_in()
     page = alice.post("/keys", htmx=True, provider="openrouter")
     assert page.status_code == 200 and "no key needed" in words(page.text)
@@ -184,7 +184,7 @@ def test_a_label_that_another_key_has_is_refused_beside_its_field(alice: Person)
 
 
 @both_databases
-def test_one_key_is_synced_by_itself(app: Flask, alice: Person, vault: Opener) -> None:
+def test_one_key_is_synced_by_itself(app: Flask, alice: Person, vault: Keyring) -> None:
     alice.row.sync_on_sign_in = False
     alice.add_key("openai", label="work")
     key = alice.add_key("openai", label="home")
@@ -199,7 +199,7 @@ def test_one_key_is_synced_by_itself(app: Flask, alice: Person, vault: Opener) -
 
 @pytest.mark.parametrize("htmx", [True, False])
 def test_one_button_adds_the_list_that_needs_no_key_and_syncs_it(
-    app: Flask, alice: Person, vault: Opener, htmx: bool
+    app: Flask, alice: Person, vault: Keyring, htmx: bool
 ) -> None:
     alice.row.sync_on_sign_in = False
     page = alice.sign_in().client.get("/profile").text
@@ -239,7 +239,7 @@ def test_an_unknown_provider_is_not_found(alice: Person) -> None:
     ],
 )
 def test_the_row_says_within_a_moment_what_came_of_a_key(
-    app: Flask, alice: Person, vault: Opener, simulator: Simulator, key: str, fault: str | None, said: str
+    app: Flask, alice: Person, vault: Keyring, simulator: Simulator, key: str, fault: str | None, said: str
 ) -> None:
     if fault:
         simulator.set_fault("openai", fault)
@@ -261,12 +261,12 @@ def test_the_row_says_within_a_moment_what_came_of_a_key(
         assert db.session.scalar(select(func.count()).select_from(kind)) == 0
 
 
-def test_a_provider_out_of_reach_is_a_sentence_on_the_row(alice: Person, means: Means) -> None:
+def test_a_provider_out_of_reach_is_a_sentence_on_the_row(alice: Person, means: SyncContext) -> None:
     alice.sign_in()
     alice.post("/keys", htmx=True, provider="openai", key=KEY)
     (row,) = stored(alice)
-    nowhere = Means(vault=means.vault, client=means.client, base_urls={"openai": "http://127.0.0.1:1/v1"})
-    sync_run.check(row.id, nowhere)
+    nowhere = SyncContext(vault=means.vault, client=means.client, base_urls={"openai": "http://127.0.0.1:1/v1"})
+    sync_run.check_key(row.id, nowhere)
     assert "Could not reach the provider" in row_text(alice, row)
 
 
@@ -284,7 +284,7 @@ def test_a_key_saved_while_redis_is_away_is_kept_and_not_promised_for_ever(app: 
 
 
 def test_the_answer_to_a_replaced_key_is_not_taken_for_the_new_ones(
-    alice: Person, means: Means, simulator: Simulator, until: Any, app: Flask
+    alice: Person, means: SyncContext, simulator: Simulator, until: Any, app: Flask
 ) -> None:
     alice.sign_in()
     alice.post("/keys", htmx=True, provider="openai", key="sk-this-key-was-revoked-1234")
@@ -293,7 +293,7 @@ def test_the_answer_to_a_replaced_key_is_not_taken_for_the_new_ones(
 
     def check() -> None:
         with app.app_context():
-            sync_run.check(row.id, means)
+            sync_run.check_key(row.id, means)
 
     asking = threading.Thread(target=check)
     asking.start()
@@ -304,21 +304,21 @@ def test_the_answer_to_a_replaced_key_is_not_taken_for_the_new_ones(
     (after,) = stored(alice)
     assert (after.key_number, after.outcome, after.check_asked_at is None) == (2, None, False)
     assert "checking …" in row_text(alice, row)
-    sync_run.check(row.id, means)
+    sync_run.check_key(row.id, means)
     assert "valid: " in row_text(alice, row)
 
 
-def test_a_check_that_comes_twice_asks_once(alice: Person, means: Means, simulator: Simulator) -> None:
+def test_a_check_that_comes_twice_asks_once(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.sign_in()
     alice.post("/keys", htmx=True, provider="openai", key=KEY)
     (row,) = stored(alice)
-    sync_run.check(row.id, means)
-    sync_run.check(row.id, means)
-    sync_run.check(10**9, means)
+    sync_run.check_key(row.id, means)
+    sync_run.check_key(row.id, means)
+    sync_run.check_key(10**9, means)
     assert len(simulator.requests("openai")) == 1
 
 
-def test_keys_work_by_the_forms_of_the_page_alone(alice: Person, app: Flask, vault: Opener) -> None:
+def test_keys_work_by_the_forms_of_the_page_alone(alice: Person, app: Flask, vault: Keyring) -> None:
     person = Plainly(alice.sign_in().client).open("/profile")
     person.submit("/keys", {"provider": "anthropic"}, key=KEY, label="mine")
     (row,) = stored(alice)
@@ -334,7 +334,7 @@ def test_keys_work_by_the_forms_of_the_page_alone(alice: Person, app: Flask, vau
     assert all(key not in page for page in person.seen for key in (KEY, OTHER))
 
 
-def test_deleting_a_key_keeps_its_history(alice: Person, means: Means) -> None:
+def test_deleting_a_key_keeps_its_history(alice: Person, means: SyncContext) -> None:
     from tests.sync.test_run import synced
 
     key = alice.add_key("openai")
@@ -348,8 +348,8 @@ def test_deleting_a_key_keeps_its_history(alice: Person, means: Means) -> None:
 def test_the_job_payload_holds_an_id_and_nothing_else(app: Flask, alice: Person) -> None:
     alice.sign_in().post("/keys", htmx=True, provider="openai", key=KEY)
     (row,) = stored(alice)
-    (job,) = [job for queue in jobs._queues() for job in queue.jobs]
-    assert (job.func_name, job.args, job.kwargs) == ("app.jobs.do_check", [row.id], {})
+    (job,) = [job for queue in jobs.open_queues() for job in queue.jobs]
+    assert (job.func_name, job.args, job.kwargs) == ("app.jobs.check_key", [row.id], {})
 
 
 def test_to_accept_what_is_not_kept_aside_starts_nothing_and_has_a_limit(alice: Person) -> None:

@@ -8,14 +8,14 @@ from flask import Flask
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store.schema.tables import MarkRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.benchmarks.__main__ import queries
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
 
 
 @pytest.fixture
-def reader(app: Flask, alice: Person, simulator: Simulator, means: Means) -> Person:
+def reader(app: Flask, alice: Person, simulator: Simulator, means: SyncContext) -> Person:
     simulator.set_models("openai", named("gpt-4o", "gpt-4.1", "o3"))
     alice.add_key("openai")
     synced(alice, means)
@@ -86,7 +86,7 @@ def test_columns_are_chosen_and_kept_for_their_person(reader: Person, bob: Perso
 
 @both_databases
 def test_the_number_of_queries_does_not_grow_with_marks_and_models(
-    reader: Person, simulator: Simulator, means: Means
+    reader: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     def asked(path: str) -> int:
         return queries(lambda: text(reader, path))

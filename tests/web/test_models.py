@@ -8,15 +8,15 @@ import pytest
 from flask import Flask
 
 from app.catalog.listing import PriceTier
-from app.catalog.overrides import of_facts
+from app.catalog.overrides import from_facts
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import catalog, credentials, listed_models, overrides
 from app.store.audit import Actor
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from app.web.app import filters_facts
-from app.web.models.search import tokens_of
+from app.web.models.search import parse_token_count
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
 from tests.web.plainly import unsigned
@@ -29,7 +29,7 @@ MODELS = [
 
 
 @pytest.fixture
-def reader(app: Flask, alice: Person, simulator: Simulator, means: Means) -> Person:
+def reader(app: Flask, alice: Person, simulator: Simulator, means: SyncContext) -> Person:
     simulator.set_models("openrouter", MODELS)
     simulator.set_models("openai", named("gpt-4o", "text-embedding-3-small"))
     alice.add_key("openrouter", None)
@@ -100,7 +100,7 @@ def test_one_model_says_what_long_input_costs_and_who_says_so(reader: Person) ->
 def test_prices_for_long_input_are_one_line_for_each_length() -> None:
     tiers = (PriceTier(32_000, Decimal(6), Decimal("22.5")), PriceTier(200_000, None, Decimal(0)))
     (fact,) = [catalog.SourcedFact("price_tiers", tiers, "LiteLLM", "2026-11-20")]
-    assert [(line.title, line.value, line.source) for line in filters_facts.lines([fact])] == [
+    assert [(line.title, line.value, line.source) for line in filters_facts.fact_lines([fact])] == [
         (
             "Above 32\u202f000 input tokens",
             "$6.00 input, $22.50 output per million tokens",
@@ -110,7 +110,7 @@ def test_prices_for_long_input_are_one_line_for_each_length() -> None:
     ]
 
 
-def test_one_model_shows_what_my_syncs_told_of_it(reader: Person, simulator: Simulator, means: Means) -> None:
+def test_one_model_shows_what_my_syncs_told_of_it(reader: Person, simulator: Simulator, means: SyncContext) -> None:
     simulator.set_models(
         "openrouter", [SimModel("openai/gpt-4o", prompt=Decimal(2), completion=Decimal(10)), *MODELS[2:]]
     )
@@ -125,10 +125,10 @@ def test_a_model_that_nobody_knows_is_not_found(reader: Person) -> None:
 
 
 @both_databases
-def test_a_persons_price_stands_above_the_providers_on_both_pages(reader: Person, means: Means) -> None:
-    decided = of_facts("openrouter", "openai/gpt-4o", 100, {"input_per_million": Decimal("1.11")}, "negotiated")
-    overrides.put(decided, Actor(None, "command line"), means.now())
-    listed_models.show_again(catalog.index()[1], {credentials.providers()["openrouter"].id})
+def test_a_persons_price_stands_above_the_providers_on_both_pages(reader: Person, means: SyncContext) -> None:
+    decided = from_facts("openrouter", "openai/gpt-4o", 100, {"input_per_million": Decimal("1.11")}, "negotiated")
+    overrides.save(decided, Actor(None, "command line"), means.now())
+    listed_models.rebuild(catalog.load_index()[1], {credentials.providers_by_slug()["openrouter"].id})
     db.session.commit()
     assert "$1.11" in page(reader, "/models?q=gpt&provider=openrouter")
     assert "$1.11" in page(reader, "/models/openai/gpt-4o")
@@ -136,7 +136,7 @@ def test_a_persons_price_stands_above_the_providers_on_both_pages(reader: Person
 
 @both_databases
 def test_who_serves_it_names_others_offers_but_never_their_private_models(
-    reader: Person, bob: Person, simulator: Simulator, means: Means
+    reader: Person, bob: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("groq", named("gpt-4o"))
     bob.add_key("groq")
@@ -160,4 +160,4 @@ def test_who_serves_it_names_others_offers_but_never_their_private_models(
     ],
 )
 def test_numbers_of_tokens_are_read_as_people_write_them(text: str, count: int | None) -> None:
-    assert tokens_of(text) == count
+    assert parse_token_count(text) == count

@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 
 from app.demo.simulator import Simulator
-from app.sync.run import Means
-from app.web.home import told
+from app.sync.run import SyncContext
+from app.web.home import describe_new_models
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
 from tests.sync.test_run import named, synced
@@ -19,7 +19,7 @@ HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture
-def reader(app: Flask, alice: Person, simulator: Simulator, means: Means) -> Person:
+def reader(app: Flask, alice: Person, simulator: Simulator, means: SyncContext) -> Person:
     """Alice, whose list is known and read."""
     simulator.set_models("openai", named("gpt-4o"))
     alice.add_key("openai")
@@ -35,7 +35,7 @@ def address(page: str) -> str:
 
 
 @both_databases
-def test_new_models_come_as_a_badge_and_a_toast_once(reader: Person, simulator: Simulator, means: Means) -> None:
+def test_new_models_come_as_a_badge_and_a_toast_once(reader: Person, simulator: Simulator, means: SyncContext) -> None:
     asked = address(reader.client.get("/profile").text)
     assert reader.client.get(asked, headers=HTMX).status_code == 204
     simulator.set_models("openai", named("gpt-4o", "gpt-5", "o3"))
@@ -53,7 +53,7 @@ def test_new_models_come_as_a_badge_and_a_toast_once(reader: Person, simulator: 
 
 @both_databases
 def test_what_was_read_in_another_tab_leaves_the_badge_without_a_toast(
-    reader: Person, simulator: Simulator, means: Means
+    reader: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("openai", named("gpt-4o", "gpt-5"))
     synced(reader, means)
@@ -64,7 +64,9 @@ def test_what_was_read_in_another_tab_leaves_the_badge_without_a_toast(
     assert reader.client.get(address(answer.text), headers=HTMX).status_code == 204
 
 
-def test_nobody_hears_of_another_ones_news(reader: Person, bob: Person, simulator: Simulator, means: Means) -> None:
+def test_nobody_hears_of_another_ones_news(
+    reader: Person, bob: Person, simulator: Simulator, means: SyncContext
+) -> None:
     bob.sign_in()
     simulator.set_models("openai", named("gpt-4o", "gpt-5"))
     synced(reader, means)
@@ -91,4 +93,4 @@ def test_without_htmx_and_with_odd_cursors_it_leads_somewhere(app: Flask, reader
     ],
 )
 def test_the_toast_names_two_providers_and_counts_more(fresh: list[tuple[str, int]], sentence: str) -> None:
-    assert told(fresh) == sentence
+    assert describe_new_models(fresh) == sentence

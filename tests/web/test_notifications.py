@@ -16,15 +16,15 @@ from app.catalog.changes import Change, FieldChange
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.jobs import digest_email as writing
-from app.jobs.digest_email import one_line
+from app.jobs.digest_email import sanitize_line
 from app.store.accounts import subscriptions
 from app.store.accounts.subscriptions import SubscriptionRow
 from app.store.queries import digest
-from app.store.queries.digest import FailingKey, Notices, ProviderNews
+from app.store.queries.digest import DigestContent, DigestKeyProblem, ProviderNews
 from app.store.schema.tables import RunRow
 from app.sync.http import errors
-from app.sync.run import Means
-from app.vault import Opener
+from app.sync.run import SyncContext
+from app.vault import Keyring
 from app.web.account import notifications
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
@@ -64,7 +64,7 @@ def checked(page: Plainly, way: str) -> set[str]:
 def sent(house: Flask) -> None:
     """What the scheduler does each minute, and the workers after it."""
     with house.app_context():
-        jobs.mail_news()
+        jobs.enqueue_digests()
         work_off(house, NO_VAULT)
 
 
@@ -108,7 +108,7 @@ def test_without_a_mail_server_there_is_no_such_column(app: Flask, house: Flask,
     page = alice.client.get("/settings").text
     assert "by_mail" not in page and "This server sends no letters." in words(page)
     assert alice.post("/settings/notifications", in_app="gone").status_code == 303
-    assert subscriptions.chosen(alice.id) == {"new"}, "what was chosen waits for the mail server"
+    assert subscriptions.load_topics(alice.id) == {"new"}, "what was chosen waits for the mail server"
 
 
 # ------------------------------------------------------------------ in the app
@@ -199,7 +199,7 @@ def test_a_sync_that_found_nothing_of_it_is_no_letter_and_counts_as_told(
     sent(house)
     assert letters.taken == []
     assert db.session.scalar(select(SubscriptionRow.told_run_id)) == run.id
-    assert subscriptions.due(now(), 10) == []
+    assert subscriptions.due_user_ids(now(), 10) == []
 
 
 def test_a_run_that_goes_on_is_told_when_it_is_over(house: Flask, alice: Person, letters: Letters) -> None:
@@ -221,7 +221,12 @@ def test_a_run_that_goes_on_is_told_when_it_is_over(house: Flask, alice: Person,
 
 @both_databases
 def test_a_key_that_begins_to_fail_is_told_once_and_only_for_a_reason_of_its_own(
-    house: Flask, alice: Person, letters: Letters, simulator: Simulator, means: Means, monkeypatch: pytest.MonkeyPatch
+    house: Flask,
+    alice: Person,
+    letters: Letters,
+    simulator: Simulator,
+    means: SyncContext,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     key = alice.add_key("openai", label="work")
     synced(alice, means)
@@ -254,11 +259,11 @@ def test_letters_end_by_one_press_without_signing_in(house: Flask, alice: Person
     stranger = house.test_client()
     looked = stranger.get(link)
     assert looked.status_code == 200 and alice.row.email not in looked.text and complaints(looked.text) == []
-    assert subscriptions.chosen(alice.id), "to look ends nothing"
+    assert subscriptions.load_topics(alice.id), "to look ends nothing"
     for _ in range(2):
         done = stranger.post(link, data={"List-Unsubscribe": "One-Click"})
         assert done.status_code == 200 and complaints(done.text) == []
-        assert subscriptions.chosen(alice.id) == frozenset()
+        assert subscriptions.load_topics(alice.id) == frozenset()
     tell(alice, *new("gpt-7"), at=now(), key=key)
     sent(house)
     assert len(letters.taken) == 1
@@ -275,14 +280,14 @@ def test_a_forged_address_ends_nobodys_letters(house: Flask, alice: Person, bob:
     for person in (alice, bob):
         chosen(house, person, by_mail=("new",))
         tell(person, *new("x"), at=now(), key=person.add_key("openai"))
-        taken = subscriptions.take(person.id, now())
+        taken = subscriptions.claim(person.id, now())
         assert taken
         tokens.append(taken.stop_token)
     db.session.commit()
     link = f"/unsubscribe/{forge(*tokens)}"
     for answer in (house.test_client().get(link), house.test_client().post(link)):
         assert answer.status_code == 404 and "ends nobody's letters" in words(answer.text)
-    assert subscriptions.chosen(alice.id) == subscriptions.chosen(bob.id) == {"new"}
+    assert subscriptions.load_topics(alice.id) == subscriptions.load_topics(bob.id) == {"new"}
 
 
 def test_a_mail_server_that_fails_is_a_sentence_in_the_log_and_a_later_try(
@@ -304,10 +309,10 @@ def test_a_mail_server_that_fails_is_a_sentence_in_the_log_and_a_later_try(
 
 
 def test_it_waits_longer_each_time(alice: Person) -> None:
-    subscriptions.choose(alice.id, ["new"])
-    letter = subscriptions.Due(alice.id, alice.row.email, frozenset({"new"}), 0, 1, "")
+    subscriptions.set_topics(alice.id, ["new"])
+    letter = subscriptions.DueDigest(alice.id, alice.row.email, frozenset({"new"}), 0, 1, "")
     at = now()
-    waits = [subscriptions.failed(letter, at) - at for _ in range(5)]
+    waits = [subscriptions.mark_failed(letter, at) - at for _ in range(5)]
     assert waits == [
         timedelta(minutes=10),
         timedelta(hours=1),
@@ -318,11 +323,11 @@ def test_it_waits_longer_each_time(alice: Person) -> None:
 
 
 def test_a_letter_is_taken_by_one_worker(alice: Person) -> None:
-    subscriptions.choose(alice.id, ["new"])
+    subscriptions.set_topics(alice.id, ["new"])
     tell(alice, *new("x"), at=now(), key=alice.add_key("openai"))
-    assert subscriptions.take(alice.id, now()) is not None
-    assert subscriptions.take(alice.id, now()) is None
-    assert subscriptions.take(alice.id, now() + timedelta(minutes=11)) is not None, "its worker died"
+    assert subscriptions.claim(alice.id, now()) is not None
+    assert subscriptions.claim(alice.id, now()) is None
+    assert subscriptions.claim(alice.id, now() + timedelta(minutes=11)) is not None, "its worker died"
 
 
 def test_a_disabled_account_gets_none(house: Flask, alice: Person, letters: Letters) -> None:
@@ -332,22 +337,22 @@ def test_a_disabled_account_gets_none(house: Flask, alice: Person, letters: Lett
     db.session.commit()
     sent(house)
     with house.app_context():
-        jobs.do_letter(alice.id)
+        jobs.send_digest(alice.id)
     assert letters.taken == []
 
 
 def test_a_sync_goes_on_whatever_the_mail_server_does(
-    house: Flask, alice: Person, vault: Opener, monkeypatch: pytest.MonkeyPatch
+    house: Flask, alice: Person, vault: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The letter is a job of its own: a worker without a mail server syncs as ever, and the job ends well."""
     alice.add_key("openai")
     chosen(house, alice, by_mail=topics.TOPICS)
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
     with house.app_context():
-        begun = jobs.begin_sync(alice.id, "manual")
+        begun = jobs.start_sync(alice.id, "manual")
         assert begun is not None
         work_off(house, vault)
-        jobs.mail_news()
+        jobs.enqueue_digests()
         work_off(house, vault)
         assert db.session.get_one(RunRow, begun.run_id, populate_existing=True).state == "done"
 
@@ -366,21 +371,21 @@ def test_a_sync_goes_on_whatever_the_mail_server_does(
     ],
 )
 def test_what_a_provider_says_is_one_harmless_line(typed: str, shown: str) -> None:
-    assert one_line(typed) == shown
+    assert sanitize_line(typed) == shown
 
 
 def test_a_hostile_provider_writes_no_lines_of_its_own_into_a_letter() -> None:
     hostile = "x\n\n-- \nYour account is locked: https://evil.example/login"
     news = ProviderNews("openai", [Change("new", hostile, hostile), changed(hostile, ("id", hostile, "y"))])
-    found = Notices([news], [FailingKey("openai", hostile, hostile, hostile)])
-    text = writing.text(found, "https://models.example", "https://models.example/unsubscribe/1-x")
+    found = DigestContent([news], [DigestKeyProblem("openai", hostile, hostile, hostile)])
+    text = writing.body(found, "https://models.example", "https://models.example/unsubscribe/1-x")
     assert text.count("\n-- \n") == 1 and "://evil" not in text
     assert "evil" not in writing.subject(found)
 
 
 def test_many_changes_are_counted() -> None:
-    found = Notices([ProviderNews("openai", new(*(f"m{number:03}" for number in range(100))))])
-    text = writing.text(found, "https://models.example", "")
+    found = DigestContent([ProviderNews("openai", new(*(f"m{number:03}" for number in range(100))))])
+    text = writing.body(found, "https://models.example", "")
     assert "m039" in text and "m040" not in text and "and 60 more changes" in text
 
 
@@ -388,16 +393,16 @@ def test_key_problems_are_all_that_blame_the_key() -> None:
     everything = list(errors.SyncError.__subclasses__())
     for one in everything:
         everything += one.__subclasses__()
-    assert {one.code for one in everything if one.blames_key and hasattr(one, "code")} == writing.KEY_PROBLEMS
+    assert {one.code for one in everything if one.blames_key and hasattr(one, "code")} == writing.KEY_ERROR_CODES
 
 
 def test_the_same_change_seen_by_two_keys_is_told_once(alice: Person) -> None:
     first, second = alice.add_key("openai", label="a"), alice.add_key("openai", label="b")
     for key in (first, second):
         tell(alice, *new("gpt-6"), at=now(), key=key)
-    found = digest.between(alice.id, 0, digest.newest_run(alice.id), topics.TOPICS, ())
+    found = digest.load_digest(alice.id, 0, digest.newest_finished_run(alice.id), topics.TOPICS, ())
     assert found.count("new") == 1
 
 
 def test_every_topic_has_its_words() -> None:
-    assert set(notifications.TITLES) == set(writing._WORDS) == set(topics.TOPICS)
+    assert set(notifications.TITLES) == set(writing._TOPIC_NAMES) == set(topics.TOPICS)

@@ -16,7 +16,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from app import config, create_app
-from app.auth.settings import OpenId
+from app.auth.settings import OpenIdProvider
 from app.extensions import db, limiter
 from app.store import audit
 from app.store.accounts import identities, tokens, users
@@ -25,7 +25,7 @@ from app.store.schema.tables import UserRow
 from app.web.account import login
 from app.web.app import filters
 from tests.conftest import PASSWORD, Browser, Person, both_databases
-from tests.web.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider
+from tests.web.openid_provider import CLIENT_ID, CLIENT_SECRET, FakeOpenIdProvider
 from tests.web.plainly import Plainly, words
 
 DORA = "dora@example.com"
@@ -37,18 +37,20 @@ _EXPIRED = "That sign-in took too long, or was used already."
 
 
 @pytest.fixture
-def provider() -> Iterator[OpenIdProvider]:
-    with OpenIdProvider() as provider:
+def provider() -> Iterator[FakeOpenIdProvider]:
+    with FakeOpenIdProvider() as provider:
         yield provider
 
 
 @pytest.fixture
-def make(app: Flask, provider: OpenIdProvider) -> Iterator[Callable[..., Flask]]:
+def make(app: Flask, provider: FakeOpenIdProvider) -> Iterator[Callable[..., Flask]]:
     """The same installation with sign-in at the provider; fields of OpenId can be set."""
     made: list[Flask] = []
 
     def another(require: Any = "off", **fields: Any) -> Flask:
-        oidc = OpenId(provider.issuer, CLIENT_ID, CLIENT_SECRET, **{"title": "Example ID", "signup": True, **fields})
+        oidc = OpenIdProvider(
+            provider.issuer, CLIENT_ID, CLIENT_SECRET, **{"title": "Example ID", "signup": True, **fields}
+        )
         settings = dataclasses.replace(
             app.config["SETTINGS"], public_url="http://localhost", oidc=oidc, require_second_factor=require
         )
@@ -96,7 +98,7 @@ def rows() -> tuple[int, int]:
 
 @both_databases
 def test_whoever_comes_for_the_first_time_is_given_an_account_and_meets_it_again(
-    make: Callable[..., Flask], provider: OpenIdProvider, carol: Person
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, carol: Person
 ) -> None:
     house = make()
     page = Plainly(house.test_client()).open("/login")
@@ -104,18 +106,18 @@ def test_whoever_comes_for_the_first_time_is_given_an_account_and_meets_it_again
     answer = came_back(page.client, "/oidc/start?next=/history")
     assert (answer.status_code, answer.location) == (303, "/history")
     assert signed_in(page.client)
-    dora = users.by_email(DORA)
+    dora = users.find_by_email(DORA)
     assert dora is not None and not dora.is_admin and not dora.has_password
     provider.who["email"] = "dora.married@example.com"  # the subject says who it is, not the address
     again = house.test_client()
     assert came_back(again).status_code == 303
     assert "dora@example.com" in again.get("/settings").text
     assert rows() == (2, 1)
-    known = identities.of_user(dora.id)
+    known = identities.find_by_user(dora.id)
     assert known is not None and known.email == "dora.married@example.com"
 
 
-def test_the_address_can_come_from_the_user_info(make: Callable[..., Flask], provider: OpenIdProvider) -> None:
+def test_the_address_can_come_from_the_user_info(make: Callable[..., Flask], provider: FakeOpenIdProvider) -> None:
     provider.info = provider.who | {"email_verified": "true"}
     client = make().test_client()
     assert came_back(client).status_code == 303 and signed_in(client)
@@ -126,7 +128,7 @@ def test_the_address_can_come_from_the_user_info(make: Callable[..., Flask], pro
 
 
 def test_a_provider_that_wants_the_secret_in_the_form_gets_it_there(
-    make: Callable[..., Flask], provider: OpenIdProvider
+    make: Callable[..., Flask], provider: FakeOpenIdProvider
 ) -> None:
     provider.metadata["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
     client = make().test_client()
@@ -134,7 +136,7 @@ def test_a_provider_that_wants_the_secret_in_the_form_gets_it_there(
 
 
 def test_a_new_key_of_the_provider_is_fetched_when_it_is_first_used(
-    make: Callable[..., Flask], provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = make()
     assert came_back(house.test_client()).status_code == 303
@@ -149,7 +151,7 @@ def test_a_new_key_of_the_provider_is_fetched_when_it_is_first_used(
 
 
 def test_the_way_there_holds_state_nonce_and_challenge_but_no_secret(
-    make: Callable[..., Flask], provider: OpenIdProvider
+    make: Callable[..., Flask], provider: FakeOpenIdProvider
 ) -> None:
     client = make().test_client()
     first, second = client.get("/oidc/start").location, client.get("/oidc/start").location
@@ -196,7 +198,7 @@ def _drop(name: str) -> Callable[[dict[str, Any]], None]:
     ],
 )
 def test_an_id_token_that_is_not_for_this_sign_in_lets_nobody_in(
-    make: Callable[..., Flask], provider: OpenIdProvider, change: Callable[[dict[str, Any]], None]
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, change: Callable[[dict[str, Any]], None]
 ) -> None:
     provider.change = change
     client = make().test_client()
@@ -208,7 +210,7 @@ def test_an_id_token_that_is_not_for_this_sign_in_lets_nobody_in(
 
 @pytest.mark.parametrize("way", ["unsigned", "signed_by_the_client_secret", "signed_by_another"])
 def test_an_id_token_without_the_providers_own_signature_lets_nobody_in(
-    make: Callable[..., Flask], provider: OpenIdProvider, way: str
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, way: str
 ) -> None:
     provider.write = getattr(provider, way)
     client = make().test_client()
@@ -217,13 +219,15 @@ def test_an_id_token_without_the_providers_own_signature_lets_nobody_in(
 
 
 @pytest.mark.parametrize("written", ["", "x", "a.b.c", "e30.e30.", "é.é.é"])
-def test_what_is_no_token_is_refused_calmly(make: Callable[..., Flask], provider: OpenIdProvider, written: str) -> None:
+def test_what_is_no_token_is_refused_calmly(
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, written: str
+) -> None:
     provider.write = lambda _claims: written
     assert came_back(make().test_client()).status_code == 422
 
 
 def test_a_way_back_is_good_once_and_only_in_the_browser_that_went_there(
-    make: Callable[..., Flask], provider: OpenIdProvider
+    make: Callable[..., Flask], provider: FakeOpenIdProvider
 ) -> None:
     house = make()
     client, address = house.test_client(), ""
@@ -256,7 +260,7 @@ def test_a_way_back_that_took_too_long_is_refused(make: Callable[..., Flask], mo
 
 
 def test_a_code_of_another_browser_does_not_fit_the_verifier(
-    make: Callable[..., Flask], provider: OpenIdProvider
+    make: Callable[..., Flask], provider: FakeOpenIdProvider
 ) -> None:
     house = make()
     victim, thief = house.test_client(), house.test_client()
@@ -278,7 +282,7 @@ def test_a_code_of_another_browser_does_not_fit_the_verifier(
     ],
 )
 def test_an_odd_way_back_is_a_sentence(
-    make: Callable[..., Flask], provider: OpenIdProvider, answer: dict[str, str], status: int
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, answer: dict[str, str], status: int
 ) -> None:
     provider.answer = answer
     client = make().test_client()
@@ -287,7 +291,7 @@ def test_an_odd_way_back_is_a_sentence(
     assert not signed_in(client)
 
 
-def test_an_issuer_that_says_it_names_itself_must(make: Callable[..., Flask], provider: OpenIdProvider) -> None:
+def test_an_issuer_that_says_it_names_itself_must(make: Callable[..., Flask], provider: FakeOpenIdProvider) -> None:
     provider.metadata["authorization_response_iss_parameter_supported"] = True
     assert came_back(make().test_client()).status_code == 422
     provider.answer = {"iss": provider.issuer}
@@ -296,7 +300,7 @@ def test_an_issuer_that_says_it_names_itself_must(make: Callable[..., Flask], pr
 
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/token", "/jwks"])
 def test_a_provider_in_trouble_is_a_sentence(
-    make: Callable[..., Flask], provider: OpenIdProvider, path: str, caplog: pytest.LogCaptureFixture
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     provider.broken = {path}
     client = make().test_client()
@@ -315,19 +319,19 @@ def test_a_provider_in_trouble_is_a_sentence(
     ],
 )
 def test_a_provider_that_says_odd_things_of_itself_is_not_used(
-    make: Callable[..., Flask], provider: OpenIdProvider, metadata: dict[str, Any]
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, metadata: dict[str, Any]
 ) -> None:
     provider.metadata = metadata
     assert make().test_client().get("/oidc/start").status_code == 502
 
 
 def test_an_answer_that_does_not_end_is_given_up(
-    make: Callable[..., Flask], provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider.metadata["padding"] = "x" * 600_000
     assert make().test_client().get("/oidc/start").status_code == 502
     provider.metadata.clear()
-    monkeypatch.setattr("app.auth.openid._IN_ALL_S", 0.0)
+    monkeypatch.setattr("app.auth.openid._TOTAL_TIMEOUT_S", 0.0)
     assert make().test_client().get("/oidc/start").status_code == 502
 
 
@@ -335,7 +339,7 @@ def test_an_answer_that_does_not_end_is_given_up(
 
 
 def test_an_address_that_nobody_vouches_for_makes_and_opens_no_account(
-    make: Callable[..., Flask], provider: OpenIdProvider, alice: Person
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, alice: Person
 ) -> None:
     house = make(link_by_email=True)
     before = rows()
@@ -355,7 +359,7 @@ def test_an_address_that_nobody_vouches_for_makes_and_opens_no_account(
 
 
 def test_an_account_with_a_password_is_not_entered_by_its_address(
-    make: Callable[..., Flask], provider: OpenIdProvider, alice: Person
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, alice: Person
 ) -> None:
     provider.who["email"] = alice.row.email.upper()
     client = make().test_client()
@@ -366,11 +370,11 @@ def test_an_account_with_a_password_is_not_entered_by_its_address(
 
 @both_databases
 def test_where_the_operator_wants_it_a_verified_address_leads_in_and_what_was_made_before_ends(
-    make: Callable[..., Flask], provider: OpenIdProvider, alice: Person
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, alice: Person
 ) -> None:
     """Somebody may have signed up with her address and waited for her to come."""
     alice.sign_in()
-    made = tokens.add(alice.id, "planted", ("read",), filters.now())
+    made = tokens.create(alice.id, "planted", ("read",), filters.now())
     db.session.commit()
     assert made is not None
     provider.who["email"] = alice.row.email
@@ -381,7 +385,7 @@ def test_where_the_operator_wants_it_a_verified_address_leads_in_and_what_was_ma
     assert not signed_in(alice.client)
     assert alice.post("/login", email=alice.row.email, password=PASSWORD).status_code == 422
     assert client.get("/api/v1/keys", headers={"Authorization": f"Bearer {made[1]}"}).status_code == 401
-    assert (audit.entries()[0][0].actor, audit.entries()[0][0].subject) == ("automatic", alice.row.email)
+    assert (audit.list_entries()[0][0].actor, audit.list_entries()[0][0].subject) == ("automatic", alice.row.email)
     assert came_back(house.test_client()).status_code == 303
 
 
@@ -391,14 +395,14 @@ def test_somebody_without_an_account_stays_out_where_signing_in_makes_none(
     client = make(signup=False).test_client()
     answer = came_back(client)
     assert answer.status_code == 422 and "You have no account here" in words(answer.text)
-    assert not signed_in(client) and users.by_email(DORA) is None
+    assert not signed_in(client) and users.find_by_email(DORA) is None
 
 
 @pytest.mark.parametrize(
     "email", ["a@b.example, c@d.example", "a@b.example\r\nBcc: c@d.example", "a b@c.example", "@", "a@b@c"]
 )
 def test_what_is_no_single_address_makes_no_account(
-    make: Callable[..., Flask], provider: OpenIdProvider, email: str, carol: Person
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, email: str, carol: Person
 ) -> None:
     """Letters would go to all of them."""
     provider.who |= {"email": email, "email_verified": True}
@@ -409,7 +413,7 @@ def test_what_is_no_single_address_makes_no_account(
 
 
 def test_only_addresses_of_the_allowed_domains_get_in_also_later(
-    make: Callable[..., Flask], provider: OpenIdProvider, carol: Person
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, carol: Person
 ) -> None:
     house = make(allowed_domains=("example.com",))
     assert came_back(house.test_client()).status_code == 303
@@ -424,7 +428,7 @@ def test_only_addresses_of_the_allowed_domains_get_in_also_later(
 def test_a_disabled_account_stays_out(make: Callable[..., Flask], carol: Person) -> None:
     house = make()
     assert came_back(house.test_client()).status_code == 303
-    dora = users.by_email(DORA)
+    dora = users.find_by_email(DORA)
     assert dora is not None
     dora.disabled_at = filters.now()
     db.session.commit()
@@ -434,7 +438,7 @@ def test_a_disabled_account_stays_out(make: Callable[..., Flask], carol: Person)
 
 
 def test_a_person_links_their_account_with_their_password_and_unlinks_it(
-    make: Callable[..., Flask], provider: OpenIdProvider, alice: Person
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, alice: Person
 ) -> None:
     provider.who["email"] = "private@elsewhere.example"
     house = make(signup=False)
@@ -446,7 +450,7 @@ def test_a_person_links_their_account_with_their_password_and_unlinks_it(
     assert "Go on to Example ID" in page.words
     answer = came_back(page.client)
     assert (answer.status_code, answer.location) == (303, "/settings#elsewhere")
-    assert audit.entries()[0][0].after == {"signing in elsewhere": "linked"}
+    assert audit.list_entries()[0][0].after == {"signing in elsewhere": "linked"}
     assert "private@elsewhere.example" in page.open("/settings").words
     elsewhere = house.test_client()
     assert came_back(elsewhere).status_code == 303
@@ -455,11 +459,11 @@ def test_a_person_links_their_account_with_their_password_and_unlinks_it(
     assert rows()[1] == 1
     page.submit("/settings/oidc/unlink", password=PASSWORD)
     assert "Your account is not linked any more" in page.words and rows()[1] == 0
-    assert audit.entries()[0][0].after == {"signing in elsewhere": "unlinked"}
+    assert audit.list_entries()[0][0].after == {"signing in elsewhere": "unlinked"}
 
 
 def test_one_sign_in_elsewhere_leads_to_one_account(
-    make: Callable[..., Flask], provider: OpenIdProvider, alice: Person, bob: Person
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, alice: Person, bob: Person
 ) -> None:
     house = make()
     for person, status in ((alice, 303), (bob, 422)):
@@ -470,7 +474,7 @@ def test_one_sign_in_elsewhere_leads_to_one_account(
 
 
 def test_a_link_that_was_begun_ends_with_the_session(
-    make: Callable[..., Flask], provider: OpenIdProvider, alice: Person
+    make: Callable[..., Flask], provider: FakeOpenIdProvider, alice: Person
 ) -> None:
     page = Plainly(make().test_client()).open("/login").submit("/login", email=alice.row.email, password=PASSWORD)
     page.open("/settings").submit("/settings/oidc/link", password=PASSWORD)
@@ -492,13 +496,13 @@ def test_who_has_no_password_chooses_one_soon_after_signing_in_and_not_later(
     page.submit("/settings/oidc/unlink") if "/settings/oidc/unlink" in page.html else None
     assert rows()[1] == 1
     with monkeypatch.context() as later:
-        moment = filters.now() + login._JUST_NOW + timedelta(seconds=1)
+        moment = filters.now() + login._RECENT_LOGIN + timedelta(seconds=1)
         later.setattr(filters, "now", lambda: moment)
         page.submit("/profile/password", password="a fine new password")
         assert "sign in again and do it within ten minutes" in page.words
     page.submit("/profile/password", password="a fine new password")
     assert "Your password is changed." in page.words
-    dora = users.by_email(DORA)
+    dora = users.find_by_email(DORA)
     db.session.refresh(dora)
     assert dora is not None and dora.has_password
 
@@ -514,7 +518,7 @@ def test_an_account_without_a_password_is_not_entered_by_one(make: Callable[...,
         assert client.post("/login", data=data).status_code == 422
 
 
-def test_going_there_is_bounded_per_network(make: Callable[..., Flask], provider: OpenIdProvider) -> None:
+def test_going_there_is_bounded_per_network(make: Callable[..., Flask], provider: FakeOpenIdProvider) -> None:
     assert limiter.enabled
     client = make().test_client()
     codes = [client.get("/oidc/callback").status_code for _ in range(61)]

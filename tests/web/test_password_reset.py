@@ -24,7 +24,7 @@ from app.config import ConfigError
 from app.extensions import db, limiter
 from app.store.accounts import password_resets, users
 from app.store.accounts.password_resets import PasswordResetRow
-from app.vault import Opener, new_private_key
+from app.vault import Keyring, generate_private_key
 from app.web.account import password_reset
 from app.web.app import filters
 from tests.conftest import PASSWORD, Browser, Person, both_databases
@@ -34,7 +34,7 @@ from tests.web.working import work_off
 # The test server stands on this machine, which is the only place a password goes without TLS.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
 NEW = "a quite new password"
-NO_VAULT = Opener(new_private_key())
+NO_VAULT = Keyring(generate_private_key())
 """A letter opens no API key."""
 _ASKED = "If there is an account with the address"
 _OVER = "This link does not work any more"
@@ -238,13 +238,13 @@ def test_a_letter_that_was_not_taken_is_tried_again_a_few_times(
     with house.app_context():
         for _ in range(2):
             with pytest.raises(mail.MailError, match=r"did not take a letter \(SMTPDataError\)"):
-                jobs.do_reset(reset_id)
+                jobs.send_password_reset(reset_id)
         letters.refuses = False
         later = filters.now() + timedelta(seconds=20)
         monkeypatch.setattr(jobs, "_now", lambda: later)
         jobs.housekeeping()
         work_off(house, NO_VAULT)
-        jobs.do_reset(reset_id)  # one that comes twice mails nothing
+        jobs.send_password_reset(reset_id)  # one that comes twice mails nothing
     assert len(letters.taken) == 1
     assert house.test_client().get(letters.link()).status_code == 200
     assert "alice@" not in caplog.text
@@ -255,12 +255,12 @@ def test_after_five_tries_it_is_given_up(house: Flask, alice: Person, letters: L
     asked(house, alice.row.email)
     (reset_id,) = db.session.scalars(select(PasswordResetRow.id))
     with house.app_context():
-        for _ in range(password_resets.TRIES):
+        for _ in range(password_resets.MAX_TRIES):
             with pytest.raises(mail.MailError):
-                jobs.do_reset(reset_id)
+                jobs.send_password_reset(reset_id)
         letters.refuses = False
-        jobs.do_reset(reset_id)
-        assert password_resets.waiting(filters.now() + timedelta(seconds=20), timedelta(seconds=15)) == []
+        jobs.send_password_reset(reset_id)
+        assert password_resets.stale_requests(filters.now() + timedelta(seconds=20), timedelta(seconds=15)) == []
     assert letters.taken == []
 
 
@@ -269,7 +269,7 @@ def test_a_worker_without_a_mail_server_says_so(house: Flask, alice: Person, mon
     monkeypatch.delenv("SMTP_URL")
     (reset_id,) = db.session.scalars(select(PasswordResetRow.id))
     with house.app_context(), pytest.raises(ConfigError, match="SMTP_URL is not: set it"):
-        jobs.do_reset(reset_id)
+        jobs.send_password_reset(reset_id)
 
 
 def test_a_password_is_never_sent_in_the_clear_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ def test_a_password_is_never_sent_in_the_clear_to_another_machine(monkeypatch: p
     controller.start()
     try:
         monkeypatch.setattr(mail, "is_loopback", lambda _host: False)
-        letter = mail.reset_letter("us@models.example", "alice@example.com", "https://models.example/reset/x")
+        letter = mail.password_reset_email("us@models.example", "alice@example.com", "https://models.example/reset/x")
         with pytest.raises(mail.MailError, match="offers no TLS"):
             mail.send(MailServer("127.0.0.1", port, False, "user", "password"), letter)
         with pytest.raises(mail.MailError, match="SSLError"):

@@ -16,7 +16,7 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials
 from app.store.schema.tables import CredentialRow
-from app.vault import Opener
+from app.vault import Keyring
 from app.web import key_import
 from tests.conftest import Person, both_databases
 from tests.test_leaks import Told, read_database, read_redis
@@ -41,13 +41,13 @@ def stored(person: Person) -> list[CredentialRow]:
     return list(db.session.scalars(query))
 
 
-def opened(person: Person, vault: Opener) -> dict[str, str]:
+def opened(person: Person, vault: Keyring) -> dict[str, str]:
     """Provider and label → the key."""
     keys = {}
-    for row, slug in credentials.list_of(person.id):
+    for row, slug in credentials.list_for_user(person.id):
         assert row.sealed_key and row.vault_version
         keys[f"{slug} {row.label}".strip()] = vault.open(
-            row.sealed_key, row.vault_version, credentials.owner(row, slug)
+            row.sealed_key, row.vault_version, credentials.seal_context(row, slug)
         ).reveal()
     return keys
 
@@ -94,7 +94,7 @@ def test_the_preview_says_whose_each_is_and_holds_no_text_of_it(alice: Person) -
 
 
 @both_databases
-def test_what_was_chosen_is_saved_and_checked(app: Flask, alice: Person, vault: Opener, simulator: Simulator) -> None:
+def test_what_was_chosen_is_saved_and_checked(app: Flask, alice: Person, vault: Keyring, simulator: Simulator) -> None:
     alice.sign_in()
     answer = saved(alice, ENV, **{"place-2": "deepseek", "label-0": " work "})
     assert answer.status_code == 200, answer.text
@@ -109,7 +109,7 @@ def test_what_was_chosen_is_saved_and_checked(app: Flask, alice: Person, vault: 
     assert simulator.requests("alibaba") == []
 
 
-def test_nothing_is_saved_until_every_ticked_key_has_a_provider(alice: Person, vault: Opener) -> None:
+def test_nothing_is_saved_until_every_ticked_key_has_a_provider(alice: Person, vault: Keyring) -> None:
     alice.sign_in()
     refused = saved(alice, ENV)
     assert refused.status_code == 422 and stored(alice) == []
@@ -123,7 +123,7 @@ def test_nothing_is_saved_until_every_ticked_key_has_a_provider(alice: Person, v
     assert none.status_code == 422 and "Tick the keys to save." in words(none.text)
 
 
-def test_a_text_that_changed_since_the_preview_is_looked_at_anew(alice: Person, vault: Opener) -> None:
+def test_a_text_that_changed_since_the_preview_is_looked_at_anew(alice: Person, vault: Keyring) -> None:
     alice.sign_in()
     chosen = fields(previewed(alice, UNCLEAR)) | {"place-0": "deepseek"}
     other = UNCLEAR.replace("c1d2", "eeee")
@@ -140,15 +140,15 @@ def test_a_text_that_changed_since_the_preview_is_looked_at_anew(alice: Person, 
 
 def test_a_stamp_tells_nothing_and_is_good_for_one_person_and_text(alice: Person) -> None:
     stamps = {
-        key_import.stamp("s", 1, "a"),
-        key_import.stamp("s", 2, "a"),
-        key_import.stamp("s", 1, "b"),
-        key_import.stamp("t", 1, "a"),
+        key_import.text_digest("s", 1, "a"),
+        key_import.text_digest("s", 2, "a"),
+        key_import.text_digest("s", 1, "b"),
+        key_import.text_digest("t", 1, "a"),
     }
     assert len(stamps) == 4 and all(re.fullmatch(r"[0-9a-f]{32}", one) for one in stamps)
 
 
-def test_one_that_looks_like_a_saved_key_is_not_ticked(alice: Person, vault: Opener) -> None:
+def test_one_that_looks_like_a_saved_key_is_not_ticked(alice: Person, vault: Keyring) -> None:
     alice.add_key("groq", GROQ)
     page = previewed(alice.sign_in(), f"{GROQ}\n{OPENAI}")
     assert "Looks like one you have: Groq, •••• 4f2a." in words(page)
@@ -159,7 +159,7 @@ def test_one_that_looks_like_a_saved_key_is_not_ticked(alice: Person, vault: Ope
     assert set(opened(alice, vault)) == {"groq", "groq again"}
 
 
-def test_several_of_one_provider_get_labels_that_tell_them_apart(alice: Person, vault: Opener) -> None:
+def test_several_of_one_provider_get_labels_that_tell_them_apart(alice: Person, vault: Keyring) -> None:
     alice.add_key("groq", "gsk_an-older-one-of-alice-0000")
     text = "\n".join(["gsk_the-first-one-1111", "gsk_the-second-one-2222", "gsk_the-first-one-1111"])
     page = previewed(alice.sign_in(), text)
@@ -172,7 +172,7 @@ def test_several_of_one_provider_get_labels_that_tell_them_apart(alice: Person, 
     assert set(opened(alice, vault)) == {"groq", "groq key 2", "groq key 3"}
 
 
-def test_a_server_of_ones_own_needs_its_address(alice: Person, vault: Opener) -> None:
+def test_a_server_of_ones_own_needs_its_address(alice: Person, vault: Keyring) -> None:
     alice.sign_in()
     refused = saved(alice, "OLLAMA_API_KEY=a-key-of-ollama-0123")
     assert refused.status_code == 422 and "Give the address of your server" in words(refused.text)
@@ -215,7 +215,7 @@ def test_what_cannot_be_read_is_told_in_either_way(alice: Person, text: str, sai
 
 
 def test_an_account_that_is_full_saves_none_of_them(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "MOST_KEYS", 1)
+    monkeypatch.setattr(credentials, "MAX_KEYS", 1)
     refused = saved(alice.sign_in(), f"{GROQ}\n{OPENAI}")
     assert refused.status_code == 422 and "Delete one that you do not need any more." in words(refused.text)
     assert stored(alice) == []
@@ -226,14 +226,14 @@ def test_keys_are_kept_while_redis_is_away(app: Flask, alice: Person) -> None:
     with no_redis(app):
         assert saved(alice, f"{GROQ}\n{OPENAI}").status_code == 200
     assert [row.check_asked_at for row in stored(alice)] == [None, None]
-    assert sum(queue.count for queue in jobs._queues()) == 0
+    assert sum(queue.count for queue in jobs.open_queues()) == 0
 
 
 # ------------------------------------------------------------------ without a script
 
 
 def test_without_a_script_what_is_certain_is_saved_and_the_rest_is_told(
-    app: Flask, alice: Person, vault: Opener
+    app: Flask, alice: Person, vault: Keyring
 ) -> None:
     person = Plainly(alice.sign_in().client).open("/profile")
     person.submit("/keys/paste", pasted=ENV + "OLLAMA_API_KEY=a-key-of-ollama-0123\n")
@@ -263,7 +263,7 @@ def test_a_preview_without_a_script_leads_to_the_page(alice: Person) -> None:
 def test_no_pasted_key_is_found_anywhere(
     app: Flask,
     alice: Person,
-    vault: Opener,
+    vault: Keyring,
     redis_url: str,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,

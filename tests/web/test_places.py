@@ -16,7 +16,7 @@ from app.store import runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import CredentialRow, ModelRow
 from app.sync import run as sync
-from app.vault import Opener
+from app.vault import Keyring
 from tests.conftest import Person
 from tests.web.plainly import words
 
@@ -34,19 +34,19 @@ def add(person: Person, url: str, **form: str) -> CredentialRow | None:
     return db.session.scalar(select(CredentialRow).where(CredentialRow.user_id == person.id))
 
 
-def synced(person: Person, vault: Opener) -> run_queries.ResultLine:
+def synced(person: Person, vault: Keyring) -> run_queries.ResultView:
     started = runs.start(person.id, "manual", sync.utc_now())
     db.session.commit()
     assert started
-    with jobs.means(vault) as means:
-        sync.perform(started.run.id, means)
-    run = run_queries.run(started.run.id)
+    with jobs.sync_context(vault) as means:
+        sync.execute(started.run.id, means)
+    run = run_queries.load_run(started.run.id)
     assert run
     return run.results[0]
 
 
 def test_a_server_of_ones_own_is_synced_where_the_operator_opened_the_network(
-    app: Flask, alice: Person, simulator: Simulator, vault: Opener
+    app: Flask, alice: Person, simulator: Simulator, vault: Keyring
 ) -> None:
     url = opened(app, simulator, LOOPBACK)
     key = add(alice.sign_in(), url, key="sk-good-key-of-a-test-1234", label="LAN")
@@ -59,7 +59,7 @@ def test_a_server_of_ones_own_is_synced_where_the_operator_opened_the_network(
 
 
 def test_without_the_operators_leave_it_is_refused_in_a_sentence_and_not_asked(
-    app: Flask, alice: Person, simulator: Simulator, vault: Opener
+    app: Flask, alice: Person, simulator: Simulator, vault: Keyring
 ) -> None:
     url = opened(app, simulator, ())
     add(alice.sign_in(), url, key="sk-good-key-of-a-test-1234")

@@ -13,10 +13,10 @@ from sqlalchemy.pool import QueuePool
 
 from app import config, jobs
 from app.extensions import db
-from app.jobs.pubsub import Ear
+from app.jobs.pubsub import PubSubFanout
 from app.store import runs
 from app.sync import run as sync
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
 from tests.web.plainly import words
 from tests.web.working import no_redis, now, worker_present
@@ -89,13 +89,15 @@ def test_an_open_stream_holds_no_connection_while_it_waits(
     assert held() == 0
 
 
-def test_a_stream_holds_none_at_its_end_either(app: Flask, alice: Person, watched: list[Watcher], means: Means) -> None:
+def test_a_stream_holds_none_at_its_end_either(
+    app: Flask, alice: Person, watched: list[Watcher], means: SyncContext
+) -> None:
     """Whoever reads slowly keeps the last message waiting."""
-    live = runs.live(alice.id)
+    live = runs.live_run(alice.id)
     assert live is not None
-    sync.perform(live.id, means)
+    sync.execute(live.id, means)
     db.session.remove()
-    jobs.tell(live.id)
+    jobs.publish_run_changed(live.id)
     heard = watched[0].hear()
     while 'data: <section id="sync-status"' not in heard:
         heard = watched[0].hear()
@@ -108,10 +110,10 @@ def test_a_stream_without_redis_holds_none_while_it_tries_to_listen(
 ) -> None:
     waited = []
 
-    def note(_ear: Ear, seconds: float) -> None:
+    def note(_ear: PubSubFanout, seconds: float) -> None:
         waited.append((seconds, held()))
 
-    monkeypatch.setattr(Ear, "_wait_until_it_hears", note)
+    monkeypatch.setattr(PubSubFanout, "_wait_until_it_hears", note)
     with no_redis(app):
         watcher = Watcher(app, alice)
         assert jobs.NO_REDIS in words(watcher.hear())

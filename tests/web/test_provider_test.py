@@ -14,8 +14,8 @@ from app.extensions import db
 from app.jobs import provider_test
 from app.store.schema.catalog_tables import AuditRow
 from app.store.schema.tables import ListingRow, ResultRow, RunRow
-from app.sync.provider_test import Tried
-from app.vault import Opener
+from app.sync.provider_test import ProviderTestResult
+from app.vault import Keyring
 from app.web.app import filters
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named
@@ -34,7 +34,7 @@ def admin(carol: Person) -> Person:
     return carol.sign_in()
 
 
-def pressed(app: Flask, admin: Person, vault: Opener, slug: str = "openai") -> str:
+def pressed(app: Flask, admin: Person, vault: Keyring, slug: str = "openai") -> str:
     """Press the button, let a worker do it, look at the piece."""
     path = f"/admin/providers/{slug}/test"
     with worker_present(app):
@@ -53,7 +53,7 @@ def rows() -> list[int | None]:
 
 @both_databases
 def test_it_says_what_the_server_s_key_can_list_and_records_nothing(
-    app: Flask, admin: Person, vault: Opener, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    app: Flask, admin: Person, vault: Keyring, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     simulator.set_models("openai", named("gpt-4o", "gpt-4o-mini", "text-embedding-3-small"))
@@ -76,7 +76,7 @@ def test_it_says_what_the_server_s_key_can_list_and_records_nothing(
     )
 
 
-def test_a_public_list_is_asked_without_a_key(app: Flask, admin: Person, vault: Opener) -> None:
+def test_a_public_list_is_asked_without_a_key(app: Flask, admin: Person, vault: Keyring) -> None:
     assert "without a key" in pressed(app, admin, vault, "openrouter")
 
 
@@ -91,7 +91,7 @@ def test_a_public_list_is_asked_without_a_key(app: Flask, admin: Person, vault: 
 def test_a_failure_is_a_sentence_with_what_to_do(
     app: Flask,
     admin: Person,
-    vault: Opener,
+    vault: Keyring,
     simulator: Simulator,
     monkeypatch: pytest.MonkeyPatch,
     fault: str,
@@ -104,7 +104,7 @@ def test_a_failure_is_a_sentence_with_what_to_do(
     assert len(simulator.requests("openai")) == 1, "one try"
 
 
-def test_without_a_key_it_says_which_variable_is_not_set(app: Flask, admin: Person, vault: Opener) -> None:
+def test_without_a_key_it_says_which_variable_is_not_set(app: Flask, admin: Person, vault: Keyring) -> None:
     told = pressed(app, admin, vault)
     assert "API key not configured: OPENAI_API_KEY is not set" in told and "without a key" in told
 
@@ -125,20 +125,20 @@ def test_without_a_worker_or_redis_it_says_so(app: Flask, admin: Person) -> None
         assert admin.client.get("/admin/providers").status_code == 200
 
 
-def test_without_htmx_the_page_tells(app: Flask, admin: Person, vault: Opener) -> None:
+def test_without_htmx_the_page_tells(app: Flask, admin: Person, vault: Keyring) -> None:
     answer = admin.post(PATH)
     assert answer.location == admin.client.get(PATH).location == "/admin/providers#provider-test-openai"
     assert 'id="provider-test-openai"' in admin.client.get("/admin/providers").text
 
 
 def test_a_test_that_nobody_answers_is_given_up(app: Flask, admin: Person) -> None:
-    provider_test.begin("openai", filters.now() - timedelta(minutes=3))
+    provider_test.start("openai", filters.now() - timedelta(minutes=3))
     piece = admin.client.get(PATH, headers=HTMX).text
     assert "No worker came back to it" in words(piece) and "every 1s" not in piece
 
 
 def test_a_note_of_another_version_is_passed_over(app: Flask) -> None:
     jobs.queues.redis_connection().set("modelsync:trial:openai", b'{"of": "another"}')
-    provider_test.end("groq", filters.now(), Tried(0.1, False))
-    found = provider_test.of_all(["openai", "groq", "xai"])
+    provider_test.finish("groq", filters.now(), ProviderTestResult(0.1, False))
+    found = provider_test.load_all(["openai", "groq", "xai"])
     assert found["openai"] is None and found["xai"] is None and found["groq"] is not None

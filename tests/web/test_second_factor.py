@@ -57,7 +57,7 @@ def turned_on(person: Person, phone: Hand) -> tuple[Plainly, list[str]]:
     phone.secret = "".join(re.search(r"Key ((?:[A-Z2-7]{4} ?){8})", page.words)[1].split())  # type: ignore[index]
     page.submit(f"{SET_UP}/confirm", code=phone.code())
     codes = re.findall(r"\b(?:[a-z2-7]{4}-){3}[a-z2-7]{4}\b", page.words)
-    assert len(set(codes)) == second_factors.CODES
+    assert len(set(codes)) == second_factors.CODE_COUNT
     phone.forward(seconds=30)
     return page, codes
 
@@ -122,9 +122,9 @@ def test_the_key_is_sealed_and_codes_are_hashed(alice: Person, phone: Hand, app:
     row = db.session.scalars(select(SecondFactorRow)).one()
     assert phone.secret.encode() not in row.sealed_secret
     purpose = f"second factor of {alice.id}"
-    assert secretbox.unseal(app.config["SECRET_KEY"], row.sealed_secret, purpose) == phone.secret.encode()
-    with pytest.raises(secretbox.BoxError):
-        secretbox.unseal(app.config["SECRET_KEY"], row.sealed_secret, "second factor of another")
+    assert secretbox.decrypt(app.config["SECRET_KEY"], row.sealed_secret, purpose) == phone.secret.encode()
+    with pytest.raises(secretbox.DecryptionError):
+        secretbox.decrypt(app.config["SECRET_KEY"], row.sealed_secret, "second factor of another")
     kept = b"".join(one.digest for one in db.session.scalars(select(RecoveryCodeRow)))
     assert not any(code.encode() in kept or code.replace("-", "").encode() in kept for code in codes)
 
@@ -158,7 +158,7 @@ def test_a_half_open_session_leads_to_nothing_and_starts_nothing(app: Flask, ali
 def test_a_half_open_session_is_short_and_ends_with_the_password(app: Flask, alice: Person, phone: Hand) -> None:
     turned_on(alice, phone)
     late = half(app, alice)
-    phone.forward(seconds=login.HALF_OPEN_S + 1)
+    phone.forward(seconds=login.PENDING_LOGIN_S + 1)
     assert "Sign in" in late.submit("/login/code", code=phone.code()).words and not signed_in(late.client)
     over = half(app, alice)
     alice.row.auth_stamp = "another"
@@ -234,7 +234,7 @@ def test_tries_are_bounded_per_account_from_wherever_they_come(
 
 
 def test_personal_tokens_go_on(app: Flask, alice: Person, phone: Hand) -> None:
-    made = tokens.add(alice.id, "editor", ("read",), filters.now())
+    made = tokens.create(alice.id, "editor", ("read",), filters.now())
     db.session.commit()
     assert made is not None
     turned_on(alice, phone)
@@ -301,7 +301,7 @@ def test_an_admin_turns_it_off_for_who_lost_everything(app: Flask, alice: Person
     page.submit(f"/admin/users/{alice.id}/reset-second-factor", password=PASSWORD)
     assert "signs in with the password alone" in page.words and "Turn off two-step sign-in" not in page.words
     assert not signed_in(alice.client)
-    (entry, *_), _ = audit.entries()
+    (entry, *_), _ = audit.list_entries()
     assert (entry.actor, entry.subject, entry.after) == (carol.row.email, alice.row.email, {"second factor": "off"})
     assert signed_in(half(app, alice).client)
 
@@ -312,7 +312,7 @@ def test_the_command_line_turns_it_off_too(app: Flask, alice: Person, phone: Han
     assert result.exit_code == 0 and "signs in with the password alone" in result.output
     db.session.expire_all()
     assert alice.row.second_factor_at is None
-    assert audit.entries()[0][0].actor == "command line"
+    assert audit.list_entries()[0][0].actor == "command line"
 
 
 # ------------------------------------------------------------------ where it is required
@@ -322,7 +322,7 @@ def test_the_command_line_turns_it_off_too(app: Flask, alice: Person, phone: Han
 def test_who_has_to_have_one_sees_nothing_before_it_is_set_up(
     app: Flask, alice: Person, carol: Person, phone: Hand, required: Any, asked: set[str]
 ) -> None:
-    made = tokens.add(carol.id, "editor", ("read",), filters.now())
+    made = tokens.create(carol.id, "editor", ("read",), filters.now())
     db.session.commit()
     assert made is not None
     with another_house(app, require_second_factor=required) as house:

@@ -25,7 +25,7 @@ from app.store.audit import Actor
 from app.store.plans import PlanRow
 from app.store.schema.catalog_tables import AuditRow
 from app.store.schema.tables import CredentialRow, MarkRow, UserRow
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from app.web.app import filters, user_agents
 from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.signed import sign_in
@@ -133,25 +133,25 @@ def test_every_colour_of_the_style_sheet_has_both_themes_and_follows_the_choice(
 def test_an_exact_time_is_in_the_zone_of_whoever_looks(app: Flask, zone: str, moment: datetime, said: str) -> None:
     with app.test_request_context():
         g.time_zone = zone
-        assert filters.exact(moment) == said
-        assert said.startswith(filters.day(moment).rpartition(" ")[2])
-        assert filters.clock(moment) in said.replace(":00 ", " ", 1)
-        assert filters.iso(moment) == moment.isoformat()
+        assert filters.format_datetime(moment) == said
+        assert said.startswith(filters.format_date(moment).rpartition(" ")[2])
+        assert filters.format_time(moment) in said.replace(":00 ", " ", 1)
+        assert filters.isoformat(moment) == moment.isoformat()
 
 
 def test_outside_of_a_request_exact_times_are_in_utc() -> None:
-    assert filters.exact(datetime(2026, 11, 1, 12, tzinfo=UTC)) == "2026-11-01 12:00:00 UTC"
-    assert filters.exact(None) == ""
+    assert filters.format_datetime(datetime(2026, 11, 1, 12, tzinfo=UTC)) == "2026-11-01 12:00:00 UTC"
+    assert filters.format_datetime(None) == ""
 
 
 @both_databases
 def test_the_history_is_in_the_persons_zone_and_what_programs_read_in_utc(
-    alice: Person, bob: Person, means: Means
+    alice: Person, bob: Person, means: SyncContext
 ) -> None:
     quiet(alice, bob)
     alice.add_key("openai")
     run = synced(alice, means)
-    local = run.created_at.astimezone(filters.known_zone("Asia/Kathmandu"))
+    local = run.created_at.astimezone(filters.find_zone("Asia/Kathmandu"))
     page = Plainly(alice.sign_in().client).open("/settings")
     page.submit("/settings/time-zone", time_zone="Asia/Kathmandu")
     assert "Saved." in page.words and "Asia/Kathmandu (+05:45)" in page.words
@@ -197,7 +197,7 @@ def test_sessions_are_listed_in_words_and_an_ended_one_is_signed_out_at_once(app
     assert "Firefox on Linux this one 127.0.0.…" in page.words
     assert "Safari on iPhone 198.51.100.…" in page.words and "198.51.100.7" not in page.html
     assert signed_in(phone)
-    (theirs,) = [row.id for row in sessions.of_user(alice.id, now()) if "iPhone" in row.agent]
+    (theirs,) = [row.id for row in sessions.list_for_user(alice.id, now()) if "iPhone" in row.agent]
     page.submit(f"/settings/sessions/{theirs}/end")
     assert "That session is ended." in page.words and "Safari on iPhone" not in page.words
     assert not signed_in(phone)
@@ -221,7 +221,7 @@ def test_all_other_sessions_are_ended_at_once_and_nobody_elses(app: Flask, alice
 def test_a_session_of_bobs_cannot_end_alices(alice: Person, bob: Person) -> None:
     alice.sign_in()
     bob.sign_in()
-    (hers,) = sessions.of_user(alice.id, now())
+    (hers,) = sessions.list_for_user(alice.id, now())
     for htmx in (False, True):
         assert bob.post(f"/settings/sessions/{hers.id}/end", htmx=htmx).status_code == 404
     assert bob.post("/settings/sessions/end-others").status_code == 303
@@ -231,7 +231,7 @@ def test_a_session_of_bobs_cannot_end_alices(alice: Person, bob: Person) -> None
 @both_databases
 def test_ending_this_session_signs_out(alice: Person) -> None:
     alice.sign_in()
-    (here,) = sessions.of_user(alice.id, now())
+    (here,) = sessions.list_for_user(alice.id, now())
     answer = alice.post(f"/settings/sessions/{here.id}/end")
     assert (answer.status_code, answer.location) == (303, "/login")
     assert not signed_in(alice.client)
@@ -263,7 +263,7 @@ def test_every_sign_in_and_another_password_give_another_token(app: Flask, alice
         seen.add(kept["session_token"])
     assert len(seen) == 3
     assert signed_in(alice.client)
-    assert len(sessions.of_user(alice.id, now())) == 1
+    assert len(sessions.list_for_user(alice.id, now())) == 1
 
 
 def test_a_session_from_before_the_update_is_asked_to_sign_in_again(app: Flask, alice: Person) -> None:
@@ -286,7 +286,7 @@ def test_the_last_time_a_session_was_seen_moves_on(alice: Person) -> None:
     db.session.commit()
     alice.client.get("/profile")
     db.session.rollback()
-    (row,) = sessions.of_user(alice.id, now())
+    (row,) = sessions.list_for_user(alice.id, now())
     assert row.seen_at > early + timedelta(hours=1)
 
 
@@ -312,7 +312,7 @@ def test_hostile_words_of_a_browser_are_only_text(app: Flask, alice: Person) -> 
     ],
 )
 def test_a_browser_is_told_in_words(agent: str, said: str) -> None:
-    assert user_agents.words(agent) == said
+    assert user_agents.describe_user_agent(agent) == said
 
 
 @both_databases
@@ -321,7 +321,7 @@ def test_the_page_takes_as_many_queries_with_forty_sessions_as_with_one(app: Fla
     asked = []
     for more in (0, 39):
         for _ in range(more):
-            sessions.begin(alice.id, FIREFOX, "192.0.2.1", now())
+            sessions.create(alice.id, FIREFOX, "192.0.2.1", now())
         db.session.commit()
         with counted() as sent:
             assert alice.client.get("/settings").text.count('class="act"') == 1 + more
@@ -334,7 +334,7 @@ def test_the_page_takes_as_many_queries_with_forty_sessions_as_with_one(app: Fla
 
 @both_databases
 def test_the_export_holds_everything_of_the_person_and_nothing_of_another(
-    alice: Person, bob: Person, means: Means
+    alice: Person, bob: Person, means: SyncContext
 ) -> None:
     quiet(alice, bob)
     alice.add_key("openai", "sk-canary-of-alice-5678", label="mine")
@@ -342,7 +342,7 @@ def test_the_export_holds_everything_of_the_person_and_nothing_of_another(
     synced(alice, means)
     many_runs(alice, 450)
     synced(bob, means)
-    made = tokens.add(alice.id, "editor", ("read",), now())
+    made = tokens.create(alice.id, "editor", ("read",), now())
     assert made is not None
     for person, model in ((alice, "gpt-4o"), (bob, "claude-sonnet-4")):
         marked = {"provider": "openai", "model_id": model, "mark": "starred", "marked_at": now()}
@@ -374,7 +374,7 @@ def test_the_export_holds_everything_of_the_person_and_nothing_of_another(
 
 @both_databases
 def test_the_export_holds_earlier_lists_and_those_kept_aside(
-    alice: Person, bob: Person, means: Means, simulator: Simulator
+    alice: Person, bob: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     quiet(alice, bob)
     full = named("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o3")
@@ -396,7 +396,7 @@ def test_the_export_holds_earlier_lists_and_those_kept_aside(
     assert (earlier["key"], earlier["provider"], earlier["label"]) == (key.id, "openai", "mine")
     assert earlier["in_force"] is True and earlier["first_at"] == earlier["last_at"] < told["runs"][0]["ended_at"]
     assert "gpt-of-bob" not in json.dumps(told) and bobs.id not in {one["key"] for one in told["lists"]}
-    credentials.keep_list(credentials.of_user(alice.id, key.id)[0])  # type: ignore[index]
+    credentials.reject_quarantined(credentials.find_own(alice.id, key.id)[0])  # type: ignore[index]
     db.session.commit()
     told = json.loads(alice.client.get("/settings/export.json", buffered=True).text)
     assert told["kept_aside"] == []
@@ -411,8 +411,10 @@ def test_the_export_holds_earlier_lists_and_those_kept_aside(
 
 def test_the_export_tells_who_signs_in_and_how_and_no_secret_of_it(alice: Person, bob: Person) -> None:
     secret = totp.new_secret()
-    second_factors.offer(alice.row, secretbox.seal(alice.app.config["SECRET_KEY"], secret.encode(), "x"), now())
-    codes = second_factors.turn_on(alice.row, now())
+    second_factors.save_pending(
+        alice.row, secretbox.encrypt(alice.app.config["SECRET_KEY"], secret.encode(), "x"), now()
+    )
+    codes = second_factors.enable(alice.row, now())
     for person in (alice, bob):
         assert identities.link(person.id, "https://id.example", f"subject-{person.id}", person.row.email, now())
     db.session.commit()
@@ -454,24 +456,24 @@ def everything_of(user_id: int) -> dict[str, int]:
     found = {}
     for table in db.metadata.tables.values():
         if "user_id" in table.columns:
-            number = text(f"SELECT count(*) FROM {table.name} WHERE user_id = :user")  # noqa: S608
+            number = text(f"SELECT count(*) FROM {table.name} WHERE user_id = :user")
             found[table.name] = int(db.session.scalar(number, {"user": user_id}) or 0)
     return found
 
 
 @both_databases
 def test_a_deleted_account_leaves_nothing_and_the_log_does_not_name_it(
-    app: Flask, alice: Person, bob: Person, carol: Person, means: Means
+    app: Flask, alice: Person, bob: Person, carol: Person, means: SyncContext
 ) -> None:
     quiet(alice, bob)
     for person in (alice, bob):
         person.add_key("openai")
         synced(person, means)
-    assert tokens.add(alice.id, "editor", ("read",), now()) is not None
+    assert tokens.create(alice.id, "editor", ("read",), now()) is not None
     hers = Actor(alice.id, alice.row.email)
     user_actions.promote(alice.row, Actor(carol.id, carol.row.email), now())
-    audit.note(hers, "setting", "something", None, {"value": 1}, "", now())
-    plans.add(hers, ["openai"], now())
+    audit.record(hers, "setting", "something", None, {"value": 1}, "", now())
+    plans.create(hers, ["openai"], now())
     db.session.commit()
     alice.sign_in()
     elsewhere = another_browser(app, alice)
@@ -533,7 +535,7 @@ def test_the_last_admin_cannot_delete_their_account(alice: Person, carol: Person
 
 def test_a_guesser_of_passwords_is_stopped_here_too(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     alice.sign_in()
-    monkeypatch.setattr("app.auth.passwords.is_right", lambda *_: False)
+    monkeypatch.setattr("app.auth.passwords.verify", lambda *_: False)
     typed = {"email": alice.row.email, "password": "wrong wrong", "csrf_token": _token(alice.client)}
     codes = [alice.client.post("/settings/delete", data=typed).status_code for _ in range(11)]
     assert codes == [422] * 10 + [429]

@@ -16,7 +16,7 @@ from app.extensions import db, limiter
 from app.jobs import signup_email
 from app.store.accounts import users
 from app.store.schema.tables import UserRow
-from app.vault import CannotOpen, Opener, Owner, Sealer, SecretKey
+from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError
 from tests.chaos.verdict import queued
 from tests.conftest import PASSWORD, Person, both_databases
 from tests.web.plainly import Plainly, words
@@ -54,7 +54,7 @@ def text_of(letters: Letters) -> str:
 def test_a_new_address_gets_a_link_and_the_account_is_made_by_it(
     house: Flask,
     alice: Person,
-    vault: Opener,
+    vault: Keyring,
     letters: Letters,
 ) -> None:
     before = accounts()
@@ -67,7 +67,7 @@ def test_a_new_address_gets_a_link_and_the_account_is_made_by_it(
     page = Plainly(house.test_client()).open(link)
     assert f'value="{NEW}"' in page.html
     page.submit("/signup", password=PASSWORD)
-    made = users.by_email(NEW)
+    made = users.find_by_email(NEW)
     assert made is not None and not made.is_admin
     assert page.client.get("/profile").status_code == 200
     again = Plainly(house.test_client()).open(link)  # whoever has the link knows already
@@ -81,7 +81,7 @@ def test_a_new_address_gets_a_link_and_the_account_is_made_by_it(
 def test_an_address_with_an_account_gets_the_same_answer_and_another_letter(
     house: Flask,
     alice: Person,
-    vault: Opener,
+    vault: Keyring,
     letters: Letters,
 ) -> None:
     before = accounts()
@@ -119,16 +119,16 @@ def test_neither_the_address_nor_the_link_stands_in_the_queue(
     house: Flask,
     alice: Person,
     redis_url: str,
-    vault: Opener,
+    vault: Keyring,
 ) -> None:
     asked(house, NEW)
     held = jobs_in(redis_url)
     assert b"do_sign_up" in held
     assert NEW.encode() not in held and b"invite" not in held
-    letter = signup_email.sealed(NEW, "https://models.example/x", Sealer(vault.public))
-    other = Sealer(vault.public).seal(SecretKey("sk-of-somebody"), Owner(1, 1, "openai"))
-    with pytest.raises(CannotOpen):
-        vault.open(other, 1, signup_email._ENVELOPE)
+    letter = signup_email.seal_message(NEW, "https://models.example/x", PublicKey(vault.public))
+    other = PublicKey(vault.public).seal(ApiKey("sk-of-somebody"), SealContext(1, 1, "openai"))
+    with pytest.raises(UnsealError):
+        vault.open(other, 1, signup_email._SEAL_CONTEXT)
     assert NEW not in letter
 
 
@@ -155,14 +155,14 @@ def test_without_redis_it_says_so(house: Flask, alice: Person) -> None:
 def test_the_first_account_of_all_needs_no_letter(house: Flask, letters: Letters) -> None:
     page = Plainly(house.test_client()).open("/signup").submit("/signup", email="first@example.com", password=PASSWORD)
     assert page.client.get("/profile").status_code == 200
-    first = users.by_email("first@example.com")
+    first = users.find_by_email("first@example.com")
     assert first is not None and first.is_admin and not letters.taken
 
 
 def test_a_letter_that_was_not_taken_is_tried_again(
     house: Flask,
     alice: Person,
-    vault: Opener,
+    vault: Keyring,
     letters: Letters,
 ) -> None:
     letters.refuses = True
@@ -172,13 +172,16 @@ def test_a_letter_that_was_not_taken_is_tried_again(
     held = jobs_in(house.config["SETTINGS"].redis_url)
     assert b"rq:failed" in held and NEW.encode() not in held, "a job that failed tells no address either"
     letters.refuses = False
-    assert jobs.enqueue_sign_up(signup_email.sealed(NEW, "https://models.example/x", Sealer(vault.public))) is None
+    assert (
+        jobs.enqueue_signup_email(signup_email.seal_message(NEW, "https://models.example/x", PublicKey(vault.public)))
+        is None
+    )
     work_off(house, vault)
     assert len(letters.taken) == 1
 
 
 def test_the_letter_goes_to_the_very_address_that_its_link_is_for(
-    house: Flask, carol: Person, letters: Letters, vault: Opener
+    house: Flask, carol: Person, letters: Letters, vault: Keyring
 ) -> None:
     """The Kelvin sign is no K for a mail server, and a k once it is written small."""
     assert asked(house, "\u212aelvin@example.com").status_code == 200

@@ -11,7 +11,7 @@ from flask import Flask
 
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from app.web.models import snippets
 from tests.conftest import Person
 from tests.sync.test_run import named, synced
@@ -27,11 +27,11 @@ TAKES = {
     "ChatGoogleGenerativeAI": {"model", "api_key"},
 }
 HOSTILE = 'it\'s "a" $(touch x) `id` \\ model\n;é'
-SERVED = [slug for slug in PROVIDERS if snippets.of(slug, "m")]
+SERVED = [slug for slug in PROVIDERS if snippets.build_snippets(slug, "m")]
 
 
 def made(slug: str, model_id: str = "lab/model", base_url: str | None = None) -> dict[str, str]:
-    return {snippet.tool: snippet.text for snippet in snippets.of(slug, model_id, base_url)}
+    return {snippet.tool: snippet.text for snippet in snippets.build_snippets(slug, model_id, base_url)}
 
 
 def calls(code: str) -> dict[str, dict[str, ast.expr]]:
@@ -67,7 +67,7 @@ def test_every_line_parses_and_means_this_model(slug: str, model_id: str) -> Non
             ast.literal_eval(arguments["model"]) for arguments in calls(lines[tool]).values() if "model" in arguments
         ]
         assert len(models) == 1 and models[0].endswith(model_id)
-        assert f'os.environ["{snippets.variable(slug)}"]' in lines[tool]
+        assert f'os.environ["{snippets.key_variable(slug)}"]' in lines[tool]
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_a_server_of_ones_own_and_a_region_are_named(slug: str, base: str, url: 
 
 def test_where_no_line_would_work_the_page_says_why() -> None:
     assert set(PROVIDERS) - set(SERVED) == {"google-vertex", "fal"}
-    assert all(snippets.why_none(slug).endswith(".") for slug in set(PROVIDERS) - set(SERVED))
+    assert all(snippets.unsupported_reason(slug).endswith(".") for slug in set(PROVIDERS) - set(SERVED))
 
 
 def test_the_page_shows_them_to_whoever_has_the_model_and_never_a_key(
-    app: Flask, alice: Person, bob: Person, simulator: Simulator, means: Means
+    app: Flask, alice: Person, bob: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("openai", named("gpt-4o"))
     alice.add_key("openai", "sk-secret-of-alice-123456")

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from app.extensions import db
 from app.store import runs
-from app.sync.run import Means
+from app.sync.run import SyncContext
 from app.web.app import static_files
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced
@@ -77,7 +77,7 @@ def test_a_file_is_named_by_its_content_and_kept_for_ever(app: Flask) -> None:
 
 def test_a_hash_of_another_version_gets_what_is_there_but_not_for_ever(app: Flask) -> None:
     answer = app.test_client().get("/static/style.0123456789ab.css")
-    assert answer.status_code == 200 and answer.headers["Cache-Control"] == static_files.FOR_A_WHILE
+    assert answer.status_code == 200 and answer.headers["Cache-Control"] == static_files.SHORT_LIVED
     assert app.test_client().get("/static/nothing.0123456789ab.css").status_code == 404
 
 
@@ -100,7 +100,7 @@ def test_a_style_sheet_names_its_pictures_by_their_content(app: Flask, folder: P
     (icon,) = re.findall(r'url\("(icon\.[0-9a-f]{12}\.svg)#x"\)', css)
     assert "url(data:none)" in css
     answer = app.test_client().get(f"/static/{icon}")
-    assert answer.status_code == 200 and answer.headers["Cache-Control"] == static_files.FOR_EVER
+    assert answer.status_code == 200 and answer.headers["Cache-Control"] == static_files.IMMUTABLE
     assert address(app, "icon.svg", _anchor="x") == f"/static/{icon}#x"
 
 
@@ -120,7 +120,7 @@ def test_a_browser_that_asks_again_is_told_that_it_has_it(app: Flask) -> None:
         headers = {"Accept-Encoding": codings, "If-None-Match": first.headers["ETag"]}
         again = client.get("/static/style.css", headers=headers)
         assert again.status_code == 304 and again.data == b"", codings
-        assert again.headers["Cache-Control"] == static_files.FOR_A_WHILE
+        assert again.headers["Cache-Control"] == static_files.SHORT_LIVED
     tags = {packed(client, "/static/style.css", codings).headers["ETag"] for codings in ("", "gzip", "br")}
     assert len(tags) == 3, "each coding is a representation of its own"
 
@@ -145,7 +145,9 @@ def test_a_picture_is_not_compressed_again(app: Flask) -> None:
 
 
 @both_databases
-def test_a_first_visit_weighs_no_more_than_its_budget_and_a_second_only_its_html(carol: Person, means: Means) -> None:
+def test_a_first_visit_weighs_no_more_than_its_budget_and_a_second_only_its_html(
+    carol: Person, means: SyncContext
+) -> None:
     for slug in ("openai", "anthropic", "google", "groq"):
         carol.add_key(slug)
     carol.add_key("openrouter", None)
@@ -158,7 +160,7 @@ def test_a_first_visit_weighs_no_more_than_its_budget_and_a_second_only_its_html
         files = {file: packed(client, file) for file in files_of(html, client)}
         assert len(files) >= 5, "scripts, the style sheet, the icon"
         for file, answer in files.items():
-            assert answer.status_code == 200 and answer.headers["Cache-Control"] == static_files.FOR_EVER, (path, file)
+            assert answer.status_code == 200 and answer.headers["Cache-Control"] == static_files.IMMUTABLE, (path, file)
         weight = len(page.data) + sum(len(answer.data) for answer in files.values())
         assert weight <= BUDGET, f"{path} weighs {weight} bytes"
 

@@ -18,8 +18,8 @@ from app.store import runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import ResultRow, RunRow
 from app.sync import run as sync_run
-from app.sync.run import Means
-from app.vault import Opener
+from app.sync.run import SyncContext
+from app.vault import Keyring
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named
 from tests.web.plainly import unsigned, words
@@ -28,9 +28,9 @@ from tests.web.working import no_redis, now, work_off, worker_present
 HTMX = {"HX-Request": "true"}
 
 
-def latest(person: Person) -> run_queries.RunLine:
+def latest(person: Person) -> run_queries.RunView:
     db.session.rollback()
-    run = run_queries.latest_run(person.id)
+    run = run_queries.load_latest_run(person.id)
     assert run is not None
     return run
 
@@ -39,14 +39,14 @@ def run_count() -> int:
     return db.session.scalar(select(func.count(RunRow.id))) or 0
 
 
-def synced(person: Person, app: Flask, vault: Opener) -> run_queries.RunLine:
+def synced(person: Person, app: Flask, vault: Keyring) -> run_queries.RunView:
     """Press the button, let a worker do it."""
     person.post("/sync", htmx=True)
     work_off(app, vault)
     return latest(person)
 
 
-def test_the_button_answers_with_the_status_and_queues_one_run(app: Flask, alice: Person, vault: Opener) -> None:
+def test_the_button_answers_with_the_status_and_queues_one_run(app: Flask, alice: Person, vault: Keyring) -> None:
     alice.add_key("openai")
     alice.sign_in()
     alice.post("/profile/settings")
@@ -65,7 +65,7 @@ def test_the_button_answers_with_the_status_and_queues_one_run(app: Flask, alice
 
 @both_databases
 def test_without_htmx_the_button_leads_back_to_the_page_with_the_status(
-    app: Flask, alice: Person, vault: Opener
+    app: Flask, alice: Person, vault: Keyring
 ) -> None:
     alice.add_key("openai")
     alice.sign_in()
@@ -88,7 +88,7 @@ def test_without_a_key_the_button_says_so_in_either_way(alice: Person) -> None:
     assert run_count() == 0
 
 
-def test_one_providers_button_syncs_that_provider_only(app: Flask, alice: Person, vault: Opener) -> None:
+def test_one_providers_button_syncs_that_provider_only(app: Flask, alice: Person, vault: Keyring) -> None:
     alice.row.sync_on_sign_in = False
     alice.add_key("openai")
     alice.add_key("groq")
@@ -97,7 +97,7 @@ def test_one_providers_button_syncs_that_provider_only(app: Flask, alice: Person
     assert [result.provider for result in latest(alice).results] == ["groq"]
 
 
-def test_without_a_worker_it_is_said_at_once_and_the_run_is_kept(app: Flask, alice: Person, vault: Opener) -> None:
+def test_without_a_worker_it_is_said_at_once_and_the_run_is_kept(app: Flask, alice: Person, vault: Keyring) -> None:
     alice.row.sync_on_sign_in = False
     alice.add_key("openai")
     answer = alice.sign_in().post("/sync", htmx=True)
@@ -112,7 +112,7 @@ def test_without_a_worker_it_is_said_at_once_and_the_run_is_kept(app: Flask, ali
 
 @both_databases
 def test_without_redis_it_is_said_at_once_and_the_run_starts_when_it_is_back(
-    app: Flask, alice: Person, vault: Opener
+    app: Flask, alice: Person, vault: Keyring
 ) -> None:
     alice.row.sync_on_sign_in = False
     alice.add_key("openai")
@@ -135,7 +135,7 @@ def test_without_redis_it_is_said_at_once_and_the_run_starts_when_it_is_back(
     assert (latest(alice).id, latest(alice).state) == (run.id, "done")
 
 
-def test_a_page_that_shows_the_present_state_is_told_nothing(alice: Person, means: Means) -> None:
+def test_a_page_that_shows_the_present_state_is_told_nothing(alice: Person, means: SyncContext) -> None:
     alice.row.sync_on_sign_in = False
     alice.add_key("openai")
     alice.sign_in().post("/sync", htmx=True)
@@ -144,18 +144,18 @@ def test_a_page_that_shows_the_present_state_is_told_nothing(alice: Person, mean
     assert (same.status_code, same.text) == (204, "")
     old = alice.client.get("/sync/status?revision=of-another-time", headers=HTMX)
     assert old.status_code == 200 and 'hx-sse:connect="/sync/stream' in old.text
-    sync_run.perform(run.id, means)
+    sync_run.execute(run.id, means)
     done = alice.client.get("/sync/status", query_string={"revision": f"{run.revision}.waits"}, headers=HTMX)
     assert done.status_code == 200 and "hx-sse" not in done.text and "Sync Now" in done.text
 
 
-def test_where_the_stream_cannot_be_had_the_status_polls_and_stops(alice: Person, means: Means) -> None:
+def test_where_the_stream_cannot_be_had_the_status_polls_and_stops(alice: Person, means: SyncContext) -> None:
     alice.row.sync_on_sign_in = False
     alice.add_key("openai")
     alice.sign_in().post("/sync", htmx=True)
     polling = alice.client.get("/sync/status?poll=", headers=HTMX).text
     assert 'hx-get="/sync/status?poll=' in polling and "every 2s" in polling and "hx-sse" not in polling
-    sync_run.perform(latest(alice).id, means)
+    sync_run.execute(latest(alice).id, means)
     assert "hx-trigger" not in status_of(alice.client.get("/sync/status?poll=", headers=HTMX).text)
 
 
@@ -171,7 +171,7 @@ def test_beyond_the_cap_of_streams_the_answer_polls(app: Flask, alice: Person) -
 
 @both_databases
 def test_the_stream_tells_each_row_as_it_turns_and_ends_with_the_whole(
-    app: Flask, alice: Person, means: Means, simulator: Simulator, until: Any
+    app: Flask, alice: Person, means: SyncContext, simulator: Simulator, until: Any
 ) -> None:
     alice.row.sync_on_sign_in = False
     alice.add_key("openai")
@@ -192,7 +192,7 @@ def test_the_stream_tells_each_row_as_it_turns_and_ends_with_the_whole(
 
     def perform() -> None:
         with app.app_context():
-            sync_run.perform(run_id, dataclasses.replace(means, tell=jobs.tell))
+            sync_run.execute(run_id, dataclasses.replace(means, tell=jobs.publish_run_changed))
 
     listener = threading.Thread(target=listen)
     with worker_present(app):
@@ -219,7 +219,7 @@ def test_the_stream_tells_each_row_as_it_turns_and_ends_with_the_whole(
         assert all(line.startswith(("data: ", "event: ", ": ")) for line in piece.rstrip("\n").split("\n"))
 
 
-def test_a_stream_after_the_end_is_the_plain_status(alice: Person, app: Flask, vault: Opener) -> None:
+def test_a_stream_after_the_end_is_the_plain_status(alice: Person, app: Flask, vault: Keyring) -> None:
     alice.row.sync_on_sign_in = False
     alice.add_key("openai")
     alice.sign_in()
@@ -252,7 +252,7 @@ def test_whoever_looks_closes_a_lost_run(alice: Person) -> None:
 
 
 def test_the_summary_says_what_came_of_it_and_links_to_the_changes(
-    app: Flask, alice: Person, vault: Opener, simulator: Simulator
+    app: Flask, alice: Person, vault: Keyring, simulator: Simulator
 ) -> None:
     alice.row.sync_on_sign_in = False
     alice.add_key("openai")
@@ -268,7 +268,7 @@ def test_the_summary_says_what_came_of_it_and_links_to_the_changes(
     assert 'href="/changes">See the changes' in page
 
 
-def test_the_banner_recommends_a_sync_after_thirty_days(alice: Person, app: Flask, vault: Opener) -> None:
+def test_the_banner_recommends_a_sync_after_thirty_days(alice: Person, app: Flask, vault: Keyring) -> None:
     alice.row.sync_on_sign_in = False
     alice.sign_in()
     assert "Sync recommended" not in words(alice.client.get("/profile").text)
@@ -281,7 +281,7 @@ def test_the_banner_recommends_a_sync_after_thirty_days(alice: Person, app: Flas
     assert "Your last complete sync is over 30 days old." in words(alice.client.get("/profile").text)
 
 
-def test_a_job_that_comes_late_or_twice_does_no_harm(app: Flask, alice: Person, vault: Opener) -> None:
+def test_a_job_that_comes_late_or_twice_does_no_harm(app: Flask, alice: Person, vault: Keyring) -> None:
     alice.row.sync_on_sign_in = False
     alice.add_key("openai")
     alice.sign_in()
@@ -300,8 +300,8 @@ def test_a_person_who_presses_the_button_does_not_wait_behind_the_cron(app: Flas
         person.add_key("openai")
     run_ids = runs.start_many([alice.id, bob.id], "cron", now())
     db.session.commit()
-    jobs._enqueue_many(run_ids)
-    interactive, _, bulk = jobs._queues()
+    jobs._push_runs(run_ids)
+    interactive, _, bulk = jobs.open_queues()
     assert (interactive.count, bulk.count) == (0, 1)
     bob.sign_in().post("/sync", htmx=True)
     mine = latest(bob).id

@@ -107,7 +107,7 @@ def test_an_expired_token_says_so_and_goes_after_a_month(alice: Person) -> None:
 
 
 def test_there_is_a_last_token_one_may_have(alice: Person) -> None:
-    for _ in range(tokens.MOST):
+    for _ in range(tokens.MAX_TOKENS):
         program(alice)
     alice.sign_in()
     answer = alice.post(PAGE, htmx=True, name="one more", scope="read")
@@ -119,7 +119,7 @@ def test_to_disable_an_account_ends_its_tokens_and_its_feed_for_good(
     app: Flask, alice: Person, bob: Person, carol: Person
 ) -> None:
     editor, bobs = program(alice), program(bob)
-    hers, his = (feeds.make(person.id, "localhost", datetime.now(UTC)) for person in (alice, bob))
+    hers, his = (feeds.create_secret(person.id, "localhost", datetime.now(UTC)) for person in (alice, bob))
     db.session.commit()
     carol.sign_in()
     carol.post(f"/admin/users/{alice.id}/sign-out")
@@ -131,7 +131,9 @@ def test_to_disable_an_account_ends_its_tokens_and_its_feed_for_good(
         assert app.test_client().get(f"/feeds/{hers}.atom").status_code == 404
     assert bobs.ask("/api/v1/keys").status_code == 200
     assert app.test_client().get(f"/feeds/{his}.atom").status_code == 200
-    (disabled,) = (line for line in audit.entries()[0] if line.after and line.after.get("signing in") == "disabled")
+    (disabled,) = (
+        line for line in audit.list_entries()[0] if line.after and line.after.get("signing in") == "disabled"
+    )
     assert disabled.after == {"signing in": "disabled", "tokens revoked": 1, "feed address": "revoked"}
 
 
@@ -148,7 +150,7 @@ def test_what_lets_somebody_in_is_in_the_audit_log_without_a_word_of_theirs(
     alice.post(f"{PAGE}/revoke-all")  # there is nothing left, and so nothing to note
     alice.post("/profile/password", current_password="not hers at all", password="another fine password")
     alice.post("/profile/password", current_password=PASSWORD, password="another fine password")
-    lines = [line for line in audit.entries()[0] if line.subject == "alice@example.com"]
+    lines = [line for line in audit.list_entries()[0] if line.subject == "alice@example.com"]
     assert {(line.actor, line.action) for line in lines} == {("alice@example.com", "user")}
     assert [line.after for line in reversed(lines)] == [
         {"token made": one, "it may": "read"},

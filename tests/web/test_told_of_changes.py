@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiri
 @pytest.fixture
 def kept() -> Iterator[Kept]:
     handler, root = Kept("json"), logging.getLogger()
-    logs.set_up("json", "DEBUG")
+    logs.configure("json", "DEBUG")
     root.addHandler(handler)
     yield handler
     root.removeHandler(handler)
@@ -58,7 +58,7 @@ def told(house: Flask, letters: Letters) -> list[str]:
 
 def entries(person: Person) -> list[object]:
     db.session.rollback()
-    return [line.after for line in audit.entries()[0] if line.subject == person.row.email]
+    return [line.after for line in audit.list_entries()[0] if line.subject == person.row.email]
 
 
 def test_another_password_is_told_to_the_owner(house: Flask, alice: Person, letters: Letters) -> None:
@@ -67,14 +67,14 @@ def test_another_password_is_told_to_the_owner(house: Flask, alice: Person, lett
     assert told(house, letters) == []
     page.submit("/profile/password", current_password=PASSWORD, password=NEW)
     (said,) = told(house, letters)
-    assert said.startswith("alice@example.com: ") and mail.CHANGES["password"] in said and NEW not in said
+    assert said.startswith("alice@example.com: ") and mail.SECURITY_EVENT_TEXTS["password"] in said and NEW not in said
 
 
 def test_so_is_one_by_a_link_of_a_letter(house: Flask, alice: Person, letters: Letters) -> None:
     mailed(house, alice.row.email)
     Plainly(house.test_client()).open(letters.link()).submit(letters.link(), password=NEW)
     (said,) = told(house, letters)
-    assert mail.CHANGES["password reset"] in said
+    assert mail.SECURITY_EVENT_TEXTS["password reset"] in said
 
 
 def test_two_step_sign_in_is_told_and_noted_whatever_is_done_to_it(
@@ -87,7 +87,7 @@ def test_two_step_sign_in_is_told_and_noted_whatever_is_done_to_it(
     said = told(house, letters)
     assert len(said) == 3 and not any(code in letter for letter in said for code in codes)
     for one, change in zip(said, ("second factor on", "recovery codes", "second factor off"), strict=True):
-        assert mail.CHANGES[change] in one  # type: ignore[index]
+        assert mail.SECURITY_EVENT_TEXTS[change] in one  # type: ignore[index]
     assert entries(alice) == [
         {"second factor": "off"},
         {"second factor": "recovery codes renewed"},
@@ -97,24 +97,26 @@ def test_two_step_sign_in_is_told_and_noted_whatever_is_done_to_it(
     told(house, letters)
     at_home(house, carol).sign_in().post(f"/admin/users/{alice.id}/reset-second-factor", password=PASSWORD)
     (said_last,) = told(house, letters)
-    assert said_last.startswith("alice@example.com: ") and mail.CHANGES["second factor off"] in said_last
+    assert said_last.startswith("alice@example.com: ") and mail.SECURITY_EVENT_TEXTS["second factor off"] in said_last
 
 
 def test_nobody_is_written_to_where_no_letters_are_sent_or_nobody_is_left(
     app: Flask, house: Flask, alice: Person, letters: Letters
 ) -> None:
-    jobs.tell_owner(alice.id, "password")
+    jobs.notify_owner(alice.id, "password")
     with house.app_context():
-        jobs.tell_owner(alice.id, "password")
+        jobs.notify_owner(alice.id, "password")
         users.remove(alice.row)
         db.session.commit()
     assert told(house, letters) == []
 
 
-@pytest.mark.parametrize("change", mail.CHANGES)
+@pytest.mark.parametrize("change", mail.SECURITY_EVENT_TEXTS)
 def test_every_change_has_its_letter(change: mail.Change) -> None:
-    text = mail.changed_letter("us@models.example", "a@b.example", "https://models.example", change).get_content()
-    assert mail.CHANGES[change] in text and max(map(len, text.splitlines())) < 200
+    text = mail.security_notice_email(
+        "us@models.example", "a@b.example", "https://models.example", change
+    ).get_content()
+    assert mail.SECURITY_EVENT_TEXTS[change] in text and max(map(len, text.splitlines())) < 200
 
 
 # ------------------------------------------------------------------ the log

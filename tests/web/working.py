@@ -13,36 +13,36 @@ from rq import SimpleWorker
 
 from app import jobs
 from app.jobs import workers
-from app.vault import Opener
+from app.vault import Keyring
 
 
-class _HereWorker(workers.PlainJobs, SimpleWorker):
+class _HereWorker(workers.JSONJobsMixin, SimpleWorker):
     def _install_signal_handlers(self) -> None:
         """Ctrl-C stays pytest's."""
 
 
-def work_off(app: Flask, vault: Opener) -> int:
+def work_off(app: Flask, vault: Keyring) -> int:
     """Do every queued job. How many were done."""
     return contextvars.Context().run(_work_off, app, vault)
 
 
-def _work_off(app: Flask, vault: Opener) -> int:
-    jobs._use(app, vault)
+def _work_off(app: Flask, vault: Keyring) -> int:
+    jobs.bind(app, vault)
     try:
-        with contextlib.closing(jobs.worker_connection(app)) as connection:
+        with contextlib.closing(jobs.open_worker_connection(app)) as connection:
             worker = _HereWorker(list(jobs.QUEUES), connection=connection)
             queued = sum(queue.count for queue in worker.queues)
             worker.work(burst=True, logging_level="WARNING")
             assert not any(queue.count for queue in worker.queues)
             return queued
     finally:
-        jobs._bound = None
+        jobs._binding = None
 
 
 @contextlib.contextmanager
 def worker_present(app: Flask) -> Iterator[None]:
     """A worker that is there and busy elsewhere: its heartbeat is fresh, it takes no job."""
-    with contextlib.closing(jobs.worker_connection(app)) as connection:
+    with contextlib.closing(jobs.open_worker_connection(app)) as connection:
         worker = workers.SyncWorker(list(jobs.QUEUES), connection=connection)
         worker.register_birth()
         worker.heartbeat()

@@ -19,22 +19,22 @@ from app.catalog.matching import CanonicalModel
 FORMAT = 1
 
 
-class Source(msgspec.Struct, frozen=True):
+class SeedSource(msgspec.Struct, frozen=True):
     name: str
     package: str
     date: str
     licence: str
 
 
-class Header(msgspec.Struct, frozen=True):
+class SeedHeader(msgspec.Struct, frozen=True):
     format: int
-    sources: dict[str, Source]
+    sources: dict[str, SeedSource]
 
 
 class Seed(msgspec.Struct, frozen=True):
     version: str
     """SHA-256 of the file, hex: another file is another version."""
-    header: Header
+    header: SeedHeader
     models: tuple[CanonicalModel, ...]
 
 
@@ -43,18 +43,18 @@ def load() -> Seed:
     """Read the shipped catalog. Raises msgspec.ValidationError if the file is not what the format says."""
     folder = files(__package__)
     contents = [folder.joinpath(name).read_bytes() for name in ("canonical.jsonl", "supplement.jsonl")]
-    sources: dict[str, Source] = {}
+    sources: dict[str, SeedSource] = {}
     models: dict[str, CanonicalModel] = {}
     for content in contents:
         first, _, rest = content.partition(b"\n")
-        sources |= msgspec.json.decode(first, type=Header).sources
+        sources |= msgspec.json.decode(first, type=SeedHeader).sources
         for model in msgspec.json.Decoder(CanonicalModel).decode_lines(rest):
             known = models.get(model.id)
-            models[model.id] = _served_too(known, model) if known else model
+            models[model.id] = _merge_served(known, model) if known else model
     version = hashlib.sha256(b"".join(contents)).hexdigest()
-    return Seed(version, Header(FORMAT, sources), tuple(models[model_id] for model_id in sorted(models)))
+    return Seed(version, SeedHeader(FORMAT, sources), tuple(models[model_id] for model_id in sorted(models)))
 
 
-def _served_too(known: CanonicalModel, more: CanonicalModel) -> CanonicalModel:
+def _merge_served(known: CanonicalModel, more: CanonicalModel) -> CanonicalModel:
     served = {slug: known.served.get(slug, ()) + more.served.get(slug, ()) for slug in known.served | more.served}
     return msgspec.structs.replace(known, served=served)

@@ -12,12 +12,12 @@ import msgspec
 
 from app.catalog.listing import ListedModel
 from app.catalog.sources import aihubmix, litellm, modelsdev, openrouter
-from app.catalog.sources.claims import Fault, Reading
+from app.catalog.sources.claims import ParsedSource, SourceFault
 
-ReadListed = Callable[[bytes, Iterable[ListedModel], Iterable[Fault]], Reading]
+GatewayReader = Callable[[bytes, Iterable[ListedModel], Iterable[SourceFault]], ParsedSource]
 
 
-class Source(msgspec.Struct, frozen=True):
+class CatalogSource(msgspec.Struct, frozen=True):
     """A public catalog that is asked over HTTP."""
 
     name: str
@@ -28,9 +28,9 @@ class Source(msgspec.Struct, frozen=True):
     """Where it is asked unless the operator names another place."""
     seed_letter: str = ""
     """Letter of the same catalog in the shipped seed, whose older facts it replaces."""
-    read: Callable[[bytes], Reading] | None = None
+    read: Callable[[bytes], ParsedSource] | None = None
     """None for a gateway."""
-    read_listed: ReadListed | None = None
+    read_listed: GatewayReader | None = None
     """For a gateway, whose list the provider file of the same name has read."""
 
     @property
@@ -40,18 +40,18 @@ class Source(msgspec.Struct, frozen=True):
 
 
 _ALL = (
-    Source("modelsdev", "models.dev", "https://models.dev/api.json", seed_letter="m", read=modelsdev.read),
-    Source(
+    CatalogSource("modelsdev", "models.dev", "https://models.dev/api.json", seed_letter="m", read=modelsdev.parse),
+    CatalogSource(
         "litellm",
         "LiteLLM",
         "https://raw.githubusercontent.com/BerriAI/litellm/main/model_prices_and_context_window.json",
         seed_letter="l",
-        read=litellm.read,
+        read=litellm.parse,
     ),
-    Source("openrouter", "OpenRouter", "https://openrouter.ai/api/v1/models", read_listed=openrouter.reading),
-    Source("aihubmix", "AIHubMix", "https://aihubmix.com/api/v1/models", read_listed=aihubmix.reading),
+    CatalogSource("openrouter", "OpenRouter", "https://openrouter.ai/api/v1/models", read_listed=openrouter.parse),
+    CatalogSource("aihubmix", "AIHubMix", "https://aihubmix.com/api/v1/models", read_listed=aihubmix.parse),
 )
-SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
+SOURCES: dict[str, CatalogSource] = {source.name: source for source in _ALL}
 """In the order in which they are believed."""
 PERSON = "person"
 """Who says what a person decided."""

@@ -12,17 +12,17 @@ import msgspec
 
 from app.catalog.listing import ListedModel
 from app.catalog.sources import listed
-from app.catalog.sources.claims import Fault, Reading
+from app.catalog.sources.claims import ParsedSource, SourceFault
 
 
-class _Pricing(msgspec.Struct):
+class _AIHubMixPricing(msgspec.Struct):
     input: Decimal | None = None
     output: Decimal | None = None
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
 
 
-class _Entry(msgspec.Struct):
+class _AIHubMixEntry(msgspec.Struct):
     model_id: str
     model_name: str | None = None
     types: str | None = None
@@ -30,9 +30,9 @@ class _Entry(msgspec.Struct):
     input_modalities: str | None = None
     context_length: int | None = None
     max_output: int | None = None
-    pricing: _Pricing | None = None
+    pricing: _AIHubMixPricing | None = None
 
 
-def reading(body: bytes, models: Iterable[ListedModel], left_out: Iterable[Fault]) -> Reading:
+def parse(body: bytes, models: Iterable[ListedModel], left_out: Iterable[SourceFault]) -> ParsedSource:
     """See `listed.reading`."""
-    return listed.reading("aihubmix", body, _Entry, "model_id", models, left_out)
+    return listed.parse_gateway("aihubmix", body, _AIHubMixEntry, "model_id", models, left_out)

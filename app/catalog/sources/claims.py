@@ -9,27 +9,27 @@ from operator import attrgetter
 
 import msgspec
 
-from app.catalog.kind import kind_of
+from app.catalog.kind import classify_model
 from app.catalog.listing import PRICES, Kind, PriceTier
 from app.catalog.seed.rules import FIRST_PARTY, KNOWN_LABS, LAB_OF_PREFIX, LAB_OF_SLUG, NOT_MODELS, ROUTER_LABS
 
 FORMAT = 2
 """Of kept claims: raise it when a reader learns to read more, so that every source is asked for the whole again."""
-LONGEST_ID = 300
-_LONGEST_NAME = 200
-_DEAREST_CHAT = Decimal(2_000)
+MAX_ID_LENGTH = 300
+_MAX_NAME_LENGTH = 200
+_MAX_CHAT_PRICE = Decimal(2_000)
 """USD per million tokens. The dearest chat model so far (o1-pro) took 600; a price per token in the wrong unit is a
 million times too high or too low."""
-_DEAREST = Decimal(100_000)
-_LONGEST_CONTEXT = 100_000_000
-_MOST_TIERS = 10
-_WRONG_AT_MOST = 0.01
-_SHRINKS_TO = 0.8
-_NAMED = 3
+_MAX_PRICE = Decimal(100_000)
+_MAX_CONTEXT = 100_000_000
+_MAX_TIERS = 10
+_MAX_FAULT_RATE = 0.01
+_MIN_SIZE_RATIO = 0.8
+_MAX_NAMED_FAULTS = 3
 _DATE = re.compile(r"(19|20)\d\d-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?")
-_PLACES = Decimal("0.000000001")
+_PRICE_QUANTUM = Decimal("0.000000001")
 # What serves models of many labs under its own name says nothing of the lab by itself.
-_HOSTS_OF_ITS_OWN_LAB = frozenset({"bedrock", "groq", "alibaba"})
+_MULTI_LAB_HOSTS = frozenset({"bedrock", "groq", "alibaba"})
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -68,120 +68,120 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     """The day on which the source had it no more; empty while it has. Kept because models outlive catalogs."""
 
 
-class Fault(msgspec.Struct, frozen=True):
+class SourceFault(msgspec.Struct, frozen=True):
     """An entry that was left out, and why."""
 
     entry: str
     reason: str
 
 
-class Reading(msgspec.Struct, frozen=True):
+class ParsedSource(msgspec.Struct, frozen=True):
     claims: tuple[Claim, ...]
     """In the order of provider and id, each pair once; implausible ones are not among them."""
-    faults: tuple[Fault, ...]
+    faults: tuple[SourceFault, ...]
     entries: int
     """How many the document has, whether or not they concern us."""
 
 
-class Refused(ValueError):
+class SourceRejected(ValueError):
     """Why a whole document is not believed. Its text is a clause that fits behind the source's name."""
 
     code = "refused"
 
 
-class Shrunk(Refused):
+class SourceShrunk(SourceRejected):
     code = "shrunk"
 
 
 # ------------------------------------------------------------------ from entries to a reading
 
 
-def objects(body: bytes, what: str = "models") -> dict[str, msgspec.Raw]:
+def decode_object(body: bytes, what: str = "models") -> dict[str, msgspec.Raw]:
     """The members of the JSON object in `body`, not yet looked into. Raises Refused for anything else."""
     head = body.lstrip()[:1]
     if not head:
-        raise Refused("sent an empty document")
+        raise SourceRejected("sent an empty document")
     if head == b"<":
-        raise Refused(f"answered with a web page instead of a catalog of {what}")
+        raise SourceRejected(f"answered with a web page instead of a catalog of {what}")
     try:
         str(body, "utf-8")  # what a Raw holds is checked only when it is looked into
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
-        raise Refused("sent JSON that is not an object") from None
+        raise SourceRejected("sent JSON that is not an object") from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise Refused("sent a document that is not valid JSON") from None
+        raise SourceRejected("sent a document that is not valid JSON") from None
 
 
-def reading_of(claims: Iterable[Claim], faults: Iterable[Fault], entries: int) -> Reading:
+def build_parsed_source(claims: Iterable[Claim], faults: Iterable[SourceFault], entries: int) -> ParsedSource:
     """Sort, keep the first of two about one id, and leave out what cannot be true."""
     kept: dict[tuple[str, str], Claim] = {}
     wrong = list(faults)
     for claim in claims:
-        if complaint := _complaint(claim):
-            wrong.append(Fault(f"{claim.provider}/{claim.model_id}"[:LONGEST_ID], complaint))
+        if complaint := _problem(claim):
+            wrong.append(SourceFault(f"{claim.provider}/{claim.model_id}"[:MAX_ID_LENGTH], complaint))
         else:
             kept.setdefault((claim.provider, claim.model_id), claim)
     ordered = tuple(kept[key] for key in sorted(kept))
-    return Reading(ordered, tuple(sorted(wrong, key=attrgetter("entry", "reason"))), entries)
+    return ParsedSource(ordered, tuple(sorted(wrong, key=attrgetter("entry", "reason"))), entries)
 
 
-def mistyped(entry: str, error: Exception) -> Fault:
+def type_fault(entry: str, error: Exception) -> SourceFault:
     """A fault in the words of the decoder, without what the entry says."""
-    return Fault(entry[:LONGEST_ID], str(error)[:200])
+    return SourceFault(entry[:MAX_ID_LENGTH], str(error)[:200])
 
 
-def _complaint(claim: Claim) -> str:
+def _problem(claim: Claim) -> str:
     """Why an entry cannot be true; empty for nearly all."""
-    if not 0 < len(claim.model_id) <= LONGEST_ID or not claim.model_id.isprintable():
+    if not 0 < len(claim.model_id) <= MAX_ID_LENGTH or not claim.model_id.isprintable():
         return "its id is empty, too long or unprintable"
-    if max(claim.context_length or 0, claim.max_output_tokens or 0) > _LONGEST_CONTEXT:
+    if max(claim.context_length or 0, claim.max_output_tokens or 0) > _MAX_CONTEXT:
         return "a context of more than 100 million tokens"
-    if found := _complaint_of_tiers(claim.price_tiers):
+    if found := _tier_problem(claim.price_tiers):
         return found
     prices = (getattr(priced, field) for priced in (claim, *claim.price_tiers) for field in PRICES)
-    complaints = (_complaint_of_price(claim, price) for price in prices if price is not None)
+    complaints = (_price_problem(claim, price) for price in prices if price is not None)
     return next(filter(None, complaints), "")
 
 
-def _complaint_of_tiers(price_tiers: Sequence[PriceTier]) -> str:
+def _tier_problem(price_tiers: Sequence[PriceTier]) -> str:
     bounds = [tier.above_tokens for tier in price_tiers]
-    if len(bounds) > _MOST_TIERS:
-        return f"more than {_MOST_TIERS} price tiers"
-    if any(not 0 < bound <= _LONGEST_CONTEXT for bound in bounds):
+    if len(bounds) > _MAX_TIERS:
+        return f"more than {_MAX_TIERS} price tiers"
+    if any(not 0 < bound <= _MAX_CONTEXT for bound in bounds):
         return "a price tier that begins at no such length of input"
     return "two prices for the same length of input" if len(set(bounds)) < len(bounds) else ""
 
 
-def _complaint_of_price(claim: Claim, price: Decimal) -> str:
-    if not price.is_finite() or price > _DEAREST:
+def _price_problem(claim: Claim, price: Decimal) -> str:
+    if not price.is_finite() or price > _MAX_PRICE:
         return "a price beyond all bounds"
     if price < 0:
         return "a price below zero"
-    if price <= _DEAREST_CHAT:
+    if price <= _MAX_CHAT_PRICE:
         return ""
-    kind = claim.kind or kind_of(claim.model_id, outputs=claim.output_modalities).kind
+    kind = claim.kind or classify_model(claim.model_id, outputs=claim.output_modalities).kind
     return f"a price of {price:,.0f} USD per million tokens" if kind == "chat" else ""
 
 
 # ------------------------------------------------------------------ small conversions
 
 
-def per_million(per_token: Decimal | None) -> Decimal | None:
+def price_per_million(per_token: Decimal | None) -> Decimal | None:
     """A price of one token as that of a million; more than a dollar for a token is infinite, to be complained of."""
     if per_token is None or not per_token.is_finite():
         return per_token
-    return plain(per_token * 1_000_000) if abs(per_token) <= 1 else Decimal("Infinity")
+    return normalize_price(per_token * 1_000_000) if abs(per_token) <= 1 else Decimal("Infinity")
 
 
-def plain(price: Decimal | None) -> Decimal | None:
+def normalize_price(price: Decimal | None) -> Decimal | None:
     """Nine decimals without zeros at the end. An absurd price stays as it is, to be complained of."""
-    if price is None or not price.is_finite() or abs(price) > _DEAREST:
+    if price is None or not price.is_finite() or abs(price) > _MAX_PRICE:
         return price
-    amount = price.quantize(_PLACES).normalize()
+    amount = price.quantize(_PRICE_QUANTUM).normalize()
     return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount
 
 
-def tiers(found: Iterable[PriceTier]) -> tuple[PriceTier, ...]:
+def sort_tiers(found: Iterable[PriceTier]) -> tuple[PriceTier, ...]:
     """Sorted by their bounds, without those that name no price above zero."""
     priced = (tier for tier in found if tier.input_per_million or tier.output_per_million)
     return tuple(sorted(priced, key=attrgetter("above_tokens")))
@@ -192,29 +192,29 @@ def positive(value: int | None) -> int | None:
     return value if value and value > 0 else None
 
 
-def day(value: str | None) -> str:
+def iso_date(value: str | None) -> str:
     """`2025-04` or `2025-04-30`, else empty: a date in other words says nothing for sure."""
     return value if value and _DATE.fullmatch(value) else ""
 
 
-def line(value: str | None) -> str:
+def single_line(value: str | None) -> str:
     """Text on one printable line of at most 200 characters."""
     if not value:
         return ""
-    return " ".join("".join(c if c.isprintable() else " " for c in value[:1_000]).split())[:_LONGEST_NAME]
+    return " ".join("".join(c if c.isprintable() else " " for c in value[:1_000]).split())[:_MAX_NAME_LENGTH]
 
 
-def words(values: Sequence[str] | None) -> tuple[str, ...]:
+def printable_words(values: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in values or () if 0 < len(word) <= 40 and word.isprintable()))
 
 
-def lab_of_own_provider(provider: str, model_id: str) -> str:
+def first_party_lab(provider: str, model_id: str) -> str:
     """The lab of an id at the lab's own provider; empty at anyone else's."""
-    lab = _lab_of(provider, model_id)
+    lab = _infer_lab(provider, model_id)
     return lab if provider in FIRST_PARTY.get(lab, ()) else ""
 
 
-def lab_of_path(model_id: str) -> str:
+def lab_from_path(model_id: str) -> str:
     """The lab of `lab/model`, where the first part is one we know; empty for routers and pointers."""
     if model_id.startswith("~") or model_id.count("/") != 1:
         return ""
@@ -224,7 +224,7 @@ def lab_of_path(model_id: str) -> str:
     return lab if known else ""
 
 
-def _lab_of(provider: str, model_id: str) -> str:
+def _infer_lab(provider: str, model_id: str) -> str:
     plain_id = model_id.lower().rpartition("/")[2]
     if NOT_MODELS.match(plain_id) or "*" in plain_id:
         return ""
@@ -233,7 +233,7 @@ def _lab_of(provider: str, model_id: str) -> str:
     for pattern, lab in LAB_OF_SLUG:
         if pattern.match(plain_id):
             return lab
-    if provider in _HOSTS_OF_ITS_OWN_LAB:
+    if provider in _MULTI_LAB_HOSTS:
         return ""
     return next((lab for lab, providers in FIRST_PARTY.items() if provider in providers), "")
 
@@ -241,35 +241,38 @@ def _lab_of(provider: str, model_id: str) -> str:
 # ------------------------------------------------------------------ is the whole of it to be believed?
 
 
-def check(reading: Reading, known: int, *, accept_shrunk: bool = False) -> str:
+def check(reading: ParsedSource, known: int, *, accept_shrunk: bool = False) -> str:
     """What was left out, as a sentence; empty where nothing was. Raises Refused, or Shrunk, with the reason.
 
     known: how many claims the last good answer had. Where more than 1 % of the entries are wrong, something is wrong
     with all of them; a catalog that lost more than a fifth at once has lost them by mistake.
     """
     if not reading.claims and not reading.faults:
-        raise Refused("lists no models")
-    if len(reading.faults) > _WRONG_AT_MOST * reading.entries:
-        raise Refused(
-            f"has {len(reading.faults)} wrong entries among {reading.entries}, more than 1 %: {_named(reading.faults)}"
+        raise SourceRejected("lists no models")
+    if len(reading.faults) > _MAX_FAULT_RATE * reading.entries:
+        raise SourceRejected(
+            f"has {len(reading.faults)} wrong entries among {reading.entries}, more than 1 %: "
+            f"{_describe_faults(reading.faults)}"
         )
-    if len(reading.claims) < _SHRINKS_TO * known and not accept_shrunk:
-        raise Shrunk(f"shrank from {known} to {len(reading.claims)} models, below 80 %")
+    if len(reading.claims) < _MIN_SIZE_RATIO * known and not accept_shrunk:
+        raise SourceShrunk(f"shrank from {known} to {len(reading.claims)} models, below 80 %")
     if not reading.faults:
         return ""
     count = len(reading.faults)
-    return f"{count} wrong {'entry was' if count == 1 else 'entries were'} left out: {_named(reading.faults)}."
+    return (
+        f"{count} wrong {'entry was' if count == 1 else 'entries were'} left out: {_describe_faults(reading.faults)}."
+    )
 
 
-def _named(faults: Sequence[Fault]) -> str:
-    told = "; ".join(f"{fault.entry} ({fault.reason})" for fault in faults[:_NAMED])
-    return told + ("; …" if len(faults) > _NAMED else "")
+def _describe_faults(faults: Sequence[SourceFault]) -> str:
+    told = "; ".join(f"{fault.entry} ({fault.reason})" for fault in faults[:_MAX_NAMED_FAULTS])
+    return told + ("; …" if len(faults) > _MAX_NAMED_FAULTS else "")
 
 
 # ------------------------------------------------------------------ kept
 
 
-def keep(claims: Iterable[Claim], before: Iterable[Claim], today: str) -> tuple[Claim, ...]:
+def retain_claims(claims: Iterable[Claim], before: Iterable[Claim], today: str) -> tuple[Claim, ...]:
     """The claims to keep: the new ones, and those that introduced a model and have now vanished, for a year.
 
     A source drops models for reasons of its own, and what our users' keys still list must not become unknown by it.
@@ -277,12 +280,12 @@ def keep(claims: Iterable[Claim], before: Iterable[Claim], today: str) -> tuple[
     kept = {(claim.provider, claim.model_id): claim for claim in claims}
     for claim in before:
         key = claim.provider, claim.model_id
-        if key not in kept and claim.lab and not _is_long_gone(claim.vanished_on, today):
+        if key not in kept and claim.lab and not _is_expired(claim.vanished_on, today):
             kept[key] = claim if claim.vanished_on else msgspec.structs.replace(claim, vanished_on=today)
     return tuple(kept[key] for key in sorted(kept))
 
 
-def _is_long_gone(vanished_on: str, today: str) -> bool:
+def _is_expired(vanished_on: str, today: str) -> bool:
     return bool(vanished_on) and f"{int(vanished_on[:4]) + 1}{vanished_on[4:]}" < today
 
 
@@ -290,11 +293,11 @@ _encoder = msgspec.json.Encoder(decimal_format="string", order="deterministic")
 _decoder = msgspec.json.Decoder(tuple[Claim, ...])
 
 
-def packed(claims: Sequence[Claim]) -> bytes:
+def serialize(claims: Sequence[Claim]) -> bytes:
     """Claims as JSON: equal bytes for equal claims."""
     return _encoder.encode(claims)
 
 
-def unpacked(content: bytes) -> tuple[Claim, ...]:
+def deserialize(content: bytes) -> tuple[Claim, ...]:
     """Read back what `packed` wrote. Raises ValueError for anything else."""
     return _decoder.decode(content)

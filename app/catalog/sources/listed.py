@@ -12,17 +12,27 @@ from typing import Any
 import msgspec
 
 from app.catalog.listing import ListedModel
-from app.catalog.sources.claims import Claim, Fault, Reading, Refused, lab_of_path, line, mistyped, objects, reading_of
+from app.catalog.sources.claims import (
+    Claim,
+    ParsedSource,
+    SourceFault,
+    SourceRejected,
+    build_parsed_source,
+    decode_object,
+    lab_from_path,
+    single_line,
+    type_fault,
+)
 
 
-def reading(
+def parse_gateway(
     provider: str,
     body: bytes,
     shape: type[msgspec.Struct],
     id_key: str,
     models: Iterable[ListedModel],
-    left_out: Iterable[Fault],
-) -> Reading:
+    left_out: Iterable[SourceFault],
+) -> ParsedSource:
     """Claims of the entries that the provider's reader made `models` of and that have the `shape`.
 
     left_out: what that reader could not read. Raises Refused if the document is no list of models.
@@ -33,9 +43,11 @@ def reading(
         try:
             msgspec.json.decode(raw, type=shape)
         except msgspec.DecodeError as error:
-            faults.append(mistyped(_id_of(raw, id_key) or f"entry {number}", error))
+            faults.append(type_fault(_id_of(raw, id_key) or f"entry {number}", error))
     wrong = {fault.entry for fault in faults}
-    return reading_of((_claim(provider, model) for model in models if model.id not in wrong), faults, len(entries))
+    return build_parsed_source(
+        (_claim(provider, model) for model in models if model.id not in wrong), faults, len(entries)
+    )
 
 
 class _Envelope(msgspec.Struct):
@@ -43,11 +55,11 @@ class _Envelope(msgspec.Struct):
 
 
 def _entries(body: bytes) -> list[msgspec.Raw]:
-    objects(body)
+    decode_object(body)
     try:
         return msgspec.json.decode(body, type=_Envelope).data
     except msgspec.DecodeError:
-        raise Refused("sent no “data” list") from None
+        raise SourceRejected("sent no “data” list") from None
 
 
 def _id_of(raw: msgspec.Raw, key: str) -> str:
@@ -61,11 +73,11 @@ def _claim(provider: str, model: ListedModel) -> Claim:
     return Claim(
         provider=provider,
         model_id=model.id,
-        lab=lab_of_path(model.id),
+        lab=lab_from_path(model.id),
         canonical_slug=model.canonical_slug,
         hugging_face_id=model.hugging_face_id,
         kind=model.kind,
-        name=line(model.name),
+        name=single_line(model.name),
         input_modalities=model.input_modalities,
         output_modalities=model.output_modalities,
         context_length=model.context_length,

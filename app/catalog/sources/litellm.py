@@ -25,32 +25,32 @@ from app.catalog.listing import Kind, PriceTier
 from app.catalog.seed.rules import FIRST_PARTY, LITELLM_MODES, LITELLM_PROVIDERS, OUR_PROVIDERS
 from app.catalog.sources.claims import (
     Claim,
-    Fault,
-    Reading,
-    day,
-    mistyped,
-    objects,
-    per_million,
+    ParsedSource,
+    SourceFault,
+    build_parsed_source,
+    decode_object,
+    iso_date,
     positive,
-    reading_of,
-    tiers,
-    words,
+    price_per_million,
+    printable_words,
+    sort_tiers,
+    type_fault,
 )
 
-_OF_LABS = frozenset().union(*FIRST_PARTY.values())
+_FIRST_PARTY_SLUGS = frozenset().union(*FIRST_PARTY.values())
 _REGIONAL = re.compile(r"(eu|us|us-gov|apac|global|global-standard)/")
-_OF_A_SIZE = re.compile(r"\d-x-\d")
+_IMAGE_SIZE = re.compile(r"\d-x-\d")
 _COSTS = {
     "input_cost_per_token": "input_per_million",
     "output_cost_per_token": "output_per_million",
     "cache_read_input_token_cost": "cache_read_per_million",
     "cache_creation_input_token_cost": "cache_write_per_million",
 }
-_OF_A_TIER = re.compile(rf"({'|'.join(_COSTS)})_above_([0-9]{{1,6}})k_tokens")
+_TIER_COST = re.compile(rf"({'|'.join(_COSTS)})_above_([0-9]{{1,6}})k_tokens")
 _KINDS: dict[str, Kind] = {mode: msgspec.convert(kind, Kind) for mode, kind in LITELLM_MODES.items()}
 
 
-class _Entry(msgspec.Struct):
+class _LiteLLMEntry(msgspec.Struct):
     litellm_provider: str | None = None
     mode: str | None = None
     max_input_tokens: int | None = None
@@ -69,29 +69,29 @@ class _Entry(msgspec.Struct):
     deprecation_date: str | None = None
 
 
-def read(body: bytes) -> Reading:
+def parse(body: bytes) -> ParsedSource:
     """Claims about the models of our providers and of labs. Raises Refused if this is no such map."""
     claims: list[Claim] = []
-    faults: list[Fault] = []
-    found = objects(body)
+    faults: list[SourceFault] = []
+    found = decode_object(body)
     found.pop("sample_spec", None)
     for key in sorted(found):
         try:
-            entry = msgspec.json.decode(found[key], type=_Entry)
+            entry = msgspec.json.decode(found[key], type=_LiteLLMEntry)
             price_tiers = _tiers(found[key])
         except msgspec.DecodeError as error:
-            faults.append(mistyped(key, error))
+            faults.append(type_fault(key, error))
             continue
         origin = entry.litellm_provider or ""
         slug = LITELLM_PROVIDERS.get(origin, origin)
-        if (slug in OUR_PROVIDERS or slug in _OF_LABS) and (model_id := _own_id(key, origin, slug)):
+        if (slug in OUR_PROVIDERS or slug in _FIRST_PARTY_SLUGS) and (model_id := _own_id(key, origin, slug)):
             claims.append(_claim(slug, model_id, entry, price_tiers))
-    return reading_of(claims, faults, len(found))
+    return build_parsed_source(claims, faults, len(found))
 
 
 def _own_id(key: str, origin: str, slug: str) -> str:
     """The provider's own id, without LiteLLM's routing prefix; empty for entries that only price a variation."""
-    if key.startswith("ft:") or _OF_A_SIZE.search(key) or (slug == "bedrock" and "/" in key):
+    if key.startswith("ft:") or _IMAGE_SIZE.search(key) or (slug == "bedrock" and "/" in key):
         return ""
     prefix = origin.split("-")[0] if origin.startswith("vertex_ai") else origin
     for start in (f"{prefix}/", f"{origin}/", f"{slug}/"):
@@ -108,19 +108,19 @@ def _tiers(raw: msgspec.Raw) -> tuple[PriceTier, ...]:
         return ()
     prices: dict[int, dict[str, Decimal | None]] = defaultdict(dict)
     for name, value in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).items():
-        if found := _OF_A_TIER.fullmatch(name):
+        if found := _TIER_COST.fullmatch(name):
             price = msgspec.json.decode(value, type=Decimal | None)
-            prices[int(found[2]) * 1_000][_COSTS[found[1]]] = per_million(price)
-    return tiers(PriceTier(above, **prices[above]) for above in prices)
+            prices[int(found[2]) * 1_000][_COSTS[found[1]]] = price_per_million(price)
+    return sort_tiers(PriceTier(above, **prices[above]) for above in prices)
 
 
-def _claim(slug: str, model_id: str, entry: _Entry, price_tiers: tuple[PriceTier, ...]) -> Claim:
+def _claim(slug: str, model_id: str, entry: _LiteLLMEntry, price_tiers: tuple[PriceTier, ...]) -> Claim:
     return Claim(
         provider=slug,
         model_id=model_id,
         kind=_KINDS.get(entry.mode or ""),
-        input_modalities=words(entry.supported_modalities),
-        output_modalities=words(entry.supported_output_modalities),
+        input_modalities=printable_words(entry.supported_modalities),
+        output_modalities=printable_words(entry.supported_output_modalities),
         context_length=positive(entry.max_input_tokens),
         max_output_tokens=positive(entry.max_output_tokens),
         tools=entry.supports_function_calling,
@@ -128,10 +128,10 @@ def _claim(slug: str, model_id: str, entry: _Entry, price_tiers: tuple[PriceTier
         reasoning=entry.supports_reasoning,
         structured_output=entry.supports_response_schema,
         streaming=entry.supports_native_streaming,
-        input_per_million=per_million(entry.input_cost_per_token),
-        output_per_million=per_million(entry.output_cost_per_token),
-        cache_read_per_million=per_million(entry.cache_read_input_token_cost),
-        cache_write_per_million=per_million(entry.cache_creation_input_token_cost),
+        input_per_million=price_per_million(entry.input_cost_per_token),
+        output_per_million=price_per_million(entry.output_cost_per_token),
+        cache_read_per_million=price_per_million(entry.cache_read_input_token_cost),
+        cache_write_per_million=price_per_million(entry.cache_creation_input_token_cost),
         price_tiers=price_tiers,
-        retires_on=day(entry.deprecation_date),
+        retires_on=iso_date(entry.deprecation_date),
     )

@@ -30,21 +30,21 @@ from app.catalog.listing import PriceTier
 from app.catalog.seed.rules import CHINA_PRICED, FIRST_PARTY, MODELSDEV_PROVIDERS, OUR_PROVIDERS
 from app.catalog.sources.claims import (
     Claim,
-    Fault,
-    Reading,
-    day,
-    lab_of_own_provider,
-    line,
-    mistyped,
-    objects,
-    plain,
+    ParsedSource,
+    SourceFault,
+    build_parsed_source,
+    decode_object,
+    first_party_lab,
+    iso_date,
+    normalize_price,
     positive,
-    reading_of,
-    tiers,
-    words,
+    printable_words,
+    single_line,
+    sort_tiers,
+    type_fault,
 )
 
-_OF_LABS = frozenset().union(*FIRST_PARTY.values())
+_FIRST_PARTY_SLUGS = frozenset().union(*FIRST_PARTY.values())
 _BY_CONTEXT = "context"
 
 
@@ -100,34 +100,34 @@ class _Provider(msgspec.Struct):
     models: dict[str, msgspec.Raw]
 
 
-def read(body: bytes) -> Reading:
+def parse(body: bytes) -> ParsedSource:
     """Claims about the models of our providers and of labs. Raises Refused if this is no such catalog."""
     claims: list[Claim] = []
-    faults: list[Fault] = []
+    faults: list[SourceFault] = []
     entries = 0
     # Of two origins with one slug of ours (zai, zhipuai) the first speaks; the world's prices go before China's.
-    origins = objects(body)
+    origins = decode_object(body)
     for origin in sorted(origins, key=lambda origin: (origin in CHINA_PRICED, MODELSDEV_PROVIDERS.get(origin, ""))):
         try:
             models = msgspec.json.decode(origins[origin], type=_Provider).models
         except msgspec.DecodeError as error:
             entries += 1
-            faults.append(mistyped(origin, error))
+            faults.append(type_fault(origin, error))
             continue
         entries += len(models)
-        for found in _read_provider(origin, models):
+        for found in _parse_provider(origin, models):
             claims.append(found) if isinstance(found, Claim) else faults.append(found)
-    return reading_of(claims, faults, entries)
+    return build_parsed_source(claims, faults, entries)
 
 
-def _read_provider(origin: str, models: dict[str, msgspec.Raw]) -> Iterator[Claim | Fault]:
+def _parse_provider(origin: str, models: dict[str, msgspec.Raw]) -> Iterator[Claim | SourceFault]:
     slug = MODELSDEV_PROVIDERS.get(origin, origin)
-    concerns_us = slug in OUR_PROVIDERS or slug in _OF_LABS
+    concerns_us = slug in OUR_PROVIDERS or slug in _FIRST_PARTY_SLUGS
     for model_id, raw in models.items():
         try:
             model = msgspec.json.decode(raw, type=_Model)
         except msgspec.DecodeError as error:
-            yield mistyped(f"{origin}/{model_id}", error)
+            yield type_fault(f"{origin}/{model_id}", error)
             continue
         if concerns_us:
             yield _claim(origin, slug, model_id, model)
@@ -136,28 +136,28 @@ def _read_provider(origin: str, models: dict[str, msgspec.Raw]) -> Iterator[Clai
 def _claim(origin: str, slug: str, model_id: str, model: _Model) -> Claim:
     modalities, limit = model.modalities or _EMPTY_MODALITIES, model.limit or _EMPTY_LIMIT
     cost = _EMPTY_COST if origin in CHINA_PRICED else model.cost or _EMPTY_COST
-    inputs = words(modalities.input)
+    inputs = printable_words(modalities.input)
     return Claim(
         provider=slug,
         model_id=model_id,
-        lab=lab_of_own_provider(slug, model_id),
-        name=line(model.name),
-        family=line(model.family),
+        lab=first_party_lab(slug, model_id),
+        name=single_line(model.name),
+        family=single_line(model.family),
         input_modalities=inputs,
-        output_modalities=words(modalities.output),
+        output_modalities=printable_words(modalities.output),
         context_length=positive(limit.context),
         max_output_tokens=positive(limit.output),
         tools=model.tool_call,
         vision="image" in inputs if inputs else None,
         reasoning=model.reasoning,
         structured_output=model.structured_output,
-        input_per_million=plain(cost.input),
-        output_per_million=plain(cost.output),
-        cache_read_per_million=plain(cost.cache_read),
-        cache_write_per_million=plain(cost.cache_write),
-        price_tiers=tiers(_tiers(cost)),
-        released_on=day(model.release_date),
-        knowledge_cutoff=day(model.knowledge),
+        input_per_million=normalize_price(cost.input),
+        output_per_million=normalize_price(cost.output),
+        cache_read_per_million=normalize_price(cost.cache_read),
+        cache_write_per_million=normalize_price(cost.cache_write),
+        price_tiers=sort_tiers(_tiers(cost)),
+        released_on=iso_date(model.release_date),
+        knowledge_cutoff=iso_date(model.knowledge),
         open_weights=model.open_weights,
     )
 
@@ -175,5 +175,9 @@ def _tiers(cost: _Cost) -> Iterator[PriceTier]:
 
 def _tier(above_tokens: int, prices: _Prices) -> PriceTier:
     return PriceTier(
-        above_tokens, plain(prices.input), plain(prices.output), plain(prices.cache_read), plain(prices.cache_write)
+        above_tokens,
+        normalize_price(prices.input),
+        normalize_price(prices.output),
+        normalize_price(prices.cache_read),
+        normalize_price(prices.cache_write),
     )

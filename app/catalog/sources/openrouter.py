@@ -12,7 +12,7 @@ import msgspec
 
 from app.catalog.listing import ListedModel
 from app.catalog.sources import listed
-from app.catalog.sources.claims import Fault, Reading
+from app.catalog.sources.claims import ParsedSource, SourceFault
 
 
 class _Architecture(msgspec.Struct):
@@ -20,7 +20,7 @@ class _Architecture(msgspec.Struct):
     output_modalities: list[str] | None = None
 
 
-class _Pricing(msgspec.Struct):
+class _OpenRouterPricing(msgspec.Struct):
     prompt: Decimal | None = None
     completion: Decimal | None = None
     input_cache_read: Decimal | None = None
@@ -32,18 +32,18 @@ class _Top(msgspec.Struct):
     max_completion_tokens: int | None = None
 
 
-class _Entry(msgspec.Struct):
+class _OpenRouterEntry(msgspec.Struct):
     id: str
     name: str | None = None
     canonical_slug: str | None = None
     hugging_face_id: str | None = None
     context_length: int | None = None
     architecture: _Architecture | None = None
-    pricing: _Pricing | None = None
+    pricing: _OpenRouterPricing | None = None
     top_provider: _Top | None = None
     supported_parameters: list[str] | None = None
 
 
-def reading(body: bytes, models: Iterable[ListedModel], left_out: Iterable[Fault]) -> Reading:
+def parse(body: bytes, models: Iterable[ListedModel], left_out: Iterable[SourceFault]) -> ParsedSource:
     """See `listed.reading`."""
-    return listed.reading("openrouter", body, _Entry, "id", models, left_out)
+    return listed.parse_gateway("openrouter", body, _OpenRouterEntry, "id", models, left_out)

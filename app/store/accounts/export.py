@@ -23,19 +23,19 @@ from app.store.accounts.subscriptions import SubscriptionRow
 from app.store.accounts.tokens import TokenRow
 from app.store.queries import change_feed
 from app.store.queries import runs as run_queries
-from app.store.schema.columns import Moment
+from app.store.schema.columns import UtcDateTime
 from app.store.schema.tables import CredentialRow, MarkRow, ProviderRow, ResultRow, UserRow
 
-_BATCH = 200
-_CHANGES = 1_000
-_APPLIED = ("complete", "unchanged", "partial")
+_BATCH_SIZE = 200
+_CHANGE_BATCH_SIZE = 1_000
+_APPLIED_OUTCOMES = ("complete", "unchanged", "partial")
 """Outcomes after which the list that was answered is in force."""
 
-Object = Mapping[str, Any]
+ExportObject = Mapping[str, Any]
 """What msgspec can write as a JSON object."""
 
 
-def account(user_id: int) -> Object:
+def export_account(user_id: int) -> ExportObject:
     """The account itself, with since when it has a second factor, never its secret. Raises NoResultFound if there is
     none."""
     names = (
@@ -53,11 +53,11 @@ def account(user_id: int) -> Object:
     )
     query = select(*(getattr(UserRow, name) for name in names)).where(UserRow.id == user_id)
     found = dict(db.session.execute(query).mappings().one())
-    _let_go()
+    _end_transaction()
     return found
 
 
-def keys(user_id: int) -> Iterator[Object]:
+def keys(user_id: int) -> Iterator[ExportObject]:
     """What is known of each API key."""
     names = (
         "id",
@@ -84,23 +84,23 @@ def keys(user_id: int) -> Iterator[Object]:
         .order_by(CredentialRow.id)
     )
     found = [dict(row) for row in db.session.execute(query).mappings()]
-    _let_go()
+    _end_transaction()
     yield from found
 
 
-def lists(user_id: int) -> Iterator[Object]:
+def lists(user_id: int) -> Iterator[ExportObject]:
     """The list in force of each key, one at a time, as the provider gave it."""
-    return _of_keys(user_id, CredentialRow.listed_at, CredentialRow.listing_id)
+    return _iter_lists(user_id, CredentialRow.listed_at, CredentialRow.listing_id)
 
 
-def kept_aside(user_id: int) -> Iterator[Object]:
+def quarantined_lists(user_id: int) -> Iterator[ExportObject]:
     """Answers that wait to be accepted or dropped, one at a time."""
-    return _of_keys(user_id, CredentialRow.checked_at, CredentialRow.suspect_listing_id)
+    return _iter_lists(user_id, CredentialRow.checked_at, CredentialRow.suspect_listing_id)
 
 
-def _of_keys(
+def _iter_lists(
     user_id: int, moment: InstrumentedAttribute[datetime | None], listing: InstrumentedAttribute[int | None]
-) -> Iterator[Object]:
+) -> Iterator[ExportObject]:
     query = (
         select(CredentialRow.id, ProviderRow.slug, moment, listing)
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
@@ -108,20 +108,23 @@ def _of_keys(
         .order_by(CredentialRow.id)
     )
     found = db.session.execute(query).all()
-    _let_go()
+    _end_transaction()
     for key, provider, at, listing_id in found:
-        for models in _models(listing_id):
+        for models in _iter_models(listing_id):
             yield {"key": key, "provider": provider, moment.key: at, "models": models}
 
 
-def earlier_lists(user_id: int) -> Iterator[Object]:
+def earlier_lists(user_id: int) -> Iterator[ExportObject]:
     """Every other list that a sync met, one at a time: each once for a key, also for a key that was removed.
 
     first_at, last_at: when syncs got it; none where only the next list's sync is still kept. in_force: whether it
     ever was, or was only kept aside.
     """
     theirs = ResultRow.user_id == user_id
-    of, applied = (ResultRow.credential_id, ResultRow.provider_id, ResultRow.label), ResultRow.outcome.in_(_APPLIED)
+    of, applied = (
+        (ResultRow.credential_id, ResultRow.provider_id, ResultRow.label),
+        ResultRow.outcome.in_(_APPLIED_OUTCOMES),
+    )
     got = select(
         *of, ResultRow.listing_id.label("listing_id"), ResultRow.ended_at.label("at"), applied.label("applied")
     )
@@ -131,7 +134,7 @@ def earlier_lists(user_id: int) -> Iterator[Object]:
         before.where(theirs, ResultRow.before_listing_id.is_not(None)),
     ).subquery()
     key = (met.c.credential_id, ProviderRow.slug, met.c.label, met.c.listing_id)
-    first, last = func.min(met.c.at, type_=Moment), func.max(met.c.at, type_=Moment)
+    first, last = func.min(met.c.at, type_=UtcDateTime), func.max(met.c.at, type_=UtcDateTime)
     query = (
         select(*key, first, last, func.max(case((met.c.applied, 1), else_=0)))
         .join(ProviderRow, ProviderRow.id == met.c.provider_id)
@@ -144,123 +147,123 @@ def earlier_lists(user_id: int) -> Iterator[Object]:
         .order_by(met.c.listing_id, met.c.credential_id, met.c.label)
     )
     found = db.session.execute(query).all()
-    _let_go()
+    _end_transaction()
     for credential_id, provider, label, listing_id, first_at, last_at, was_in_force in found:
         about = {"key": credential_id, "provider": provider, "label": label, "in_force": bool(was_in_force)}
-        for models in _models(listing_id):
+        for models in _iter_models(listing_id):
             yield about | {"first_at": first_at, "last_at": last_at, "models": models}
 
 
-def runs(user_id: int) -> Iterator[Object]:
+def runs(user_id: int) -> Iterator[ExportObject]:
     """Every sync, newest first, each with its results."""
     before = None
     while True:
-        lines, before = run_queries.history(user_id, before, _BATCH)
-        _let_go()
+        lines, before = run_queries.list_runs(user_id, before, _BATCH_SIZE)
+        _end_transaction()
         for run in lines:
-            yield _plain(run, "user_id", "email", "results") | {"results": [_result(one) for one in run.results]}
+            yield _to_dict(run, "user_id", "email", "results") | {"results": [_to_result(one) for one in run.results]}
         if before is None:
             return
 
 
-def changes(user_id: int) -> Iterator[Object]:
+def changes(user_id: int) -> Iterator[ExportObject]:
     """Every change, those of the newest result first."""
     after = None
     while True:
-        lines = change_feed.changes(user_id, after=after, size=_CHANGES)
-        _let_go()
+        lines = change_feed.list_changes(user_id, after=after, size=_CHANGE_BATCH_SIZE)
+        _end_transaction()
         for line in lines:
-            yield _plain(line, "change_id", "credential_id") | {"key": line.credential_id}
-        if len(lines) < _CHANGES:
+            yield _to_dict(line, "change_id", "credential_id") | {"key": line.credential_id}
+        if len(lines) < _CHANGE_BATCH_SIZE:
             return
         after = lines[-1].result_id, lines[-1].change_id
 
 
-def marks(user_id: int) -> Iterator[Object]:
+def marks(user_id: int) -> Iterator[ExportObject]:
     """Models starred or hidden."""
     names = ("provider", "model_id", "mark", "marked_at")
     query = select(*(getattr(MarkRow, name) for name in names)).where(MarkRow.user_id == user_id)
     found = [dict(row) for row in db.session.execute(query.order_by(MarkRow.id)).mappings()]
-    _let_go()
+    _end_transaction()
     yield from found
 
 
-def feeds(user_id: int) -> Iterator[Object]:
+def feeds(user_id: int) -> Iterator[ExportObject]:
     """That there is a feed, without its secret address."""
     query = select(FeedRow.created_at, FeedRow.renewed_at).where(FeedRow.user_id == user_id)
     found = [dict(row) for row in db.session.execute(query).mappings()]
-    _let_go()
+    _end_transaction()
     yield from found
 
 
-def tokens(user_id: int) -> Iterator[Object]:
+def tokens(user_id: int) -> Iterator[ExportObject]:
     names = ("name", "hint", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at")
     query = select(*(getattr(TokenRow, name) for name in names)).where(TokenRow.user_id == user_id)
     found = [dict(row) for row in db.session.execute(query.order_by(TokenRow.id)).mappings()]
-    _let_go()
+    _end_transaction()
     yield from found
 
 
-def letters(user_id: int) -> Iterator[Object]:
+def digest_subscriptions(user_id: int) -> Iterator[ExportObject]:
     """Of what they get letters, and when the last one went."""
     query = select(SubscriptionRow.topics, SubscriptionRow.sent_at).where(SubscriptionRow.user_id == user_id)
     found = [dict(row) for row in db.session.execute(query).mappings()]
-    _let_go()
+    _end_transaction()
     yield from found
 
 
-def identities(user_id: int) -> Iterator[Object]:
+def identities(user_id: int) -> Iterator[ExportObject]:
     """The accounts at OpenID providers that sign in to this one."""
     names = ("issuer", "subject", "email", "created_at", "used_at")
     query = select(*(getattr(IdentityRow, name) for name in names)).where(IdentityRow.user_id == user_id)
     found = [dict(row) for row in db.session.execute(query.order_by(IdentityRow.id)).mappings()]
-    _let_go()
+    _end_transaction()
     yield from found
 
 
-def signed_in(user_id: int) -> Iterator[Object]:
+def sessions(user_id: int) -> Iterator[ExportObject]:
     """The sessions."""
     names = ("agent", "address", "created_at", "seen_at")
     query = select(*(getattr(SessionRow, name) for name in names)).where(SessionRow.user_id == user_id)
     found = [dict(row) for row in db.session.execute(query.order_by(SessionRow.id)).mappings()]
-    _let_go()
+    _end_transaction()
     yield from found
 
 
-PARTS: dict[str, Callable[[int], Iterator[Object]]] = {
+PARTS: dict[str, Callable[[int], Iterator[ExportObject]]] = {
     "keys": keys,
     "lists": lists,
-    "kept_aside": kept_aside,
+    "kept_aside": quarantined_lists,
     "earlier_lists": earlier_lists,
     "runs": runs,
     "changes": changes,
     "marks": marks,
     "feeds": feeds,
-    "letters": letters,
+    "letters": digest_subscriptions,
     "tokens": tokens,
     "identities": identities,
-    "sessions": signed_in,
+    "sessions": sessions,
 }
 
 
-def _models(listing_id: int | None) -> Iterator[Sequence[ListedModel]]:
+def _iter_models(listing_id: int | None) -> Iterator[Sequence[ListedModel]]:
     """What one list holds; nothing, if it was dropped meanwhile."""
     loaded = listings.load_many([] if listing_id is None else [listing_id])
-    _let_go()
+    _end_transaction()
     for listing in loaded.values():
         yield listing.models
 
 
-def _result(line: run_queries.ResultLine) -> Object:
-    return _plain(line, "run_id", "listing_id", "before_listing_id", "comparison_id")
+def _to_result(line: run_queries.ResultView) -> ExportObject:
+    return _to_dict(line, "run_id", "listing_id", "before_listing_id", "comparison_id")
 
 
-def _plain(line: Any, *but: str) -> dict[str, Any]:
+def _to_dict(line: Any, *but: str) -> dict[str, Any]:
     """The fields of a frozen dataclass, without those that mean nothing outside of the database."""
     names = (one.name for one in dataclasses.fields(line))
     return {name: getattr(line, name) for name in names if name not in but}
 
 
-def _let_go() -> None:
+def _end_transaction() -> None:
     db.session.rollback()
     db.session.expunge_all()

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
 from app.store.engine.dialect import insert
-from app.store.schema.columns import NEVER_AGAIN, BigId, Moment, ref
+from app.store.schema.columns import NO_ID_REUSE, BigId, UtcDateTime, foreign_key
 from app.store.schema.tables import UserRow
 
-LONGEST = 255
+MAX_LENGTH = 255
 
 
 class IdentityRow(Row):
@@ -24,18 +24,18 @@ class IdentityRow(Row):
     __table_args__ = (
         UniqueConstraint("issuer", "subject"),
         UniqueConstraint("user_id", "issuer"),
-        NEVER_AGAIN,
+        NO_ID_REUSE,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(ref("users.id"))
-    issuer: Mapped[str] = mapped_column(String(LONGEST))
-    subject: Mapped[str] = mapped_column(String(LONGEST))
+    user_id: Mapped[int] = mapped_column(foreign_key("users.id"))
+    issuer: Mapped[str] = mapped_column(String(MAX_LENGTH))
+    subject: Mapped[str] = mapped_column(String(MAX_LENGTH))
     """What the provider calls the person, for ever."""
     email: Mapped[str] = mapped_column(String(320))
     """The address the provider named last; empty where it named none."""
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    used_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 def find(issuer: str, subject: str) -> tuple[IdentityRow, UserRow] | None:
@@ -48,7 +48,7 @@ def find(issuer: str, subject: str) -> tuple[IdentityRow, UserRow] | None:
     return (found[0], found[1]) if found else None
 
 
-def of_user(user_id: int) -> IdentityRow | None:
+def find_by_user(user_id: int) -> IdentityRow | None:
     """The one linked last."""
     query = select(IdentityRow).where(IdentityRow.user_id == user_id).order_by(IdentityRow.id.desc()).limit(1)
     return db.session.scalar(query)

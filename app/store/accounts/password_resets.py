@@ -14,13 +14,13 @@ from sqlalchemy import ColumnElement, Delete, ForeignKey, Index, LargeBinary, Up
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
-from app.store.schema.columns import NEVER_AGAIN, BigId, Moment
+from app.store.schema.columns import NO_ID_REUSE, BigId, UtcDateTime
 from app.store.schema.tables import UserRow
 
-GOOD_FOR = timedelta(hours=1)
-_TRIED_FOR = timedelta(minutes=15)
-_KEPT_FOR = timedelta(days=1)
-TRIES = 5
+VALID_FOR = timedelta(hours=1)
+_RETRY_FOR = timedelta(minutes=15)
+_KEEP_FOR = timedelta(days=1)
+MAX_TRIES = 5
 
 
 class PasswordResetRow(Row):
@@ -28,7 +28,7 @@ class PasswordResetRow(Row):
     __table_args__ = (
         Index("ix_password_resets_user_id", "user_id"),
         Index("ix_password_resets_created_at", "created_at"),
-        NEVER_AGAIN,
+        NO_ID_REUSE,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -38,20 +38,20 @@ class PasswordResetRow(Row):
     """SHA-256 of the token in the link."""
     tries: Mapped[int] = mapped_column(default=0)
     """How often a worker began to mail it."""
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    sent_at: Mapped[datetime | None] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-def ask(user: UserRow | None, now: datetime) -> int:
+def create(user: UserRow | None, now: datetime) -> int:
     """The number of a new request. What is a day old goes on this occasion."""
-    _run(delete(PasswordResetRow).where(PasswordResetRow.created_at < now - _KEPT_FOR))
+    _run(delete(PasswordResetRow).where(PasswordResetRow.created_at < now - _KEEP_FOR))
     row = PasswordResetRow(user_id=user.id if user and user.is_active else None, created_at=now, tries=0)
     db.session.add(row)
     db.session.flush()
     return row.id
 
 
-def take(reset_id: int, now: datetime) -> tuple[str, str] | None:
+def claim(reset_id: int, now: datetime) -> tuple[str, str] | None:
     """The address to mail to and a new token for the link, which the worker that mails it alone ever sees.
 
     None where there is nothing to mail: no account, sent already, tried too often or too old.
@@ -59,7 +59,7 @@ def take(reset_id: int, now: datetime) -> tuple[str, str] | None:
     query = (
         select(PasswordResetRow, UserRow)
         .join(UserRow, UserRow.id == PasswordResetRow.user_id)
-        .where(PasswordResetRow.id == reset_id, *_unsent(now))
+        .where(PasswordResetRow.id == reset_id, *_is_unsent(now))
         .with_for_update(of=PasswordResetRow)
     )
     found = db.session.execute(query.execution_options(populate_existing=True)).first()
@@ -70,48 +70,48 @@ def take(reset_id: int, now: datetime) -> tuple[str, str] | None:
     return found[1].email, token
 
 
-def sent(reset_id: int, now: datetime) -> None:
+def mark_sent(reset_id: int, now: datetime) -> None:
     _run(update(PasswordResetRow).where(PasswordResetRow.id == reset_id).values(sent_at=now))
 
 
-def waiting(now: datetime, after: timedelta) -> list[int]:
+def stale_requests(now: datetime, after: timedelta) -> list[int]:
     """Requests that nobody mailed within `after`, for their jobs to be queued again."""
     query = select(PasswordResetRow.id).where(
-        PasswordResetRow.user_id.is_not(None), PasswordResetRow.created_at < now - after, *_unsent(now)
+        PasswordResetRow.user_id.is_not(None), PasswordResetRow.created_at < now - after, *_is_unsent(now)
     )
     return list(db.session.scalars(query.order_by(PasswordResetRow.id)))
 
 
-def whose(token: str, now: datetime) -> UserRow | None:
+def find_account(token: str, now: datetime) -> UserRow | None:
     """The account whose password this link may change."""
     query = (
         select(UserRow)
         .join(PasswordResetRow, PasswordResetRow.user_id == UserRow.id)
-        .where(PasswordResetRow.digest == _digest(token), PasswordResetRow.created_at > now - GOOD_FOR)
+        .where(PasswordResetRow.digest == _digest(token), PasswordResetRow.created_at > now - VALID_FOR)
     )
     found = db.session.scalar(query)
     return found if found is not None and found.is_active else None
 
 
-def use(token: str, now: datetime) -> UserRow | None:
+def consume(token: str, now: datetime) -> UserRow | None:
     """Take the link, and every other of its account. Of two at one moment one gets it."""
-    user = whose(token, now)
+    user = find_account(token, now)
     if user is None or not _run(delete(PasswordResetRow).where(PasswordResetRow.digest == _digest(token))):
         return None
-    end_all(user.id)
+    delete_all(user.id)
     return user
 
 
-def end_all(user_id: int) -> None:
+def delete_all(user_id: int) -> None:
     """No link of the account works any more."""
     _run(delete(PasswordResetRow).where(PasswordResetRow.user_id == user_id))
 
 
-def _unsent(now: datetime) -> tuple[ColumnElement[bool], ...]:
+def _is_unsent(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
         PasswordResetRow.sent_at.is_(None),
-        PasswordResetRow.tries < TRIES,
-        PasswordResetRow.created_at > now - _TRIED_FOR,
+        PasswordResetRow.tries < MAX_TRIES,
+        PasswordResetRow.created_at > now - _RETRY_FOR,
     )
 
 

@@ -16,44 +16,44 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
 from app.store.engine.dialect import insert
-from app.store.schema.columns import NEVER_AGAIN, BigId, Moment, ref
+from app.store.schema.columns import NO_ID_REUSE, BigId, UtcDateTime, foreign_key
 from app.store.schema.tables import UserRow
 
-CODES = 10
+CODE_COUNT = 10
 """Recovery codes that are given out at once."""
 _CODE_BYTES, _GROUP = 10, 4
 
 
 class SecondFactorRow(Row):
     __tablename__ = "second_factors"
-    __table_args__ = (UniqueConstraint("user_id"), NEVER_AGAIN)
+    __table_args__ = (UniqueConstraint("user_id"), NO_ID_REUSE)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(ref("users.id"))
+    user_id: Mapped[int] = mapped_column(foreign_key("users.id"))
     sealed_secret: Mapped[bytes] = mapped_column(LargeBinary)
     """See `app.auth.secretbox`."""
     last_step: Mapped[int] = mapped_column(BigInteger, default=0)
     """The time step whose code was used last: neither it nor an earlier one counts again."""
-    created_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class RecoveryCodeRow(Row):
     __tablename__ = "recovery_codes"
-    __table_args__ = (UniqueConstraint("user_id", "digest"), NEVER_AGAIN)
+    __table_args__ = (UniqueConstraint("user_id", "digest"), NO_ID_REUSE)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(ref("users.id"))
+    user_id: Mapped[int] = mapped_column(foreign_key("users.id"))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32))
     """SHA-256 of the account's number and the code."""
-    used_at: Mapped[datetime | None] = mapped_column(Moment)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-def of_user(user_id: int) -> SecondFactorRow | None:
+def find_by_user(user_id: int) -> SecondFactorRow | None:
     query = select(SecondFactorRow).where(SecondFactorRow.user_id == user_id)
     return db.session.scalar(query.execution_options(populate_existing=True))
 
 
-def offer(user: UserRow, sealed_secret: bytes, now: datetime) -> None:
+def save_pending(user: UserRow, sealed_secret: bytes, now: datetime) -> None:
     """Keep a secret that the person was shown, in the place of one that was not confirmed either.
 
     It touches nothing where the account asks for codes already.
@@ -67,7 +67,7 @@ def offer(user: UserRow, sealed_secret: bytes, now: datetime) -> None:
     db.session.execute(statement.on_conflict_do_update(index_elements=["user_id"], set_=new))
 
 
-def use_step(user_id: int, step: int) -> bool:
+def consume_step(user_id: int, step: int) -> bool:
     """Take a time step. False if it, or a later one, was taken before: of two at one moment one gets it."""
     done = db.session.execute(
         update(SecondFactorRow)
@@ -78,13 +78,13 @@ def use_step(user_id: int, step: int) -> bool:
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
-def turn_on(user: UserRow, now: datetime) -> list[str]:
+def enable(user: UserRow, now: datetime) -> list[str]:
     """From now on the account asks for codes. The recovery codes, which nobody can read here again."""
     user.second_factor_at = now
-    return new_codes(user.id)
+    return replace_codes(user.id)
 
 
-def turn_off(user: UserRow) -> None:
+def disable(user: UserRow) -> None:
     """The account asks for its password alone; the secret and the recovery codes are gone."""
     user.second_factor_at = None
     for row in (SecondFactorRow, RecoveryCodeRow):
@@ -92,17 +92,17 @@ def turn_off(user: UserRow) -> None:
         db.session.execute(statement.execution_options(synchronize_session=False))
 
 
-def new_codes(user_id: int) -> list[str]:
+def replace_codes(user_id: int) -> list[str]:
     """Ten recovery codes in the place of those before, as `abcd-efgh-ijkl-mnop`."""
     gone = delete(RecoveryCodeRow).where(RecoveryCodeRow.user_id == user_id)
     db.session.execute(gone.execution_options(synchronize_session=False))
-    plain = [base64.b32encode(secrets.token_bytes(_CODE_BYTES)).decode().lower() for _ in range(CODES)]
+    plain = [base64.b32encode(secrets.token_bytes(_CODE_BYTES)).decode().lower() for _ in range(CODE_COUNT)]
     db.session.add_all(RecoveryCodeRow(user_id=user_id, digest=_digest(user_id, code)) for code in plain)
     db.session.flush()
     return ["-".join(code[at : at + _GROUP] for at in range(0, len(code), _GROUP)) for code in plain]
 
 
-def use_code(user_id: int, typed: str, now: datetime) -> bool:
+def consume_code(user_id: int, typed: str, now: datetime) -> bool:
     """Take a recovery code, however its letters and dashes were typed. False if it is none, or was used before."""
     code = "".join(typed.split()).replace("-", "").lower()
     done = db.session.execute(
@@ -118,7 +118,7 @@ def use_code(user_id: int, typed: str, now: datetime) -> bool:
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
-def codes_left(user_id: int) -> int:
+def count_unused_codes(user_id: int) -> int:
     unused = (RecoveryCodeRow.user_id == user_id, RecoveryCodeRow.used_at.is_(None))
     return db.session.scalar(select(func.count(RecoveryCodeRow.id)).where(*unused)) or 0
 

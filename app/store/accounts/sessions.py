@@ -17,63 +17,63 @@ from sqlalchemy import Delete, Index, LargeBinary, Select, String, Update, bindp
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
-from app.store.schema.columns import NEVER_AGAIN, BigId, Moment, ref
+from app.store.schema.columns import NO_ID_REUSE, BigId, UtcDateTime, foreign_key
 from app.store.schema.tables import UserRow
 
-LONGEST_AGENT, MOST = 200, 50
-UNUSED_FOR = timedelta(days=30)
+MAX_AGENT_LENGTH, MAX_SESSIONS = 200, 50
+IDLE_TIMEOUT = timedelta(days=30)
 """A session that nobody used for so long is over, as its cookie is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lives:
+class SessionLimits:
     """How long sessions last."""
 
-    unused: timedelta = UNUSED_FOR
+    unused: timedelta = IDLE_TIMEOUT
     in_all: timedelta = timedelta(days=30)
     """After so long one signs in anew, however much it is used: a stolen cookie is not good for ever."""
 
 
-AS_EVER = Lives()
-SEEN_EVERY = timedelta(minutes=5)
+DEFAULT_LIMITS = SessionLimits()
+TOUCH_EVERY = timedelta(minutes=5)
 """That a session was used is written no more often than this."""
 
 
 class SessionRow(Row):
     __tablename__ = "sessions"
-    __table_args__ = (Index("ix_sessions_user_id", "user_id"), Index("ix_sessions_seen_at", "seen_at"), NEVER_AGAIN)
+    __table_args__ = (Index("ix_sessions_user_id", "user_id"), Index("ix_sessions_seen_at", "seen_at"), NO_ID_REUSE)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(ref("users.id"))
+    user_id: Mapped[int] = mapped_column(foreign_key("users.id"))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     """SHA-256 of the token in the cookie."""
-    agent: Mapped[str] = mapped_column(String(LONGEST_AGENT), default="")
+    agent: Mapped[str] = mapped_column(String(MAX_AGENT_LENGTH), default="")
     """What the browser said of itself at sign-in: hostile text."""
     address: Mapped[str] = mapped_column(String(45), default="")
     """The network it signed in from, see `short_address`."""
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    seen_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-def begin(user_id: int, agent: str, address: str, now: datetime) -> str:
+def create(user_id: int, agent: str, address: str, now: datetime) -> str:
     """Begin a session and return its token, which nobody can read here again.
 
     What nobody used for long goes on this occasion, and of the user's own sessions the longest unused beyond MOST.
     """
-    _run(delete(SessionRow).where(SessionRow.seen_at < now - UNUSED_FOR))
+    _run(delete(SessionRow).where(SessionRow.seen_at < now - IDLE_TIMEOUT))
     newest = (
         select(SessionRow.id)
         .where(SessionRow.user_id == user_id)
         .order_by(SessionRow.seen_at.desc(), SessionRow.id.desc())
-        .limit(MOST - 1)
+        .limit(MAX_SESSIONS - 1)
     )
     _run(delete(SessionRow).where(SessionRow.user_id == user_id, SessionRow.id.not_in(newest)))
     token = secrets.token_urlsafe(32)
     row = SessionRow(
         user_id=user_id,
         digest=_digest(token),
-        agent=agent.replace("\0", "")[:LONGEST_AGENT],
-        address=short_address(address),
+        agent=agent.replace("\0", "")[:MAX_AGENT_LENGTH],
+        address=shorten_address(address),
         created_at=now,
         seen_at=now,
     )
@@ -82,15 +82,15 @@ def begin(user_id: int, agent: str, address: str, now: datetime) -> str:
     return token
 
 
-def find(token: str, now: datetime, lives: Lives = AS_EVER) -> tuple[SessionRow, UserRow] | None:
+def find(token: str, now: datetime, lives: SessionLimits = DEFAULT_LIMITS) -> tuple[SessionRow, UserRow] | None:
     """The session of this token with its user; None once it was ended, was not used for long or is old. One query."""
     told = {"digest": _digest(token), "since": now - lives.unused, "born": now - lives.in_all}
-    found = db.session.execute(_by_digest(), told).first()
+    found = db.session.execute(_by_digest_query(), told).first()
     return (found[0], found[1]) if found else None
 
 
 @cache
-def _by_digest() -> Select[SessionRow, UserRow]:
+def _by_digest_query() -> Select[SessionRow, UserRow]:
     """Built once: every request asks it, and to build it takes longer than to answer it."""
     return (
         select(SessionRow, UserRow)
@@ -103,15 +103,15 @@ def _by_digest() -> Select[SessionRow, UserRow]:
     )
 
 
-def see(row: SessionRow, now: datetime) -> bool:
+def touch(row: SessionRow, now: datetime) -> bool:
     """Note that it is used, unless that was noted a moment ago. True if there is something to commit."""
-    due = now - SEEN_EVERY
+    due = now - TOUCH_EVERY
     if row.seen_at > due:
         return False
     return _run(update(SessionRow).where(SessionRow.id == row.id, SessionRow.seen_at <= due).values(seen_at=now)) > 0
 
 
-def of_user(user_id: int, now: datetime, lives: Lives = AS_EVER) -> list[SessionRow]:
+def list_for_user(user_id: int, now: datetime, lives: SessionLimits = DEFAULT_LIMITS) -> list[SessionRow]:
     """A user's sessions that count, the one used last first."""
     query = (
         select(SessionRow)
@@ -138,12 +138,12 @@ def end_all(user_id: int, *, but: int | None = None) -> int:
     return _run(theirs)
 
 
-def end_everyones() -> int:
+def end_all_users() -> int:
     """End all sessions of all people. Returns how many there were."""
     return _run(delete(SessionRow))
 
 
-def short_address(address: str) -> str:
+def shorten_address(address: str) -> str:
     """The network of an address: "203.0.113.…", "2001:db8:7:…"; empty for what is none, such as a socket."""
     try:
         parsed = ipaddress.ip_address(address)

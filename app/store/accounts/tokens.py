@@ -16,35 +16,35 @@ from sqlalchemy import ColumnElement, Index, LargeBinary, String, func, or_, sel
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
-from app.store.schema.columns import NEVER_AGAIN, BigId, Json, Moment, ref
+from app.store.schema.columns import NO_ID_REUSE, BigId, Json, UtcDateTime, foreign_key
 from app.store.schema.tables import UserRow
 
 PREFIX = "msk_"
 """Every token begins so, for secret scanners and for the eye."""
 Scope = Literal["read", "sync"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-LONGEST_NAME, LONGEST_LIFE_DAYS, MOST = 60, 3_650, 50
-_USE_EVERY = timedelta(minutes=1)
+MAX_NAME_LENGTH, MAX_LIFETIME_DAYS, MAX_TOKENS = 60, 3_650, 50
+_TOUCH_EVERY = timedelta(minutes=1)
 """A token's last use is written no more often than this."""
-_SHOWN_AFTER_END = timedelta(days=30)
+_LIST_AFTER_END = timedelta(days=30)
 
 
 class TokenRow(Row):
     __tablename__ = "tokens"
-    __table_args__ = (Index("ix_tokens_user_id", "user_id"), NEVER_AGAIN)
+    __table_args__ = (Index("ix_tokens_user_id", "user_id"), NO_ID_REUSE)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(ref("users.id"))
-    name: Mapped[str] = mapped_column(String(LONGEST_NAME))
+    user_id: Mapped[int] = mapped_column(foreign_key("users.id"))
+    name: Mapped[str] = mapped_column(String(MAX_NAME_LENGTH))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     """SHA-256 of the token."""
     hint: Mapped[str] = mapped_column(String(20))
     """Its last four characters, to tell several apart."""
     scopes: Mapped[list[str]] = mapped_column(Json)
-    expires_at: Mapped[datetime | None] = mapped_column(Moment)
-    revoked_at: Mapped[datetime | None] = mapped_column(Moment)
-    last_used_at: Mapped[datetime | None] = mapped_column(Moment)
-    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     def state(self, now: datetime) -> Literal["live", "revoked", "expired"]:
         if self.revoked_at is not None:
@@ -52,14 +52,14 @@ class TokenRow(Row):
         return "expired" if self.expires_at is not None and self.expires_at <= now else "live"
 
 
-def add(
+def create(
     user_id: int, name: str, scopes: Collection[str], now: datetime, days: int | None = None
 ) -> tuple[TokenRow, str] | None:
     """A new token, and its text, which nobody can show again. None if the user has as many as one may have.
 
     scopes: some of SCOPES; days: how long it lives, None for ever.
     """
-    if count_live(user_id, now) >= MOST:
+    if count_live(user_id, now) >= MAX_TOKENS:
         return None
     text = PREFIX + secrets.token_urlsafe(32)
     row = TokenRow(
@@ -76,9 +76,9 @@ def add(
     return row, text
 
 
-def of_user(user_id: int, now: datetime) -> list[TokenRow]:
+def list_for_user(user_id: int, now: datetime) -> list[TokenRow]:
     """A user's tokens, the newest first; what ended over a month ago is left out."""
-    since = now - _SHOWN_AFTER_END
+    since = now - _LIST_AFTER_END
     query = (
         select(TokenRow)
         .where(
@@ -106,7 +106,7 @@ def revoke_all(user_id: int, now: datetime) -> int:
     """End all tokens of the user, for good. Returns how many still counted."""
     done = db.session.execute(
         update(TokenRow)
-        .where(TokenRow.user_id == user_id, *_live(now))
+        .where(TokenRow.user_id == user_id, *_is_live(now))
         .values(revoked_at=now)
         .execution_options(synchronize_session=False)
     )
@@ -115,7 +115,7 @@ def revoke_all(user_id: int, now: datetime) -> int:
 
 def count_live(user_id: int, now: datetime) -> int:
     """How many of the user's tokens count."""
-    return db.session.scalar(select(func.count(TokenRow.id)).where(TokenRow.user_id == user_id, *_live(now))) or 0
+    return db.session.scalar(select(func.count(TokenRow.id)).where(TokenRow.user_id == user_id, *_is_live(now))) or 0
 
 
 def find(text: str) -> tuple[TokenRow, UserRow] | None:
@@ -129,9 +129,9 @@ def find(text: str) -> tuple[TokenRow, UserRow] | None:
     return found[0], found[1]
 
 
-def use(row: TokenRow, now: datetime) -> bool:
+def touch(row: TokenRow, now: datetime) -> bool:
     """Write that it was used, unless that was written a moment ago. True if there is something to commit."""
-    due = now - _USE_EVERY
+    due = now - _TOUCH_EVERY
     if row.last_used_at is not None and row.last_used_at > due:
         return False
     done = db.session.execute(
@@ -143,7 +143,7 @@ def use(row: TokenRow, now: datetime) -> bool:
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
-def _live(now: datetime) -> tuple[ColumnElement[bool], ...]:
+def _is_live(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return TokenRow.revoked_at.is_(None), or_(TokenRow.expires_at.is_(None), TokenRow.expires_at > now)
 
 

@@ -20,35 +20,35 @@ from app.store.plans import PlanRow
 from app.store.schema.catalog_tables import AuditRow
 from app.store.schema.tables import UserRow
 
-ACTION = "user"
+AUDIT_ACTION = "user"
 """Of the audit log's entries; their subject is the address."""
 
 
-GONE = "a deleted account"
-LEAVER = Actor(None, "its owner")
+DELETED_ACCOUNT = "a deleted account"
+ACCOUNT_OWNER = Actor(None, "its owner")
 
 
 class UserActionError(ValueError):
     """It cannot be done. The text is a sentence for whoever tried."""
 
 
-LAST_ADMIN = "This is the last admin who can sign in. Make someone else an admin first."
+LAST_ADMIN_MESSAGE = "This is the last admin who can sign in. Make someone else an admin first."
 
 
-def by_id(user_id: int) -> UserRow | None:
+def find_by_id(user_id: int) -> UserRow | None:
     """An account that can be acted on."""
-    return _found(UserRow.id == user_id)
+    return _find(UserRow.id == user_id)
 
 
-def by_email(email: str) -> UserRow | None:
-    return _found(UserRow.email == accounts.normal(email))
+def find_by_email(email: str) -> UserRow | None:
+    return _find(UserRow.email == accounts.normalize_email(email))
 
 
 def disable(user: UserRow, actor: Actor, now: datetime) -> None:
     """Keep the account from signing in and from syncing. Its sessions, its tokens and the address of its feed end, and
     do not come back when it is enabled. Raises UserActionError."""
     if user.disabled_at is None:
-        _keep_an_admin(user)
+        _require_other_admin(user)
         user.disabled_at = now
         accounts.end_sessions(user)
         after: dict[str, Any] = {"signing in": "disabled"}
@@ -56,68 +56,68 @@ def disable(user: UserRow, actor: Actor, now: datetime) -> None:
             after["tokens revoked"] = ended
         if feeds.revoke(user.id):
             after["feed address"] = "revoked"
-        _note(user, actor, now, {"signing in": "allowed"}, after)
+        _record(user, actor, now, {"signing in": "allowed"}, after)
 
 
 def enable(user: UserRow, actor: Actor, now: datetime) -> None:
     if user.disabled_at is not None:
         user.disabled_at = None
-        _note(user, actor, now, {"signing in": "disabled"}, {"signing in": "allowed"})
+        _record(user, actor, now, {"signing in": "disabled"}, {"signing in": "allowed"})
 
 
 def promote(user: UserRow, actor: Actor, now: datetime) -> None:
     if not user.is_admin:
         user.is_admin = True
-        _note(user, actor, now, {"admin": False}, {"admin": True})
+        _record(user, actor, now, {"admin": False}, {"admin": True})
 
 
 def demote(user: UserRow, actor: Actor, now: datetime) -> None:
     """Raises UserActionError."""
     if user.is_admin:
-        _keep_an_admin(user)
+        _require_other_admin(user)
         user.is_admin = False
-        _note(user, actor, now, {"admin": True}, {"admin": False})
+        _record(user, actor, now, {"admin": True}, {"admin": False})
 
 
 def sign_out(user: UserRow, actor: Actor, now: datetime) -> None:
     """End all sessions of the account. Its tokens and the address of its feed go on."""
     accounts.end_sessions(user)
-    _note(user, actor, now, None, {"sessions": "ended"})
+    _record(user, actor, now, None, {"sessions": "ended"})
 
 
 def reset_second_factor(user: UserRow, actor: Actor, now: datetime) -> None:
     """Let an account in with its password alone, whose phone and recovery codes are lost; its sessions end."""
     if user.second_factor_at is not None:
-        second_factors.turn_off(user)
+        second_factors.disable(user)
         accounts.end_sessions(user)
-        _note(user, actor, now, {"second factor": "on"}, {"second factor": "off"})
+        _record(user, actor, now, {"second factor": "on"}, {"second factor": "off"})
 
 
 def remove(user: UserRow, actor: Actor, now: datetime) -> None:
     """Delete the account with its keys, runs and results. Raises UserActionError."""
-    _keep_an_admin(user)
-    _note(user, actor, now, {"account": "there"}, None)
+    _require_other_admin(user)
+    _record(user, actor, now, {"account": "there"}, None)
     accounts.remove(user)
 
 
-def leave(user: UserRow, now: datetime) -> None:
+def delete_own(user: UserRow, now: datetime) -> None:
     """Delete one's own account. What stays, the audit log and plans of admins, does not name the person any more.
 
     Raises UserActionError for the last admin.
     """
-    _keep_an_admin(user)
-    _forget(user)
-    audit.note(LEAVER, ACTION, GONE, {"account": "there"}, None, "", now)
+    _require_other_admin(user)
+    _anonymize(user)
+    audit.record(ACCOUNT_OWNER, AUDIT_ACTION, DELETED_ACCOUNT, {"account": "there"}, None, "", now)
     accounts.remove(user)
 
 
-def note_invitation(email: str, actor: Actor, now: datetime) -> None:
-    audit.note(actor, ACTION, accounts.normal(email), None, {"invitation": "made"}, "", now)
+def record_invitation(email: str, actor: Actor, now: datetime) -> None:
+    audit.record(actor, AUDIT_ACTION, accounts.normalize_email(email), None, {"invitation": "made"}, "", now)
 
 
-def note_own(user: UserRow, after: audit.State, now: datetime, actor: Actor | None = None) -> None:
+def record_own_change(user: UserRow, after: audit.AuditState, now: datetime, actor: Actor | None = None) -> None:
     """What the owner did to the account's doors (or `actor` for them), in words of ours and numbers only."""
-    _note(user, actor or Actor(user.id, user.email), now, None, after)
+    _record(user, actor or Actor(user.id, user.email), now, None, after)
 
 
 ACTIONS: dict[str, Callable[[UserRow, Actor, datetime], None]] = {
@@ -130,21 +130,23 @@ ACTIONS: dict[str, Callable[[UserRow, Actor, datetime], None]] = {
 }
 
 
-def _forget(user: UserRow) -> None:
+def _anonymize(user: UserRow) -> None:
     for statement in (
-        update(AuditRow).where(AuditRow.actor_id == user.id).values(actor=GONE),
-        update(AuditRow).where(AuditRow.action == ACTION, AuditRow.subject == user.email).values(subject=GONE),
-        update(PlanRow).where(PlanRow.made_by_id == user.id).values(made_by=GONE),
+        update(AuditRow).where(AuditRow.actor_id == user.id).values(actor=DELETED_ACCOUNT),
+        update(AuditRow)
+        .where(AuditRow.action == AUDIT_ACTION, AuditRow.subject == user.email)
+        .values(subject=DELETED_ACCOUNT),
+        update(PlanRow).where(PlanRow.made_by_id == user.id).values(made_by=DELETED_ACCOUNT),
     ):
         db.session.execute(statement.execution_options(synchronize_session=False))
 
 
-def _found(*conditions: object) -> UserRow | None:
+def _find(*conditions: object) -> UserRow | None:
     query = select(UserRow).where(*conditions, ~UserRow.is_server)  # type: ignore[arg-type]
     return db.session.scalar(query.with_for_update().execution_options(populate_existing=True))
 
 
-def _keep_an_admin(user: UserRow) -> None:
+def _require_other_admin(user: UserRow) -> None:
     """Two who act at one moment queue for the admins' rows, so that each knows what the other left."""
     if db.engine.dialect.name == "sqlite":  # which locks no rows; any write holds all of it, one of nothing will do
         db.session.execute(update(UserRow).where(false()).values(is_admin=UserRow.is_admin))
@@ -155,8 +157,10 @@ def _keep_an_admin(user: UserRow) -> None:
         .with_for_update()
     )
     if list(db.session.scalars(query)) == [user.id]:
-        raise UserActionError(LAST_ADMIN)
+        raise UserActionError(LAST_ADMIN_MESSAGE)
 
 
-def _note(user: UserRow, actor: Actor, now: datetime, before: audit.State | None, after: audit.State | None) -> None:
-    audit.note(actor, ACTION, user.email, before, after, "", now)
+def _record(
+    user: UserRow, actor: Actor, now: datetime, before: audit.AuditState | None, after: audit.AuditState | None
+) -> None:
+    audit.record(actor, AUDIT_ACTION, user.email, before, after, "", now)

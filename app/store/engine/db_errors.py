@@ -8,12 +8,12 @@ from typing import Literal
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-Trouble = Literal["full", "busy", "read_only", "crowded", "starting", "damaged", "away"]
+DatabaseProblem = Literal["full", "busy", "read_only", "crowded", "starting", "damaged", "away"]
 """full: no room on its disk · busy: a lock was not to be had · crowded: no connection is free · away: the rest."""
-LASTING: frozenset[Trouble] = frozenset({"full", "read_only", "damaged"})
+PERMANENT: frozenset[DatabaseProblem] = frozenset({"full", "read_only", "damaged"})
 """What does not pass by itself: to try again in a moment is no use."""
 
-_SQLITE: dict[int, Trouble] = {
+_SQLITE_CODES: dict[int, DatabaseProblem] = {
     sqlite3.SQLITE_FULL: "full",
     sqlite3.SQLITE_BUSY: "busy",
     sqlite3.SQLITE_LOCKED: "busy",
@@ -21,7 +21,7 @@ _SQLITE: dict[int, Trouble] = {
     sqlite3.SQLITE_CORRUPT: "damaged",
     sqlite3.SQLITE_NOTADB: "damaged",
 }
-_POSTGRES: dict[str, Trouble] = {
+_POSTGRES_CODES: dict[str, DatabaseProblem] = {
     "53100": "full",
     "53300": "crowded",
     "57P03": "starting",
@@ -34,7 +34,7 @@ _POSTGRES: dict[str, Trouble] = {
     "XX002": "damaged",
 }
 # A connection that was refused carries no code, only the server's words.
-_REFUSALS: tuple[tuple[str, Trouble], ...] = (
+_CONNECTION_REFUSALS: tuple[tuple[str, DatabaseProblem], ...] = (
     ("too many clients", "crowded"),
     ("too many connections", "crowded"),
     ("remaining connection slots", "crowded"),
@@ -42,20 +42,20 @@ _REFUSALS: tuple[tuple[str, Trouble], ...] = (
 )
 
 
-def trouble_of(error: DBAPIError | PoolTimeout) -> Trouble | None:
+def classify(error: DBAPIError | PoolTimeout) -> DatabaseProblem | None:
     """None for an error that is no trouble of the database's, but a mistake of ours or of the data's."""
     if isinstance(error, PoolTimeout):
         return "crowded"
-    otherwise: Trouble | None = "away" if isinstance(error, OperationalError | InterfaceError) else None
+    otherwise: DatabaseProblem | None = "away" if isinstance(error, OperationalError | InterfaceError) else None
     if isinstance(error.orig, sqlite3.Error):
         # The upper bits tell variants apart; what the driver itself raises has no code.
         code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        return None if code == sqlite3.SQLITE_ERROR else _SQLITE.get(code, otherwise)
-    return _of_postgres(error.orig) or otherwise
+        return None if code == sqlite3.SQLITE_ERROR else _SQLITE_CODES.get(code, otherwise)
+    return _classify_postgres(error.orig) or otherwise
 
 
-def _of_postgres(raised: BaseException | None) -> Trouble | None:
+def _classify_postgres(raised: BaseException | None) -> DatabaseProblem | None:
     if code := getattr(raised, "sqlstate", None):
-        return _POSTGRES.get(code)
+        return _POSTGRES_CODES.get(code)
     words = str(raised).lower()
-    return next((trouble for refusal, trouble in _REFUSALS if refusal in words), None)
+    return next((trouble for refusal, trouble in _CONNECTION_REFUSALS if refusal in words), None)

@@ -10,13 +10,13 @@ from pathlib import Path
 from sqlalchemy import func, select, text
 
 from app.extensions import db
-from app.store.schema.tables import LIVE, CredentialRow, ProviderRow, RunRow
+from app.store.schema.tables import LIVE_STATES, CredentialRow, ProviderRow, RunRow
 
-_BATCH = 500
+_BATCH_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class SealedKey:
+class StoredKey:
     credential_id: int
     user_id: int
     provider: str
@@ -31,7 +31,7 @@ def database_version() -> str:
     return f"PostgreSQL {str(db.session.scalar(text('SHOW server_version'))).split()[0]}"
 
 
-def database_now() -> datetime | None:
+def database_clock() -> datetime | None:
     """The database server's clock; None where it is this machine's own."""
     if db.engine.dialect.name == "sqlite":
         return None
@@ -39,19 +39,19 @@ def database_now() -> datetime | None:
     return moment and moment.astimezone(UTC)
 
 
-def database_file() -> Path | None:
+def sqlite_path() -> Path | None:
     """Where SQLite keeps it; None on PostgreSQL."""
     name = db.engine.url.database
     return Path(name).resolve() if db.engine.dialect.name == "sqlite" and name else None
 
 
-def try_to_write() -> None:
+def check_writable() -> None:
     """Write something that changes nothing, and take it back. Raises DBAPIError if that cannot be done."""
     db.session.execute(text("UPDATE alembic_version SET version_num = version_num"))
     db.session.rollback()
 
 
-def connections() -> tuple[int, int] | None:
+def connection_usage() -> tuple[int, int] | None:
     """How many connections PostgreSQL has open, and how many it allows; None on SQLite."""
     if db.engine.dialect.name == "sqlite":
         return None
@@ -59,15 +59,15 @@ def connections() -> tuple[int, int] | None:
     return used or 0, int(db.session.scalar(text("SHOW max_connections")) or 0)
 
 
-def stuck_runs(now: datetime, waiting_for: timedelta) -> tuple[int, int]:
+def count_stuck_runs(now: datetime, waiting_for: timedelta) -> tuple[int, int]:
     """Running runs whose lease is over, and queued ones that have waited for longer than `waiting_for`."""
-    live = select(func.count()).select_from(RunRow).where(RunRow.state.in_(LIVE))
+    live = select(func.count()).select_from(RunRow).where(RunRow.state.in_(LIVE_STATES))
     lost = db.session.scalar(live.where(RunRow.state == "running", RunRow.lease_until < now)) or 0
     waiting = db.session.scalar(live.where(RunRow.state == "queued", RunRow.created_at < now - waiting_for)) or 0
     return lost, waiting
 
 
-def sealed_keys() -> Iterator[SealedKey]:
+def iter_sealed_keys() -> Iterator[StoredKey]:
     """Every sealed API key, in batches by id."""
     last = 0
     while True:
@@ -82,12 +82,12 @@ def sealed_keys() -> Iterator[SealedKey]:
             .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
             .where(CredentialRow.sealed_key.is_not(None), CredentialRow.id > last)
             .order_by(CredentialRow.id)
-            .limit(_BATCH)
+            .limit(_BATCH_SIZE)
         )
         found = db.session.execute(query).all()
         for credential_id, user_id, slug, sealed, version in found:
             if sealed is not None and version is not None:
-                yield SealedKey(credential_id, user_id, slug, sealed, version)
-        if len(found) < _BATCH:
+                yield StoredKey(credential_id, user_id, slug, sealed, version)
+        if len(found) < _BATCH_SIZE:
             return
         last = found[-1][0]

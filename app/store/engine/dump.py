@@ -13,16 +13,16 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, quoted_name, text
 
 from app.extensions import db
-from app.vault import Owner
+from app.vault import SealContext
 
-_LOCKED_S = 30.0
+_LOCK_TIMEOUT_S = 30.0
 """For so long a restore waits for whoever has the database open."""
-_PAGES = 100
+_PAGES_PER_STEP = 100
 """Restored between two looks at the clock; they count once all are there."""
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class DatabaseState:
     """What a database or a copy of it holds."""
 
     revision: str | None
@@ -31,36 +31,36 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class CopiedKey:
+class DumpedKey:
     """A sealed API key as a copy holds it."""
 
-    owner: Owner
+    owner: SealContext
     version: int
     sealed: bytes
 
 
-def state() -> State:
+def load_state() -> DatabaseState:
     """Of the database as it is now, whatever version made it. Empty for an empty one."""
     with db.engine.connect() as connection:
-        return _state(connection)
+        return _load_state(connection)
 
 
 @contextlib.contextmanager
-def snapshot() -> Iterator[tuple[str, State]]:
+def export_snapshot() -> Iterator[tuple[str, DatabaseState]]:
     """PostgreSQL: a moment that another connection can read too while this context lasts, and what is there then."""
     with db.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         name = str(connection.scalar(text("SELECT pg_export_snapshot()")))
-        yield name, _state(connection)
+        yield name, _load_state(connection)
 
 
-def _state(connection: Connection) -> State:
+def _load_state(connection: Connection) -> DatabaseState:
     seen, prepared = inspect(connection), connection.dialect.identifier_preparer
     revision = MigrationContext.configure(connection).get_current_revision()
     rows = {}
     for table in sorted(seen.get_table_names()):
         name = prepared.quote(quoted_name(table, quote=True))
-        rows[table] = int(connection.scalar(text(f"SELECT count(*) FROM {name}")) or 0)  # noqa: S608  # a table's own name
-    return State(revision, rows)
+        rows[table] = int(connection.scalar(text(f"SELECT count(*) FROM {name}")) or 0)  # a table's own name
+    return DatabaseState(revision, rows)
 
 
 def copy_sqlite(target: Path) -> None:
@@ -69,9 +69,9 @@ def copy_sqlite(target: Path) -> None:
         connection.execute(text("VACUUM INTO :target"), {"target": str(target)})
 
 
-def look_into_sqlite(path: Path) -> State:
+def inspect_sqlite(path: Path) -> DatabaseState:
     """What a copy holds. Raises sqlite3.DatabaseError if it is damaged."""
-    with contextlib.closing(_opened(path)) as connection:
+    with contextlib.closing(_open_read_only(path)) as connection:
         if (said := connection.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(said)
         tables = connection.execute(
@@ -80,19 +80,19 @@ def look_into_sqlite(path: Path) -> State:
         rows = {}
         for (name,) in tables:
             quoted = '"' + name.replace('"', '""') + '"'
-            rows[name] = connection.execute(f"SELECT count(*) FROM {quoted}").fetchone()[0]  # noqa: S608  # as above
+            rows[name] = connection.execute(f"SELECT count(*) FROM {quoted}").fetchone()[0]  # as above
         revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        return State(revision and revision[0], rows)
+        return DatabaseState(revision and revision[0], rows)
 
 
-def keys_in_sqlite(path: Path) -> Iterator[CopiedKey]:
-    with contextlib.closing(_opened(path)) as connection:
+def iter_sqlite_keys(path: Path) -> Iterator[DumpedKey]:
+    with contextlib.closing(_open_read_only(path)) as connection:
         query = (
             "SELECT c.id, c.user_id, p.slug, c.vault_version, c.sealed_key FROM credentials c "
             "JOIN providers p ON p.id = c.provider_id WHERE c.sealed_key IS NOT NULL ORDER BY c.id"
         )
         for credential_id, user_id, slug, version, sealed in connection.execute(query):
-            yield CopiedKey(Owner(user_id, credential_id, slug), version, sealed)
+            yield DumpedKey(SealContext(user_id, credential_id, slug), version, sealed)
 
 
 def restore_sqlite(copy: Path) -> None:
@@ -102,22 +102,22 @@ def restore_sqlite(copy: Path) -> None:
     """
     db.session.remove()
     db.engine.dispose()
-    deadline = time.monotonic() + _LOCKED_S
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
 
     def wait(_status: int, _left: int, _total: int) -> None:
         if time.monotonic() > deadline:
             raise sqlite3.OperationalError("database is locked")
 
-    with contextlib.closing(db.engine.raw_connection()) as pooled, contextlib.closing(_opened(copy)) as source:
+    with contextlib.closing(db.engine.raw_connection()) as pooled, contextlib.closing(_open_read_only(copy)) as source:
         target = pooled.driver_connection
         if not isinstance(target, sqlite3.Connection):
             raise TypeError("this is no SQLite database")
         target.execute("PRAGMA busy_timeout = 500")  # between two tries `wait` looks at the clock
-        source.backup(target, pages=_PAGES, progress=wait)
+        source.backup(target, pages=_PAGES_PER_STEP, progress=wait)
     db.engine.dispose()
 
 
-def clearing() -> str:
+def drop_statements() -> str:
     """PostgreSQL: the statements that take away all that is in the way of a restore."""
     seen, prepared = inspect(db.engine), db.engine.dialect.identifier_preparer
     kinds = (("VIEW", seen.get_view_names()), ("TABLE", seen.get_table_names()))
@@ -129,5 +129,5 @@ def clearing() -> str:
     return "\n".join(["SET lock_timeout = '30s';", *drops, ""])
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open_read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)

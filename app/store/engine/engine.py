@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event, text
 from app.extensions import db
 
 
-def tune(engine: Engine) -> None:
+def configure_engine(engine: Engine) -> None:
     """Set the pragmas on every new SQLite connection; nothing to do for PostgreSQL."""
     if engine.dialect.name != "sqlite":
         return
@@ -22,14 +22,14 @@ def tune(engine: Engine) -> None:
         cursor.close()
 
 
-LOCK_WAIT_S = 5.0
+LOCK_TIMEOUT_S = 5.0
 """The longest wait for one lock of whoever holds a lease meanwhile."""
 
 
-def bound_lock_waits() -> None:
+def set_lock_timeout() -> None:
     """Until this transaction ends, a lock of PostgreSQL's that is not to be had in time is an error ("busy").
 
     SQLite has one lock, and its bound is set as a connection is opened.
     """
     if db.engine.dialect.name == "postgresql":
-        db.session.execute(text(f"SET LOCAL lock_timeout = {LOCK_WAIT_S * 1000:.0f}"))
+        db.session.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_S * 1000:.0f}"))

@@ -28,7 +28,7 @@ class _Waiter:
         self.given, self.item = threading.Event(), None
 
 
-class _InTurn(Queue[Any]):
+class _FifoQueue(Queue[Any]):
     """Idle connections. One that comes back goes to the first who waits, straight from hand to hand."""
 
     def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:
@@ -58,7 +58,7 @@ class _InTurn(Queue[Any]):
         return waiter.item
 
 
-class FairPool(QueuePool):
+class FifoPool(QueuePool):
     """A QueuePool that keeps the order in which it was asked."""
 
-    _queue_class = _InTurn
+    _queue_class = _FifoQueue

@@ -9,30 +9,30 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.extensions import db
-from app.store.engine.db_errors import LASTING, trouble_of
-from app.store.engine.engine import bound_lock_waits
+from app.store.engine.db_errors import PERMANENT, classify
+from app.store.engine.engine import set_lock_timeout
 
 T = TypeVar("T")
 
-PATIENCE_S = 10.0
+RETRY_FOR_S = 10.0
 """For so long a transaction is tried again: less than a lease, together with the last wait for a lock."""
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 4.0
+_FIRST_WAIT_S, _MAX_WAIT_S = 0.1, 4.0
 
 
-def written(act: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+def run_in_transaction(act: Callable[[], T], patience_s: float = RETRY_FOR_S) -> T:
     """One short transaction; tried again while the database is away for a moment, locked, or lost it to a deadlock."""
     until, wait_s = time.monotonic() + patience_s, _FIRST_WAIT_S
     while True:
         try:
-            bound_lock_waits()
+            set_lock_timeout()
             result = act()
             db.session.commit()
             return result
         except DBAPIError as error:
             db.session.rollback()
             # An IntegrityError is of a list that is found again while it is pruned for its age: it passes.
-            may_pass = isinstance(error, IntegrityError) or trouble_of(error) not in {None, *LASTING}
+            may_pass = isinstance(error, IntegrityError) or classify(error) not in {None, *PERMANENT}
             if not may_pass or time.monotonic() + wait_s > until:
                 raise
         time.sleep(wait_s)
-        wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+        wait_s = min(wait_s * 2, _MAX_WAIT_S)

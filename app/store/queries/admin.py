@@ -33,19 +33,19 @@ from sqlalchemy import (
 from app.extensions import db
 from app.store.engine.dialect import insert
 from app.store.queries import runs as run_queries
-from app.store.queries.runs import HistoryFilter, RunLine
-from app.store.schema.columns import Moment
+from app.store.queries.runs import HistoryFilter, RunView
+from app.store.schema.columns import UtcDateTime
 from app.store.schema.tables import CredentialRow, ProviderRow, ResultRow, RunRow, TallyRow, UserRow
 
-RUNS = ""
+WHOLE_RUNS = ""
 """In the place of a provider's slug: whole runs, by their state."""
-_KEPT = timedelta(days=92)
-_SETTLED = timedelta(hours=1)
+_KEEP_FOR = timedelta(days=92)
+_SETTLE_TIME = timedelta(hours=1)
 """So long after midnight no transaction of the day before is still open."""
-_BATCH = 200
+_BATCH_SIZE = 200
 
 
-class Count(NamedTuple):
+class DayCount(NamedTuple):
     """A tuple, since a page reads thousands of them."""
 
     day: date
@@ -57,7 +57,7 @@ class Count(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class InstallationTotals:
     users: int
     keys: int
     active_keys: int
@@ -68,7 +68,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class FailingKey:
+class FailingKeyView:
     """An active key whose last answer was a failure. Nothing of the key itself is read."""
 
     id: int
@@ -88,7 +88,7 @@ class FailingKey:
 
 
 @dataclass(frozen=True, slots=True)
-class UserLine:
+class UserView:
     id: int
     email: str
     is_admin: bool
@@ -100,10 +100,10 @@ class UserLine:
 
 
 @dataclass(frozen=True, slots=True)
-class UserFacts:
+class UserDetail:
     """One account, for the page on which an admin acts on it."""
 
-    line: UserLine
+    line: UserView
     failing_keys: int
     runs: int
     is_last_admin: bool
@@ -112,7 +112,7 @@ class UserFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderLine:
+class ProviderView:
     slug: str
     is_active: bool
     base_url: str
@@ -130,88 +130,90 @@ class ProviderLine:
 # ------------------------------------------------------------------ counts
 
 
-def tally(now: datetime) -> None:
+def aggregate_days(now: datetime) -> None:
     """Count the days that are over and were not counted yet; twice at one moment does no harm."""
-    until = (now - _SETTLED).astimezone(UTC).date()
-    since = until - _KEPT
+    until = (now - _SETTLE_TIME).astimezone(UTC).date()
+    since = until - _KEEP_FOR
     last = db.session.scalar(select(func.max(TallyRow.day)))
     if last is not None:
         since = max(since, last + timedelta(days=1))
     if since < until:
-        for query in _ended(_midnight(since), _midnight(until)):
+        for query in _ended_queries(_midnight(since), _midnight(until)):
             columns = ["day", "slug", "word", "count"]
             db.session.execute(insert(TallyRow).from_select(columns, query).on_conflict_do_nothing())
-    db.session.execute(delete(TallyRow).where(TallyRow.day < until - _KEPT))
+    db.session.execute(delete(TallyRow).where(TallyRow.day < until - _KEEP_FOR))
 
 
-def counts(days: int, now: datetime) -> Counts:
+def load_counts(days: int, now: datetime) -> DayCounts:
     """What ended on each of the last `days` days, today the last of them.
 
     Two queries, and a third where the days that are over are not known to this process as they are.
     """
     first = now.astimezone(UTC).date() - timedelta(days=days - 1)
-    last, *sums = db.session.execute(_sums(), {"first": first}).one()
-    over = _over.get(db.engine)
+    last, *sums = db.session.execute(_sums_query(), {"first": first}).one()
+    over = _closed_days.get(db.engine)
     if over is None or over.sums != (first, last, *sums):
-        rows = db.session.execute(_tallies(), {"first": first})
-        over = _over[db.engine] = _Over((first, last, *sums), [Count._make(row) for row in rows])
+        rows = db.session.execute(_tallies_query(), {"first": first})
+        over = _closed_days[db.engine] = _ClosedDays((first, last, *sums), [DayCount._make(row) for row in rows])
     # No day is counted in part: what came after the last one that was counted is counted here.
     since = (last or first - timedelta(days=1)) + timedelta(days=1)
     moments = {"since": _midnight(since), "until": datetime.max.replace(tzinfo=UTC)}
-    fresh = _rows(_fresh(db.engine.dialect.name), moments)
-    return Counts(over, tuple(Count(_as_day(day), *rest) for day, *rest in fresh))
+    fresh = _fetch(_fresh_query(db.engine.dialect.name), moments)
+    return DayCounts(over, tuple(DayCount(_to_day(day), *rest) for day, *rest in fresh))
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class _Over:
+class _ClosedDays:
     """The counts of the days that are over, and what they sum up to: there are thousands, and they do not change."""
 
     sums: tuple[Any, ...]
-    lines: list[Count]
+    lines: list[DayCount]
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class DayCounts:
     """Counts in the order of their days; cheap to compare, so that what is made of them can be kept."""
 
-    over: _Over
-    fresh: tuple[Count, ...]
+    over: _ClosedDays
+    fresh: tuple[DayCount, ...]
 
-    def __iter__(self) -> Iterator[Count]:
+    def __iter__(self) -> Iterator[DayCount]:
         return chain(self.over.lines, self.fresh)
 
 
-_over: WeakKeyDictionary[Engine, _Over] = WeakKeyDictionary()
+_closed_days: WeakKeyDictionary[Engine, _ClosedDays] = WeakKeyDictionary()
 
 
 @cache
-def _sums() -> Select[date | None, int, int]:
+def _sums_query() -> Select[date | None, int, int]:
     """Built once, as the others that a page asks with: to build a statement takes longer than to answer it."""
     query = select(func.max(TallyRow.day), func.count(), func.coalesce(func.sum(TallyRow.count), 0))
     return query.where(TallyRow.day >= bindparam("first", type_=Date))
 
 
 @cache
-def _tallies() -> Select[date, str, str, int]:
+def _tallies_query() -> Select[date, str, str, int]:
     query = select(TallyRow.day, TallyRow.slug, TallyRow.word, TallyRow.count)
     return query.where(TallyRow.day >= bindparam("first", type_=Date)).order_by(TallyRow.day)
 
 
 @cache
-def _fresh(_dialect: str) -> CompoundSelect[Any]:
-    return union_all(*_ended(bindparam("since", type_=Moment), bindparam("until", type_=Moment)))
+def _fresh_query(_dialect: str) -> CompoundSelect[Any]:
+    return union_all(*_ended_queries(bindparam("since", type_=UtcDateTime), bindparam("until", type_=UtcDateTime)))
 
 
-def last_day(now: datetime) -> Mapping[tuple[str, str], int]:
+def count_last_day(now: datetime) -> Mapping[tuple[str, str], int]:
     """("", state) of runs and ("results", outcome) of results → how many ended in the last 24 hours; one query."""
-    found = _rows(_last_day(), {"since": now - timedelta(days=1)})
+    found = _fetch(_last_day_query(), {"since": now - timedelta(days=1)})
     return {(what, word): count for what, word, count in found}
 
 
 @cache
-def _last_day() -> CompoundSelect[Any]:
-    since = bindparam("since", type_=Moment)
-    runs = select(literal(RUNS), RunRow.state, func.count()).where(RunRow.ended_at >= since).group_by(RunRow.state)
+def _last_day_query() -> CompoundSelect[Any]:
+    since = bindparam("since", type_=UtcDateTime)
+    runs = (
+        select(literal(WHOLE_RUNS), RunRow.state, func.count()).where(RunRow.ended_at >= since).group_by(RunRow.state)
+    )
     results = (
         select(literal("results"), ResultRow.outcome, func.count())
         .where(ResultRow.ended_at >= since, ResultRow.outcome.is_not(None))
@@ -220,33 +222,33 @@ def _last_day() -> CompoundSelect[Any]:
     return union_all(runs, results)
 
 
-def totals() -> Totals:
+def load_totals() -> InstallationTotals:
     """Of the whole installation, without its own account; one query."""
-    return Totals(*tuple(db.session.execute(_totals()).one()))
+    return InstallationTotals(*tuple(db.session.execute(_totals_query()).one()))
 
 
 @cache
-def _totals() -> Select[*tuple[Any, ...]]:
+def _totals_query() -> Select[*tuple[Any, ...]]:
     people = select(func.count(UserRow.id)).where(~UserRow.is_server)
-    keys = select(func.count(CredentialRow.id)).where(_of_people())
+    keys = select(func.count(CredentialRow.id)).where(_is_personal())
     live = select(func.count(RunRow.id)).where(RunRow.ended_at.is_(None))  # by the index of what ended
     return select(
         people.scalar_subquery(),
         keys.scalar_subquery(),
         keys.where(CredentialRow.is_active).scalar_subquery(),
-        keys.where(*_failing()).scalar_subquery(),
+        keys.where(*_is_failing()).scalar_subquery(),
         live.where(RunRow.state == "queued").scalar_subquery(),
         live.where(RunRow.state == "running").scalar_subquery(),
     )
 
 
-def failing_keys(most: int) -> list[FailingKey]:
+def list_failing_keys(most: int) -> list[FailingKeyView]:
     """Active keys that fail, those first that were asked last; one query."""
-    return [FailingKey(*tuple(row)) for row in db.session.execute(_failing_keys(), {"most": most})]
+    return [FailingKeyView(*tuple(row)) for row in db.session.execute(_failing_keys_query(), {"most": most})]
 
 
 @cache
-def _failing_keys() -> Select[*tuple[Any, ...]]:
+def _failing_keys_query() -> Select[*tuple[Any, ...]]:
     began = (
         select(ResultRow.ended_at)
         .where(
@@ -276,22 +278,22 @@ def _failing_keys() -> Select[*tuple[Any, ...]]:
         )
         .join(UserRow, UserRow.id == CredentialRow.user_id)
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
-        .where(*_failing())
+        .where(*_is_failing())
         .order_by(CredentialRow.checked_at.desc(), CredentialRow.id.desc())
         .limit(bindparam("most", type_=Integer))
     )
 
 
-def _failing() -> tuple[ColumnElement[bool], ...]:
+def _is_failing() -> tuple[ColumnElement[bool], ...]:
     return CredentialRow.outcome == "failed", CredentialRow.is_active.is_(True)
 
 
-def _ended(
+def _ended_queries(
     since: datetime | BindParameter[datetime], until: datetime | BindParameter[datetime]
 ) -> tuple[Select[Any], Select[Any]]:
     """What ended in this time, as (day, slug, word, count): results, then whole runs."""
     ended_at = ResultRow.ended_at
-    day = _day(ended_at).label("day")
+    day = _utc_day(ended_at).label("day")
     # Counted by the index alone; only then is a provider's slug looked for.
     counted = (
         select(day, ResultRow.provider_id, ResultRow.outcome, func.count().label("count"))
@@ -302,27 +304,27 @@ def _ended(
     results = select(counted.c.day, ProviderRow.slug, counted.c.outcome, counted.c["count"]).join(
         counted, ProviderRow.id == counted.c.provider_id
     )
-    day = _day(RunRow.ended_at).label("day")
+    day = _utc_day(RunRow.ended_at).label("day")
     runs = (
-        select(day, literal(RUNS), RunRow.state, func.count())
+        select(day, literal(WHOLE_RUNS), RunRow.state, func.count())
         .where(RunRow.ended_at >= since, RunRow.ended_at < until)
         .group_by(day, RunRow.state)
     )
     return results, runs
 
 
-def _day(moment: Any) -> ColumnElement[Any]:
+def _utc_day(moment: Any) -> ColumnElement[Any]:
     """The day of a moment by UTC: a date under PostgreSQL, its text under SQLite, as each keeps days."""
     if db.engine.dialect.name == "postgresql":
         return cast(func.timezone("UTC", moment), Date)
     return func.date(moment)
 
 
-def _rows(query: Any, values: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
+def _fetch(query: Any, values: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
     return (tuple(row) for row in db.session.execute(query, values))
 
 
-def _as_day(value: Any) -> date:
+def _to_day(value: Any) -> date:
     return date.fromisoformat(value) if isinstance(value, str) else value
 
 
@@ -333,39 +335,39 @@ def _midnight(day: date) -> datetime:
 # ------------------------------------------------------------------ users and providers
 
 
-def users(
+def list_users(
     search: str = "", before: int | None = None, size: int = run_queries.PAGE_SIZE
-) -> tuple[list[UserLine], int | None]:
+) -> tuple[list[UserView], int | None]:
     """Accounts, the newest first, with the cursor of the next page; `search` is part of an address. One query."""
-    query = _users()
+    query = _users_query()
     if search:
         query = query.where(UserRow.email.contains(search.strip().lower(), autoescape=True))
     if before is not None:
         query = query.where(UserRow.id < before)
     rows = db.session.execute(query.order_by(UserRow.id.desc()).limit(size + 1))
-    lines = [UserLine(*tuple(row)) for row in rows]
+    lines = [UserView(*tuple(row)) for row in rows]
     return lines[:size], lines[size - 1].id if len(lines) > size else None
 
 
-def user(user_id: int) -> UserFacts | None:
+def load_user(user_id: int) -> UserDetail | None:
     """One account; None for the installation's own, and for one that is not there. One query."""
-    failing = select(func.count(CredentialRow.id)).where(CredentialRow.user_id == UserRow.id, *_failing())
+    failing = select(func.count(CredentialRow.id)).where(CredentialRow.user_id == UserRow.id, *_is_failing())
     runs = select(func.count(RunRow.id)).where(RunRow.user_id == UserRow.id)
     other = UserRow.__table__.alias("other")
     others = select(other.c.id).where(
         other.c.is_admin, other.c.disabled_at.is_(None), ~other.c.is_server, other.c.id != UserRow.id
     )
     more = (failing.scalar_subquery(), runs.scalar_subquery(), ~others.exists(), UserRow.second_factor_at)
-    row = db.session.execute(_users().add_columns(*more).where(UserRow.id == user_id)).first()
+    row = db.session.execute(_users_query().add_columns(*more).where(UserRow.id == user_id)).first()
     if row is None:
         return None
     *line, failing_count, run_count, has_no_other, second_factor_at = row
-    facts = UserLine(*line)
+    facts = UserView(*line)
     is_last = bool(has_no_other) and facts.is_admin and facts.disabled_at is None
-    return UserFacts(facts, failing_count, run_count, is_last, second_factor_at)
+    return UserDetail(facts, failing_count, run_count, is_last, second_factor_at)
 
 
-def providers() -> list[ProviderLine]:
+def list_providers() -> list[ProviderView]:
     """Every provider with what an admin set about it, and how many keys it has; one query."""
     keys = (
         select(
@@ -373,7 +375,7 @@ def providers() -> list[ProviderLine]:
             func.count().label("key_count"),
             func.count().filter(CredentialRow.outcome == "failed").label("failing_count"),
         )
-        .where(CredentialRow.is_active, _of_people())
+        .where(CredentialRow.is_active, _is_personal())
         .group_by(CredentialRow.provider_id)
         .subquery()
     )
@@ -392,15 +394,15 @@ def providers() -> list[ProviderLine]:
         .outerjoin(keys, keys.c.provider_id == ProviderRow.id)
         .order_by(ProviderRow.slug)
     )
-    return [ProviderLine(*tuple(row)) for row in db.session.execute(query)]
+    return [ProviderView(*tuple(row)) for row in db.session.execute(query)]
 
 
-def _of_people() -> ColumnElement[bool]:
+def _is_personal() -> ColumnElement[bool]:
     """Not of the installation's own account, which has a credential at each provider that was ever synced with it."""
     return CredentialRow.user_id.not_in(select(UserRow.id).where(UserRow.is_server))
 
 
-def _users() -> Select[Any]:
+def _users_query() -> Select[Any]:
     keys = select(func.count(CredentialRow.id)).where(CredentialRow.user_id == UserRow.id)
     last_run = select(RunRow.created_at).where(RunRow.user_id == UserRow.id).order_by(RunRow.id.desc()).limit(1)
     return select(
@@ -418,11 +420,11 @@ def _users() -> Select[Any]:
 # ------------------------------------------------------------------ export
 
 
-def every_run(wanted: HistoryFilter, size: int = _BATCH) -> Iterator[list[RunLine]]:
+def iter_runs(wanted: HistoryFilter, size: int = _BATCH_SIZE) -> Iterator[list[RunView]]:
     """All runs that fit, newest first, in batches; between two of them no transaction is open and nothing is kept."""
     before = None
     while True:
-        lines, before = run_queries.all_history(wanted, before, size)
+        lines, before = run_queries.list_all_runs(wanted, before, size)
         db.session.rollback()
         db.session.expunge_all()
         yield lines

@@ -9,12 +9,12 @@ from sqlalchemy import and_, or_, select
 
 from app.catalog.changes import Change
 from app.extensions import db
-from app.store.queries.runs import change_of
+from app.store.queries.runs import to_change
 from app.store.schema.tables import ChangeRow, ProviderRow, ResultRow
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeLine:
+class ChangeView:
     result_id: int
     change_id: int
     """Of the change as such, which other results may have brought too."""
@@ -26,9 +26,9 @@ class ChangeLine:
     change: Change
 
 
-def changes(
+def list_changes(
     user_id: int, *, kind: str = "", provider: str = "", after: tuple[int, int] | None = None, size: int = 50
-) -> list[ChangeLine]:
+) -> list[ChangeView]:
     """The newest results' changes first, at most `size`; after: result and change of the last line before."""
     query = (
         select(ResultRow, ChangeRow, ProviderRow.slug)
@@ -47,7 +47,7 @@ def changes(
         behind = and_(ResultRow.id == result_id, ChangeRow.id > change_id)
         query = query.where(or_(ResultRow.id < result_id, behind))
     return [
-        ChangeLine(
+        ChangeView(
             result_id=result.id,
             change_id=change.id,
             run_id=result.run_id,
@@ -55,7 +55,7 @@ def changes(
             provider=slug,
             label=result.label,
             at=result.ended_at,
-            change=change_of(change),
+            change=to_change(change),
         )
         for result, change, slug in db.session.execute(query)
     ]

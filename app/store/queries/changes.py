@@ -13,14 +13,14 @@ from sqlalchemy import ColumnElement, Integer, Select, bindparam, exists, or_, s
 
 from app.catalog.changes import Change
 from app.extensions import db
-from app.store.queries.runs import change_of, first_changes
+from app.store.queries.runs import first_changes_query, to_change
 from app.store.schema.tables import ChangeRow, ProviderRow, ResultRow
 
-SIZE = 60
+PAGE_SIZE = 60
 """Results on a page, at most; a page ends where a day does, unless one day alone has more."""
-MOST = 300
+MAX_CHANGES = 300
 """Of one comparison so many changes are told one by one; the rest are counted."""
-_SAME_NEWS = timedelta(days=2)
+_MERGE_WINDOW = timedelta(days=2)
 """What another key of the same provider sees within this time is not told again."""
 
 
@@ -42,7 +42,7 @@ class ChangeFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class ChangeOccurrence:
     """One result that brought changes."""
 
     id: int
@@ -58,12 +58,12 @@ class Sighting:
 
 
 @dataclass(slots=True)
-class Told:
+class FeedEntry:
     """One change, with everyone who saw it."""
 
     change: Change
-    first: Sighting
-    keys: dict[int | str, Sighting]
+    first: ChangeOccurrence
+    keys: dict[int | str, ChangeOccurrence]
 
     @property
     def labels(self) -> list[str]:
@@ -72,12 +72,12 @@ class Told:
 
 
 @dataclass(slots=True)
-class News:
+class FeedNews:
     """What one provider brought on one day, before or after the last visit."""
 
     provider: str
-    told: list[Told] = field(default_factory=list)
-    sightings: list[Sighting] = field(default_factory=list)
+    told: list[FeedEntry] = field(default_factory=list)
+    sightings: list[ChangeOccurrence] = field(default_factory=list)
     """The results that brought it, the newest first."""
     left_out: int = 0
 
@@ -101,22 +101,22 @@ class News:
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
+class FeedDay:
     day: date
     is_unseen: bool
-    news: list[News]
+    news: list[FeedNews]
 
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
-    days: list[Day]
+    days: list[FeedDay]
     following: int | None
     """The cursor of the next page."""
     follows_unseen: bool
     """Whether what stands right above, at the end of the page before, is unseen."""
 
 
-def feed(
+def load_feed(
     user_id: int, wanted: ChangeFilter, *, seen_at: datetime | None, zone: tzinfo, before: int | None = None
 ) -> FeedPage:
     """A page of a user's changes, newest first; two queries.
@@ -124,36 +124,36 @@ def feed(
     seen_at: what is newer is unseen; None: everything is. zone: whose calendar the days are of.
     before: the cursor, which is the id of the last result of the page before.
     """
-    found = _sightings(user_id, wanted, before, SIZE + 2)
+    found = _load_occurrences(user_id, wanted, before, PAGE_SIZE + 2)
     above = found.pop(0) if found and found[0].id == before else None
-    sightings, following = _whole_days(found, zone)
-    told, left_out = _tell(sightings, wanted)
-    days = _by_day(told, left_out, seen_at, zone)
+    sightings, following = _cut_at_day(found, zone)
+    told, left_out = _merge_occurrences(sightings, wanted)
+    days = _group_by_day(told, left_out, seen_at, zone)
     return FeedPage(days, following, above is not None and _is_unseen(above, seen_at))
 
 
-def entries(user_id: int, wanted: ChangeFilter, size: int = SIZE) -> list[News]:
+def load_entries(user_id: int, wanted: ChangeFilter, size: int = PAGE_SIZE) -> list[FeedNews]:
     """The newest results' changes, one entry a run and provider, newest first: an entry never grows after its run."""
-    told, left_out = _tell(_sightings(user_id, wanted, None, size), wanted)
+    told, left_out = _merge_occurrences(_load_occurrences(user_id, wanted, None, size), wanted)
     return sorted(
-        _gathered(told, left_out, lambda sighting: (sighting.run_id, sighting.provider)).values(),
+        _group_entries(told, left_out, lambda sighting: (sighting.run_id, sighting.provider)).values(),
         key=lambda news: (news.at, news.sightings[0].id),
         reverse=True,
     )
 
 
-def _whole_days(found: list[Sighting], zone: tzinfo) -> tuple[list[Sighting], int | None]:
-    if len(found) <= SIZE:
+def _cut_at_day(found: list[ChangeOccurrence], zone: tzinfo) -> tuple[list[ChangeOccurrence], int | None]:
+    if len(found) <= PAGE_SIZE:
         return found, None
-    cut = found[SIZE].at.astimezone(zone).date()
-    whole = [sighting for sighting in found[:SIZE] if sighting.at.astimezone(zone).date() > cut]
+    cut = found[PAGE_SIZE].at.astimezone(zone).date()
+    whole = [sighting for sighting in found[:PAGE_SIZE] if sighting.at.astimezone(zone).date() > cut]
     # One day with more results than a page holds goes on on the next page.
-    kept = whole or found[:SIZE]
+    kept = whole or found[:PAGE_SIZE]
     return kept, min(sighting.id for sighting in kept)
 
 
-def _sightings(user_id: int, wanted: ChangeFilter, before: int | None, size: int) -> list[Sighting]:
-    query = _newest()
+def _load_occurrences(user_id: int, wanted: ChangeFilter, before: int | None, size: int) -> list[ChangeOccurrence]:
+    query = _occurrences_query()
     if before is not None:
         query = query.where(ResultRow.id <= before)
     if wanted.provider:
@@ -162,13 +162,13 @@ def _sightings(user_id: int, wanted: ChangeFilter, before: int | None, size: int
         query = query.where(ResultRow.credential_id == wanted.credential_id)
     if wanted.since is not None:
         query = query.where(ResultRow.ended_at > wanted.since)
-    if conditions := _of_changes(wanted):
+    if conditions := _change_conditions(wanted):
         query = query.where(exists().where(ChangeRow.comparison_id == ResultRow.comparison_id, *conditions))
-    return [_sighting(*tuple(row)) for row in db.session.execute(query, {"user_id": user_id, "size": size})]
+    return [_to_occurrence(*tuple(row)) for row in db.session.execute(query, {"user_id": user_id, "size": size})]
 
 
 @cache
-def _newest() -> Select[*tuple[Any, ...]]:
+def _occurrences_query() -> Select[*tuple[Any, ...]]:
     """Built once: to build it takes longer than to answer it. What filters is added to it."""
     return (
         select(
@@ -192,7 +192,7 @@ def _newest() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _sighting(
+def _to_occurrence(
     result_id: int,
     run_id: int,
     slug: str,
@@ -201,8 +201,8 @@ def _sighting(
     ended_at: datetime,
     before_listing_id: int | None,
     comparison_id: int,
-) -> Sighting:
-    return Sighting(
+) -> ChangeOccurrence:
+    return ChangeOccurrence(
         id=result_id,
         run_id=run_id,
         provider=slug,
@@ -214,7 +214,7 @@ def _sighting(
     )
 
 
-def _of_changes(wanted: ChangeFilter) -> list[ColumnElement[bool]]:
+def _change_conditions(wanted: ChangeFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.kind:
         conditions.append(ChangeRow.kind == wanted.kind)
@@ -224,45 +224,51 @@ def _of_changes(wanted: ChangeFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _tell(sightings: Iterable[Sighting], wanted: ChangeFilter) -> tuple[list[Told], dict[Sighting, int]]:
+def _merge_occurrences(
+    sightings: Iterable[ChangeOccurrence], wanted: ChangeFilter
+) -> tuple[list[FeedEntry], dict[ChangeOccurrence, int]]:
     """Each change once, as the first that saw it, and how many of each result's are counted only."""
     sightings = sorted(sightings, key=lambda sighting: (sighting.at, sighting.id))
-    changes, left_out = _changes({sighting.comparison_id for sighting in sightings}, wanted)
-    told: list[Told] = []
-    latest: dict[tuple[str, Change], Told] = {}
-    counted: dict[int, Sighting] = {}
+    changes, left_out = _load_changes({sighting.comparison_id for sighting in sightings}, wanted)
+    told: list[FeedEntry] = []
+    latest: dict[tuple[str, Change], FeedEntry] = {}
+    counted: dict[int, ChangeOccurrence] = {}
     for sighting in sightings:
         for change in changes.get(sighting.comparison_id, ()):
             earlier = latest.get((sighting.provider, change))
-            if earlier and sighting.key not in earlier.keys and sighting.at - earlier.first.at < _SAME_NEWS:
+            if earlier and sighting.key not in earlier.keys and sighting.at - earlier.first.at < _MERGE_WINDOW:
                 earlier.keys[sighting.key] = sighting
             else:
-                latest[sighting.provider, change] = Told(change, sighting, {sighting.key: sighting})
+                latest[sighting.provider, change] = FeedEntry(change, sighting, {sighting.key: sighting})
                 told.append(latest[sighting.provider, change])
         counted.setdefault(sighting.comparison_id, sighting)
     return told, {sighting: left_out[comparison_id] for comparison_id, sighting in counted.items()}
 
 
-def _changes(comparison_ids: set[int], wanted: ChangeFilter) -> tuple[Mapping[int, list[Change]], Mapping[int, int]]:
+def _load_changes(
+    comparison_ids: set[int], wanted: ChangeFilter
+) -> tuple[Mapping[int, list[Change]], Mapping[int, int]]:
     """The fitting changes of each comparison, at most MOST of each, and how many more there are."""
     found: dict[int, list[Change]] = defaultdict(list)
     left_out: dict[int, int] = defaultdict(int)
     if not comparison_ids:
         return found, left_out
-    query = first_changes(*_of_changes(wanted))
-    for row, count in db.session.execute(query, {"comparison_ids": list(comparison_ids), "most": MOST}):
-        found[row.comparison_id].append(change_of(row))
-        left_out[row.comparison_id] = max(0, count - MOST)
+    query = first_changes_query(*_change_conditions(wanted))
+    for row, count in db.session.execute(query, {"comparison_ids": list(comparison_ids), "most": MAX_CHANGES}):
+        found[row.comparison_id].append(to_change(row))
+        left_out[row.comparison_id] = max(0, count - MAX_CHANGES)
     return found, left_out
 
 
-def _gathered(
-    told: Iterable[Told], left_out: Mapping[Sighting, int], group_of: Callable[[Sighting], Hashable]
-) -> dict[Any, News]:
+def _group_entries(
+    told: Iterable[FeedEntry],
+    left_out: Mapping[ChangeOccurrence, int],
+    group_of: Callable[[ChangeOccurrence], Hashable],
+) -> dict[Any, FeedNews]:
     """Told changes in groups, by whatever `group_of` says of the result that brought each first."""
-    groups: dict[Any, News] = {}
+    groups: dict[Any, FeedNews] = {}
     for one in told:
-        news = groups.setdefault(group_of(one.first), News(one.first.provider))
+        news = groups.setdefault(group_of(one.first), FeedNews(one.first.provider))
         news.told.append(one)
         if one.first not in news.sightings[:1]:
             news.sightings.insert(0, one.first)
@@ -272,20 +278,20 @@ def _gathered(
     return groups
 
 
-def _by_day(
-    told: Iterable[Told], left_out: Mapping[Sighting, int], seen_at: datetime | None, zone: tzinfo
-) -> list[Day]:
-    def group_of(sighting: Sighting) -> tuple[date, bool, str]:
+def _group_by_day(
+    told: Iterable[FeedEntry], left_out: Mapping[ChangeOccurrence, int], seen_at: datetime | None, zone: tzinfo
+) -> list[FeedDay]:
+    def group_of(sighting: ChangeOccurrence) -> tuple[date, bool, str]:
         return sighting.at.astimezone(zone).date(), _is_unseen(sighting, seen_at), sighting.provider
 
-    days: dict[tuple[date, bool], list[News]] = defaultdict(list)
-    for (day, is_unseen, _provider), news in _gathered(told, left_out, group_of).items():
+    days: dict[tuple[date, bool], list[FeedNews]] = defaultdict(list)
+    for (day, is_unseen, _provider), news in _group_entries(told, left_out, group_of).items():
         days[day, is_unseen].append(news)
     return [
-        Day(day, is_unseen, sorted(days[day, is_unseen], key=lambda news: (news.at, news.provider), reverse=True))
+        FeedDay(day, is_unseen, sorted(days[day, is_unseen], key=lambda news: (news.at, news.provider), reverse=True))
         for day, is_unseen in sorted(days, reverse=True)
     ]
 
 
-def _is_unseen(sighting: Sighting, seen_at: datetime | None) -> bool:
+def _is_unseen(sighting: ChangeOccurrence, seen_at: datetime | None) -> bool:
     return seen_at is None or sighting.at > seen_at

@@ -11,11 +11,11 @@ from sqlalchemy import func, select
 from app.catalog import topics
 from app.catalog.changes import Change
 from app.extensions import db
-from app.store.queries.runs import change_of
-from app.store.schema.tables import LIVE, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow
+from app.store.queries.runs import to_change
+from app.store.schema.tables import LIVE_STATES, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow
 
-MOST_RESULTS = 500
-MOST_CHANGES = 300
+MAX_RESULTS = 500
+MAX_CHANGES = 300
 """So many results, the newest, and of each so many changes are looked at; all of them stand in the feed."""
 
 
@@ -30,7 +30,7 @@ class ProviderNews:
 
 
 @dataclass(frozen=True, slots=True)
-class FailingKey:
+class DigestKeyProblem:
     provider: str
     label: str
     message: str
@@ -38,10 +38,10 @@ class FailingKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Notices:
+class DigestContent:
     news: list[ProviderNews] = field(default_factory=list)
     """By the provider's slug."""
-    keys: list[FailingKey] = field(default_factory=list)
+    keys: list[DigestKeyProblem] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.news or self.keys)
@@ -51,37 +51,39 @@ class Notices:
         if topic == topics.KEYS:
             return len(self.keys)
         told = (change for news in self.news for change in (*news.changes, *news.uncatalogued))
-        return sum(topic in topics.topics_of(change) for change in told)
+        return sum(topic in topics.change_topics(change) for change in told)
 
 
-def newest_run(user_id: int) -> int:
+def newest_finished_run(user_id: int) -> int:
     """The number of the newest run of theirs that is over, 0 without any. A user's runs come one after another: all
     before it are over too."""
-    query = select(func.max(RunRow.id)).where(RunRow.user_id == user_id, RunRow.state.not_in(LIVE))
+    query = select(func.max(RunRow.id)).where(RunRow.user_id == user_id, RunRow.state.not_in(LIVE_STATES))
     return db.session.scalar(query) or 0
 
 
-def between(user_id: int, after: int, until: int, wanted: Collection[str], key_problems: Collection[str]) -> Notices:
+def load_digest(
+    user_id: int, after: int, until: int, wanted: Collection[str], key_problems: Collection[str]
+) -> DigestContent:
     """What the runs from `after` (which is told already) to `until` brought, of the wanted topics; three queries.
 
     key_problems: codes of errors that are the key's fault.
     """
-    news = _news(user_id, after, until, wanted) if set(wanted) - {topics.KEYS} else []
-    keys = _failing(user_id, after, until, key_problems) if topics.KEYS in wanted else []
-    return Notices(news, keys)
+    news = _load_news(user_id, after, until, wanted) if set(wanted) - {topics.KEYS} else []
+    keys = _load_key_problems(user_id, after, until, key_problems) if topics.KEYS in wanted else []
+    return DigestContent(news, keys)
 
 
-def _news(user_id: int, after: int, until: int, wanted: Collection[str]) -> list[ProviderNews]:
+def _load_news(user_id: int, after: int, until: int, wanted: Collection[str]) -> list[ProviderNews]:
     query = (
         select(ProviderRow.slug, ResultRow.comparison_id, ResultRow.before_listing_id.is_(None))
         .join(ProviderRow, ProviderRow.id == ResultRow.provider_id)
         .join(RunRow, RunRow.id == ResultRow.run_id)
         .where(RunRow.user_id == user_id, RunRow.id > after, RunRow.id <= until, ResultRow.comparison_id.is_not(None))
         .order_by(ResultRow.id.desc())
-        .limit(MOST_RESULTS)
+        .limit(MAX_RESULTS)
     )
     found = db.session.execute(query).all()
-    changes = _changes({row[1] for row in found if row[1] is not None}, wanted)
+    changes = _load_changes({row[1] for row in found if row[1] is not None}, wanted)
     by_slug: dict[str, ProviderNews] = {}
     for slug, comparison_id, is_first in reversed(found):
         for change in changes[comparison_id or 0]:
@@ -91,7 +93,7 @@ def _news(user_id: int, after: int, until: int, wanted: Collection[str]) -> list
     return [by_slug[slug] for slug in sorted(by_slug)]
 
 
-def _changes(comparison_ids: set[int], wanted: Collection[str]) -> dict[int, list[Change]]:
+def _load_changes(comparison_ids: set[int], wanted: Collection[str]) -> dict[int, list[Change]]:
     found: dict[int, list[Change]] = defaultdict(list)
     if not comparison_ids:
         return found
@@ -100,16 +102,16 @@ def _changes(comparison_ids: set[int], wanted: Collection[str]) -> dict[int, lis
     query = (
         select(ChangeRow)
         .join(ranked, ranked.c.id == ChangeRow.id)
-        .where(ranked.c.number <= MOST_CHANGES)
+        .where(ranked.c.number <= MAX_CHANGES)
         .order_by(ChangeRow.id)
     )
     for row in db.session.scalars(query):
-        if change := topics.within(change_of(row), wanted):
+        if change := topics.restrict_to(to_change(row), wanted):
             found[row.comparison_id].append(change)
     return found
 
 
-def _failing(user_id: int, after: int, until: int, key_problems: Collection[str]) -> list[FailingKey]:
+def _load_key_problems(user_id: int, after: int, until: int, key_problems: Collection[str]) -> list[DigestKeyProblem]:
     """Keys that began to fail in these runs, for a reason of their own, and do so still; each once."""
     earlier = ResultRow.__table__.alias("earlier")
     before = (
@@ -143,6 +145,6 @@ def _failing(user_id: int, after: int, until: int, key_problems: Collection[str]
         .distinct()
     )
     return [
-        FailingKey(slug, label, message or "", action or "")
+        DigestKeyProblem(slug, label, message or "", action or "")
         for _, slug, label, message, action in db.session.execute(query)
     ]

@@ -15,13 +15,13 @@ from sqlalchemy import Select, bindparam, func, or_, select
 from app.extensions import db
 from app.store.schema.tables import CredentialRow, ListingRow, ProviderRow, ResultRow, RunRow
 
-MOMENTS = 200
+MAX_SNAPSHOTS = 200
 """Lists of one key that a page offers, at most; the newest."""
-_READ = ("complete", "unchanged", "partial")
+_READ_OUTCOMES = ("complete", "unchanged", "partial")
 
 
 @dataclass(frozen=True, slots=True)
-class KeyName:
+class KeyChoice:
     id: int
     provider: str
     label: str
@@ -31,7 +31,7 @@ class KeyName:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyMoment:
+class KeySnapshot:
     """What one key listed once."""
 
     id: int
@@ -44,7 +44,7 @@ class KeyMoment:
     models: int
 
 
-def outcomes_by_day(user_id: int, bounds: Sequence[datetime]) -> list[Counter[str]]:
+def count_outcomes_by_day(user_id: int, bounds: Sequence[datetime]) -> list[Counter[str]]:
     """For each time from one bound to the next: outcome → number of results of runs that began then.
 
     bounds: ascending, at least two; a day need not have 24 hours. One query, with a row for each run and outcome:
@@ -52,13 +52,13 @@ def outcomes_by_day(user_id: int, bounds: Sequence[datetime]) -> list[Counter[st
     """
     counts = [Counter[str]() for _ in bounds[1:]]
     values = {"user_id": user_id, "since": bounds[0], "until": bounds[-1]}
-    for created_at, outcome, number in db.session.execute(_outcomes(), values):
+    for created_at, outcome, number in db.session.execute(_outcomes_query(), values):
         counts[bisect_right(bounds, created_at) - 1][outcome or ""] += number
     return counts
 
 
 @cache
-def _outcomes() -> Select[datetime, str | None, int]:
+def _outcomes_query() -> Select[datetime, str | None, int]:
     """Built once, as the others here: to build a statement takes longer than to answer it."""
     return (
         select(RunRow.created_at, ResultRow.outcome, func.count())
@@ -73,20 +73,20 @@ def _outcomes() -> Select[datetime, str | None, int]:
     )
 
 
-def keys(user_id: int) -> list[KeyName]:
+def list_keys(user_id: int) -> list[KeyChoice]:
     """A user's keys, to choose one from."""
-    return [KeyName(*tuple(row)) for row in db.session.execute(_keys(), {"user_id": user_id})]
+    return [KeyChoice(*tuple(row)) for row in db.session.execute(_keys_query(), {"user_id": user_id})]
 
 
-def key(user_id: int, credential_id: int) -> KeyName | None:
+def find_key(user_id: int, credential_id: int) -> KeyChoice | None:
     """One of the user's own keys; None for anyone else's."""
-    query = _keys().where(CredentialRow.id == credential_id)
+    query = _keys_query().where(CredentialRow.id == credential_id)
     found = db.session.execute(query, {"user_id": user_id}).first()
-    return None if found is None else KeyName(*tuple(found))
+    return None if found is None else KeyChoice(*tuple(found))
 
 
 @cache
-def _keys() -> Select[*tuple[Any, ...]]:
+def _keys_query() -> Select[*tuple[Any, ...]]:
     return (
         select(CredentialRow.id, ProviderRow.slug, CredentialRow.label, CredentialRow.key_hint, CredentialRow.listed_at)
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
@@ -95,7 +95,7 @@ def _keys() -> Select[*tuple[Any, ...]]:
     )
 
 
-def moments(user_id: int, credential_id: int, also: Collection[int] = ()) -> list[KeyMoment]:
+def list_snapshots(user_id: int, credential_id: int, also: Collection[int] = ()) -> list[KeySnapshot]:
     """When this key's list was another than before, newest first, at most MOMENTS; what was kept aside is none.
 
     also: results of this key to have in any case, however old or alike.
@@ -105,13 +105,16 @@ def moments(user_id: int, credential_id: int, also: Collection[int] = ()) -> lis
         ResultRow.credential_id == credential_id,
         ResultRow.listing_id.is_not(None),
         ResultRow.ended_at.is_not(None),
-        ResultRow.outcome.in_(_READ),
+        ResultRow.outcome.in_(_READ_OUTCOMES),
     )
     # What came before the first that is kept was pruned: its list is told as it is.
     first = select(func.min(ResultRow.id)).where(*own).scalar_subquery()
     moved = ResultRow.listing_id.is_distinct_from(ResultRow.before_listing_id)
     newest = (
-        select(ResultRow.id).where(*own, or_(moved, ResultRow.id == first)).order_by(ResultRow.id.desc()).limit(MOMENTS)
+        select(ResultRow.id)
+        .where(*own, or_(moved, ResultRow.id == first))
+        .order_by(ResultRow.id.desc())
+        .limit(MAX_SNAPSHOTS)
     )
     query = (
         select(
@@ -127,4 +130,4 @@ def moments(user_id: int, credential_id: int, also: Collection[int] = ()) -> lis
         .where(*own, or_(ResultRow.id.in_(newest), ResultRow.id.in_(also)))
         .order_by(ResultRow.id.desc())
     )
-    return [KeyMoment(**row) for row in db.session.execute(query).mappings()]
+    return [KeySnapshot(**row) for row in db.session.execute(query).mappings()]

@@ -12,14 +12,14 @@ from sqlalchemy import select, tuple_
 from app.catalog.changes import Change
 from app.catalog.listing import CAPABILITIES, ListedModel
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import Override, effective
+from app.catalog.overrides import Override, effective_facts
 from app.extensions import db
 from app.store import overrides
 from app.store.queries import runs
 from app.store.schema.catalog_tables import CanonicalRow
 from app.store.schema.tables import ChangeRow, CredentialRow, ListedModelRow, ModelRow, ProviderRow, ResultRow
 
-_MOST_CHANGES = 50
+_MAX_CHANGES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class ModelEvent:
     """A change about this model in one of the person's syncs."""
 
     provider: str
@@ -50,15 +50,15 @@ class Happening:
     change: Change
 
 
-def canonical(canonical_id: str) -> CanonicalModel | None:
+def load_canonical(canonical_id: str) -> CanonicalModel | None:
     """The canonical model of this id, in the catalog in force."""
     facts = db.session.scalar(select(CanonicalRow.facts).where(CanonicalRow.id == canonical_id))
     return None if facts is None else msgspec.convert(facts, CanonicalModel)
 
 
-def offers(canonical: CanonicalModel, user_id: int) -> list[Offer]:
+def list_offers(canonical: CanonicalModel, user_id: int) -> list[Offer]:
     """Who serves it, the person's own keys first: theirs as listed for them, the others' as last seen by anyone."""
-    mine = _mine(canonical.id, user_id)
+    mine = _own_offers(canonical.id, user_id)
     mine_by_id = {(offer.provider, offer.provider_model_id) for offer in mine}
     query = (
         select(ModelRow, ProviderRow.slug)
@@ -66,16 +66,16 @@ def offers(canonical: CanonicalModel, user_id: int) -> list[Offer]:
         .where(ModelRow.canonical_id == canonical.id, ModelRow.is_active)
         .order_by(ProviderRow.slug, ModelRow.provider_model_id)
     )
-    manual = {slug: override for (slug, of), override in overrides.manual().items() if of == canonical.id}
+    manual = {slug: override for (slug, of), override in overrides.load_manual().items() if of == canonical.id}
     others = [
-        _other(row, slug, canonical, manual.get(slug))
+        _other_offer(row, slug, canonical, manual.get(slug))
         for row, slug in db.session.execute(query)
         if (slug, row.provider_model_id) not in mine_by_id
     ]
     return [*mine, *others]
 
 
-def happenings(canonical_id: str, user_id: int) -> list[Happening]:
+def list_events(canonical_id: str, user_id: int) -> list[ModelEvent]:
     """What the person's syncs told of the ids that mean this model, the latest first."""
     shared = select(ModelRow.provider_id, ModelRow.provider_model_id).where(ModelRow.canonical_id == canonical_id)
     own = (
@@ -93,16 +93,16 @@ def happenings(canonical_id: str, user_id: int) -> list[Happening]:
             tuple_(ResultRow.provider_id, ChangeRow.provider_model_id).in_(shared.union(own)),
         )
         .order_by(ResultRow.id.desc(), ChangeRow.id)
-        .limit(_MOST_CHANGES)
+        .limit(_MAX_CHANGES)
     )
     return [
-        Happening(slug, row.provider_model_id, ended_at, runs.change_of(row))
+        ModelEvent(slug, row.provider_model_id, ended_at, runs.to_change(row))
         for row, ended_at, slug in db.session.execute(query)
         if ended_at is not None
     ]
 
 
-def _mine(canonical_id: str, user_id: int) -> list[Offer]:
+def _own_offers(canonical_id: str, user_id: int) -> list[Offer]:
     """The offers to the person's own active keys; of several keys of one place the last synced speaks."""
     query = (
         select(ListedModelRow, ProviderRow.slug, CredentialRow.base_url)
@@ -130,8 +130,8 @@ def _mine(canonical_id: str, user_id: int) -> list[Offer]:
     return list(found.values())
 
 
-def _other(row: ModelRow, slug: str, canonical: CanonicalModel, manual: Override | None) -> Offer:
-    facts = effective(slug, canonical, _listed(row), manual, row.variant)
+def _other_offer(row: ModelRow, slug: str, canonical: CanonicalModel, manual: Override | None) -> Offer:
+    facts = effective_facts(slug, canonical, _to_listed_model(row), manual, row.variant)
     return Offer(
         provider=slug,
         provider_model_id=row.provider_model_id,
@@ -147,7 +147,7 @@ def _other(row: ModelRow, slug: str, canonical: CanonicalModel, manual: Override
     )
 
 
-def _listed(row: ModelRow) -> ListedModel:
+def _to_listed_model(row: ModelRow) -> ListedModel:
     """The facts of a shared row as its provider listed them."""
     supports = {name: getattr(row, _COLUMNS[name]) for name in CAPABILITIES}
     return ListedModel(

@@ -28,7 +28,7 @@ class KeyModels:
     """What it listed earlier and lost: ids and names only."""
 
 
-def models_of(user_id: int, provider: str | None = None, credential_id: int | None = None) -> list[KeyModels]:
+def load_key_models(user_id: int, provider: str | None = None, credential_id: int | None = None) -> list[KeyModels]:
     """What a user's active keys may use: their listings in force, each content read once."""
     query = (
         select(
@@ -48,7 +48,7 @@ def models_of(user_id: int, provider: str | None = None, credential_id: int | No
         query = query.where(CredentialRow.id == credential_id)
     found = db.session.execute(query).all()
     contents = listings.load_many(row.listing_id for row in found)
-    lost = _lost({row.id for row in found})
+    lost = _load_lost({row.id for row in found})
     keys = []
     for row in found:
         listed = contents[row.listing_id].models
@@ -58,7 +58,7 @@ def models_of(user_id: int, provider: str | None = None, credential_id: int | No
     return keys
 
 
-def _lost(credential_ids: Set[int]) -> dict[int, list[ListedModel]]:
+def _load_lost(credential_ids: Set[int]) -> dict[int, list[ListedModel]]:
     query = (
         select(ResultRow.credential_id, ChangeRow.provider_model_id, ChangeRow.model_name)
         .join(ChangeRow, and_(ChangeRow.comparison_id == ResultRow.comparison_id, ChangeRow.kind == "unlisted"))

@@ -18,23 +18,23 @@ from sqlalchemy.orm import aliased, defer
 
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel
 from app.catalog.matching import Candidate, CanonicalModel, CatalogIndex, identity_key
-from app.catalog.overrides import LIMITS, MANUAL_PRIORITY, Conflict, Override, from_json, layered
-from app.catalog.overrides import conflicts as conflicts_of
+from app.catalog.overrides import LIMITS, MANUAL_PRIORITY, FactConflict, Override, from_json, merge
+from app.catalog.overrides import find_conflicts as conflicts_of
 from app.catalog.proposals import Proposal, Sighting, propose
 from app.extensions import db
-from app.store.decisions import Decisions, name_of_dismissed, name_of_fine, sides
+from app.store.decisions import Decisions, accepted_conflict_name, conflict_values, dismissed_proposal_name
 from app.store.schema.catalog_tables import CanonicalRow, DecisionRow, OverrideRow
 from app.store.schema.tables import CredentialRow, ListedModelRow, ModelRow, ProviderRow
 
 PAGE_SIZE = 25
-_BATCH, _MOST_BATCHES = 200, 3
-_MOST_COUNTED = 1_000
-_MOST_SUGGESTED = 20
-_TOLERATED = 1.05
+_BATCH_SIZE, _MAX_BATCHES = 200, 3
+_MAX_COUNTED = 1_000
+_MAX_SUGGESTIONS = 20
+_TOLERANCE = 1.05
 
 
 @dataclass(frozen=True, slots=True)
-class UnknownLine:
+class UnknownModelView:
     id: int
     provider: str
     first_seen_at: datetime
@@ -46,27 +46,27 @@ class UnknownLine:
 
 @dataclass(frozen=True, slots=True)
 class UnknownPage:
-    lines: Sequence[UnknownLine]
+    lines: Sequence[UnknownModelView]
     following: int | None
     counts: Mapping[str, int]
     """Provider slug → how many of its models are unknown, whichever provider the page shows."""
 
 
 @dataclass(frozen=True, slots=True)
-class ConflictLine:
+class ConflictView:
     """One listed model that says otherwise than its canonical one."""
 
     id: int
     provider: str
     model_id: str
     canonical: CanonicalModel
-    conflicts: Sequence[Conflict]
+    conflicts: Sequence[FactConflict]
 
 
 # ------------------------------------------------------------------ unknown models
 
 
-def unknown(
+def list_unknown(
     index: CatalogIndex,
     decided: Decisions,
     provider: str = "",
@@ -76,26 +76,26 @@ def unknown(
     size: int = PAGE_SIZE,
 ) -> UnknownPage:
     """Chat models that no rule matched, the latest first, with the nearest canonical models; two queries."""
-    pending = _pending(decided)
-    counting = _unknown(select(ProviderRow.slug, func.count()), left_too, pending).group_by(ProviderRow.slug)
+    pending = _pending_matches(decided)
+    counting = _unknown_query(select(ProviderRow.slug, func.count()), left_too, pending).group_by(ProviderRow.slug)
     counts = {row[0]: row[1] for row in db.session.execute(counting)}
-    is_left = _DECISION.id.is_not(None) & _MEANT.is_(None)
-    query = _unknown(select(ModelRow, ProviderRow.slug, is_left), left_too, pending)
+    is_left = _DECISION.id.is_not(None) & _DECIDED_ID.is_(None)
+    query = _unknown_query(select(ModelRow, ProviderRow.slug, is_left), left_too, pending)
     if provider:
         query = query.where(ProviderRow.slug == provider)
     if before is not None:
         query = query.where(ModelRow.id < before)
-    found = db.session.execute(_plain(query).order_by(ModelRow.id.desc()).limit(size + 1)).all()
-    lines = [_unknown_line(row, slug, bool(is_left), index) for row, slug, is_left in found[:size]]
+    found = db.session.execute(_without_description(query).order_by(ModelRow.id.desc()).limit(size + 1)).all()
+    lines = [_to_unknown_view(row, slug, bool(is_left), index) for row, slug, is_left in found[:size]]
     return UnknownPage(lines, lines[-1].id if len(found) > size else None, dict(sorted(counts.items())))
 
 
-def listed_model(slug: str, model_id: str) -> ListedModel | None:
+def find_listed_model(slug: str, model_id: str) -> ListedModel | None:
     """A provider's chat model as it was last listed; None if no key lists it."""
     query = select(ModelRow).join(ProviderRow, ProviderRow.id == ModelRow.provider_id)
     query = query.where(ProviderRow.slug == slug, ModelRow.provider_model_id == model_id, ModelRow.is_active)
     row = db.session.scalar(query)
-    return listed_of(row) if row else None
+    return to_listed_model(row) if row else None
 
 
 def suggest_ids(typed: str) -> list[str]:
@@ -104,23 +104,25 @@ def suggest_ids(typed: str) -> list[str]:
         select(CanonicalRow.id)
         .where(CanonicalRow.id.contains(typed.strip().lower(), autoescape=True))
         .order_by(func.length(CanonicalRow.id), CanonicalRow.id)
-        .limit(_MOST_SUGGESTED)
+        .limit(_MAX_SUGGESTIONS)
     )
     return list(db.session.scalars(query)) if typed.strip() else []
 
 
-def proposals(decided: Decisions) -> tuple[list[Proposal], int]:
+def list_proposals(decided: Decisions) -> tuple[list[Proposal], int]:
     """What providers give evidence for and nobody dismissed, and how many models are unknown; one query."""
     # Rows, not ORM objects: there may be tens of thousands that one provider alone has.
     columns = [column for column in ModelRow.__table__.columns if column.name != "description"]
-    query = _unknown(select(*columns, ProviderRow.slug, _seen_whole().label("seen_whole")), False, _pending(decided))
+    query = _unknown_query(
+        select(*columns, ProviderRow.slug, _is_in_whole_listing().label("seen_whole")), False, _pending_matches(decided)
+    )
     unknown = db.session.execute(query).all()
-    sightings = [Sighting(row.slug, listed_of(row)) for row in _of_several(unknown) if row.seen_whole]
+    sightings = [Sighting(row.slug, to_listed_model(row)) for row in _listed_by_several(unknown) if row.seen_whole]
     proposed = propose(sightings, decided.canonicals)
-    return [one for one in proposed if name_of_dismissed(one.model.id) not in decided.settings], len(unknown)
+    return [one for one in proposed if dismissed_proposal_name(one.model.id) not in decided.settings], len(unknown)
 
 
-def _of_several(unknown: Sequence[Any]) -> list[Any]:
+def _listed_by_several(unknown: Sequence[Any]) -> list[Any]:
     """Those whose id means what an id of another provider means."""
     by_identity: dict[str, list[Any]] = defaultdict(list)
     for row in unknown:
@@ -130,18 +132,18 @@ def _of_several(unknown: Sequence[Any]) -> list[Any]:
 
 
 _DECISION = aliased(DecisionRow)
-_MEANT = _DECISION.value["canonical_id"].as_string()
+_DECIDED_ID = _DECISION.value["canonical_id"].as_string()
 """None for "leave it unknown", as where there is no decision."""
 
 
-def _unknown(columns: Any, left_too: bool, pending: Sequence[tuple[str, str]]) -> Any:
+def _unknown_query(columns: Any, left_too: bool, pending: Sequence[tuple[str, str]]) -> Any:
     """Of the chat models that no rule matched, those about which nothing is decided, or nothing but to leave them."""
     is_there = or_(
-        exists().where(CanonicalRow.id == _MEANT),
-        exists().where(DecisionRow.kind == "canonical", DecisionRow.subject == _MEANT),
+        exists().where(CanonicalRow.id == _DECIDED_ID),
+        exists().where(DecisionRow.kind == "canonical", DecisionRow.subject == _DECIDED_ID),
     )
     # A decision for a model that the catalog lost says nothing any more.
-    is_open = or_(_DECISION.id.is_(None), and_(_MEANT.is_not(None), ~is_there))
+    is_open = or_(_DECISION.id.is_(None), and_(_DECIDED_ID.is_not(None), ~is_there))
     query = (
         columns.select_from(ModelRow)
         .join(ProviderRow, ProviderRow.id == ModelRow.provider_id)
@@ -156,19 +158,19 @@ def _unknown(columns: Any, left_too: bool, pending: Sequence[tuple[str, str]]) -
             ModelRow.kind == "chat",
             ModelRow.canonical_id.is_(None),
             ModelRow.is_active,
-            or_(is_open, _MEANT.is_(None)) if left_too else is_open,
+            or_(is_open, _DECIDED_ID.is_(None)) if left_too else is_open,
         )
     )
     return query.where(tuple_(ProviderRow.slug, ModelRow.provider_model_id).not_in(pending)) if pending else query
 
 
-def _pending(decided: Decisions) -> list[tuple[str, str]]:
+def _pending_matches(decided: Decisions) -> list[tuple[str, str]]:
     """What the canonical models serve that people made: the catalog in force may not have the last of them yet."""
     served = (model.served.items() for model in decided.canonicals.values())
     return [(slug, model_id) for items in served for slug, ids in items for model_id in ids]
 
 
-def _seen_whole() -> ColumnElement[bool]:
+def _is_in_whole_listing() -> ColumnElement[bool]:
     """Whether a listing that was read to its end has the model, not only the provider's documentation."""
     return exists().where(
         CredentialRow.provider_id == ModelRow.provider_id,
@@ -180,53 +182,53 @@ def _seen_whole() -> ColumnElement[bool]:
     )
 
 
-def _unknown_line(row: ModelRow, slug: str, is_left: bool, index: CatalogIndex) -> UnknownLine:
-    listed = listed_of(row)
-    return UnknownLine(row.id, slug, row.first_seen_at, listed, is_left, index.candidates(slug, listed))
+def _to_unknown_view(row: ModelRow, slug: str, is_left: bool, index: CatalogIndex) -> UnknownModelView:
+    listed = to_listed_model(row)
+    return UnknownModelView(row.id, slug, row.first_seen_at, listed, is_left, index.candidates(slug, listed))
 
 
 # ------------------------------------------------------------------ conflicts
 
 
-def conflicts(
+def list_conflicts(
     decided: Decisions, before: int | None = None, size: int = PAGE_SIZE
-) -> tuple[list[ConflictLine], int | None]:
+) -> tuple[list[ConflictView], int | None]:
     """Models that say otherwise than the catalog, where nobody settled it, and the cursor of the next page.
 
     SQL finds those that may; a page that is not full after three batches has a next one all the same.
     """
-    lines: list[ConflictLine] = []
-    for _ in range(_MOST_BATCHES):
-        found = _may_conflict(_BATCH, decided, before)
+    lines: list[ConflictView] = []
+    for _ in range(_MAX_BATCHES):
+        found = _load_candidates(_BATCH_SIZE, decided, before)
         for model_id, line in found:
             if len(lines) == size:
                 return lines, before
             before = model_id
             lines += [line] if line else []
-        if len(found) < _BATCH:
+        if len(found) < _BATCH_SIZE:
             return lines, None
     return lines, before
 
 
-def conflict(model_id: int, decided: Decisions) -> ConflictLine | None:
+def find_conflict(model_id: int, decided: Decisions) -> ConflictView | None:
     """One line of that page; None where nothing is left to settle."""
-    found = _may_conflict(1, decided, model_id + 1)
+    found = _load_candidates(1, decided, model_id + 1)
     return found[0][1] if found and found[0][0] == model_id else None
 
 
 def count_conflicts(decided: Decisions) -> tuple[int, bool]:
     """How many models the page of conflicts has, and whether there may be more than were looked at; one query."""
-    found = _may_conflict(_MOST_COUNTED, decided)
-    return sum(line is not None for _, line in found), len(found) == _MOST_COUNTED
+    found = _load_candidates(_MAX_COUNTED, decided)
+    return sum(line is not None for _, line in found), len(found) == _MAX_COUNTED
 
 
-def _may_conflict(size: int, decided: Decisions, before: int | None = None) -> list[tuple[int, ConflictLine | None]]:
+def _load_candidates(size: int, decided: Decisions, before: int | None = None) -> list[tuple[int, ConflictView | None]]:
     """The next models, by falling id, that may say otherwise, each with its line if it does; one query."""
     some = (
         select(ModelRow.id)
         .join(ProviderRow, ProviderRow.id == ModelRow.provider_id)
         .join(CanonicalRow, CanonicalRow.id == ModelRow.canonical_id)
-        .where(ModelRow.is_active, _says_otherwise())
+        .where(ModelRow.is_active, _differs())
         .order_by(ModelRow.id.desc())
         .limit(size)
     )
@@ -249,58 +251,58 @@ def _may_conflict(size: int, decided: Decisions, before: int | None = None) -> l
         .options(defer(ModelRow.description))
     )
     found = groupby(db.session.execute(query), key=lambda found: found[0].id)
-    return [(model_id, _conflict_line(list(rows), decided)) for model_id, rows in found]
+    return [(model_id, _to_conflict_view(list(rows), decided)) for model_id, rows in found]
 
 
-def _says_otherwise() -> ColumnElement[bool]:
+def _differs() -> ColumnElement[bool]:
     """Whatever `catalog.overrides.conflicts` may call a conflict, and somewhat more; empty fields are none."""
     facts = CanonicalRow.facts
     # A lab's own provider has its name, or one that begins alike (google and google-vertex, zhipuai and zhipu).
     own = or_(ProviderRow.slug.startswith(CanonicalRow.lab), CanonicalRow.lab.startswith(ProviderRow.slug))
     told: list[ColumnElement[bool]] = [CanonicalRow.kind != ModelRow.kind]
     for name in CAPABILITIES:
-        told.append(_column(name) != facts[name].as_boolean())
+        told.append(_model_column(name) != facts[name].as_boolean())
     for name in LIMITS:
         limit = facts[name].as_integer()
-        told.append(or_(_column(name) > limit * _TOLERATED, and_(own, _column(name) * _TOLERATED < limit)))
+        told.append(or_(_model_column(name) > limit * _TOLERANCE, and_(own, _model_column(name) * _TOLERANCE < limit)))
     for name in PRICES:
-        told.append(and_(own, ModelRow.variant == "", _column(name) != facts[name].as_numeric(18, 9)))
+        told.append(and_(own, ModelRow.variant == "", _model_column(name) != facts[name].as_numeric(18, 9)))
     return or_(*told)
 
 
-def _conflict_line(rows: Sequence[Any], decided: Decisions) -> ConflictLine | None:
+def _to_conflict_view(rows: Sequence[Any], decided: Decisions) -> ConflictView | None:
     """rows: a model with each of its manual overrides; None where nothing is left to settle."""
     row, slug, facts, _ = rows[0]
     canonical = msgspec.convert(facts, CanonicalModel)
     canonical = msgspec.structs.replace(canonical, **decided.fields.get(canonical.id, {}))
-    listed = listed_of(row)
-    said = [_override(slug, override) for *_, override in rows if override]
+    listed = to_listed_model(row)
+    said = [_to_override(slug, override) for *_, override in rows if override]
     found = [
         one
-        for one in conflicts_of(slug, canonical, listed, layered(said) if said else None, row.variant)
-        if decided.settings.get(name_of_fine(slug, listed.id, one.field)) != sides(one)
+        for one in conflicts_of(slug, canonical, listed, merge(said) if said else None, row.variant)
+        if decided.settings.get(accepted_conflict_name(slug, listed.id, one.field)) != conflict_values(one)
     ]
-    return ConflictLine(row.id, slug, listed.id, canonical, found) if found else None
+    return ConflictView(row.id, slug, listed.id, canonical, found) if found else None
 
 
-def _override(slug: str, row: OverrideRow) -> Override:
+def _to_override(slug: str, row: OverrideRow) -> Override:
     parts = {name: getattr(row, name) for name in ("priority", "reason", "pricing", "limits", "capabilities")}
     return from_json({"provider_id": slug, "model_id": row.canonical_id, **parts})
 
 
 # ------------------------------------------------------------------ a row of `models` as a listed model
 
-_COLUMNS = {
+_CAPABILITY_COLUMNS = {
     "streaming": ModelRow.supports_streaming,
     "tools": ModelRow.supports_function_calling,
     "vision": ModelRow.supports_vision,
     "reasoning": ModelRow.supports_reasoning,
     "structured_output": ModelRow.supports_structured_output,
 }
-_ALIKE = (*LIMITS, *PRICES, "deprecated_at", "retires_at")
+_SAME_FIELDS = (*LIMITS, *PRICES, "deprecated_at", "retires_at")
 
 
-def listed_of(row: ModelRow) -> ListedModel:
+def to_listed_model(row: ModelRow) -> ListedModel:
     """As its provider last listed it, as far as the row keeps that."""
     taken, _, given = row.modality.partition("->")
     return ListedModel(
@@ -311,15 +313,15 @@ def listed_of(row: ModelRow) -> ListedModel:
         input_modalities=tuple(filter(None, taken.split("+"))),
         output_modalities=tuple(filter(None, given.split("+"))),
         created_at=row.released_at,
-        **{name: getattr(row, name) for name in _ALIKE},
-        **{name: getattr(row, column.key) for name, column in _COLUMNS.items()},
+        **{name: getattr(row, name) for name in _SAME_FIELDS},
+        **{name: getattr(row, column.key) for name, column in _CAPABILITY_COLUMNS.items()},
     )
 
 
-def _column(name: str) -> Any:
-    return _COLUMNS[name] if name in _COLUMNS else getattr(ModelRow, name)
+def _model_column(name: str) -> Any:
+    return _CAPABILITY_COLUMNS[name] if name in _CAPABILITY_COLUMNS else getattr(ModelRow, name)
 
 
-def _plain(query: Any) -> Any:
+def _without_description(query: Any) -> Any:
     """Without the prose, which no line shows."""
     return query.options(defer(ModelRow.description))

@@ -28,32 +28,32 @@ from app.catalog.changes import Change, FieldChange
 from app.catalog.listing import Listing
 from app.extensions import db
 from app.store import listings
-from app.store.schema.tables import LIVE, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
+from app.store.schema.tables import LIVE_STATES, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
 
 PAGE_SIZE = 25
-_MOST_CHANGES = 100
-_CHECK_PATIENCE = timedelta(seconds=90)
+_MAX_CHANGES = 100
+_CHECK_TIMEOUT = timedelta(seconds=90)
 """After this long without an answer a check is no longer promised."""
 
 
 @dataclass(frozen=True, slots=True)
-class Nav:
+class NavCounters:
     unseen_new: int
     newest: datetime | None = None
     """When the last result ended that brought any of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class BadgeUpdate:
     """The counters as they are now, and what of them somebody has not been told of."""
 
-    nav: Nav
+    nav: NavCounters
     fresh: list[tuple[str, int]]
     """(provider, chat models seen there first since then), those with the most first."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeyLine:
+class KeyView:
     id: int
     provider: str
     label: str
@@ -75,7 +75,7 @@ class KeyLine:
 
 
 @dataclass(frozen=True, slots=True)
-class ResultLine:
+class ResultView:
     id: int
     run_id: int
     provider: str
@@ -109,7 +109,7 @@ class ResultLine:
 
 
 @dataclass(frozen=True, slots=True)
-class RunLine:
+class RunView:
     id: int
     user_id: int
     email: str
@@ -119,11 +119,11 @@ class RunLine:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
-    results: list[ResultLine] = field(default_factory=list)
+    results: list[ResultView] = field(default_factory=list)
 
     @property
     def is_live(self) -> bool:
-        return self.state in LIVE
+        return self.state in LIVE_STATES
 
     @property
     def settled(self) -> int:
@@ -142,7 +142,7 @@ class RunLine:
 class ChangeGroup:
     """What one result brought: the changes of one key at one moment."""
 
-    result: ResultLine
+    result: ResultView
     changes: list[Change]
     left_out: int = 0
 
@@ -160,22 +160,22 @@ class HistoryFilter:
     until: date | None = None
 
 
-def nav(user_id: int) -> Nav:
+def load_nav(user_id: int) -> NavCounters:
     """All counters of the navigation, in one query."""
-    count, newest = db.session.execute(_counters(), {"user_id": user_id}).one()
-    return Nav(unseen_new=count, newest=newest)
+    count, newest = db.session.execute(_counters_query(), {"user_id": user_id}).one()
+    return NavCounters(unseen_new=count, newest=newest)
 
 
 @cache
-def _counters() -> Select[int, datetime | None]:
+def _counters_query() -> Select[int, datetime | None]:
     """Built once: every page asks it, and to build it takes ten times as long as to answer it."""
-    unseen = _unseen(bindparam("user_id", type_=BigInteger)).subquery()
+    unseen = _unseen_query(bindparam("user_id", type_=BigInteger)).subquery()
     return select(func.count(), func.max(unseen.c.last_at)).select_from(unseen)
 
 
-def news(user_id: int, since: datetime | None) -> News:
+def load_badge_update(user_id: int, since: datetime | None) -> BadgeUpdate:
     """The counters, and where models came up `since` then that are unseen; in one query."""
-    unseen = _unseen(user_id).subquery()
+    unseen = _unseen_query(user_id).subquery()
     is_fresh = true() if since is None else unseen.c.first_at > since
     query = (
         select(
@@ -189,12 +189,12 @@ def news(user_id: int, since: datetime | None) -> News:
         .order_by(ProviderRow.slug)
     )
     lines = db.session.execute(query).all()
-    nav = Nav(sum(line[1] for line in lines), max((line[3] for line in lines), default=None))
+    nav = NavCounters(sum(line[1] for line in lines), max((line[3] for line in lines), default=None))
     fresh = sorted(((line[0], line[2]) for line in lines if line[2]), key=lambda line: -line[1])
-    return News(nav, fresh)
+    return BadgeUpdate(nav, fresh)
 
 
-def _unseen(user_id: int | BindParameter[int]) -> Select[int, str, datetime | None, datetime | None]:
+def _unseen_query(user_id: int | BindParameter[int]) -> Select[int, str, datetime | None, datetime | None]:
     """New models in results that the user has not looked at, each once, with its first and last sighting."""
     return (
         select(
@@ -214,17 +214,17 @@ def _unseen(user_id: int | BindParameter[int]) -> Select[int, str, datetime | No
     )
 
 
-def keys(user_id: int, now: datetime, credential_id: int | None = None) -> list[KeyLine]:
+def list_keys(user_id: int, now: datetime, credential_id: int | None = None) -> list[KeyView]:
     """A user's API keys by provider and label; the sealed keys are not even read."""
-    values: dict[str, Any] = {"user_id": user_id, "patience": now - _CHECK_PATIENCE}
-    query = _keys()
+    values: dict[str, Any] = {"user_id": user_id, "patience": now - _CHECK_TIMEOUT}
+    query = _keys_query()
     if credential_id is not None:
         query = query.where(CredentialRow.id == credential_id)
-    return [KeyLine(*tuple(row)) for row in db.session.execute(query, values)]
+    return [KeyView(*tuple(row)) for row in db.session.execute(query, values)]
 
 
 @cache
-def _keys() -> Select[*tuple[Any, ...]]:
+def _keys_query() -> Select[*tuple[Any, ...]]:
     return (
         select(
             CredentialRow.id,
@@ -251,17 +251,17 @@ def _keys() -> Select[*tuple[Any, ...]]:
     )
 
 
-def latest_run(user_id: int) -> RunLine | None:
+def load_latest_run(user_id: int) -> RunView | None:
     """The newest run with its results, as the sync status shows it: without what they skipped and asked."""
-    return _one(_latest_run(), {"user_id": user_id})
+    return _load_one(_latest_run_query(), {"user_id": user_id})
 
 
-def run(run_id: int, user_id: int | None = None) -> RunLine | None:
+def load_run(run_id: int, user_id: int | None = None) -> RunView | None:
     """One run with its results and all that they tell; with `user_id` only if it is theirs."""
-    return _one(_one_run(user_id is not None, True), {"run_id": run_id, "user_id": user_id})
+    return _load_one(_run_query(user_id is not None, True), {"run_id": run_id, "user_id": user_id})
 
 
-def progress(run_id: int, user_id: int) -> RunLine | None:
+def load_progress(run_id: int, user_id: int) -> RunView | None:
     """One run of this user, as `latest_run` has it: what is committed of it by now.
 
     Read past the session, without a transaction, by a connection that is given back at once: whoever watches a sync
@@ -269,66 +269,66 @@ def progress(run_id: int, user_id: int) -> RunLine | None:
     """
     with db.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        found = connection.execute(_one_run(True, False), {"run_id": run_id, "user_id": user_id})
-        lines = _lines(found)
+        found = connection.execute(_run_query(True, False), {"run_id": run_id, "user_id": user_id})
+        lines = _to_views(found)
     return lines[0] if lines else None
 
 
-def history(
+def list_runs(
     user_id: int,
     before: int | None = None,
     size: int = PAGE_SIZE,
     *,
     within: tuple[datetime, datetime] | None = None,
-) -> tuple[list[RunLine], int | None]:
+) -> tuple[list[RunView], int | None]:
     """A user's runs, newest first, as `latest_run` has them, with the cursor of the next page; `within` this time
     only, if it is given."""
     values: dict[str, Any] = {"user_id": user_id, "before": before, "size": size + 1}
     if within is not None:
         values |= {"since": within[0], "until": within[1]}
-    return _page(_own_runs(before is not None, within is not None), values, size)
+    return _load_page(_own_runs_query(before is not None, within is not None), values, size)
 
 
 @cache
-def _own_runs(is_later: bool, is_within: bool) -> Select[*tuple[Any, ...]]:
+def _own_runs_query(is_later: bool, is_within: bool) -> Select[*tuple[Any, ...]]:
     query = select(RunRow.id).where(RunRow.user_id == bindparam("user_id"))
     if is_within:
         query = query.where(RunRow.created_at >= bindparam("since"), RunRow.created_at < bindparam("until"))
-    return _with_results(_newest(query, is_later=is_later))
+    return _with_results_query(_page_of_ids(query, is_later=is_later))
 
 
-def all_history(
+def list_all_runs(
     wanted: HistoryFilter, before: int | None = None, size: int = PAGE_SIZE
-) -> tuple[list[RunLine], int | None]:
+) -> tuple[list[RunView], int | None]:
     """Everyone's runs, newest first, for admins; as `latest_run` has them."""
     values = {"before": before, "size": size + 1}
     if conditions := _conditions(wanted):
         query = select(RunRow.id).join(UserRow, UserRow.id == RunRow.user_id).where(*conditions)
-        return _page(_with_results(_newest(query, is_later=before is not None)), values, size)
-    return _page(_all(before is not None), values, size)
+        return _load_page(_with_results_query(_page_of_ids(query, is_later=before is not None)), values, size)
+    return _load_page(_all_runs_query(before is not None), values, size)
 
 
 @cache
-def _all(is_later: bool) -> Select[*tuple[Any, ...]]:
-    return _with_results(_newest(select(RunRow.id), is_later=is_later))
+def _all_runs_query(is_later: bool) -> Select[*tuple[Any, ...]]:
+    return _with_results_query(_page_of_ids(select(RunRow.id), is_later=is_later))
 
 
-def _newest(query: Select[int], *, is_later: bool) -> Select[int]:
+def _page_of_ids(query: Select[int], *, is_later: bool) -> Select[int]:
     """So many of them, `size`; is_later: behind the cursor `before`."""
     if is_later:
         query = query.where(RunRow.id < bindparam("before"))
     return query.order_by(RunRow.id.desc()).limit(bindparam("size", type_=Integer))
 
 
-def changes_of(results: Iterable[ResultLine], most: int = _MOST_CHANGES) -> list[ChangeGroup]:
+def load_changes(results: Iterable[ResultView], most: int = _MAX_CHANGES) -> list[ChangeGroup]:
     """The changes that these results brought, in their order; of each at most `most`, with the number left out."""
     wanted = [result for result in results if result.comparison_id is not None]
     ids = {result.comparison_id for result in wanted}
     by_comparison: dict[int, list[Change]] = defaultdict(list)
     totals: dict[int, int] = {}
     if ids:
-        for row, count in db.session.execute(first_changes(), {"comparison_ids": list(ids), "most": most}):
-            by_comparison[row.comparison_id].append(change_of(row))
+        for row, count in db.session.execute(first_changes_query(), {"comparison_ids": list(ids), "most": most}):
+            by_comparison[row.comparison_id].append(to_change(row))
             totals[row.comparison_id] = count
     groups = []
     for result in wanted:
@@ -337,17 +337,17 @@ def changes_of(results: Iterable[ResultLine], most: int = _MOST_CHANGES) -> list
     return groups
 
 
-def first_changes(*conditions: ColumnElement[bool]) -> Select[ChangeRow, int]:
+def first_changes_query(*conditions: ColumnElement[bool]) -> Select[ChangeRow, int]:
     """The first `most` changes of each of `comparison_ids`, with how many it has that fit."""
-    return _ranked(*conditions) if conditions else _any_changes()
+    return _ranked_query(*conditions) if conditions else _all_changes_query()
 
 
 @cache
-def _any_changes() -> Select[ChangeRow, int]:
-    return _ranked()
+def _all_changes_query() -> Select[ChangeRow, int]:
+    return _ranked_query()
 
 
-def _ranked(*conditions: ColumnElement[bool]) -> Select[ChangeRow, int]:
+def _ranked_query(*conditions: ColumnElement[bool]) -> Select[ChangeRow, int]:
     number = func.row_number().over(partition_by=ChangeRow.comparison_id, order_by=ChangeRow.id).label("number")
     total = func.count().over(partition_by=ChangeRow.comparison_id).label("total")
     ids: BindParameter[Sequence[int]] = bindparam("comparison_ids", expanding=True)
@@ -360,24 +360,24 @@ def _ranked(*conditions: ColumnElement[bool]) -> Select[ChangeRow, int]:
     )
 
 
-def last_change_at(user_id: int) -> datetime | None:
+def load_last_change_at(user_id: int) -> datetime | None:
     """Until where someone who looks now has seen."""
-    return db.session.scalar(_last_change_at(), {"user_id": user_id})
+    return db.session.scalar(_last_change_query(), {"user_id": user_id})
 
 
 @cache
-def _last_change_at() -> Select[datetime | None]:
+def _last_change_query() -> Select[datetime | None]:
     return select(func.max(ResultRow.ended_at)).where(
         ResultRow.user_id == bindparam("user_id"), ResultRow.comparison_id.is_not(None)
     )
 
 
-def listing_of_result(result: ResultLine) -> Listing | None:
+def load_listing_of_result(result: ResultView) -> Listing | None:
     """What the provider answered then, or None for a result without an answer."""
     return listings.load_many([result.listing_id])[result.listing_id] if result.listing_id else None
 
 
-_OF_RUN = (
+_RUN_COLUMNS = (
     RunRow.id,
     RunRow.user_id,
     UserRow.email,
@@ -388,7 +388,7 @@ _OF_RUN = (
     RunRow.started_at,
     RunRow.ended_at,
 )
-_OF_RESULT = (
+_RESULT_COLUMNS = (
     ResultRow.id,
     ResultRow.run_id,
     ProviderRow.slug,
@@ -412,30 +412,30 @@ _OF_RESULT = (
     ResultRow.credential_id,
     ResultRow.started_at,
 )
-_DETAILS = (ResultRow.skipped_entries, ResultRow.requests)
+_DETAIL_COLUMNS = (ResultRow.skipped_entries, ResultRow.requests)
 """What can be long, and is shown of one run alone."""
 
 
 @cache
-def _latest_run() -> Select[*tuple[Any, ...]]:
+def _latest_run_query() -> Select[*tuple[Any, ...]]:
     latest = select(func.max(RunRow.id)).where(RunRow.user_id == bindparam("user_id")).scalar_subquery()
-    return _with_results(select(RunRow.id).where(RunRow.id == latest))
+    return _with_results_query(select(RunRow.id).where(RunRow.id == latest))
 
 
 @cache
-def _one_run(is_own: bool, has_details: bool) -> Select[*tuple[Any, ...]]:
+def _run_query(is_own: bool, has_details: bool) -> Select[*tuple[Any, ...]]:
     query = select(RunRow.id).where(RunRow.id == bindparam("run_id"))
     if is_own:
         query = query.where(RunRow.user_id == bindparam("user_id"))
-    return _with_results(query, *(_DETAILS if has_details else ()))
+    return _with_results_query(query, *(_DETAIL_COLUMNS if has_details else ()))
 
 
-def _with_results(run_ids: Select[int], *details: Any) -> Select[*tuple[Any, ...]]:
+def _with_results_query(run_ids: Select[int], *details: Any) -> Select[*tuple[Any, ...]]:
     """These runs, newest first, each with a row for every result it has, in one statement: pages ask it all the time,
     and of whole objects a database's answer would take three times as long to be read."""
     wanted = run_ids.subquery()
     return (
-        select(*_OF_RUN, *_OF_RESULT, *details)
+        select(*_RUN_COLUMNS, *_RESULT_COLUMNS, *details)
         .join(wanted, wanted.c.id == RunRow.id)
         .join(UserRow, UserRow.id == RunRow.user_id)
         .outerjoin(ResultRow, ResultRow.run_id == RunRow.id)
@@ -444,37 +444,39 @@ def _with_results(run_ids: Select[int], *details: Any) -> Select[*tuple[Any, ...
     )
 
 
-def _page(query: Select[*tuple[Any, ...]], values: Mapping[str, Any], size: int) -> tuple[list[RunLine], int | None]:
-    lines = _lines(db.session.execute(query, values))
+def _load_page(
+    query: Select[*tuple[Any, ...]], values: Mapping[str, Any], size: int
+) -> tuple[list[RunView], int | None]:
+    lines = _to_views(db.session.execute(query, values))
     following = lines[size - 1].id if len(lines) > size else None
     return lines[:size], following
 
 
-def _one(query: Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> RunLine | None:
-    lines = _lines(db.session.execute(query, values))
+def _load_one(query: Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> RunView | None:
+    lines = _to_views(db.session.execute(query, values))
     return lines[0] if lines else None
 
 
-def _lines(rows: Iterable[Sequence[Any]]) -> list[RunLine]:
-    runs: dict[int, RunLine] = {}
-    width = len(_OF_RUN)
+def _to_views(rows: Iterable[Sequence[Any]]) -> list[RunView]:
+    runs: dict[int, RunView] = {}
+    width = len(_RUN_COLUMNS)
     for row in rows:
         found = tuple(row)
         run = runs.get(found[0])
         if run is None:
-            run = runs[found[0]] = RunLine(*found[:width])
+            run = runs[found[0]] = RunView(*found[:width])
         if found[width] is not None:
-            run.results.append(_result(found[width:]))
+            run.results.append(_to_result_view(found[width:]))
     return list(runs.values())
 
 
-def _result(found: Sequence[Any]) -> ResultLine:
+def _to_result_view(found: Sequence[Any]) -> ResultView:
     """From the columns in their order, the long ones last and perhaps not at all."""
     result_id, run_id, slug, label, outcome, fetched, chat, new, changed, unlisted, relisted, *rest = found
     uncatalogued, skipped, code, message, action, ended_at, *rest = rest
     listing_id, before_listing_id, comparison_id, credential_id, started_at, *details = rest
     skipped_entries, requests = details or (None, None)
-    return ResultLine(
+    return ResultView(
         id=result_id,
         run_id=run_id,
         provider=slug,
@@ -504,7 +506,7 @@ def _result(found: Sequence[Any]) -> ResultLine:
     )
 
 
-def change_of(row: ChangeRow) -> Change:
+def to_change(row: ChangeRow) -> Change:
     return Change(
         row.kind,  # type: ignore[arg-type]  # the check constraint holds it to the four words
         row.provider_model_id,

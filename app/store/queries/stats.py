@@ -19,10 +19,10 @@ from app.extensions import db
 from app.store.schema.catalog_tables import CatalogVersionRow
 from app.store.schema.tables import CredentialRow, ModelRow, ProviderRow, ResultRow, RunRow
 
-READ = ("complete", "unchanged", "partial")
+READ_OUTCOMES = ("complete", "unchanged", "partial")
 """Outcomes of a provider that answered. A list that its provider never gives whole is always `partial`."""
 _DAY = timedelta(days=1)
-_LAST = 20
+_RECENT_RESULTS = 20
 """So many results tell of a provider that was not asked today."""
 
 
@@ -39,7 +39,7 @@ class ModelStats:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderStat:
+class ProviderHealth:
     slug: str
     name: str
     is_active: bool
@@ -55,7 +55,7 @@ class ProviderStats:
     total: int
     active: int
     healthy: int
-    providers: tuple[ProviderStat, ...]
+    providers: tuple[ProviderHealth, ...]
     """By slug."""
 
 
@@ -71,7 +71,7 @@ class ProviderLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class InstallationLoad:
     """What the last day and the stored keys come to."""
 
     live: Mapping[str, int]
@@ -86,7 +86,7 @@ class Load:
     """By slug."""
 
 
-def models() -> ModelStats:
+def model_stats() -> ModelStats:
     """One query, which reads all of them."""
     total, active = 0, 0
     by_modality, by_provider, by_kind = Counter[str](), Counter[str](), Counter[str]()
@@ -101,16 +101,16 @@ def models() -> ModelStats:
         by_modality[modality or "unknown"] += count
         by_provider[slug] += count
         by_kind[kind] += count
-    return ModelStats(total, active, _by_size(by_modality), _by_size(by_provider), _by_size(by_kind))
+    return ModelStats(total, active, _sort_by_size(by_modality), _sort_by_size(by_provider), _sort_by_size(by_kind))
 
 
-def providers(now: datetime) -> ProviderStats:
+def provider_stats(now: datetime) -> ProviderStats:
     """Four queries at most; the one of the models reads all of them."""
-    counts = _models_by_provider()
-    rows = _providers()
-    answering = _answering(rows, _outcomes_since(now - _DAY))
+    counts = _count_models()
+    rows = _load_providers()
+    answering = _is_answering(rows, _tally_since(now - _DAY))
     found = tuple(
-        ProviderStat(
+        ProviderHealth(
             slug=row.slug,
             name=row.name,
             is_active=row.is_active,
@@ -124,19 +124,19 @@ def providers(now: datetime) -> ProviderStats:
     return ProviderStats(len(found), sum(one.is_active for one in found), sum(answering.values()), found)
 
 
-def load(now: datetime) -> Load:
+def installation_load(now: datetime) -> InstallationLoad:
     """Six queries at most; each counts by an index, but for the one that reads all keys. No model is counted."""
-    rows = _providers()
+    rows = _load_providers()
     slugs = {row.id: row.slug for row in rows}
-    tallies = _outcomes_since(now - _DAY)
-    answering = _answering(rows, tallies)
+    tallies = _tally_since(now - _DAY)
+    answering = _is_answering(rows, tallies)
     # Written out, SQLite sees that the partial index of live runs will do; grouped by something that is no column,
     # it does not walk all runs in the order of another index instead. So do the results in `_outcomes_since`.
     state = RunRow.state.op("||")(literal_column("''"))
     live = select(state, func.count()).where(text("runs.state IN ('queued', 'running')")).group_by(state)
     runs = select(RunRow.state, func.count()).where(RunRow.ended_at >= now - _DAY).group_by(RunRow.state)
     keys = select(CredentialRow.outcome, func.count()).where(CredentialRow.is_active).group_by(CredentialRow.outcome)
-    return Load(
+    return InstallationLoad(
         live={str(state): count for state, count in db.session.execute(live)},
         runs={str(state): count for state, count in db.session.execute(runs)},
         results={(slugs[key], word): count for key, words in tallies.items() for word, count in words.items()},
@@ -152,14 +152,14 @@ def schema_revision() -> str | None:
     return MigrationContext.configure(db.session.connection()).get_current_revision()
 
 
-def catalog_in_force() -> tuple[datetime, int] | None:
+def catalog_summary() -> tuple[datetime, int] | None:
     """When it was put together, and how many canonical models it has; None before the first."""
     query = select(CatalogVersionRow.loaded_at, CatalogVersionRow.model_count).order_by(CatalogVersionRow.id.desc())
     row = db.session.execute(query.limit(1)).first()
     return (row.loaded_at, row.model_count) if row else None
 
 
-def database_bytes() -> int:
+def database_size() -> int:
     """How much room the database takes on its server's disk; of SQLite without its write-ahead log."""
     if db.engine.dialect.name == "postgresql":
         return int(db.session.scalar(select(func.pg_database_size(func.current_database()))) or 0)
@@ -170,7 +170,7 @@ def database_bytes() -> int:
 _SQLITE_SIZE = ("page_count", "page_size")
 
 
-def _models_by_provider() -> dict[int, tuple[int, int]]:
+def _count_models() -> dict[int, tuple[int, int]]:
     """Provider → its models, and those of them that are active."""
     query = select(ModelRow.provider_id, ModelRow.is_active, func.count()).group_by(
         ModelRow.provider_id, ModelRow.is_active
@@ -182,28 +182,28 @@ def _models_by_provider() -> dict[int, tuple[int, int]]:
     return {provider_id: (total, active) for provider_id, (total, active) in counts.items()}
 
 
-def _providers() -> Sequence[Any]:
+def _load_providers() -> Sequence[Any]:
     columns = (ProviderRow.id, ProviderRow.slug, ProviderRow.name, ProviderRow.is_active, ProviderRow.last_synced_at)
     return db.session.execute(select(*columns).order_by(ProviderRow.slug)).all()
 
 
-def _answering(rows: Sequence[Any], today: Mapping[int, Counter[str]]) -> dict[int, bool]:
+def _is_answering(rows: Sequence[Any], today: Mapping[int, Counter[str]]) -> dict[int, bool]:
     """Of the enabled providers that were ever asked, whether most was answered; what was skipped asked nobody."""
     enabled = [row.id for row in rows if row.is_active]
-    tallies = {provider_id: _asked(today.get(provider_id)) for provider_id in enabled}
-    tallies |= _last_outcomes([provider_id for provider_id in enabled if not tallies[provider_id]])
+    tallies = {provider_id: _without_skipped(today.get(provider_id)) for provider_id in enabled}
+    tallies |= _tally_recent([provider_id for provider_id in enabled if not tallies[provider_id]])
     return {
-        provider_id: 2 * sum(tally[word] for word in READ) > tally.total()
+        provider_id: 2 * sum(tally[word] for word in READ_OUTCOMES) > tally.total()
         for provider_id, tally in tallies.items()
         if tally
     }
 
 
-def _asked(tally: Counter[str] | None) -> Counter[str]:
+def _without_skipped(tally: Counter[str] | None) -> Counter[str]:
     return Counter({word: count for word, count in (tally or {}).items() if word != "skipped"})
 
 
-def _outcomes_since(since: datetime) -> defaultdict[int, Counter[str]]:
+def _tally_since(since: datetime) -> defaultdict[int, Counter[str]]:
     """Provider → outcome → results that ended since, by the index of their ends."""
     by_provider = ResultRow.provider_id + literal_column("0")
     query = (
@@ -211,10 +211,10 @@ def _outcomes_since(since: datetime) -> defaultdict[int, Counter[str]]:
         .where(ResultRow.ended_at >= since, ResultRow.outcome.is_not(None))
         .group_by(by_provider, ResultRow.outcome)
     )
-    return _tallies(db.session.execute(query))
+    return _to_tallies(db.session.execute(query))
 
 
-def _last_outcomes(provider_ids: Collection[int]) -> defaultdict[int, Counter[str]]:
+def _tally_recent(provider_ids: Collection[int]) -> defaultdict[int, Counter[str]]:
     """Of the last results of each, by one look into the index of each: none reads more than it counts."""
     if not provider_ids:
         return defaultdict(Counter)
@@ -222,21 +222,21 @@ def _last_outcomes(provider_ids: Collection[int]) -> defaultdict[int, Counter[st
         select(ResultRow.provider_id, ResultRow.outcome)
         .where(ResultRow.provider_id == provider_id, ResultRow.outcome.is_not(None), ResultRow.outcome != "skipped")
         .order_by(ResultRow.run_id.desc())
-        .limit(_LAST)
+        .limit(_RECENT_RESULTS)
         .subquery()
         for provider_id in provider_ids
     ]
     both = union_all(*(select(one) for one in last)).subquery()
     query = select(both.c.provider_id, both.c.outcome, func.count()).group_by(both.c.provider_id, both.c.outcome)
-    return _tallies(db.session.execute(query))
+    return _to_tallies(db.session.execute(query))
 
 
-def _tallies(rows: Any) -> defaultdict[int, Counter[str]]:
+def _to_tallies(rows: Any) -> defaultdict[int, Counter[str]]:
     tallies: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for provider_id, outcome, count in rows:
         tallies[provider_id][outcome] += count
     return tallies
 
 
-def _by_size(counts: Counter[str]) -> dict[str, int]:
+def _sort_by_size(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -16,7 +16,7 @@ from app.store.schema.tables import ProviderRow
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class CatalogCounts:
     providers: int
     models: int
     """Canonical ones."""
@@ -24,7 +24,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Overrides:
+class OverrideCounts:
     """Of one provider, made by sync."""
 
     generated: int = 0
@@ -33,17 +33,17 @@ class Overrides:
     """That were there, and say something else now."""
 
 
-def loaded() -> Loaded:
+def count_catalog() -> CatalogCounts:
     """Three queries."""
-    in_force = catalog.in_force()
-    return Loaded(
+    in_force = catalog.version_in_force()
+    return CatalogCounts(
         providers=db.session.scalar(select(func.count(ProviderRow.id))) or 0,
         models=in_force.model_count if in_force else 0,
         overrides=db.session.scalar(select(func.count(OverrideRow.id))) or 0,
     )
 
 
-def overrides_written(since: datetime, until: datetime) -> Mapping[str, Overrides]:
+def count_overrides_written(since: datetime, until: datetime) -> Mapping[str, OverrideCounts]:
     """Provider → what syncs wrote between two moments, of those where they wrote something. One query."""
     is_new = OverrideRow.created_at >= since
     query = (
@@ -57,4 +57,4 @@ def overrides_written(since: datetime, until: datetime) -> Mapping[str, Override
         )
         .group_by(ProviderRow.slug)
     )
-    return {slug: Overrides(generated, merged) for slug, generated, merged in db.session.execute(query)}
+    return {slug: OverrideCounts(generated, merged) for slug, generated, merged in db.session.execute(query)}

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Index, Integer, LargeBinary, String, Tex
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row
-from app.store.schema.columns import NEVER_AGAIN, BigId, Json, Moment, one_of, ref
+from app.store.schema.columns import NO_ID_REUSE, BigId, Json, UtcDateTime, enum_check, foreign_key
 
 REFRESH_TRIGGERS = ("schedule", "button", "cli")
 REFRESH_OUTCOMES = ("updated", "unchanged", "refused", "failed")
@@ -39,7 +39,7 @@ class CatalogVersionRow(Row):
     """SHA-256 over all that went into it, hex. An earlier one may come again, when a decision is undone."""
     source: Mapped[str] = mapped_column(String(40))
     model_count: Mapped[int]
-    loaded_at: Mapped[datetime] = mapped_column(Moment)
+    loaded_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class CatalogSourceRow(Row):
@@ -56,9 +56,9 @@ class CatalogSourceRow(Row):
     """Its claims, canonical JSON, zlib-compressed; None before the first good answer."""
     content_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     model_count: Mapped[int] = mapped_column(default=0)
-    checked_at: Mapped[datetime | None] = mapped_column(Moment)
+    checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When it was last asked, whatever came of it."""
-    fetched_at: Mapped[datetime | None] = mapped_column(Moment)
+    fetched_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When it last confirmed or gave `content`: the date of every fact from it."""
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
@@ -69,9 +69,9 @@ class CatalogRefreshRow(Row):
 
     __tablename__ = "catalog_refreshes"
     __table_args__ = (
-        one_of("trigger", REFRESH_TRIGGERS),
-        one_of("outcome", REFRESH_OUTCOMES),
-        NEVER_AGAIN,
+        enum_check("trigger", REFRESH_TRIGGERS),
+        enum_check("outcome", REFRESH_OUTCOMES),
+        NO_ID_REUSE,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -88,8 +88,8 @@ class CatalogRefreshRow(Row):
     removed: Mapped[int] = mapped_column(default=0)
     changes: Mapped[list[Any]] = mapped_column(Json, default=list)
     """`[["added" | "changed" | "removed", canonical id, [[field, before, after], …]], …]`, the first five hundred."""
-    started_at: Mapped[datetime] = mapped_column(Moment)
-    ended_at: Mapped[datetime] = mapped_column(Moment)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class OverrideRow(Row):
@@ -100,11 +100,11 @@ class OverrideRow(Row):
         UniqueConstraint("provider_id", "canonical_id", "priority"),
         Index("ix_overrides_canonical_id", "canonical_id"),
         CheckConstraint("priority >= 0 AND priority <= 1000000", name="priority"),
-        NEVER_AGAIN,
+        NO_ID_REUSE,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    provider_id: Mapped[int] = mapped_column(ref("providers.id"))
+    provider_id: Mapped[int] = mapped_column(foreign_key("providers.id"))
     canonical_id: Mapped[str] = mapped_column(String(300))
     provider_model_id: Mapped[str] = mapped_column(String(300), default="")
     """The id that an override of sync was made from."""
@@ -116,15 +116,15 @@ class OverrideRow(Row):
     """`{"context_window": 32000, "max_output_tokens": 4096}`"""
     capabilities: Mapped[dict[str, Any] | None] = mapped_column(Json)
     """`{"tools": true, "vision": false, …}`"""
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    updated_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class DecisionRow(Row):
     """What a person, or the catalog itself where an admin allowed it, settled for good about ids and facts."""
 
     __tablename__ = "decisions"
-    __table_args__ = (one_of("kind", DECISION_KINDS), UniqueConstraint("kind", "subject"), NEVER_AGAIN)
+    __table_args__ = (enum_check("kind", DECISION_KINDS), UniqueConstraint("kind", "subject"), NO_ID_REUSE)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     kind: Mapped[str] = mapped_column(String(10))
@@ -134,18 +134,18 @@ class DecisionRow(Row):
     """match: `{"canonical_id": id or null for "leave it unknown"}` · canonical: a CanonicalModel ·
     field: `{"value": …}` · setting: `{"value": …}`"""
     reason: Mapped[str] = mapped_column(Text, default="")
-    decided_at: Mapped[datetime] = mapped_column(Moment)
+    decided_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class AuditRow(Row):
     """Who changed what in the catalog, with the state before and after, so that it can be undone."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (NEVER_AGAIN,)
+    __table_args__ = (NO_ID_REUSE,)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    at: Mapped[datetime] = mapped_column(Moment)
-    actor_id: Mapped[int | None] = mapped_column(ref("users.id", on_delete="SET NULL"))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    actor_id: Mapped[int | None] = mapped_column(foreign_key("users.id", on_delete="SET NULL"))
     actor: Mapped[str] = mapped_column(String(320))
     """An e-mail address, "command line" or "automatic"."""
     action: Mapped[str] = mapped_column(String(20))
@@ -156,5 +156,5 @@ class AuditRow(Row):
     after: Mapped[dict[str, Any] | None] = mapped_column(Json)
     """None where nothing is left."""
     reason: Mapped[str] = mapped_column(Text, default="")
-    undoes_id: Mapped[int | None] = mapped_column(ref("audit_log.id", on_delete="SET NULL"), unique=True)
+    undoes_id: Mapped[int | None] = mapped_column(foreign_key("audit_log.id", on_delete="SET NULL"), unique=True)
     """The entry that this one took back."""

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC on every database; SQLite keeps no zone, so it is put back on the way out."""
 
     impl = DateTime(timezone=True)
@@ -29,7 +29,7 @@ class Moment(TypeDecorator[datetime]):
         return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
 
 
-class Usd(TypeDecorator[Decimal]):
+class UsdPerMillion(TypeDecorator[Decimal]):
     """USD per million tokens with nine decimals. SQLite has no decimals: 15 digits survive its floats."""
 
     impl = Numeric(18, 9)
@@ -49,14 +49,14 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only an INTEGER primary key
 
 
-def one_of(column: str, allowed: tuple[str, ...]) -> CheckConstraint:
+def enum_check(column: str, allowed: tuple[str, ...]) -> CheckConstraint:
     listed = ", ".join(f"'{word}'" for word in allowed)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
 # SQLite gives the id of a deleted last row to the next one; a worker that still holds the old id must not meet it.
-NEVER_AGAIN = {"sqlite_autoincrement": True}
+NO_ID_REUSE = {"sqlite_autoincrement": True}
 
 
-def ref(target: str, *, on_delete: str = "CASCADE") -> ForeignKey:
+def foreign_key(target: str, *, on_delete: str = "CASCADE") -> ForeignKey:
     return ForeignKey(target, ondelete=on_delete)

@@ -28,10 +28,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row
-from app.store.schema.columns import NEVER_AGAIN, BigId, Json, Moment, Usd, one_of, ref
+from app.store.schema.columns import NO_ID_REUSE, BigId, Json, UsdPerMillion, UtcDateTime, enum_check, foreign_key
 
-LIVE = ("queued", "running")
-RUN_STATES = (*LIVE, "done", "lost", "cancelled")
+LIVE_STATES = ("queued", "running")
+RUN_STATES = (*LIVE_STATES, "done", "lost", "cancelled")
 TRIGGERS = ("manual", "sign-in", "cron", "api", "cli", "schedule")
 OUTCOMES = ("complete", "unchanged", "partial", "suspect", "failed", "skipped")
 THEMES = ("system", "light", "dark")
@@ -49,7 +49,7 @@ class UserRow(Row, UserMixin):
             postgresql_where=text("is_server"),
             sqlite_where=text("is_server"),
         ),
-        NEVER_AGAIN,
+        NO_ID_REUSE,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -60,13 +60,13 @@ class UserRow(Row, UserMixin):
     """Part of every session's identity: a new one signs all sessions out."""
     is_admin: Mapped[bool] = mapped_column(default=False, server_default=false())
     sync_on_sign_in: Mapped[bool] = mapped_column(default=True, server_default=true())
-    changes_seen_at: Mapped[datetime | None] = mapped_column(Moment)
+    changes_seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """The person has seen every change whose result ended no later than this."""
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    last_sign_in_at: Mapped[datetime | None] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     is_server: Mapped[bool] = mapped_column(default=False, server_default=false())
     """The installation itself: it holds the keys of the server's environment, and nobody signs in as it."""
-    disabled_at: Mapped[datetime | None] = mapped_column(Moment)
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """Since when an admin keeps the account from signing in and from syncing."""
     theme: Mapped[str] = mapped_column(String(6), default="system", server_default="system")
     """One of THEMES."""
@@ -76,7 +76,7 @@ class UserRow(Row, UserMixin):
     """The columns of their page of models, with commas between; none until they choose."""
     told_topics: Mapped[str] = mapped_column(String(40), default="new", server_default="new")
     """Of which topics (`catalog.topics`, commas between) the app tells; letters are asked for in `subscriptions`."""
-    second_factor_at: Mapped[datetime | None] = mapped_column(Moment)
+    second_factor_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """Since when signing in asks for a code beside the password."""
 
     @property
@@ -111,10 +111,10 @@ class ProviderRow(Row):
     admin_base_url: Mapped[str | None] = mapped_column(String(500))
     """An admin's own setting, as the next one and `is_active`: kept when the files are mirrored."""
     admin_update_frequency: Mapped[str | None] = mapped_column(String(10))
-    last_synced_at: Mapped[datetime | None] = mapped_column(Moment)
+    last_synced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    updated_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class CredentialRow(Row):
@@ -140,12 +140,12 @@ class CredentialRow(Row):
         CheckConstraint(
             f"outcome IS NULL OR outcome IN ({', '.join(repr(word) for word in OUTCOMES)})", name="outcome"
         ),
-        NEVER_AGAIN,
+        NO_ID_REUSE,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(ref("users.id"))
-    provider_id: Mapped[int] = mapped_column(ref("providers.id", on_delete="RESTRICT"))
+    user_id: Mapped[int] = mapped_column(foreign_key("users.id"))
+    provider_id: Mapped[int] = mapped_column(foreign_key("providers.id", on_delete="RESTRICT"))
     label: Mapped[str] = mapped_column(String(60), default="")
     key_hint: Mapped[str] = mapped_column(String(20), default="")
     sealed_key: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -156,36 +156,36 @@ class CredentialRow(Row):
     key_number: Mapped[int] = mapped_column(default=1)
     """Counts replacements, so that an answer to the old key is not taken for one to the new."""
     is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
-    listing_id: Mapped[int | None] = mapped_column(ref("listings.id", on_delete="RESTRICT"))
+    listing_id: Mapped[int | None] = mapped_column(foreign_key("listings.id", on_delete="RESTRICT"))
     """The last good listing, kept through every failure."""
-    listed_at: Mapped[datetime | None] = mapped_column(Moment)
+    listed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When a provider last confirmed it."""
     listed_key_number: Mapped[int | None]
     """Which key gave it: another key's list is no measure for what a new key may lack."""
     listing_is_whole: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether all its pages were read; if not, what a next answer adds is no news."""
-    suspect_listing_id: Mapped[int | None] = mapped_column(ref("listings.id", on_delete="RESTRICT"))
+    suspect_listing_id: Mapped[int | None] = mapped_column(foreign_key("listings.id", on_delete="RESTRICT"))
     """An answer that was kept aside."""
     suspect_accepted: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Its owner said that the answer kept aside is right: the next equal one is taken."""
     suspect_count: Mapped[int] = mapped_column(default=0, server_default="0")
     """How many answers in a row were the one kept aside."""
-    check_asked_at: Mapped[datetime | None] = mapped_column(Moment)
+    check_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """Set while a worker is to ask the provider about a newly saved key."""
-    checked_at: Mapped[datetime | None] = mapped_column(Moment)
+    checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     outcome: Mapped[str | None] = mapped_column(String(12))
     model_count: Mapped[int | None]
     chat_count: Mapped[int | None]
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
     error_action: Mapped[str | None] = mapped_column(Text)
-    put_off_until: Mapped[datetime | None] = mapped_column(Moment)
+    put_off_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """The provider asked not to be asked with this key before then."""
-    due_at: Mapped[datetime | None] = mapped_column(Moment)
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When it is synced next by itself; None: never."""
     validators: Mapped[dict[str, Any] | None] = mapped_column(Json)
     """By which to ask whether the list changed since the last good answer: see `store.asked`."""
-    created_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ListingRow(Row):
@@ -194,11 +194,11 @@ class ListingRow(Row):
     __tablename__ = "listings"
     __table_args__ = (
         Index("ix_listings_is_shown", "id", postgresql_where=text("is_shown"), sqlite_where=text("is_shown")),
-        NEVER_AGAIN,
+        NO_ID_REUSE,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    provider_id: Mapped[int] = mapped_column(ref("providers.id", on_delete="RESTRICT"))
+    provider_id: Mapped[int] = mapped_column(foreign_key("providers.id", on_delete="RESTRICT"))
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     model_count: Mapped[int]
     chat_count: Mapped[int]
@@ -206,14 +206,14 @@ class ListingRow(Row):
     """The canonical form, zlib-compressed."""
     is_shown: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Whether `listed_models` has its rows: so while it is in force for some key."""
-    created_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ComparisonRow(Row):
     """The changes between two listings, computed once and shared by everyone who went from one to the other."""
 
     __tablename__ = "comparisons"
-    __table_args__ = (NEVER_AGAIN,)
+    __table_args__ = (NO_ID_REUSE,)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     key: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
@@ -222,15 +222,15 @@ class ComparisonRow(Row):
     changed: Mapped[int] = mapped_column(default=0)
     unlisted: Mapped[int] = mapped_column(default=0)
     relisted: Mapped[int] = mapped_column(default=0)
-    created_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ChangeRow(Row):
     __tablename__ = "changes"
-    __table_args__ = (one_of("kind", CHANGE_KINDS), UniqueConstraint("comparison_id", "provider_model_id"))
+    __table_args__ = (enum_check("kind", CHANGE_KINDS), UniqueConstraint("comparison_id", "provider_model_id"))
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    comparison_id: Mapped[int] = mapped_column(ref("comparisons.id"))
+    comparison_id: Mapped[int] = mapped_column(foreign_key("comparisons.id"))
     kind: Mapped[str] = mapped_column(String(10))
     provider_model_id: Mapped[str] = mapped_column(String(300))
     model_name: Mapped[str] = mapped_column(Text)
@@ -243,8 +243,8 @@ class RunRow(Row):
 
     __tablename__ = "runs"
     __table_args__ = (
-        one_of("state", RUN_STATES),
-        one_of("trigger", TRIGGERS),
+        enum_check("state", RUN_STATES),
+        enum_check("trigger", TRIGGERS),
         Index(
             "uq_runs_live_user_id",
             "user_id",
@@ -267,23 +267,23 @@ class RunRow(Row):
             sqlite_where=text("state IN ('queued', 'running')"),
         ),
         Index("ix_runs_ended_at_state", "ended_at", "state"),
-        NEVER_AGAIN,
+        NO_ID_REUSE,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(ref("users.id"))
+    user_id: Mapped[int] = mapped_column(foreign_key("users.id"))
     trigger: Mapped[str] = mapped_column(String(10))
     state: Mapped[str] = mapped_column(String(10), default="queued")
     is_whole: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether all active keys of the user were asked, not those of one provider only."""
     attempt: Mapped[int] = mapped_column(default=0)
     """Counts claims: a worker that lost its lease cannot write for a later one."""
-    lease_until: Mapped[datetime | None] = mapped_column(Moment)
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """A running run whose lease is over is lost; whoever looks next closes it."""
     total_new_models: Mapped[int] = mapped_column(default=0)
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    started_at: Mapped[datetime | None] = mapped_column(Moment)
-    ended_at: Mapped[datetime | None] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class ResultRow(Row):
@@ -313,15 +313,15 @@ class ResultRow(Row):
         ),
         Index("ix_results_provider_id_run_id", "provider_id", "run_id"),
         Index("ix_results_ended_at_provider_id_outcome", "ended_at", "provider_id", "outcome"),
-        NEVER_AGAIN,
+        NO_ID_REUSE,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    run_id: Mapped[int] = mapped_column(ref("runs.id"))
-    user_id: Mapped[int] = mapped_column(ref("users.id"))
-    credential_id: Mapped[int | None] = mapped_column(ref("credentials.id", on_delete="SET NULL"))
+    run_id: Mapped[int] = mapped_column(foreign_key("runs.id"))
+    user_id: Mapped[int] = mapped_column(foreign_key("users.id"))
+    credential_id: Mapped[int | None] = mapped_column(foreign_key("credentials.id", on_delete="SET NULL"))
     """None once the key was deleted; what it saw stays."""
-    provider_id: Mapped[int] = mapped_column(ref("providers.id", on_delete="RESTRICT"))
+    provider_id: Mapped[int] = mapped_column(foreign_key("providers.id", on_delete="RESTRICT"))
     label: Mapped[str] = mapped_column(String(60), default="")
     outcome: Mapped[str | None] = mapped_column(String(12))
     fetched: Mapped[int] = mapped_column(default=0)
@@ -336,15 +336,15 @@ class ResultRow(Row):
     """`[[entry, reason], …]`, the first fifty of what could not be read."""
     requests: Mapped[list[Any] | None] = mapped_column(Json)
     """What was asked for it: see `sync.fetch.Asking`."""
-    before_listing_id: Mapped[int | None] = mapped_column(ref("listings.id", on_delete="RESTRICT"))
-    listing_id: Mapped[int | None] = mapped_column(ref("listings.id", on_delete="RESTRICT"))
+    before_listing_id: Mapped[int | None] = mapped_column(foreign_key("listings.id", on_delete="RESTRICT"))
+    listing_id: Mapped[int | None] = mapped_column(foreign_key("listings.id", on_delete="RESTRICT"))
     """What the provider answered; of a suspect result it is kept aside and not in force."""
-    comparison_id: Mapped[int | None] = mapped_column(ref("comparisons.id", on_delete="RESTRICT"))
+    comparison_id: Mapped[int | None] = mapped_column(foreign_key("comparisons.id", on_delete="RESTRICT"))
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
     error_action: Mapped[str | None] = mapped_column(Text)
-    started_at: Mapped[datetime | None] = mapped_column(Moment)
-    ended_at: Mapped[datetime | None] = mapped_column(Moment)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class ModelRow(Row):
@@ -360,7 +360,7 @@ class ModelRow(Row):
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    provider_id: Mapped[int] = mapped_column(ref("providers.id", on_delete="RESTRICT"))
+    provider_id: Mapped[int] = mapped_column(foreign_key("providers.id", on_delete="RESTRICT"))
     provider_model_id: Mapped[str] = mapped_column(String(300))
     model_name: Mapped[str] = mapped_column(Text)
     description: Mapped[str] = mapped_column(Text, default="")
@@ -379,10 +379,10 @@ class ModelRow(Row):
     supports_vision: Mapped[bool | None]
     supports_reasoning: Mapped[bool | None]
     supports_structured_output: Mapped[bool | None]
-    input_per_million: Mapped[Decimal | None] = mapped_column(Usd)
-    output_per_million: Mapped[Decimal | None] = mapped_column(Usd)
-    cache_read_per_million: Mapped[Decimal | None] = mapped_column(Usd)
-    cache_write_per_million: Mapped[Decimal | None] = mapped_column(Usd)
+    input_per_million: Mapped[Decimal | None] = mapped_column(UsdPerMillion)
+    output_per_million: Mapped[Decimal | None] = mapped_column(UsdPerMillion)
+    cache_read_per_million: Mapped[Decimal | None] = mapped_column(UsdPerMillion)
+    cache_write_per_million: Mapped[Decimal | None] = mapped_column(UsdPerMillion)
     pricing_prompt: Mapped[Decimal | None] = mapped_column(
         Numeric(24, 15), Computed("input_per_million / 1000000", persisted=True)
     )
@@ -390,18 +390,18 @@ class ModelRow(Row):
     pricing_completion: Mapped[Decimal | None] = mapped_column(
         Numeric(24, 15), Computed("output_per_million / 1000000", persisted=True)
     )
-    released_at: Mapped[datetime | None] = mapped_column(Moment)
-    deprecated_at: Mapped[datetime | None] = mapped_column(Moment)
-    retires_at: Mapped[datetime | None] = mapped_column(Moment)
+    released_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    deprecated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    retires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     facts_hash: Mapped[bytes] = mapped_column(LargeBinary(16))
     """Of the listed model and its match: equal means nothing to write."""
     is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Some key's current listing has it."""
-    first_seen_at: Mapped[datetime] = mapped_column(Moment)
-    last_seen_at: Mapped[datetime] = mapped_column(Moment)
+    first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     """When it was last written or, of an inactive one, last listed."""
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    updated_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ListedModelRow(Row):
@@ -420,9 +420,9 @@ class ListedModelRow(Row):
         Index("ix_listed_models_canonical_id", "canonical_id"),
     )
 
-    listing_id: Mapped[int] = mapped_column(ref("listings.id"), primary_key=True)
+    listing_id: Mapped[int] = mapped_column(foreign_key("listings.id"), primary_key=True)
     provider_model_id: Mapped[str] = mapped_column(String(300), primary_key=True)
-    provider_id: Mapped[int] = mapped_column(ref("providers.id"))
+    provider_id: Mapped[int] = mapped_column(foreign_key("providers.id"))
     name: Mapped[str] = mapped_column(Text)
     sort_name: Mapped[str] = mapped_column(Text)
     """Lower case, the canonical name first where there is one: all who serve a model stand together."""
@@ -444,10 +444,10 @@ class ListedModelRow(Row):
     vision: Mapped[bool | None]
     reasoning: Mapped[bool | None]
     structured_output: Mapped[bool | None]
-    input_per_million: Mapped[Decimal | None] = mapped_column(Usd)
-    output_per_million: Mapped[Decimal | None] = mapped_column(Usd)
-    cache_read_per_million: Mapped[Decimal | None] = mapped_column(Usd)
-    cache_write_per_million: Mapped[Decimal | None] = mapped_column(Usd)
+    input_per_million: Mapped[Decimal | None] = mapped_column(UsdPerMillion)
+    output_per_million: Mapped[Decimal | None] = mapped_column(UsdPerMillion)
+    cache_read_per_million: Mapped[Decimal | None] = mapped_column(UsdPerMillion)
+    cache_write_per_million: Mapped[Decimal | None] = mapped_column(UsdPerMillion)
     documented: Mapped[str] = mapped_column(String(10))
     deprecated_on: Mapped[str] = mapped_column(String(10))
     """ISO days, as the next; empty where nobody says so."""
@@ -459,17 +459,17 @@ class MarkRow(Row):
     """What a person thinks of a model. It names the model in words, so that no sync and no rematch takes it away."""
 
     __tablename__ = "marks"
-    __table_args__ = (UniqueConstraint("user_id", "provider", "model_id"), one_of("mark", MARKS))
+    __table_args__ = (UniqueConstraint("user_id", "provider", "model_id"), enum_check("mark", MARKS))
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    user_id: Mapped[int] = mapped_column(ref("users.id"))
+    user_id: Mapped[int] = mapped_column(foreign_key("users.id"))
     provider: Mapped[str] = mapped_column(String(64))
     """Slug of the provider whose model is meant; empty for a canonical model, whoever serves it."""
     model_id: Mapped[str] = mapped_column(String(300))
     """The provider's id, or the canonical one."""
     mark: Mapped[str] = mapped_column(String(8))
     """One of MARKS: "plain" says that a mark of the canonical model does not count at this provider."""
-    marked_at: Mapped[datetime] = mapped_column(Moment)
+    marked_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class TallyRow(Row):

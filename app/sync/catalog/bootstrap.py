@@ -7,23 +7,23 @@ from typing import Any
 
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.providers.contract import Provider, join
+from app.providers.contract import Provider, join_url
 from app.store import catalog, listed_models
 from app.sync.catalog.rebuild import rebuild
 
 
-def prepare(now: datetime) -> None:
+def bootstrap(now: datetime) -> None:
     """Mirror the provider files, and build the catalog if seed, sources, decisions or rules changed; commits.
 
     Twice does no harm, and costs a few queries.
     """
-    catalog.mirror_providers([_facts(provider) for provider in PROVIDERS.values()], now)
+    catalog.mirror_providers([_provider_fields(provider) for provider in PROVIDERS.values()], now)
     rebuild(now, "seed")
-    listed_models.show_in_force()
+    listed_models.backfill()
     db.session.commit()
 
 
-def _facts(provider: Provider) -> dict[str, Any]:
+def _provider_fields(provider: Provider) -> dict[str, Any]:
     return {
         "slug": provider.slug,
         "name": provider.title,
@@ -35,7 +35,7 @@ def _facts(provider: Provider) -> dict[str, Any]:
         "models_api": {
             "endpoints": [
                 {
-                    "url": join(base_url, endpoint.ask(None).path),
+                    "url": join_url(base_url, endpoint.ask(None).path),
                     "endpoint_type": endpoint.endpoint_type,
                     "format": provider.format,
                 }

@@ -18,26 +18,26 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from app.catalog.differences import Difference
-from app.catalog.sources import SOURCES, Source
-from app.catalog.sources.claims import Fault, Reading, Refused, Shrunk, check, keep
+from app.catalog.sources import SOURCES, CatalogSource
+from app.catalog.sources.claims import ParsedSource, SourceFault, SourceRejected, SourceShrunk, check, retain_claims
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.providers.parsing import BadAnswer
+from app.providers.parsing import InvalidResponse
 from app.store import catalog, sources
-from app.store.sources import Known
-from app.sync.catalog.rebuild import as_json, rebuild
+from app.store.sources import KnownSource
+from app.sync.catalog.rebuild import rebuild, to_json
 from app.sync.http import errors
-from app.sync.http.fetch import MOST_BYTES, Client, Document, get_document
+from app.sync.http.fetch import MAX_BYTES, Client, HttpDocument, get_document
 
 log = logging.getLogger(__name__)
 
-MOST_CHANGES = 500
-_TRIES = 3
-_OURS = "Modelsync itself failed on this catalog. Nothing was changed; the server's log has the details."
+MAX_CHANGES = 500
+_MAX_TRIES = 3
+_INTERNAL_ERROR = "Modelsync itself failed on this catalog. Nothing was changed; the server's log has the details."
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
+class RefreshResult:
     """What came of an attempt."""
 
     source: str
@@ -57,8 +57,8 @@ class Refreshed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
-    source: Source
+class _RefreshAttempt:
+    source: CatalogSource
     trigger: str
     url: str
     now: Callable[[], datetime]
@@ -76,7 +76,7 @@ def refresh(
     now: Callable[[], datetime],
     url: str = "",
     accept_shrunk: bool = False,
-) -> Refreshed:
+) -> RefreshResult:
     """Ask source `name` what it says now, and settle what comes of it.
 
     trigger: schedule, button or cli. url: an address or the path of a file, empty for the source's own address.
@@ -84,31 +84,31 @@ def refresh(
     unknown one is stored and raised.
     """
     url = url or SOURCES[name].url
-    attempt = _Attempt(SOURCES[name], trigger, url, now)
-    known = sources.known(name, url)
+    attempt = _RefreshAttempt(SOURCES[name], trigger, url, now)
+    known = sources.load_known(name, url)
     db.session.rollback()
     try:
-        document = _document(client, url, known)
+        document = _load_document(client, url, known)
         if document.body is None:
-            return _in_one_transaction(lambda: _confirmed(attempt, known))
-        reading = _read(attempt.source, document.body)
+            return _run_locked(lambda: _save_unchanged(attempt, known))
+        reading = _parse(attempt.source, document.body)
         left_out = check(reading, known.model_count, accept_shrunk=accept_shrunk)
-        return _in_one_transaction(lambda: _kept(attempt, document, reading, left_out))
+        return _run_locked(lambda: _save_claims(attempt, document, reading, left_out))
     except errors.SyncError as error:
-        failure = "failed", error.code, _in_its_name(attempt.source, error)
-    except Refused as error:
-        failure = "refused", error.code, _refusal(attempt.source, error)
+        failure = "failed", error.code, _source_message(attempt.source, error)
+    except SourceRejected as error:
+        failure = "refused", error.code, _refusal_message(attempt.source, error)
     except Exception:
         db.session.rollback()
-        _in_one_transaction(lambda: _not_kept(attempt, "failed", "internal_error", _OURS))
+        _run_locked(lambda: _save_failure(attempt, "failed", "internal_error", _INTERNAL_ERROR))
         raise
-    return _in_one_transaction(lambda: _not_kept(attempt, *failure))
+    return _run_locked(lambda: _save_failure(attempt, *failure))
 
 
 # ------------------------------------------------------------------ asking
 
 
-def _document(client: Client, url: str, known: Known) -> Document:
+def _load_document(client: Client, url: str, known: KnownSource) -> HttpDocument:
     if url.startswith(("http://", "https://")):
         return get_document(client, url, known.etag, known.last_modified)
     path = Path(url)
@@ -116,15 +116,15 @@ def _document(client: Client, url: str, known: Known) -> Document:
         raise errors.Unreachable(f"There is no file {path}")
     try:
         with path.open("rb") as file:
-            body = file.read(MOST_BYTES + 1)
+            body = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise errors.Unreachable(f"The file {path} cannot be read ({error.strerror})") from None
-    if len(body) > MOST_BYTES:
+    if len(body) > MAX_BYTES:
         raise errors.TooLarge
-    return Document(body)
+    return HttpDocument(body)
 
 
-def _read(source: Source, body: bytes) -> Reading:
+def _parse(source: CatalogSource, body: bytes) -> ParsedSource:
     """Raises Refused."""
     if source.read:
         return source.read(body)
@@ -132,39 +132,41 @@ def _read(source: Source, body: bytes) -> Reading:
         raise TypeError(f"source {source.name} has no reader")
     try:
         page = PROVIDERS[source.name].read(body)
-    except BadAnswer as bad:
-        raise Refused(str(bad)) from None
-    left_out = [Fault(entry.entry, entry.reason) for entry in (*page.skipped, *page.remarks)]
+    except InvalidResponse as bad:
+        raise SourceRejected(str(bad)) from None
+    left_out = [SourceFault(entry.entry, entry.reason) for entry in (*page.skipped, *page.remarks)]
     return source.read_listed(body, page.models, left_out)
 
 
-def _in_its_name(source: Source, error: errors.SyncError) -> str:
+def _source_message(source: CatalogSource, error: errors.SyncError) -> str:
     """The sentence about providers as one about this source."""
     said = error.message.replace("The provider", source.title).replace("the provider", source.title)
     return f"{said} What it told last stays in force."
 
 
-def _refusal(source: Source, error: Refused) -> str:
+def _refusal_message(source: CatalogSource, error: SourceRejected) -> str:
     remedy = f" If that is right: `flask catalog refresh {source.name} --accept-shrunk`."
-    return f"{source.title} {error}. Nothing was changed.{remedy if isinstance(error, Shrunk) else ''}"
+    return f"{source.title} {error}. Nothing was changed.{remedy if isinstance(error, SourceShrunk) else ''}"
 
 
 # ------------------------------------------------------------------ settling, each in one transaction
 
 
-def _confirmed(attempt: _Attempt, known: Known) -> Refreshed:
+def _save_unchanged(attempt: _RefreshAttempt, known: KnownSource) -> RefreshResult:
     ended_at = attempt.now()
     sources.confirm(attempt.source.name, ended_at)
     # What it says may be older than a seed that came with an update, and is now confirmed to be newer.
-    return _noted(attempt, "unchanged", "", known.model_count, rebuild(ended_at, attempt.source.name), ended_at)
+    return _save_history(attempt, "unchanged", "", known.model_count, rebuild(ended_at, attempt.source.name), ended_at)
 
 
-def _kept(attempt: _Attempt, document: Document, reading: Reading, left_out: str) -> Refreshed:
+def _save_claims(
+    attempt: _RefreshAttempt, document: HttpDocument, reading: ParsedSource, left_out: str
+) -> RefreshResult:
     ended_at, name = attempt.now(), attempt.source.name
-    is_new = sources.put(
+    is_new = sources.save(
         name,
         attempt.url,
-        keep(reading.claims, sources.claims(name), ended_at.date().isoformat()),
+        retain_claims(reading.claims, sources.load_claims(name), ended_at.date().isoformat()),
         len(reading.claims),
         ended_at,
         etag=document.etag,
@@ -172,42 +174,42 @@ def _kept(attempt: _Attempt, document: Document, reading: Reading, left_out: str
     )
     changes = rebuild(ended_at, name)
     outcome = "updated" if is_new else "unchanged"
-    return _noted(attempt, outcome, left_out, len(reading.claims), changes, ended_at)
+    return _save_history(attempt, outcome, left_out, len(reading.claims), changes, ended_at)
 
 
-def _not_kept(attempt: _Attempt, outcome: str, code: str, message: str) -> Refreshed:
+def _save_failure(attempt: _RefreshAttempt, outcome: str, code: str, message: str) -> RefreshResult:
     ended_at = attempt.now()
-    sources.note_failure(attempt.source.name, attempt.url, code, message, ended_at)
+    sources.record_failure(attempt.source.name, attempt.url, code, message, ended_at)
     log.info("catalog source %s: %s (%s)", attempt.source.name, outcome, code)
-    return _noted(attempt, outcome, message, 0, [], ended_at)
+    return _save_history(attempt, outcome, message, 0, [], ended_at)
 
 
-def _noted(
-    attempt: _Attempt,
+def _save_history(
+    attempt: _RefreshAttempt,
     outcome: str,
     message: str,
     model_count: int,
     changes: Sequence[Difference],
     ended_at: datetime,
-) -> Refreshed:
-    done = Refreshed(attempt.source.name, outcome, message, model_count, changes)
+) -> RefreshResult:
+    done = RefreshResult(attempt.source.name, outcome, message, model_count, changes)
     facts: dict[str, Any] = {
         "source": done.source,
         "trigger": attempt.trigger,
         "outcome": outcome,
         "message": message,
         "model_count": model_count,
-        "changes": as_json(changes, MOST_CHANGES),
+        "changes": to_json(changes, MAX_CHANGES),
         "started_at": attempt.started_at,
         "ended_at": ended_at,
     }
-    sources.note_refresh(facts | done.counts)
+    sources.record_refresh(facts | done.counts)
     return done
 
 
-def _in_one_transaction(settle: Callable[[], Refreshed]) -> Refreshed:
+def _run_locked(settle: Callable[[], RefreshResult]) -> RefreshResult:
     """Under the catalog's lock, and again where a sync that wrote the same rows crossed our way."""
-    for tries_left in reversed(range(_TRIES)):
+    for tries_left in reversed(range(_MAX_TRIES)):
         try:
             catalog.lock()
             done = settle()

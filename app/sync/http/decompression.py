@@ -9,11 +9,11 @@ from typing import Protocol
 import brotli
 from backports import zstd
 
-_LARGEST_WINDOW = 23
+_MAX_WINDOW_LOG = 23
 """As a power of two: the 8 MB that RFC 9659 allows. A frame may ask for far more memory than its content ever needs."""
 
 
-class Unpacker(Protocol):
+class Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
         """What `data` unfolds to. Where that reaches `max_length`, the rest is not made. Raises one of `DAMAGED`."""
         ...
@@ -24,7 +24,7 @@ class Unpacker(Protocol):
         ...
 
 
-class _Brotli:
+class _BrotliDecompressor:
     def __init__(self) -> None:
         self._inner = brotli.Decompressor()
 
@@ -37,13 +37,13 @@ class _Brotli:
         return bool(self._inner.is_finished())
 
 
-def _gzip() -> Unpacker:
+def _gzip() -> Decompressor:
     return zlib.decompressobj(wbits=31)
 
 
-def _zstd() -> Unpacker:
-    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _LARGEST_WINDOW})
+def _zstd() -> Decompressor:
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _MAX_WINDOW_LOG})
 
 
-UNPACKERS: dict[str, Callable[[], Unpacker]] = {"gzip": _gzip, "br": _Brotli, "zstd": _zstd}
-DAMAGED = (zlib.error, brotli.error, zstd.ZstdError)
+DECOMPRESSORS: dict[str, Callable[[], Decompressor]] = {"gzip": _gzip, "br": _BrotliDecompressor, "zstd": _zstd}
+DECOMPRESSION_ERRORS = (zlib.error, brotli.error, zstd.ZstdError)

@@ -36,7 +36,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
-from app.providers.contract import Fault
+from app.providers.contract import ErrorMeaning
 
 
 class SyncError(Exception):
@@ -79,7 +79,7 @@ class SyncError(Exception):
     def put_off(self, provider: str, until: datetime, now: datetime) -> SyncError:
         """This failure, of a provider that asks to be left alone until then."""
         later = type(self)(
-            f"{provider} asks to wait until {at_clock(until, now)}",
+            f"{provider} asks to wait until {format_clock_time(until, now)}",
             status=self.status,
             retry_after_s=self.retry_after_s,
         )
@@ -88,7 +88,7 @@ class SyncError(Exception):
         return later
 
 
-def at_clock(moment: datetime, now: datetime) -> str:
+def format_clock_time(moment: datetime, now: datetime) -> str:
     """A time within a sentence that is stored: "10:20 UTC", with the day if it is not today's."""
     moment = moment.astimezone(UTC)
     day = "" if moment.date() == now.astimezone(UTC).date() else f"{moment.day} {moment:%B} "
@@ -136,59 +136,59 @@ class KeyMissing(KeyProblem):
     action = "Set it in the environment of the workers, and start them again."
 
 
-class Passing(SyncError):
+class TransientError(SyncError):
     passing = True
 
 
-class Unreachable(Passing):
+class Unreachable(TransientError):
     tells_of_provider = True
     code = "unreachable"
     sentence = "Could not reach the provider"
     action = "Your last list is kept. Try again later; if it stays so, check this server's network."
 
 
-class TimedOut(Passing):
+class TimedOut(TransientError):
     tells_of_provider = True
     code = "timed_out"
     sentence = "The provider did not answer in time"
     action = "Your last list is kept. Try again later."
 
 
-class RateLimited(Passing):
+class RateLimited(TransientError):
     tells_of_provider = True
     code = "rate_limited"
     sentence = "The provider says there were too many requests"
     action = "Your last list is kept. Wait a few minutes, then sync again."
 
 
-class Unavailable(Passing):
+class Unavailable(TransientError):
     tells_of_provider = True
     code = "unavailable"
     sentence = "The provider has trouble of its own"
     action = "Your last list is kept. Try again later."
 
 
-class Maintenance(Passing):
+class Maintenance(TransientError):
     tells_of_provider = True
     code = "maintenance"
     sentence = "The provider is down for maintenance"
     action = "Your last list is kept. Try again later."
 
 
-class PutOff(Passing):
+class RetryLater(TransientError):
     outcome = "skipped"
     code = "put_off"
     sentence = "The provider asked to wait"
     action = "Your last list is kept. A sync after that time asks again."
 
 
-class Troubled(Passing):
+class CircuitOpen(TransientError):
     code = "provider_trouble"
     sentence = "The provider is having trouble"
     action = "Your last list is kept. It is not your key: a sync after that time asks again."
 
 
-class Crowded(Passing):
+class ConcurrencyLimited(TransientError):
     code = "crowded"
     sentence = "Too many other syncs were asking this provider"
     action = "Your last list is kept. Try again later."
@@ -200,53 +200,53 @@ class DiskFull(SyncError):
     action = "Your last list is kept. Tell the operator, then sync again."
 
 
-class BadAnswer(SyncError):
+class UnusableAnswer(SyncError):
     pass
 
 
-class UnreadableAnswer(BadAnswer):
+class UnreadableAnswer(UnusableAnswer):
     code = "unreadable_answer"
     sentence = "The provider did not send a list of models"
     action = "Your last list is kept. If it stays so, the provider changed its API: please report it."
 
 
-class TooLarge(BadAnswer):
+class TooLarge(UnusableAnswer):
     code = "answer_too_large"
     sentence = "The provider's answer is larger than 32 MB"
     action = "Your last list is kept. If it stays so, please report it."
 
 
-class Redirected(BadAnswer):
+class Redirected(UnusableAnswer):
     code = "redirected"
     sentence = "The provider's address leads to another host, where the key was not sent"
     action = "Your last list is kept. Check the base URL that is set for this provider."
 
 
-class PrivateAddress(BadAnswer):
+class PrivateAddressBlocked(UnusableAnswer):
     code = "private_address"
     sentence = "That address leads into a private network, which this server does not open to its users"
     action = "Use a public address, or ask the operator to add the network to ALLOWED_PRIVATE_NETWORKS."
 
 
-class NoAddress(BadAnswer):
+class MissingBaseURL(UnusableAnswer):
     code = "no_address"
     sentence = "This key has no address to ask at"
     action = "Delete it and add it again; a server of yours with its address."
 
 
-class RegionBlocked(BadAnswer):
+class RegionBlocked(UnusableAnswer):
     code = "region_blocked"
     sentence = "The provider does not serve this server's country"
     action = "Run Modelsync where the provider is available, or disable this key."
 
 
-class Refused(BadAnswer):
+class RequestRejected(UnusableAnswer):
     code = "refused"
     sentence = "The provider refused the request"
     action = "Your last list is kept. If it stays so, please report it."
 
 
-BY_FAULT: dict[Fault, type[SyncError]] = {
+ERROR_BY_FAULT: dict[ErrorMeaning, type[SyncError]] = {
     "key_rejected": KeyRejected,
     "key_revoked": KeyRevoked,
     "no_access": NoAccess,
@@ -255,18 +255,18 @@ BY_FAULT: dict[Fault, type[SyncError]] = {
     "region_blocked": RegionBlocked,
     "maintenance": Maintenance,
     "unavailable": Unavailable,
-    "refused": Refused,
+    "refused": RequestRejected,
 }
 
 
-class Unforeseen(Exception):
+class InternalError(Exception):
     """What nobody thought of, raised while a key was in use: of what kind it was, and where.
 
     It has neither the frames of the original nor its words: both may hold the key, and an error report shows them.
     """
 
 
-def unforeseen(error: BaseException) -> Unforeseen:
+def internal_error(error: BaseException) -> InternalError:
     """In place of an unknown error; to be raised or handed on where the original is no longer being handled."""
     places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    return Unforeseen(f"{type(error).__module__}.{type(error).__qualname__} at " + ", from ".join(reversed(places)))
+    return InternalError(f"{type(error).__module__}.{type(error).__qualname__} at " + ", from ".join(reversed(places)))

@@ -25,27 +25,27 @@ import msgspec
 
 from app.catalog.listing import ListedModel
 from app.providers import parsing
-from app.providers.contract import Endpoint, Page, Provider, Request, Skipped
-from app.providers.error_mapping import fault_of
+from app.providers.contract import Endpoint, Page, Provider, Request, SkippedEntry
+from app.providers.error_mapping import classify_error
 from app.sync.http import errors
-from app.sync.http.decompression import DAMAGED, UNPACKERS, Unpacker
-from app.sync.http.retry import PATIENT, Deadline, Patience
-from app.sync.http.ssrf import GuardedBackend, Network
-from app.vault import SecretKey
+from app.sync.http.decompression import DECOMPRESSION_ERRORS, DECOMPRESSORS, Decompressor
+from app.sync.http.retry import DEFAULT_RETRY, Deadline, RetryPolicy
+from app.sync.http.ssrf import Network, SSRFSafeBackend
+from app.vault import ApiKey
 
-CONNECT_S = 5.0
-READ_S = 30.0
-IN_ALL_S = 60.0
-MOST_BYTES = 32 * 1024 * 1024
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 30.0
+TOTAL_TIMEOUT_S = 60.0
+MAX_BYTES = 32 * 1024 * 1024
 """Of one provider's whole answer, after decompression."""
-MOST_PAGES = 100
-_MOST_REDIRECTS = 3
-_ERROR_BYTES = 64 * 1024
-_LONGEST_WAIT_S = 86_400.0
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+MAX_PAGES = 100
+_MAX_REDIRECTS = 3
+_MAX_ERROR_BYTES = 64 * 1024
+_MAX_RETRY_AFTER_S = 86_400.0
+_RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 """Statuses that mean "later", so that another try within the run may help; 529 is Anthropic's "overloaded"."""
-_LONGEST_VALIDATOR = 200
-_MARK = 8
+_MAX_VALIDATOR_LENGTH = 200
+_KEY_FRAGMENT_LENGTH = 8
 _USER_AGENT = "Modelsync/0.1 (+model list sync)"
 
 
@@ -71,13 +71,13 @@ class Answer:
     """All pages of one provider's list. Each id is in `models` once."""
 
     models: list[ListedModel]
-    skipped: list[Skipped]
+    skipped: list[SkippedEntry]
     complete: bool
     """Whether every page was read; a page cap or a cursor that repeats leaves it False."""
     pages: int
     caveat: str = ""
     """Why it is not complete, as a sentence; empty if it is."""
-    remarks: Sequence[Skipped] = ()
+    remarks: Sequence[SkippedEntry] = ()
     """What was left out of models that were kept."""
     whole: bool = True
     """Whether every page was read, whatever the provider leaves out of its list."""
@@ -91,7 +91,7 @@ class NotModified(Exception):
 
 Trace = list[tuple[int, int, int, int, str]]
 """Requests in their order: begun after … ms, status (0: no answer), bytes of the answer, took … ms, what went wrong."""
-_MOST_TRACED = 200
+_MAX_TRACED = 200
 
 
 _tls: ssl.SSLContext | None = None
@@ -113,14 +113,14 @@ def new_client(guarded: Sequence[Network] | None = None) -> httpx.Client:
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
     return httpx.Client(
         verify=_tls,
-        transport=None if guarded is None else _GuardedTransport(_tls, limits, guarded),
+        transport=None if guarded is None else _SSRFSafeTransport(_tls, limits, guarded),
         trust_env=guarded is None,
-        timeout=httpx.Timeout(READ_S, connect=CONNECT_S, pool=IN_ALL_S),
+        timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, pool=TOTAL_TIMEOUT_S),
         limits=limits,
         follow_redirects=False,
         # One client serves all users: a cookie set for one key must not travel with another.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": ", ".join(UNPACKERS)},
+        headers={"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": ", ".join(DECOMPRESSORS)},
     )
 
 
@@ -141,7 +141,7 @@ def process_client(guarded: Sequence[Network] | None = None) -> httpx.Client:
         return _clients[name]
 
 
-class _GuardedTransport(httpx.HTTPTransport):
+class _SSRFSafeTransport(httpx.HTTPTransport):
     """httpx's own transport over a pool that connects through the guard."""
 
     def __init__(self, tls: ssl.SSLContext, limits: httpx.Limits, allowed: Sequence[Network]) -> None:
@@ -152,17 +152,17 @@ class _GuardedTransport(httpx.HTTPTransport):
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
-            network_backend=GuardedBackend(allowed),
+            network_backend=SSRFSafeBackend(allowed),
         )
 
 
 def post(client: httpx.Client, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
     """Send a small form and read a small answer, for token exchanges: status and body. Raises SyncError."""
     failure: errors.SyncError
-    deadline = PATIENT.deadline(READ_S)
+    deadline = DEFAULT_RETRY.deadline(READ_TIMEOUT_S)
     try:
         with client.stream("POST", url, content=body, headers=dict(headers), timeout=_timeout(deadline)) as response:
-            return response.status_code, b"".join(_body(response, deadline, _ERROR_BYTES))
+            return response.status_code, b"".join(_iter_body(response, deadline, _MAX_ERROR_BYTES))
     except httpx.TimeoutException:
         failure = errors.TimedOut()
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError):
@@ -172,12 +172,12 @@ def post(client: httpx.Client, url: str, body: bytes, headers: Mapping[str, str]
 
 def fetch(
     provider: Provider,
-    key: SecretKey | None,
+    key: ApiKey | None,
     client: httpx.Client,
     *,
     base_url: str | None = None,
-    in_all_s: float = IN_ALL_S,
-    patience: Patience = PATIENT,
+    in_all_s: float = TOTAL_TIMEOUT_S,
+    patience: RetryPolicy = DEFAULT_RETRY,
     known: Validators | None = None,
     trace: Trace | None = None,
 ) -> Answer:
@@ -188,7 +188,7 @@ def fetch(
     trace: gets what was asked, whatever comes of it.
     """
     deadline = patience.deadline(in_all_s)
-    ask = _Asking(provider, key, client, base_url or provider.base_url, deadline, patience)
+    ask = _ListReader(provider, key, client, base_url or provider.base_url, deadline, patience)
     ask.trace = trace if trace is not None else []
     if known and len(provider.endpoints) == 1:
         ask.known = known
@@ -208,7 +208,7 @@ def fetch(
     return Answer(models, ask.skipped, not caveats, ask.pages, told, ask.remarks, ask.complete, validators)
 
 
-def read_raw(provider: Provider, key: SecretKey | None, client: httpx.Client, base_url: str) -> list[bytes]:
+def read_raw(provider: Provider, key: ApiKey | None, client: httpx.Client, base_url: str) -> list[bytes]:
     """The bodies of all pages of the first endpoint as they came, for saving. Raises SyncError."""
     bodies: list[bytes] = []
 
@@ -216,41 +216,41 @@ def read_raw(provider: Provider, key: SecretKey | None, client: httpx.Client, ba
         bodies.append(body)
         return provider.read(body)
 
-    ask = _Asking(provider, key, client, base_url, PATIENT.deadline(IN_ALL_S), PATIENT)
+    ask = _ListReader(provider, key, client, base_url, DEFAULT_RETRY.deadline(TOTAL_TIMEOUT_S), DEFAULT_RETRY)
     ask.read_all(Endpoint(provider.ask, keep))
     return bodies
 
 
 @dataclass(slots=True)
-class _Asking:
+class _ListReader:
     """All pages of all endpoints of one provider, within one bound of time and one of size."""
 
     provider: Provider
-    key: SecretKey | None
+    key: ApiKey | None
     client: httpx.Client
     base_url: str
     deadline: Deadline
-    patience: Patience
+    patience: RetryPolicy
     known: Validators = Validators()
     validators: Validators = Validators()
-    budget: int = MOST_BYTES
+    budget: int = MAX_BYTES
     pages: int = 0
     complete: bool = True
     models: dict[str, ListedModel] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
-    remarks: list[Skipped] = field(default_factory=list)
+    skipped: list[SkippedEntry] = field(default_factory=list)
+    remarks: list[SkippedEntry] = field(default_factory=list)
     trace: Trace = field(default_factory=list)
     begun: float = field(default_factory=time.monotonic)
 
     def read_all(self, endpoint: Endpoint) -> None:
         cursor: str | None = None
         asked: set[str | None] = set()
-        while cursor not in asked and self.pages < MOST_PAGES:
+        while cursor not in asked and self.pages < MAX_PAGES:
             asked.add(cursor)
             self.pages += 1
             body = self.body(endpoint.ask(cursor), self.known if cursor is None else Validators())
             self.budget -= len(body)
-            page = _read(endpoint, body)
+            page = _parse_page(endpoint, body)
             self.skipped += page.skipped
             self.remarks += page.remarks
             self.take(page.models)
@@ -266,7 +266,7 @@ class _Asking:
         def sign() -> Mapping[str, str]:
             return {**_headers(self.provider, self.key), **known.headers()}
 
-        def get() -> Document:
+        def get() -> HttpDocument:
             return _get(self.client, url, request.params, sign, self.deadline, self.budget, known)
 
         got = self.patience.persist(lambda: self.traced(get), self.deadline)
@@ -275,10 +275,10 @@ class _Asking:
         digest = hashlib.sha256(got.body).hexdigest()
         if digest == known.digest:
             raise NotModified
-        self.validators = _kept(got, self.key, digest)
+        self.validators = _storable_validators(got, self.key, digest)
         return got.body
 
-    def traced(self, get: Callable[[], Document]) -> Document:
+    def traced(self, get: Callable[[], HttpDocument]) -> HttpDocument:
         begun, status, size, trouble = time.monotonic(), 0, 0, ""
         try:
             got = get()
@@ -288,7 +288,7 @@ class _Asking:
             status, trouble = error.status or 0, error.code
             raise
         finally:
-            if len(self.trace) < _MOST_TRACED:
+            if len(self.trace) < _MAX_TRACED:
                 ended = time.monotonic()
                 moments = round((begun - self.begun) * 1000), round((ended - begun) * 1000)
                 self.trace.append((moments[0], status, size, moments[1], trouble))
@@ -298,13 +298,13 @@ class _Asking:
             kept = self.models.setdefault(model.id, model)
             if kept is not model:
                 same = "" if kept == model else ", with other facts; the first is kept"
-                self.skipped.append(Skipped(model.id, f"it is listed twice{same}"))
+                self.skipped.append(SkippedEntry(model.id, f"it is listed twice{same}"))
 
 
-def _read(endpoint: Endpoint, body: bytes) -> Page:
+def _parse_page(endpoint: Endpoint, body: bytes) -> Page:
     try:
         return endpoint.read(body)
-    except parsing.BadAnswer as bad:
+    except parsing.InvalidResponse as bad:
         raise errors.UnreadableAnswer(f"The provider {bad}") from None
 
 
@@ -316,22 +316,22 @@ def _get(
     deadline: Deadline,
     budget: int,
     known: Validators,
-) -> Document:
+) -> HttpDocument:
     """sign: gives the headers at the last moment, so that no frame of ours holds them."""
     failure: errors.SyncError
     try:
-        address = _address(url, tuple(params.items()))
-        for _hop in range(_MOST_REDIRECTS + 1):
+        address = _build_url(url, tuple(params.items()))
+        for _hop in range(_MAX_REDIRECTS + 1):
             with client.stream("GET", address, headers=sign(), timeout=_timeout(deadline)) as response:
                 if response.has_redirect_location:
-                    address = _same_host(address, response)
+                    address = _redirect_target(address, response)
                     continue
-                return _document(response, deadline, budget, known)
+                return _read_document(response, deadline, budget, known)
         failure = errors.Redirected("The address redirects in a circle")
     except httpx.TimeoutException:
         failure = errors.TimedOut(again=True)
     except (httpx.NetworkError, httpx.RemoteProtocolError) as broken:
-        failure = errors.Unreachable(again=not _is_distrusted(broken))
+        failure = errors.Unreachable(again=not _is_certificate_error(broken))
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError):
         failure = errors.Unreachable()
     # Raised out here: inside, the original would hang on it as its context, with the request and so the key.
@@ -339,23 +339,23 @@ def _get(
 
 
 @lru_cache(maxsize=256)
-def _address(url: str, params: tuple[tuple[str, str], ...]) -> httpx.URL:
+def _build_url(url: str, params: tuple[tuple[str, str], ...]) -> httpx.URL:
     """Reading an address costs as much as a tenth of asking there, and most are asked again and again."""
     return httpx.URL(url, params=params) if params else httpx.URL(url)
 
 
-def _document(response: httpx.Response, deadline: Deadline, budget: int, known: Validators) -> Document:
+def _read_document(response: httpx.Response, deadline: Deadline, budget: int, known: Validators) -> HttpDocument:
     if response.status_code == 304 and known.headers():
-        return Document(None, known.etag, known.last_modified)
+        return HttpDocument(None, known.etag, known.last_modified)
     if response.status_code >= 400:
-        raise _refusal(response, deadline)
+        raise _status_error(response, deadline)
     if response.status_code != 200:
         raise errors.UnreadableAnswer(status=response.status_code)
-    body = b"".join(_body(response, deadline, budget))
-    return Document(body, response.headers.get("etag", ""), response.headers.get("last-modified", ""))
+    body = b"".join(_iter_body(response, deadline, budget))
+    return HttpDocument(body, response.headers.get("etag", ""), response.headers.get("last-modified", ""))
 
 
-def _is_distrusted(error: BaseException) -> bool:
+def _is_certificate_error(error: BaseException) -> bool:
     """Whether the connection failed at a certificate, which is the same a second later."""
     link: BaseException | None = error
     while link is not None:
@@ -365,15 +365,19 @@ def _is_distrusted(error: BaseException) -> bool:
     return False
 
 
-def _kept(got: Document, key: SecretKey | None, digest: str) -> Validators:
+def _storable_validators(got: HttpDocument, key: ApiKey | None, digest: str) -> Validators:
     """The validators of an answer, as far as they can be stored: they come from outside and may repeat the key."""
     if not (got.etag or got.last_modified):
         return Validators(digest=digest)
     length = len(key.reveal()) if key else 0
-    marks = {key.reveal()[at : at + _MARK] for at in range(max(1, length - _MARK + 1))} if key and length else set()
+    marks = (
+        {key.reveal()[at : at + _KEY_FRAGMENT_LENGTH] for at in range(max(1, length - _KEY_FRAGMENT_LENGTH + 1))}
+        if key and length
+        else set()
+    )
 
     def checked(value: str) -> str:
-        fits = len(value) <= _LONGEST_VALIDATOR and value.isascii() and value.isprintable()
+        fits = len(value) <= _MAX_VALIDATOR_LENGTH and value.isascii() and value.isprintable()
         return value if fits and not any(mark in value for mark in marks) else ""
 
     return Validators(checked(got.etag), checked(got.last_modified), digest)
@@ -383,22 +387,22 @@ def _timeout(deadline: Deadline) -> httpx.Timeout:
     left = deadline.left_s
     if left <= 0:
         raise errors.TimedOut
-    return httpx.Timeout(min(READ_S, left), connect=min(CONNECT_S, left), pool=left)
+    return httpx.Timeout(min(READ_TIMEOUT_S, left), connect=min(CONNECT_TIMEOUT_S, left), pool=left)
 
 
-def _headers(provider: Provider, key: SecretKey | None) -> Mapping[str, str]:
+def _headers(provider: Provider, key: ApiKey | None) -> Mapping[str, str]:
     if key is None:
         return provider.headers
-    if not _fits_a_header(key):
+    if not _is_header_safe(key):
         raise errors.KeyRejected("This key holds characters that no key has")
     return {**provider.headers, **provider.sign(key.reveal())}
 
 
-def _fits_a_header(key: SecretKey) -> bool:
+def _is_header_safe(key: ApiKey) -> bool:
     return key.reveal().isascii() and key.reveal().isprintable()
 
 
-def _same_host(url: httpx.URL, response: httpx.Response) -> httpx.URL:
+def _redirect_target(url: httpx.URL, response: httpx.Response) -> httpx.URL:
     # httpx has read the address already: whoever checks it must read it as the one who will ask there.
     target = response.next_request.url if response.next_request else None
     if target is None or target.userinfo or (target.scheme, target.netloc) != (url.scheme, url.netloc):
@@ -406,21 +410,21 @@ def _same_host(url: httpx.URL, response: httpx.Response) -> httpx.URL:
     return target
 
 
-def _refusal(response: httpx.Response, deadline: Deadline) -> errors.SyncError:
+def _status_error(response: httpx.Response, deadline: Deadline) -> errors.SyncError:
     try:
-        body = b"".join(_first(_body(response, deadline, MOST_BYTES), _ERROR_BYTES))
+        body = b"".join(_take_bytes(_iter_body(response, deadline, MAX_BYTES), _MAX_ERROR_BYTES))
     except errors.UnreadableAnswer:
         body = b""  # the status alone tells enough
     status = response.status_code
-    kind = errors.BY_FAULT[fault_of(status, body)]
+    kind = errors.ERROR_BY_FAULT[classify_error(status, body)]
     return kind(
         status=status,
-        retry_after_s=_retry_after(response.headers.get("retry-after")),
-        again=kind.passing and status in _AGAIN,
+        retry_after_s=_parse_retry_after(response.headers.get("retry-after")),
+        again=kind.passing and status in _RETRYABLE_STATUSES,
     )
 
 
-def _first(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
+def _take_bytes(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
     for chunk in chunks:
         yield chunk
         most -= len(chunk)
@@ -428,14 +432,14 @@ def _first(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
             return
 
 
-def _body(response: httpx.Response, deadline: Deadline, budget: int) -> Iterator[bytes]:
+def _iter_body(response: httpx.Response, deadline: Deadline, budget: int) -> Iterator[bytes]:
     """Decompress within bounds: a small answer that unfolds to gigabytes stops at the budget."""
-    unpacker = _unpacker(response)
+    unpacker = _decompressor_for(response)
     left = budget
     for raw in response.iter_raw():
         if deadline.left_s < 0:
             raise errors.TimedOut
-        chunk = _unpacked(unpacker, raw, left) if unpacker else raw
+        chunk = _decompress(unpacker, raw, left) if unpacker else raw
         left -= len(chunk)
         if left < 0:
             raise errors.TooLarge
@@ -446,33 +450,33 @@ def _body(response: httpx.Response, deadline: Deadline, budget: int) -> Iterator
         raise errors.UnreadableAnswer("The provider's compressed answer is cut off")
 
 
-def _unpacker(response: httpx.Response) -> Unpacker | None:
+def _decompressor_for(response: httpx.Response) -> Decompressor | None:
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("identity", ""):
         return None
-    if encoding not in UNPACKERS:
+    if encoding not in DECOMPRESSORS:
         raise errors.UnreadableAnswer("The provider used a compression that was not asked for")
-    return UNPACKERS[encoding]()
+    return DECOMPRESSORS[encoding]()
 
 
-def _unpacked(unpacker: Unpacker, raw: bytes, left: int) -> bytes:
+def _decompress(unpacker: Decompressor, raw: bytes, left: int) -> bytes:
     try:
         return unpacker.decompress(raw, left + 1)
-    except DAMAGED:
+    except DECOMPRESSION_ERRORS:
         raise errors.UnreadableAnswer("The provider's compressed answer is damaged") from None
 
 
-def _retry_after(value: str | None) -> float | None:
+def _parse_retry_after(value: str | None) -> float | None:
     """Seconds, from either form of Retry-After; None when absent or unreadable."""
     if not value:
         return None
     if value.isascii() and value.strip().isdigit():
-        return min(float(value), _LONGEST_WAIT_S)
+        return min(float(value), _MAX_RETRY_AFTER_S)
     try:
         wait_s = parsedate_to_datetime(value).timestamp() - time.time()
     except (ValueError, OverflowError):
         return None
-    return min(max(0.0, wait_s), _LONGEST_WAIT_S)
+    return min(max(0.0, wait_s), _MAX_RETRY_AFTER_S)
 
 
 # ------------------------------------------------------------------ public documents
@@ -483,7 +487,7 @@ Client = httpx.Client
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class HttpDocument:
     """A public file, with what to ask by whether it changed."""
 
     body: bytes | None
@@ -492,10 +496,10 @@ class Document:
     last_modified: str = ""
 
 
-def get_document(client: httpx.Client, url: str, etag: str = "", last_modified: str = "") -> Document:
+def get_document(client: httpx.Client, url: str, etag: str = "", last_modified: str = "") -> HttpDocument:
     """Ask for a public file, without any key, unless it is unchanged. Raises SyncError.
 
     etag, last_modified: as the answer had them that is at hand; empty where there is none.
     """
     known = Validators(etag, last_modified)
-    return _get(client, url, {}, known.headers, PATIENT.deadline(IN_ALL_S), MOST_BYTES, known)
+    return _get(client, url, {}, known.headers, DEFAULT_RETRY.deadline(TOTAL_TIMEOUT_S), MAX_BYTES, known)

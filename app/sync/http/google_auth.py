@@ -17,30 +17,30 @@ from google.oauth2 import service_account
 from app.providers.contract import Provider
 from app.sync.http import errors
 from app.sync.http.fetch import post
-from app.vault import SecretKey
+from app.vault import ApiKey
 
 _SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 _TOKEN_HOST = "https://oauth2.googleapis.com"  # noqa: S105  # an address
 
 
-def signing_key(
-    provider: Provider, key: SecretKey | None, client: httpx.Client, base_urls: Mapping[str, str]
-) -> SecretKey | None:
+def resolve_signing_key(
+    provider: Provider, key: ApiKey | None, client: httpx.Client, base_urls: Mapping[str, str]
+) -> ApiKey | None:
     """What signs the requests: the key itself, or the token it is exchanged for. Raises SyncError."""
     if provider.exchange != "google" or key is None or not key.reveal().startswith("{"):
         return key
-    return _google_token(key, client, base_urls.get("google-oauth", _TOKEN_HOST) + "/token")
+    return _fetch_google_token(key, client, base_urls.get("google-oauth", _TOKEN_HOST) + "/token")
 
 
-def _google_token(key: SecretKey, client: httpx.Client, url: str) -> SecretKey:
+def _fetch_google_token(key: ApiKey, client: httpx.Client, url: str) -> ApiKey:
     failure: errors.SyncError
     try:
         credentials = service_account.Credentials.from_service_account_info(
             json.loads(key.reveal()) | {"token_uri": url}, scopes=_SCOPES
         )
-        credentials.refresh(_Sender(client))
+        credentials.refresh(_GoogleTransport(client))
         if isinstance(credentials.token, str) and credentials.token:
-            return SecretKey(credentials.token)
+            return ApiKey(credentials.token)
         failure = errors.KeyRejected("Google gave no access token for this service account")
     except exceptions.RefreshError as refused:
         failure = (
@@ -56,7 +56,7 @@ def _google_token(key: SecretKey, client: httpx.Client, url: str) -> SecretKey:
     raise failure
 
 
-class _Sender(transport.Request):
+class _GoogleTransport(transport.Request):
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
@@ -68,15 +68,15 @@ class _Sender(transport.Request):
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         **_: Any,
-    ) -> _Answer:
+    ) -> _GoogleResponse:
         try:
             status, data = post(self._client, url, body or b"", dict(headers or {}))
         except errors.SyncError as error:
             raise exceptions.TransportError("the token could not be asked for") from error
-        return _Answer(status, data)
+        return _GoogleResponse(status, data)
 
 
-class _Answer(transport.Response):
+class _GoogleResponse(transport.Response):
     def __init__(self, status: int, data: bytes) -> None:
         self._status = status
         self._data = data

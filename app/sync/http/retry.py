@@ -19,7 +19,7 @@ from app.sync.http.errors import SyncError
 
 T = TypeVar("T")
 
-_SPREAD = 0.1
+_JITTER = 0.1
 """Beyond a Retry-After, as a share of it: who was turned away at one moment should not come back at one."""
 
 
@@ -37,7 +37,7 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long and how often to try. The clock and the sleep are arguments, so that no test waits for luck."""
 
     tries: int = 4
@@ -62,26 +62,26 @@ class Patience:
         waits = wait_random_exponential(multiplier=self.first_s, max=self.most_s)
 
         def wait_s(state: RetryCallState) -> float:
-            asked_s = _error(state).retry_after_s or 0.0
-            return max(waits(state), asked_s * (1 + random.uniform(0, _SPREAD)))  # noqa: S311  # no secret
+            asked_s = _sync_error(state).retry_after_s or 0.0
+            return max(waits(state), asked_s * (1 + random.uniform(0, _JITTER)))  # no secret
 
         def is_over(state: RetryCallState) -> bool:
             is_late = state.upcoming_sleep >= deadline.left_s
-            return state.attempt_number >= self.tries or is_late or self.is_too_long(_error(state), deadline)
+            return state.attempt_number >= self.tries or is_late or self.is_too_long(_sync_error(state), deadline)
 
         return Retrying(
-            retry=retry_if_exception(_is_worth_it), wait=wait_s, stop=is_over, sleep=self.sleep, reraise=True
+            retry=retry_if_exception(_is_retryable), wait=wait_s, stop=is_over, sleep=self.sleep, reraise=True
         )(attempt)
 
 
-PATIENT = Patience()
+DEFAULT_RETRY = RetryPolicy()
 
 
-def _is_worth_it(error: BaseException) -> bool:
+def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, SyncError) and error.again
 
 
-def _error(state: RetryCallState) -> SyncError:
+def _sync_error(state: RetryCallState) -> SyncError:
     error = state.outcome.exception() if state.outcome else None
     if not isinstance(error, SyncError):
         raise TypeError("only what is worth another try is waited for")

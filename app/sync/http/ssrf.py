@@ -12,16 +12,16 @@ from collections.abc import Iterable, Sequence
 
 import httpcore
 
-from app.sync.http.errors import PrivateAddress
+from app.sync.http.errors import PrivateAddressBlocked
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Carries an IPv4 address inside, and whoever routes it delivers to that one.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_GIVEN_OUT = ipaddress.ip_network("2000::/3")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 """The only block from which public IPv6 addresses are given out; what lies outside is somebody's own."""
-_CLOSED = tuple(
+_BLOCKED = tuple(
     ipaddress.ip_network(network)
     for network in (
         "168.63.129.16/32",  # Azure's agent: a public number that answers from inside a virtual machine
@@ -34,19 +34,19 @@ _CLOSED = tuple(
 
 def is_allowed(address: str, allowed: Iterable[Network]) -> bool:
     """Whether a user's request may go to this address: a public one, or one the operator opened."""
-    found = _innermost(ipaddress.ip_address(address.partition("%")[0]))
+    found = _embedded_address(ipaddress.ip_address(address.partition("%")[0]))
     if _is_in(found, allowed):
         return True
-    if found.version == 6 and found not in _GIVEN_OUT:
+    if found.version == 6 and found not in _GLOBAL_UNICAST:
         return False
-    return found.is_global and not found.is_multicast and not _is_in(found, _CLOSED)
+    return found.is_global and not found.is_multicast and not _is_in(found, _BLOCKED)
 
 
 def _is_in(address: Address, networks: Iterable[Network]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
 
 
-def _innermost(address: Address) -> Address:
+def _embedded_address(address: Address) -> Address:
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:
@@ -55,7 +55,7 @@ def _innermost(address: Address) -> Address:
     return address
 
 
-class GuardedBackend(httpcore.NetworkBackend):
+class SSRFSafeBackend(httpcore.NetworkBackend):
     """Connects to checked addresses only. Raises PrivateAddress, which passes through httpx as it is."""
 
     def __init__(self, allowed: Sequence[Network]) -> None:
@@ -72,7 +72,7 @@ class GuardedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         addresses = _resolve(host, port)
         if not all(is_allowed(address, self._allowed) for address in addresses):
-            raise PrivateAddress
+            raise PrivateAddressBlocked
         last: Exception | None = None
         for address in addresses[:4]:
             try:
@@ -87,7 +87,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         timeout: float | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        raise PrivateAddress
+        raise PrivateAddressBlocked
 
 
 def _resolve(host: str, port: int) -> list[str]:

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from app.sync.http.errors import Troubled, at_clock
+from app.sync.http.errors import CircuitOpen, format_clock_time
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class BreakerPolicy:
     failures: int = 5
     credentials: int = 3
     users: int = 2
@@ -31,18 +31,18 @@ class Rules:
     """A trial that has not ended by then is lost, and another one may be made."""
 
 
-RULES = Rules()
+DEFAULT_POLICY = BreakerPolicy()
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class Requester:
     """Whose request it was."""
 
     user_id: int
     credential_id: int
 
 
-class Note(msgspec.Struct, array_like=True):
+class BreakerState(msgspec.Struct, array_like=True):
     """What is known of a provider that failed. Times are seconds since 1970."""
 
     failures: list[tuple[float, int, int]]
@@ -56,63 +56,65 @@ class Note(msgspec.Struct, array_like=True):
     """Someone is trying, and has until then."""
 
 
-_decoder = msgspec.msgpack.Decoder(Note)
+_decoder = msgspec.msgpack.Decoder(BreakerState)
 
 
-def read(raw: bytes | None) -> Note:
+def decode(raw: bytes | None) -> BreakerState:
     """Raises nothing: a note that cannot be read, perhaps of another version, is none."""
     try:
-        return _decoder.decode(raw) if raw else Note([])
+        return _decoder.decode(raw) if raw else BreakerState([])
     except msgspec.MsgspecError:
-        return Note([])
+        return BreakerState([])
 
 
-def write(note: Note) -> bytes:
+def encode(note: BreakerState) -> bytes:
     return msgspec.msgpack.encode(note)
 
 
-def may_ask(note: Note, now: float) -> bool:
+def allows(note: BreakerState, now: float) -> bool:
     """Whether anyone may ask, or one may try: the latter has to `begin_trial`."""
     return now >= max(note.until, note.trial_until)
 
 
-def begin_trial(note: Note, now: float, rules: Rules = RULES) -> Note:
+def start_probe(note: BreakerState, now: float, rules: BreakerPolicy = DEFAULT_POLICY) -> BreakerState:
     return msgspec.structs.replace(note, trial_until=now + rules.trial_s)
 
 
-def end_trial(note: Note) -> Note:
+def end_probe(note: BreakerState) -> BreakerState:
     """It told nothing of the provider, as with a key that is no good: the next one may try."""
     return msgspec.structs.replace(note, trial_until=0.0)
 
 
-def after_failure(note: Note, who: Who, now: float, *, is_trial: bool, rules: Rules = RULES) -> Note:
+def record_failure(
+    note: BreakerState, who: Requester, now: float, *, is_trial: bool, rules: BreakerPolicy = DEFAULT_POLICY
+) -> BreakerState:
     if note.until:
-        return _rested_longer(note, now, rules) if is_trial else note
+        return _extend_rest(note, now, rules) if is_trial else note
     recent = [failure for failure in note.failures if now - failure[0] <= rules.within_s]
     recent.append((now, who.user_id, who.credential_id))
-    if not _is_enough(recent, rules):
-        return Note(recent[-50:])
-    return Note([], since=recent[0][0], until=now + rules.rest_s, rest_s=rules.rest_s)
+    if not _is_threshold_reached(recent, rules):
+        return BreakerState(recent[-50:])
+    return BreakerState([], since=recent[0][0], until=now + rules.rest_s, rest_s=rules.rest_s)
 
 
-def refusal(note: Note, provider: str, now: float) -> Troubled:
+def circuit_open_error(note: BreakerState, provider: str, now: float) -> CircuitOpen:
     """What those are told who may not ask."""
-    moment = _moment(now)
-    since = at_clock(_moment(note.since), moment)
-    until = at_clock(_moment(max(note.until, note.trial_until)), moment)
-    return Troubled(f"{provider} is having trouble since {since}; trying again at {until}")
+    moment = _to_datetime(now)
+    since = format_clock_time(_to_datetime(note.since), moment)
+    until = format_clock_time(_to_datetime(max(note.until, note.trial_until)), moment)
+    return CircuitOpen(f"{provider} is having trouble since {since}; trying again at {until}")
 
 
-def _is_enough(failures: list[tuple[float, int, int]], rules: Rules) -> bool:
+def _is_threshold_reached(failures: list[tuple[float, int, int]], rules: BreakerPolicy) -> bool:
     users = {user for _, user, _ in failures}
     keys = {credential for _, _, credential in failures}
     return len(failures) >= rules.failures and len(keys) >= rules.credentials and len(users) >= rules.users
 
 
-def _rested_longer(note: Note, now: float, rules: Rules) -> Note:
+def _extend_rest(note: BreakerState, now: float, rules: BreakerPolicy) -> BreakerState:
     rest_s = min(note.rest_s * 2, rules.longest_rest_s)
-    return Note([], since=note.since, until=now + rest_s, rest_s=rest_s)
+    return BreakerState([], since=note.since, until=now + rest_s, rest_s=rest_s)
 
 
-def _moment(seconds: float) -> datetime:
+def _to_datetime(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)

@@ -17,28 +17,28 @@ import redis
 from redis.commands.core import Script
 
 T = TypeVar("T")
-Change = Callable[[bytes | None], bytes | None]
+UpdateState = Callable[[bytes | None], bytes | None]
 """What is to stand in place of a note: the same one leaves it, None removes it."""
 
-_AWAY_S = 5.0
+_UNAVAILABLE_S = 5.0
 """For so long a Redis that did not answer is not asked: each try would cost its whole time-out."""
-_TRIES = 20
-MOST_PER_S = 25
+_MAX_TRIES = 20
+MAX_STARTS_PER_S = 25
 """Times that asking for a list begins within one second at one place, of all workers together.
 
 The list's further pages, and tries after a failure, are not counted: they come one after the other within their turn.
 """
 
 
-class Away(Exception):
+class StoreUnavailable(Exception):
     """The store cannot be reached."""
 
 
-class Store(Protocol):
+class LimiterStore(Protocol):
     """Notes and leases by place. All raise Away."""
 
     def enter(
-        self, place: str, holder: str, most: int, lease_s: float, per_s: int = MOST_PER_S
+        self, place: str, holder: str, most: int, lease_s: float, per_s: int = MAX_STARTS_PER_S
     ) -> tuple[bytes | None, bool]:
         """The note, and whether the holder is now one of at most `most`, and of at most `per_s` in this second.
 
@@ -48,23 +48,23 @@ class Store(Protocol):
     def leave(self, place: str, holder: str, *, forget: bool = False) -> None:
         """Give the lease back. forget: and remove the note."""
 
-    def change(self, place: str, change: Change, ttl_s: float) -> None:
+    def change(self, place: str, change: UpdateState, ttl_s: float) -> None:
         """Compare and set; `change` may be called several times."""
 
 
-def place_of(slug: str, base_url: str) -> str:
+def endpoint_id(slug: str, base_url: str) -> str:
     """A provider at an address, as a name that tells nothing of the address."""
     return f"{slug}:{hashlib.blake2b(base_url.encode(), digest_size=12).hexdigest()}"
 
 
-def notes(connection: redis.Redis, places: Sequence[str]) -> list[bytes | None]:
+def load_states(connection: redis.Redis, places: Sequence[str]) -> list[bytes | None]:
     """What is noted of these places, in their order. Raises redis.RedisError."""
-    found: list[bytes | None] = connection.mget([_note(place) for place in places])  # type: ignore[assignment]
+    found: list[bytes | None] = connection.mget([_state_key(place) for place in places])  # type: ignore[assignment]
     return found
 
 
 # The server's clock: leases of machines whose clocks differ end at the same time.
-_ENTER = """
+_ACQUIRE_SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -83,7 +83,7 @@ return {redis.call('GET', KEYS[2]), taken}
 """
 
 # One script and not two commands: what a request costs beside the provider's answer is mostly Redis round trips.
-_LEAVE = """
+_RELEASE_SCRIPT = """
 redis.call('ZREM', KEYS[1], ARGV[1])
 if ARGV[2] == '1' then
     redis.call('DEL', KEYS[2])
@@ -91,31 +91,31 @@ end
 """
 
 
-class RedisStore:
+class RedisLimiterStore:
     """In Redis, for all workers."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
-        self._enter: Script = connection.register_script(_ENTER)
-        self._leave: Script = connection.register_script(_LEAVE)
+        self._enter: Script = connection.register_script(_ACQUIRE_SCRIPT)
+        self._leave: Script = connection.register_script(_RELEASE_SCRIPT)
         self._away_until = 0.0
 
     def enter(
-        self, place: str, holder: str, most: int, lease_s: float, per_s: int = MOST_PER_S
+        self, place: str, holder: str, most: int, lease_s: float, per_s: int = MAX_STARTS_PER_S
     ) -> tuple[bytes | None, bool]:
-        keys = [_asking(place), _note(place), _begun(place)]
+        keys = [_leases_key(place), _state_key(place), _starts_key(place)]
         note, taken = self._try(lambda: self._enter(keys=keys, args=[holder, most, lease_s, per_s]))
         return note, bool(taken)
 
     def leave(self, place: str, holder: str, *, forget: bool = False) -> None:
-        self._try(lambda: self._leave(keys=[_asking(place), _note(place)], args=[holder, int(forget)]))
+        self._try(lambda: self._leave(keys=[_leases_key(place), _state_key(place)], args=[holder, int(forget)]))
 
-    def change(self, place: str, change: Change, ttl_s: float) -> None:
-        self._try(lambda: self._change(_note(place), change, ttl_s))
+    def change(self, place: str, change: UpdateState, ttl_s: float) -> None:
+        self._try(lambda: self._change(_state_key(place), change, ttl_s))
 
-    def _change(self, name: str, change: Change, ttl_s: float) -> None:
+    def _change(self, name: str, change: UpdateState, ttl_s: float) -> None:
         with self._redis.pipeline() as pipe:
-            for _ in range(_TRIES):
+            for _ in range(_MAX_TRIES):
                 try:
                     pipe.watch(name)  # type: ignore[no-untyped-call]
                     before: bytes | None = pipe.get(name)  # type: ignore[assignment]
@@ -134,15 +134,15 @@ class RedisStore:
 
     def _try(self, act: Callable[[], T]) -> T:
         if time.monotonic() < self._away_until:
-            raise Away
+            raise StoreUnavailable
         try:
             return act()
         except redis.RedisError:
-            self._away_until = time.monotonic() + _AWAY_S
-            raise Away from None
+            self._away_until = time.monotonic() + _UNAVAILABLE_S
+            raise StoreUnavailable from None
 
 
-class Alone:
+class LocalLimiterStore:
     """This process by itself: its requests are bounded, and no trouble is remembered."""
 
     def __init__(self) -> None:
@@ -151,7 +151,7 @@ class Alone:
         self._begun: dict[str, list[float]] = {}
 
     def enter(
-        self, place: str, holder: str, most: int, lease_s: float, per_s: int = MOST_PER_S
+        self, place: str, holder: str, most: int, lease_s: float, per_s: int = MAX_STARTS_PER_S
     ) -> tuple[bytes | None, bool]:
         now = time.monotonic()
         with self._lock:
@@ -168,17 +168,17 @@ class Alone:
             if not self._holders[place]:
                 del self._holders[place]
 
-    def change(self, place: str, change: Change, ttl_s: float) -> None:
+    def change(self, place: str, change: UpdateState, ttl_s: float) -> None:
         """Trouble that one process saw is no reason to stop: it is for many to tell."""
 
 
-def _asking(place: str) -> str:
+def _leases_key(place: str) -> str:
     return f"modelsync:asking:{place}"
 
 
-def _begun(place: str) -> str:
+def _starts_key(place: str) -> str:
     return f"modelsync:begun:{place}"
 
 
-def _note(place: str) -> str:
+def _state_key(place: str) -> str:
     return f"modelsync:trouble:{place}"

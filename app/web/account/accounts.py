@@ -20,11 +20,11 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 
 from app import config, jobs
 from app.auth import passwords
-from app.extensions import db, limiter, network
+from app.extensions import client_network, db, limiter
 from app.jobs import signup_email
 from app.store.accounts import feeds, sessions, tokens, user_actions, users
 from app.web.account import login as login_flow
-from app.web.account.tokens import going_on
+from app.web.account.tokens import describe_access
 from app.web.app import errors, filters
 
 blueprint = Blueprint("accounts", __name__)
@@ -32,17 +32,17 @@ blueprint = Blueprint("accounts", __name__)
 _INVITE_DAYS = 7
 PER_NETWORK, PER_ACCOUNT, PER_ACCOUNT_HERE = "100 per 15 minutes", "100 per hour", "20 per 15 minutes"
 """Attempts to sign in: from one network, at one account from everywhere, and at one account from one network."""
-_DISABLED = "This account is disabled. Ask an admin to enable it again."
-_WRONG = "That e-mail address and password do not go together. Check both and try again."
+_ACCOUNT_DISABLED = "This account is disabled. Ask an admin to enable it again."
+_WRONG_CREDENTIALS = "That e-mail address and password do not go together. Check both and try again."
 
 
 def invite_token(email: str) -> str:
     """What the address `/signup?invite=…` carries: an e-mail address, signed, good for a week."""
-    return _invites().dumps(users.normal(email))
+    return _invite_serializer().dumps(users.normalize_email(email))
 
 
-def _wanted() -> str:
-    return "signup:" + users.normal(_typed()[0])
+def _signup_limit_key() -> str:
+    return "signup:" + users.normalize_email(_read_credentials()[0])
 
 
 # Where letters can be sent, who signs up is sent one, with the link to go on by: the page says the same of an address
@@ -50,24 +50,26 @@ def _wanted() -> str:
 # so an address that cannot be had any more is known to have an account; the limits are what is left then.
 @blueprint.route("/signup", methods=["GET", "POST"])
 @limiter.limit("20 per hour", methods=["POST"])
-@limiter.limit("5 per hour", methods=["POST"], key_func=_wanted, exempt_when=lambda: not config.current().mail_from)
+@limiter.limit(
+    "5 per hour", methods=["POST"], key_func=_signup_limit_key, exempt_when=lambda: not config.current().mail_from
+)
 def signup() -> Any:
     """Two steps by letter; one where no letters are sent, with an invitation, and for the first account of all."""
     if current_user.is_authenticated:
         return redirect(url_for("keys.profile"), 303)
-    invited = _invited(request.values.get("invite", ""))
+    invited = _invited_email(request.values.get("invite", ""))
     mode = config.current().signup
     if mode != "open" and not (mode == "invite" and invited):
         return render_template("accounts/signup.html", closed=mode), 403
-    by_letter = bool(config.current().mail_from) and not invited and not users.is_nobody()
+    by_letter = bool(config.current().mail_from) and not invited and not users.is_empty()
     if request.method == "GET":
         again = {"email": invited or "", "invite": request.values.get("invite"), "by_letter": by_letter}
         return render_template("accounts/signup.html", **again)
     if by_letter:
-        return _write_to(_typed()[0])
-    email, password = _typed()
-    complaint = _address_complaint(email) or passwords.complaint(password, email)
-    if invited and users.normal(email) != invited:
+        return _send_signup_email(_read_credentials()[0])
+    email, password = _read_credentials()
+    complaint = _email_error(email) or passwords.policy_violation(password, email)
+    if invited and users.normalize_email(email) != invited:
         complaint = "This invitation is for another e-mail address."
     user = None if complaint else users.create(email, passwords.hash_password(password), filters.now())
     if user is None:
@@ -80,59 +82,61 @@ def signup() -> Any:
     return redirect(url_for("keys.profile"), 303)
 
 
-def _write_to(email: str) -> Any:
+def _send_signup_email(email: str) -> Any:
     """The same for every address, and as long: whether it has an account is looked up, never told.
 
     The letter goes to the address as accounts have it, for which the link is: what is typed may be another mailbox,
     such as one with a sign that is a K only once it is written small.
     """
-    complaint, status = _address_complaint(email), 422
+    complaint, status = _email_error(email), 422
     if complaint is None:
-        settings, is_known = config.current(), users.by_email(email) is not None
+        settings, is_known = config.current(), users.find_by_email(email) is not None
         link = settings.public_url + url_for("accounts.signup", invite=invite_token(email))
-        letter = signup_email.sealed(users.normal(email), "" if is_known else link, config.sealer(settings))
-        complaint, status = jobs.enqueue_sign_up(letter), 503
+        letter = signup_email.seal_message(
+            users.normalize_email(email), "" if is_known else link, config.load_public_key(settings)
+        )
+        complaint, status = jobs.enqueue_signup_email(letter), 503
     if complaint:
         return render_template("accounts/signup.html", email=email, error=complaint, by_letter=True), status
     return render_template("accounts/signup_asked.html", email=email)
 
 
-def _account() -> str:
+def _account_limit_key() -> str:
     """The very address that is looked up: however it is written, it is one account."""
-    return "account:" + users.normal(_typed()[0])
+    return "account:" + users.normalize_email(_read_credentials()[0])
 
 
-def _account_here() -> str:
-    return f"{_account()} {network()}"
+def _account_network_limit_key() -> str:
+    return f"{_account_limit_key()} {client_network()}"
 
 
 # Every attempt counts, and before its password is looked at: of many at one moment no more get through than of many
 # in a row. The strictest of the three is one network's alone, so that hardly anybody can lock another one out.
 @blueprint.route("/login", methods=["GET", "POST"])
-@limiter.limit(PER_NETWORK, methods=["POST"], key_func=network)
-@limiter.limit(PER_ACCOUNT, methods=["POST"], key_func=_account)
-@limiter.limit(PER_ACCOUNT_HERE, methods=["POST"], key_func=_account_here)
+@limiter.limit(PER_NETWORK, methods=["POST"], key_func=client_network)
+@limiter.limit(PER_ACCOUNT, methods=["POST"], key_func=_account_limit_key)
+@limiter.limit(PER_ACCOUNT_HERE, methods=["POST"], key_func=_account_network_limit_key)
 def login() -> Any:
     if current_user.is_authenticated:
         return redirect(url_for("keys.profile"), 303)
-    target = login_flow.own_path(request.values.get("next"))
+    target = login_flow.safe_next_url(request.values.get("next"))
     if request.method == "GET":
         return render_template("accounts/login.html", next=target)
-    email, password = _typed()
-    user = users.by_email(email)
-    if not passwords.is_right(user.password_hash if user else None, password) or user is None:
-        login_flow.note("sign-in refused", user, why="password" if user else "no account")
-        return render_template("accounts/login.html", email=email, next=target, error=_WRONG), 422
+    email, password = _read_credentials()
+    user = users.find_by_email(email)
+    if not passwords.verify(user.password_hash if user else None, password) or user is None:
+        login_flow.log_auth_event("sign-in refused", user, why="password" if user else "no account")
+        return render_template("accounts/login.html", email=email, next=target, error=_WRONG_CREDENTIALS), 422
     if not user.is_active:
-        login_flow.note("sign-in refused", user, why="disabled")
-        return render_template("accounts/login.html", email=email, next=target, error=_DISABLED), 422
-    return login_flow.enter(user, target)
+        login_flow.log_auth_event("sign-in refused", user, why="disabled")
+        return render_template("accounts/login.html", email=email, next=target, error=_ACCOUNT_DISABLED), 422
+    return login_flow.begin_login(user, target)
 
 
 @blueprint.post("/logout")
 @login_required
 def logout() -> Any:
-    if here := errors.this_session():
+    if here := errors.current_session():
         sessions.end(current_user.id, here.id)
         db.session.commit()
     logout_user()
@@ -145,20 +149,22 @@ def logout() -> Any:
 @limiter.limit("10 per hour")
 def change_password() -> Any:
     old, new = request.form.get("current_password", ""), request.form.get("password", "")
-    complaint = passwords.complaint(new, current_user.email)
-    if not login_flow.is_owner(old):
-        login_flow.note("password refused", current_user)
-        complaint = "The current password is not right." if current_user.has_password else login_flow.SIGN_IN_AGAIN
+    complaint = passwords.policy_violation(new, current_user.email)
+    if not login_flow.reauthenticated(old):
+        login_flow.log_auth_event("password refused", current_user)
+        complaint = (
+            "The current password is not right." if current_user.has_password else login_flow.RECENT_LOGIN_NEEDED
+        )
     if complaint:
         flash(complaint, "bad")
         return redirect(url_for("settings.index", _anchor="password"), 303)
     users.set_password(current_user, passwords.hash_password(new))
-    user_actions.note_own(current_user._get_current_object(), {"password": "changed"}, filters.now())
+    user_actions.record_own_change(current_user._get_current_object(), {"password": "changed"}, filters.now())
     errors.begin_session(current_user._get_current_object())  # all sessions end; this browser goes on in a new one
-    jobs.tell_owner(current_user.id, "password")
+    jobs.notify_owner(current_user.id, "password")
     flash("Your password is changed. All other sessions are signed out.", "good")
-    live, has_feed = tokens.count_live(current_user.id, filters.now()), feeds.of_user(current_user.id) is not None
-    if said := going_on(live, has_feed):
+    live, has_feed = tokens.count_live(current_user.id, filters.now()), feeds.find_by_user(current_user.id) is not None
+    if said := describe_access(live, has_feed):
         flash(f"Programs go on with {said}. Revoke them below if anybody else may have them.", "warn")
     return redirect(url_for("settings.index", _anchor="password"), 303)
 
@@ -172,12 +178,12 @@ def change_settings() -> Any:
     return redirect(url_for("settings.index", _anchor="syncing"), 303)
 
 
-def _typed() -> tuple[str, str]:
+def _read_credentials() -> tuple[str, str]:
     email = request.form.get("email", "")[:400].replace("\0", "")  # which PostgreSQL cannot even look for
     return email.strip(), request.form.get("password", "")[:1000]
 
 
-def _address_complaint(email: str) -> str | None:
+def _email_error(email: str) -> str | None:
     try:
         validate_email(email, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
@@ -185,13 +191,13 @@ def _address_complaint(email: str) -> str | None:
     return None
 
 
-def _invites() -> URLSafeTimedSerializer:
+def _invite_serializer() -> URLSafeTimedSerializer:
     return URLSafeTimedSerializer(str(current_app.config["SECRET_KEY"]), salt="invitation")
 
 
-def _invited(token: str) -> str | None:
+def _invited_email(token: str) -> str | None:
     try:
-        email = _invites().loads(token, max_age=_INVITE_DAYS * 86_400) if token else None
+        email = _invite_serializer().loads(token, max_age=_INVITE_DAYS * 86_400) if token else None
     except BadData:
         return None
     return email if isinstance(email, str) else None

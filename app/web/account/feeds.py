@@ -16,30 +16,30 @@ from app.extensions import db, limiter
 from app.store.accounts import feeds
 from app.store.accounts.feeds import FeedRow
 from app.store.queries import changes
-from app.store.queries.changes import News, Told
+from app.store.queries.changes import FeedEntry, FeedNews
 from app.web.app import filters
-from app.web.history.changes import asked_by, headline
+from app.web.history.changes import headline, parse_query
 
 blueprint = Blueprint("feeds", __name__)
 
 ATOM = "http://www.w3.org/2005/Atom"
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_INVALID_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot hold, not even escaped."""
 
 
 @blueprint.get("/feeds/<secret>.atom")
 def atom(secret: str) -> Response:
     """The newest changes, filtered by the same query as the page. The secret says whose; no cookie is read or set."""
-    found = feeds.find(secret)
+    found = feeds.find_by_secret(secret)
     if found is None:
         abort(404)
     feed, user = found
-    asked = asked_by(request.args)
-    news = changes.entries(user.id, asked.filter(None))
+    asked = parse_query(request.args)
+    news = changes.load_entries(user.id, asked.filter(None))
     query: dict[str, Any] = {**asked.query}
     page = url_for("changes.index", _external=True, **query)
     updated = max([one.at for one in news], default=feed.created_at)
-    answer = Response(_document(feed, news, page, updated), mimetype="application/atom+xml")
+    answer = Response(_render_feed(feed, news, page, updated), mimetype="application/atom+xml")
     answer.last_modified = updated
     answer.add_etag()
     answer.headers["Cache-Control"] = "private, no-cache"
@@ -50,13 +50,13 @@ def atom(secret: str) -> Response:
 @blueprint.post("/changes/feed")
 @login_required
 @limiter.limit("60 per hour")
-def make() -> Any:
+def create() -> Any:
     """A new address, in place of an earlier one. It stands in this one answer and nowhere else."""
-    secret = feeds.make(current_user.id, request.host, filters.now())
+    secret = feeds.create_secret(current_user.id, request.host, filters.now())
     db.session.commit()
     address = url_for("feeds.atom", secret=secret, _external=True)
     template = "changes/_address.html" if request.headers.get("HX-Request") else "changes/address.html"
-    return render_template(template, address=feeds.of_user(current_user.id), text=address)
+    return render_template(template, address=feeds.find_by_user(current_user.id), text=address)
 
 
 @blueprint.post("/changes/feed/revoke")
@@ -69,57 +69,58 @@ def revoke() -> Any:
     return redirect(url_for("changes.index", _anchor="changes-address"), 303)
 
 
-def plain(text: str) -> str:
+def strip_invalid_xml(text: str) -> str:
     """Text that XML can hold; what it cannot is marked."""
-    return _NO_XML.sub("\ufffd", text)
+    return _INVALID_XML.sub("\ufffd", text)
 
 
-def _document(feed: FeedRow, news: list[News], page: str, updated: datetime) -> bytes:
+def _render_feed(feed: FeedRow, news: list[FeedNews], page: str, updated: datetime) -> bytes:
     # There is no link to itself: it would be the secret, and entries are passed on.
     root = ET.Element("feed", {"xmlns": ATOM})
-    _add(root, "id", feed.tag)
-    _add(root, "title", "Modelsync: changes of your keys")
-    _add(root, "updated", _rfc3339(updated))
-    _add(ET.SubElement(root, "author"), "name", "Modelsync")
-    _add(root, "generator", "Modelsync")
-    ET.SubElement(root, "link", {"rel": "alternate", "type": "text/html", "href": plain(page)})
+    _add_element(root, "id", feed.tag)
+    _add_element(root, "title", "Modelsync: changes of your keys")
+    _add_element(root, "updated", _rfc3339(updated))
+    _add_element(ET.SubElement(root, "author"), "name", "Modelsync")
+    _add_element(root, "generator", "Modelsync")
+    ET.SubElement(root, "link", {"rel": "alternate", "type": "text/html", "href": strip_invalid_xml(page)})
     for one in news:
-        root.append(_entry(feed, one))
+        root.append(_render_entry(feed, one))
     return ET.tostring(root, encoding="utf-8", xml_declaration=True)
 
 
-def _entry(feed: FeedRow, news: News) -> ET.Element:
+def _render_entry(feed: FeedRow, news: FeedNews) -> ET.Element:
     entry = ET.Element("entry")
     run_id = news.sightings[0].run_id
-    _add(entry, "id", f"{feed.tag}/runs/{run_id}/{news.provider}")
-    _add(entry, "title", headline(news))
-    _add(entry, "published", _rfc3339(min(sighting.at for sighting in news.sightings)))
-    _add(entry, "updated", _rfc3339(news.at))
-    ET.SubElement(entry, "category", {"term": news.provider, "label": filters.title(news.provider)})
+    _add_element(entry, "id", f"{feed.tag}/runs/{run_id}/{news.provider}")
+    _add_element(entry, "title", headline(news))
+    _add_element(entry, "published", _rfc3339(min(sighting.at for sighting in news.sightings)))
+    _add_element(entry, "updated", _rfc3339(news.at))
+    ET.SubElement(entry, "category", {"term": news.provider, "label": filters.provider_title(news.provider)})
     page = url_for("history.run", run_id=run_id, _external=True)
     ET.SubElement(entry, "link", {"rel": "alternate", "type": "text/html", "href": page})
-    _add(entry, "content", _content(news), type="html")
+    _add_element(entry, "content", _render_content(news), type="html")
     return entry
 
 
-def _content(news: News) -> str:
+def _render_content(news: FeedNews) -> str:
     """The changes as a list, in HTML: escaped here for whoever shows it, and once more as text of the XML."""
     lines = [
-        f"<li><code>{escape(plain(told.change.model_id))}</code>: {escape(plain(humanize.sentence(told.change)))}"
-        f"{_seen_by(told)}</li>"
+        f"<li><code>{escape(strip_invalid_xml(told.change.model_id))}</code>: "
+        f"{escape(strip_invalid_xml(humanize.describe_change(told.change)))}"
+        f"{_key_labels(told)}</li>"
         for told in news.told
     ]
     if news.left_out:
-        lines.append(f"<li>and {humanize.plural(news.left_out, 'more change')}</li>")
+        lines.append(f"<li>and {humanize.pluralize(news.left_out, 'more change')}</li>")
     return f"<ul>{''.join(lines)}</ul>"
 
 
-def _seen_by(told: Told) -> str:
-    return f" ({escape(plain(', '.join(told.labels)))})" if told.labels else ""
+def _key_labels(told: FeedEntry) -> str:
+    return f" ({escape(strip_invalid_xml(', '.join(told.labels)))})" if told.labels else ""
 
 
-def _add(parent: ET.Element, name: str, text: str, **attributes: str) -> None:
-    ET.SubElement(parent, name, attributes).text = plain(text)
+def _add_element(parent: ET.Element, name: str, text: str, **attributes: str) -> None:
+    ET.SubElement(parent, name, attributes).text = strip_invalid_xml(text)
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -10,12 +10,12 @@ from flask_login import current_user, login_required
 
 from app import config
 from app.catalog import humanize, topics
-from app.extensions import csrf, db, limiter, network
-from app.jobs.digest_email import KEY_PROBLEMS
+from app.extensions import client_network, csrf, db, limiter
+from app.jobs.digest_email import KEY_ERROR_CODES
 from app.store.accounts import subscriptions
 from app.store.queries import digest, runs
-from app.store.queries.digest import FailingKey, ProviderNews
-from app.store.queries.runs import Nav
+from app.store.queries.digest import DigestKeyProblem, ProviderNews
+from app.store.queries.runs import NavCounters
 from app.store.schema.tables import UserRow
 from app.web.app import filters
 
@@ -30,16 +30,16 @@ TITLES = {
 """Topic → its title, and what is in it."""
 LINKS_PER_NETWORK = "600 per hour"
 """Large, as mail providers end letters for many of their people from one address."""
-_OVER = "This link ends nobody's letters any more. Sign in, and choose in the settings what letters you get."
-_NAMED = 2
+_LINK_EXPIRED = "This link ends nobody's letters any more. Sign in, and choose in the settings what letters you get."
+_MAX_NAMED = 2
 """So many providers' news, or keys, are named in a toast; more are counted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
+class NavBadge:
     """What the badge shows, and from where on it asks for more."""
 
-    nav: Nav
+    nav: NavCounters
     after: int | None
     """The newest run of which there is nothing to tell; None where of runs nothing is told but new models."""
 
@@ -53,83 +53,84 @@ class Toast:
     tone: Literal["busy", "warn"] = "busy"
 
 
-def counters(user: UserRow) -> Counters:
+def nav_badge(user: UserRow) -> NavBadge:
     """Of the navigation, for whoever wants to be told."""
-    wanted = topics.read(user.told_topics)
-    nav = runs.nav(user.id) if topics.NEW in wanted else Nav(0)
-    return Counters(nav, digest.newest_run(user.id) if wanted - {topics.NEW} else None)
+    wanted = topics.parse(user.told_topics)
+    nav = runs.load_nav(user.id) if topics.NEW in wanted else NavCounters(0)
+    return NavBadge(nav, digest.newest_finished_run(user.id) if wanted - {topics.NEW} else None)
 
 
-def counters_of(user_id: int) -> Counters | None:
+def nav_badge_of(user_id: int) -> NavBadge | None:
     """The same, for a stream, in which the account is read anew."""
     user = db.session.get(UserRow, user_id, populate_existing=True)
-    return counters(user) if user else None
+    return nav_badge(user) if user else None
 
 
-def since(user: UserRow, after: int | None) -> tuple[list[Toast], int | None]:
+def toasts_since(user: UserRow, after: int | None) -> tuple[list[Toast], int | None]:
     """What runs after this one brought beside new models, and the run until which that is told."""
-    wanted = topics.read(user.told_topics) - {topics.NEW}
+    wanted = topics.parse(user.told_topics) - {topics.NEW}
     if not wanted:
         return [], None
-    until = digest.newest_run(user.id)
+    until = digest.newest_finished_run(user.id)
     if after is None or until <= after:
         return [], until
-    found = digest.between(user.id, after, until, wanted, KEY_PROBLEMS)
+    found = digest.load_digest(user.id, after, until, wanted, KEY_ERROR_CODES)
     toasts = []
     if found.news:
         toasts.append(Toast(_headlines(found.news), "changes.index", "See the changes"))
     if found.keys:
-        toasts.append(Toast(_failing(found.keys), "keys.profile", "See your keys", "warn"))
+        toasts.append(Toast(_describe_failing_keys(found.keys), "keys.profile", "See your keys", "warn"))
     return toasts, until
 
 
 @blueprint.post("/settings/notifications")
 @login_required
 def choose() -> Any:
-    current_user.told_topics = topics.written(request.form.getlist("in_app"))
+    current_user.told_topics = topics.serialize(request.form.getlist("in_app"))
     if config.current().mail_from:
-        subscriptions.choose(current_user.id, request.form.getlist("by_mail"))
+        subscriptions.set_topics(current_user.id, request.form.getlist("by_mail"))
     db.session.commit()
     flash("Saved.", "good")
     return redirect(url_for("settings.index", _anchor="notifications"), 303)
 
 
 @blueprint.get("/unsubscribe/<token>")
-@limiter.limit(LINKS_PER_NETWORK, key_func=network)
+@limiter.limit(LINKS_PER_NETWORK, key_func=client_network)
 def ask(token: str) -> Any:
     """Looking at the link ends nothing: mail programs look too."""
-    if not subscriptions.is_known(token[:100]):
-        return _refused()
+    if not subscriptions.is_valid_token(token[:100]):
+        return _invalid_link()
     return render_template("accounts/unsubscribe.html", token=token)
 
 
 @blueprint.post("/unsubscribe/<token>")
 @csrf.exempt  # a mail program posts it, without a page before (RFC 8058); the token says whose letters end
-@limiter.limit(LINKS_PER_NETWORK, key_func=network)
+@limiter.limit(LINKS_PER_NETWORK, key_func=client_network)
 def stop(token: str) -> Any:
     """No more letters; nobody needs to sign in, and twice does no harm."""
-    if not subscriptions.stop(token[:100]):
-        return _refused()
+    if not subscriptions.unsubscribe(token[:100]):
+        return _invalid_link()
     db.session.commit()
     return render_template("accounts/unsubscribe.html", token=token, done=True)
 
 
-def _refused() -> Any:
-    return render_template("accounts/unsubscribe.html", error=_OVER), 404
+def _invalid_link() -> Any:
+    return render_template("accounts/unsubscribe.html", error=_LINK_EXPIRED), 404
 
 
 def _headlines(news: list[ProviderNews]) -> str:
     told = [
-        humanize.headline(filters.title(one.provider), one.changes, one.uncatalogued) + "." for one in news[:_NAMED]
+        humanize.headline(filters.provider_title(one.provider), one.changes, one.uncatalogued) + "."
+        for one in news[:_MAX_NAMED]
     ]
-    if len(news) > _NAMED:
-        told.append(f"{humanize.plural(len(news) - _NAMED, 'more provider')} changed something.")
+    if len(news) > _MAX_NAMED:
+        told.append(f"{humanize.pluralize(len(news) - _MAX_NAMED, 'more provider')} changed something.")
     return " ".join(told)
 
 
-def _failing(keys: list[FailingKey]) -> str:
-    if len(keys) > _NAMED:
-        return f"{humanize.number(len(keys))} keys began to fail."
+def _describe_failing_keys(keys: list[DigestKeyProblem]) -> str:
+    if len(keys) > _MAX_NAMED:
+        return f"{humanize.format_number(len(keys))} keys began to fail."
     return " ".join(
-        f"{filters.title(key.provider)}{f' ({key.label})' if key.label else ''}: {key.message}" for key in keys
+        f"{filters.provider_title(key.provider)}{f' ({key.label})' if key.label else ''}: {key.message}" for key in keys
     )

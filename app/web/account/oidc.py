@@ -14,9 +14,9 @@ from flask_login import current_user, login_required
 
 from app import config, jobs
 from app.auth import openid
-from app.auth.openid import Attempt, Claimed, OidcError
-from app.auth.settings import OpenId
-from app.extensions import db, limiter, network
+from app.auth.openid import IdTokenClaims, OidcError, PendingLogin
+from app.auth.settings import OpenIdProvider
+from app.extensions import client_network, db, limiter
 from app.store import audit
 from app.store.accounts import feeds, identities, tokens, user_actions, users
 from app.store.audit import AUTOMATIC
@@ -28,78 +28,80 @@ blueprint = Blueprint("oidc", __name__)
 log = logging.getLogger(__name__)
 
 PER_NETWORK = "60 per 15 minutes"
-_ATTEMPT, _LINK = "oidc", "oidc_link"
-_GOOD_FOR_S = 600
-_DISABLED = "This account is disabled. Ask an admin to enable it again."
+_PENDING, _LINK = "oidc", "oidc_link"
+_LIFETIME_S = 600
+_ACCOUNT_DISABLED = "This account is disabled. Ask an admin to enable it again."
 _EXPIRED = "That sign-in took too long, or was used already. Begin again."
-_DOMAIN = "Accounts of that kind may not sign in here. Use one of your organisation."
-_UNVERIFIED = "The sign-in server does not vouch for your e-mail address, so nobody knows which account is yours."
+_DOMAIN_NOT_ALLOWED = "Accounts of that kind may not sign in here. Use one of your organisation."
+_EMAIL_UNVERIFIED = "The sign-in server does not vouch for your e-mail address, so nobody knows which account is yours."
 _HAS_ACCOUNT = (
     "There is an account with your e-mail address. Sign in with its password, then link it in the settings under "
     "“Sign-in elsewhere”."
 )
 _NO_ACCOUNT = "You have no account here, and signing in does not make one. Ask an admin."
-_TAKEN = "That sign-in belongs to another account here, or yours is linked to another one there: unlink that first."
-_NOT_OWNER = "The password is not right; nothing was linked."
-_ADOPTED = (
+_ALREADY_LINKED = (
+    "That sign-in belongs to another account here, or yours is linked to another one there: unlink that first."
+)
+_WRONG_PASSWORD = "The password is not right; nothing was linked."  # noqa: S105  (a sentence)
+_LINKED_BY_EMAIL = (
     "Your account is linked. As anybody could have made it with your address, its password, personal tokens and feed "
     "address ended: choose a password in the settings if you want one."
 )
 
 
-class _Refusal(Exception):
+class _LoginRejected(Exception):
     """Nobody is signed in; the text is a sentence."""
 
 
 @blueprint.get("/oidc/start")
-@limiter.limit(PER_NETWORK, key_func=network)
+@limiter.limit(PER_NETWORK, key_func=client_network)
 def start() -> Any:
     """Send the browser to the provider; what it has to bring back stays in its signed cookie."""
-    provider, link = _provider(), _wants_link()
+    provider, link = _provider(), _pending_link()
     if current_user.is_authenticated and link is None:
         return redirect(url_for("keys.profile"), 303)
-    attempt = Attempt.new()
+    attempt = PendingLogin.new()
     try:
-        url = openid.begin(provider, _redirect_uri(), attempt)
+        url = openid.build_authorization_url(provider, _redirect_uri(), attempt)
     except OidcError as error:
-        return _told(error)
+        return _oidc_error(error)
     session.pop(_LINK, None)
-    session[_ATTEMPT] = attempt.told() | {
+    session[_PENDING] = attempt.told() | {
         "at": int(filters.now().timestamp()),
-        "next": login.own_path(request.args.get("next")),
+        "next": login.safe_next_url(request.args.get("next")),
         "link": link,
     }
     return redirect(url, 303)
 
 
 @blueprint.get("/oidc/callback")
-@limiter.limit(PER_NETWORK, key_func=network)
+@limiter.limit(PER_NETWORK, key_func=client_network)
 def callback() -> Any:
     provider = _provider()
-    kept = session.pop(_ATTEMPT, None)  # it is good once
-    if not isinstance(kept, dict) or not 0 <= filters.now().timestamp() - kept["at"] <= _GOOD_FOR_S:
-        return _page(_EXPIRED), 422
-    attempt = Attempt(kept["state"], kept["nonce"], kept["verifier"])
+    kept = session.pop(_PENDING, None)  # it is good once
+    if not isinstance(kept, dict) or not 0 <= filters.now().timestamp() - kept["at"] <= _LIFETIME_S:
+        return _error_page(_EXPIRED), 422
+    attempt = PendingLogin(kept["state"], kept["nonce"], kept["verifier"])
     try:
-        claimed = openid.finish(provider, _redirect_uri(), attempt, request.args.to_dict())
-        _refuse_other_domains(provider, claimed)
+        claimed = openid.verify_callback(provider, _redirect_uri(), attempt, request.args.to_dict())
+        _require_allowed_domain(provider, claimed)
         if kept["link"] is not None:
-            return _link(claimed, kept["link"])
-        known = _known(claimed)
-        adopted = None if known else _adopted(provider, claimed)
-        user = known or adopted or _made(provider, claimed)
+            return _finish_link(claimed, kept["link"])
+        known = _find_linked_user(claimed)
+        adopted = None if known else _link_by_email(provider, claimed)
+        user = known or adopted or _create_user(provider, claimed)
     except OidcError as error:
         db.session.rollback()
-        return _told(error)
-    except _Refusal as refusal:
+        return _oidc_error(error)
+    except _LoginRejected as refusal:
         db.session.rollback()
-        login.note("sign-in refused", None, why="elsewhere")
-        return _page(str(refusal)), 422
+        login.log_auth_event("sign-in refused", None, why="elsewhere")
+        return _error_page(str(refusal)), 422
     db.session.commit()
-    answer = login.enter(user, kept["next"])
+    answer = login.begin_login(user, kept["next"])
     if adopted:
-        jobs.tell_owner(user.id, "linked")
-        flash(_ADOPTED, "warn")
+        jobs.notify_owner(user.id, "linked")
+        flash(_LINKED_BY_EMAIL, "warn")
     return answer
 
 
@@ -109,9 +111,9 @@ def callback() -> Any:
 def link() -> Any:
     """The owner means to link the account. A link on a page leads there: our policy lets no form lead elsewhere."""
     provider = _provider()
-    if not login.is_owner(request.form.get("password", "")):
-        flash(_NOT_OWNER if current_user.has_password else login.SIGN_IN_AGAIN, "bad")
-        return _to_settings()
+    if not login.reauthenticated(request.form.get("password", "")):
+        flash(_WRONG_PASSWORD if current_user.has_password else login.RECENT_LOGIN_NEEDED, "bad")
+        return _redirect_to_settings()
     session[_LINK] = {"who": current_user.get_id(), "at": int(filters.now().timestamp())}
     return render_template("accounts/oidc.html", go_on=provider.title)
 
@@ -122,97 +124,101 @@ def link() -> Any:
 def unlink() -> Any:
     if not current_user.has_password:
         flash("Choose a password first: without one you could not sign in any more.", "bad")
-    elif not login.is_owner(request.form.get("password", "")):
+    elif not login.reauthenticated(request.form.get("password", "")):
         flash("The password is not right; nothing was changed.", "bad")
     else:
         identities.unlink(current_user.id)
-        user_actions.note_own(current_user._get_current_object(), {"signing in elsewhere": "unlinked"}, filters.now())
+        user_actions.record_own_change(
+            current_user._get_current_object(), {"signing in elsewhere": "unlinked"}, filters.now()
+        )
         db.session.commit()
-        jobs.tell_owner(current_user.id, "unlinked")
+        jobs.notify_owner(current_user.id, "unlinked")
         flash("Your account is not linked any more: sign in with your password.", "good")
-    return _to_settings()
+    return _redirect_to_settings()
 
 
 # ------------------------------------------------------------------ whose account it is
 
 
-def _known(claimed: Claimed) -> UserRow | None:
+def _find_linked_user(claimed: IdTokenClaims) -> UserRow | None:
     found = identities.find(claimed.issuer, claimed.subject)
     if found is None:
         return None
     identity, user = found
-    _refuse_disabled(user)
+    _require_active(user)
     identity.used_at, identity.email = filters.now(), claimed.email
     return user
 
 
-def _adopted(provider: OpenId, claimed: Claimed) -> UserRow | None:
+def _link_by_email(provider: OpenIdProvider, claimed: IdTokenClaims) -> UserRow | None:
     """The account that has this address. None if there is none; a refusal if its owner has to link it.
 
     Nobody ever showed that the account's address is theirs: whoever made it may have waited for its owner to come this
     way. So what was made before, and opens the account without the provider, ends.
     """
     if not claimed.email or not claimed.is_verified:
-        raise _Refusal(_UNVERIFIED)
-    user = users.by_email(claimed.email)
+        raise _LoginRejected(_EMAIL_UNVERIFIED)
+    user = users.find_by_email(claimed.email)
     if user is None:
         return None
     if not provider.link_by_email:
-        raise _Refusal(_HAS_ACCOUNT)
-    _refuse_disabled(user)
-    _keep(user, claimed)
+        raise _LoginRejected(_HAS_ACCOUNT)
+    _require_active(user)
+    _save_identity(user, claimed)
     users.set_password(user, users.NO_PASSWORD)
     tokens.revoke_all(user.id, filters.now())
     feeds.revoke(user.id)
     after = {"signing in": provider.title, "password, tokens and feed address": "ended"}
-    audit.note(AUTOMATIC, "user", user.email, None, after, "", filters.now())
+    audit.record(AUTOMATIC, "user", user.email, None, after, "", filters.now())
     return user
 
 
-def _made(provider: OpenId, claimed: Claimed) -> UserRow:
+def _create_user(provider: OpenIdProvider, claimed: IdTokenClaims) -> UserRow:
     if not provider.signup:
-        raise _Refusal(_NO_ACCOUNT)
+        raise _LoginRejected(_NO_ACCOUNT)
     user = users.create(claimed.email, users.NO_PASSWORD, filters.now())
     if user is None:  # somebody took the address at this moment
-        raise _Refusal(_HAS_ACCOUNT)
-    _keep(user, claimed)
+        raise _LoginRejected(_HAS_ACCOUNT)
+    _save_identity(user, claimed)
     return user
 
 
-def _link(claimed: Claimed, who: str) -> Any:
+def _finish_link(claimed: IdTokenClaims, who: str) -> Any:
     """Only the very person who meant to link, and is signed in still."""
     if not current_user.is_authenticated or current_user.get_id() != who:
-        raise _Refusal(_EXPIRED)
-    _keep(current_user, claimed)
-    user_actions.note_own(current_user._get_current_object(), {"signing in elsewhere": "linked"}, filters.now())
+        raise _LoginRejected(_EXPIRED)
+    _save_identity(current_user, claimed)
+    user_actions.record_own_change(
+        current_user._get_current_object(), {"signing in elsewhere": "linked"}, filters.now()
+    )
     db.session.commit()
-    jobs.tell_owner(current_user.id, "linked")
+    jobs.notify_owner(current_user.id, "linked")
     flash("Your account is linked: you can sign in there from now on.", "good")
-    return _to_settings()
+    return _redirect_to_settings()
 
 
-def _keep(user: UserRow, claimed: Claimed) -> None:
+def _save_identity(user: UserRow, claimed: IdTokenClaims) -> None:
     if not identities.link(user.id, claimed.issuer, claimed.subject, claimed.email, filters.now()):
-        raise _Refusal(_TAKEN)
+        raise _LoginRejected(_ALREADY_LINKED)
 
 
-def _refuse_disabled(user: UserRow) -> None:
+def _require_active(user: UserRow) -> None:
     if not user.is_active:
-        raise _Refusal(_DISABLED)
+        raise _LoginRejected(_ACCOUNT_DISABLED)
 
 
-def _refuse_other_domains(provider: OpenId, claimed: Claimed) -> None:
+def _require_allowed_domain(provider: OpenIdProvider, claimed: IdTokenClaims) -> None:
     """At each sign-in, so that who leaves the organisation stays out."""
     if provider.allowed_domains:
         domain = claimed.email.rpartition("@")[2]
         if not claimed.is_verified or domain not in provider.allowed_domains:
-            raise _Refusal(_DOMAIN)
+            raise _LoginRejected(_DOMAIN_NOT_ALLOWED)
 
 
 # ------------------------------------------------------------------ inside
 
 
-def _provider() -> OpenId:
+def _provider() -> OpenIdProvider:
     provider = config.current().oidc
     if provider is None:
         abort(404)
@@ -224,22 +230,22 @@ def _redirect_uri() -> str:
     return config.current().public_url + url_for("oidc.callback")
 
 
-def _wants_link() -> str | None:
+def _pending_link() -> str | None:
     """Who said a short while ago, with their password, that the account is to be linked."""
     kept = session.get(_LINK)
     if not isinstance(kept, dict) or not current_user.is_authenticated or kept["who"] != current_user.get_id():
         return None
-    return str(kept["who"]) if 0 <= filters.now().timestamp() - kept["at"] <= _GOOD_FOR_S else None
+    return str(kept["who"]) if 0 <= filters.now().timestamp() - kept["at"] <= _LIFETIME_S else None
 
 
-def _told(error: OidcError) -> Any:
+def _oidc_error(error: OidcError) -> Any:
     log.warning("sign-in by OpenID Connect failed: %s", error.why)
-    return _page(str(error)), 502 if str(error) == openid.AWAY else 422
+    return _error_page(str(error)), 502 if str(error) == openid.UNAVAILABLE else 422
 
 
-def _page(sentence: str) -> str:
+def _error_page(sentence: str) -> str:
     return render_template("accounts/oidc.html", error=sentence)
 
 
-def _to_settings() -> Any:
+def _redirect_to_settings() -> Any:
     return redirect(url_for("settings.index", _anchor="elsewhere"), 303)

@@ -12,8 +12,8 @@ from flask_login import current_user, login_required
 
 from app import config, jobs
 from app.auth import secretbox, totp
-from app.auth.settings import WayIn
-from app.extensions import db, limiter, login_manager, network
+from app.auth.settings import SecurityEvent
+from app.extensions import client_network, db, limiter, login_manager
 from app.store.accounts import second_factors, sessions, user_actions
 from app.store.schema.tables import UserRow
 from app.web.account import login
@@ -23,9 +23,9 @@ blueprint = Blueprint("second_factor", __name__)
 
 PER_ACCOUNT = "10 per 15 minutes;50 per day"
 """Codes tried at one account, at all doors together: of a million codes three are right at a time."""
-_SHOWN_FOR = timedelta(minutes=15)
+_OFFER_LIFETIME = timedelta(minutes=15)
 """So long a secret that was shown can be confirmed."""
-_OPEN = (
+_EXEMPT_ENDPOINTS = (
     "static",
     "health.health",
     "health.ready",
@@ -36,58 +36,60 @@ _OPEN = (
     "notifications.stop",
 )
 _WRONG_PASSWORD = "The password is not right; nothing was changed."  # noqa: S105  (a sentence)
-_WRONG = "That code is not right, or it was used already. Type the one that is shown now."
-_SHUT = (
+_WRONG_CODE = "That code is not right, or it was used already. Type the one that is shown now."
+_CODES_UNREADABLE = (
     "Codes of your app cannot be checked any more, because this server's secret was changed. "
     "Use a recovery code, then set it up again, or ask an admin."
 )
-_TOO_LATE = "That took too long. Begin again."
-_NEEDED = "Set up two-step sign-in first: this server requires it."
+_OFFER_EXPIRED = "That took too long. Begin again."
+_SETUP_REQUIRED = "Set up two-step sign-in first: this server requires it."
 
 
 def init_app(app: Flask) -> None:
-    app.before_request(_set_up_first)
+    app.before_request(_require_setup)
 
 
 # ------------------------------------------------------------------ at sign-in
 
 
-def _who_types() -> str:
+def _limit_key() -> str:
     """Whose codes are tried: the limit is the account's, from wherever they come."""
     if current_user.is_authenticated:
         return f"code:{current_user.id}"
-    found = login.half_open()
-    return f"code:{found[0].id}" if found else network()
+    found = login.pending_second_factor()
+    return f"code:{found[0].id}" if found else client_network()
 
 
-one_limit = limiter.shared_limit(PER_ACCOUNT, scope="second factor", key_func=_who_types)
+code_limit = limiter.shared_limit(PER_ACCOUNT, scope="second factor", key_func=_limit_key)
 
 
 @blueprint.get("/login/code")
 def ask() -> Any:
     if current_user.is_authenticated:
         return redirect(url_for("keys.profile"), 303)
-    if login.half_open() is None:
+    if login.pending_second_factor() is None:
         return login_manager.unauthorized()
     return render_template("accounts/second_factor.html")
 
 
 @blueprint.post("/login/code")
-@one_limit
+@code_limit
 def check() -> Any:
-    found = login.half_open()
+    found = login.pending_second_factor()
     if found is None:
         return login_manager.unauthorized()
     user, target = found
-    how = _fits(user, request.form.get("code", ""))
+    how = _use_code(user, request.form.get("code", ""))
     if how in ("wrong", "shut"):
-        login.note("sign-in refused", user, why="code")
-        return render_template("accounts/second_factor.html", error=_WRONG if how == "wrong" else _SHUT), 422
+        login.log_auth_event("sign-in refused", user, why="code")
+        return render_template(
+            "accounts/second_factor.html", error=_WRONG_CODE if how == "wrong" else _CODES_UNREADABLE
+        ), 422
     db.session.commit()  # the code is used, whatever comes next
-    answer = login.complete(user, target)
+    answer = login.finish_login(user, target)
     if how == "recovery":
-        login.note("recovery code used", user)
-        left = second_factors.codes_left(user.id)
+        login.log_auth_event("recovery code used", user)
+        left = second_factors.count_unused_codes(user.id)
         flash(f"You used a recovery code; {left} are left. Make new ones in the settings before they run out.", "warn")
     return answer
 
@@ -100,8 +102,8 @@ def check() -> Any:
 def set_up() -> Any:
     """Asks for the password; the secret itself is only ever in answers to a form."""
     if current_user.second_factor_at is not None:
-        return _to_settings()
-    return _set_up_page(None)
+        return _redirect_to_settings()
+    return _render_setup(None)
 
 
 @blueprint.post("/settings/second-factor")
@@ -110,69 +112,71 @@ def set_up() -> Any:
 def begin() -> Any:
     """Make a secret, once the password was typed again."""
     if current_user.second_factor_at is not None:
-        return _to_settings()
-    if not login.is_owner(request.form.get("password", "")):
-        return _set_up_page(None, error=_not_owner()), 422
+        return _redirect_to_settings()
+    if not login.reauthenticated(request.form.get("password", "")):
+        return _render_setup(None, error=_password_error()), 422
     secret = totp.new_secret()
-    second_factors.offer(_me(), secretbox.seal(_key(), secret.encode(), _purpose(current_user.id)), filters.now())
+    second_factors.save_pending(
+        _current_user(), secretbox.encrypt(_key(), secret.encode(), _associated_data(current_user.id)), filters.now()
+    )
     db.session.commit()
-    return _set_up_page(secret)
+    return _render_setup(secret)
 
 
 @blueprint.post("/settings/second-factor/confirm")
 @login_required
-@one_limit
+@code_limit
 def confirm() -> Any:
     """The first code turns it on; what was signed in without one is signed out."""
-    user, secret = _me(), _shown()
+    user, secret = _current_user(), _offered_secret()
     if user.second_factor_at is not None:
-        return _to_settings()
+        return _redirect_to_settings()
     if secret is None:
-        return _set_up_page(None, error=_TOO_LATE), 422
-    step = totp.step_of(secret, request.form.get("code", ""), filters.now(), after=0)
-    if step is None or not second_factors.use_step(user.id, step):
+        return _render_setup(None, error=_OFFER_EXPIRED), 422
+    step = totp.verify(secret, request.form.get("code", ""), filters.now(), after=0)
+    if step is None or not second_factors.consume_step(user.id, step):
         db.session.rollback()
-        return _set_up_page(secret, error=_WRONG), 422
-    codes = second_factors.turn_on(user, filters.now())
-    here = errors.this_session()
+        return _render_setup(secret, error=_WRONG_CODE), 422
+    codes = second_factors.enable(user, filters.now())
+    here = errors.current_session()
     sessions.end_all(user.id, but=here.id if here else None)
-    _changed("on", "second factor on")
-    return _codes_page(codes, is_new=True)
+    _record_change("on", "second factor on")
+    return _render_codes(codes, is_new=True)
 
 
 @blueprint.post("/settings/second-factor/codes")
 @login_required
-@one_limit
+@code_limit
 def renew() -> Any:
     """Ten new recovery codes in the place of the old ones."""
-    if sentence := _objection():
-        return _refused(sentence)
-    codes = second_factors.new_codes(current_user.id)
-    _changed("recovery codes renewed", "recovery codes")
-    return _codes_page(codes, is_new=False)
+    if sentence := _form_error():
+        return _flash_error(sentence)
+    codes = second_factors.replace_codes(current_user.id)
+    _record_change("recovery codes renewed", "recovery codes")
+    return _render_codes(codes, is_new=False)
 
 
 @blueprint.post("/settings/second-factor/off")
 @login_required
-@one_limit
+@code_limit
 def turn_off() -> Any:
-    if sentence := _objection():
-        return _refused(sentence)
-    second_factors.turn_off(_me())
-    _changed("off", "second factor off")
+    if sentence := _form_error():
+        return _flash_error(sentence)
+    second_factors.disable(_current_user())
+    _record_change("off", "second factor off")
     flash("Two-step sign-in is off: your password alone is asked for.", "good")
-    return _to_settings()
+    return _redirect_to_settings()
 
 
-def _changed(said: str, change: WayIn) -> None:
+def _record_change(said: str, change: SecurityEvent) -> None:
     """Into the audit log, committed with what was done, and by letter to the owner."""
-    user_actions.note_own(_me(), {"second factor": said}, filters.now())
+    user_actions.record_own_change(_current_user(), {"second factor": said}, filters.now())
     db.session.commit()
-    jobs.tell_owner(current_user.id, change)
+    jobs.notify_owner(current_user.id, change)
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class SecondFactorState:
     """What the settings show of it."""
 
     since: datetime | None
@@ -181,9 +185,11 @@ class State:
     is_required: bool
 
 
-def state() -> State:
+def current_state() -> SecondFactorState:
     since = current_user.second_factor_at
-    return State(since, second_factors.codes_left(current_user.id) if since else 0, is_required(_me()))
+    return SecondFactorState(
+        since, second_factors.count_unused_codes(current_user.id) if since else 0, is_required(_current_user())
+    )
 
 
 # ------------------------------------------------------------------ where it is required
@@ -195,16 +201,20 @@ def is_required(user: UserRow) -> bool:
     return required == "everyone" or (required == "admins" and user.is_admin)
 
 
-def _set_up_first() -> Any:
+def _require_setup() -> Any:
     """Whoever has to have a second factor and has none is led to set it up; personal tokens go on."""
-    if request.endpoint in _OPEN or request.blueprint in ("second_factor", "oidc") or request.endpoint is None:
+    if (
+        request.endpoint in _EXEMPT_ENDPOINTS
+        or request.blueprint in ("second_factor", "oidc")
+        or request.endpoint is None
+    ):
         return None
     if config.current().require_second_factor == "off" or not current_user.is_authenticated:
         return None
-    if current_user.second_factor_at is not None or not is_required(_me()):
+    if current_user.second_factor_at is not None or not is_required(_current_user()):
         return None
     if errors.wants_json():
-        return errors.refusal(403, _NEEDED, "Open the settings in a browser.")
+        return errors.refusal(403, _SETUP_REQUIRED, "Open the settings in a browser.")
     target = url_for("second_factor.set_up")
     if request.headers.get("HX-Request"):
         return Response(status=403, headers={"HX-Redirect": target})
@@ -214,50 +224,50 @@ def _set_up_first() -> Any:
 # ------------------------------------------------------------------ inside
 
 
-def _fits(user: UserRow, typed: str) -> Literal["code", "recovery", "wrong", "shut"]:
+def _use_code(user: UserRow, typed: str) -> Literal["code", "recovery", "wrong", "shut"]:
     """What was typed, which is used by it; the caller commits. "shut": the secret does not open, so it was no recovery
     code either."""
-    typed, row, secret = typed[:100], second_factors.of_user(user.id), None
+    typed, row, secret = typed[:100], second_factors.find_by_user(user.id), None
     if row is not None:
-        secret = _opened(row.sealed_secret, user.id)
-        step = totp.step_of(secret, typed, filters.now(), after=row.last_step) if secret else None
-        if step is not None and second_factors.use_step(user.id, step):
+        secret = _decrypt_secret(row.sealed_secret, user.id)
+        step = totp.verify(secret, typed, filters.now(), after=row.last_step) if secret else None
+        if step is not None and second_factors.consume_step(user.id, step):
             return "code"
-    if second_factors.use_code(user.id, typed, filters.now()):
+    if second_factors.consume_code(user.id, typed, filters.now()):
         return "recovery"
     db.session.rollback()
     return "wrong" if secret else "shut"
 
 
-def _objection() -> str | None:
+def _form_error() -> str | None:
     """Why what the form asks for is not done, as a sentence; None once password and code are right."""
-    user = _me()
+    user = _current_user()
     if user.second_factor_at is None:
         return "Two-step sign-in is off already."
     if request.endpoint == "second_factor.turn_off" and is_required(user):
         return "This server requires two-step sign-in, so it stays on."
-    if not login.is_owner(request.form.get("password", "")):
-        return _not_owner()
-    how = _fits(user, request.form.get("code", ""))
-    return {"wrong": _WRONG, "shut": _SHUT}.get(how)
+    if not login.reauthenticated(request.form.get("password", "")):
+        return _password_error()
+    how = _use_code(user, request.form.get("code", ""))
+    return {"wrong": _WRONG_CODE, "shut": _CODES_UNREADABLE}.get(how)
 
 
-def _not_owner() -> str:
-    return _WRONG_PASSWORD if current_user.has_password else login.SIGN_IN_AGAIN
+def _password_error() -> str:
+    return _WRONG_PASSWORD if current_user.has_password else login.RECENT_LOGIN_NEEDED
 
 
-def _shown() -> str | None:
+def _offered_secret() -> str | None:
     """The secret that this person was shown a short while ago."""
-    row = second_factors.of_user(current_user.id)
-    if row is None or filters.now() - row.created_at > _SHOWN_FOR:
+    row = second_factors.find_by_user(current_user.id)
+    if row is None or filters.now() - row.created_at > _OFFER_LIFETIME:
         return None
-    return _opened(row.sealed_secret, current_user.id)
+    return _decrypt_secret(row.sealed_secret, current_user.id)
 
 
-def _opened(sealed: bytes, user_id: int) -> str | None:
+def _decrypt_secret(sealed: bytes, user_id: int) -> str | None:
     try:
-        return secretbox.unseal(_key(), sealed, _purpose(user_id)).decode()
-    except secretbox.BoxError:
+        return secretbox.decrypt(_key(), sealed, _associated_data(user_id)).decode()
+    except secretbox.DecryptionError:
         return None
 
 
@@ -265,38 +275,38 @@ def _key() -> str:
     return str(current_app.config["SECRET_KEY"])
 
 
-def _purpose(user_id: int) -> str:
+def _associated_data(user_id: int) -> str:
     return f"second factor of {user_id}"
 
 
-def _me() -> UserRow:
+def _current_user() -> UserRow:
     user: UserRow = current_user._get_current_object()
     return user
 
 
-def _refused(sentence: str) -> Any:
+def _flash_error(sentence: str) -> Any:
     flash(sentence, "bad")
-    return _to_settings()
+    return _redirect_to_settings()
 
 
-def _to_settings() -> Any:
+def _redirect_to_settings() -> Any:
     return redirect(url_for("settings.index", _anchor="second-factor"), 303)
 
 
-def _set_up_page(secret: str | None, **context: Any) -> str:
+def _render_setup(secret: str | None, **context: Any) -> str:
     return render_template(
         "settings/second_factor.html",
         secret=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)) if secret else None,
-        picture=_picture(totp.address(secret, current_user.email)) if secret else None,
-        required=is_required(_me()),
+        picture=_qr_code(totp.provisioning_uri(secret, current_user.email)) if secret else None,
+        required=is_required(_current_user()),
         **context,
     )
 
 
-def _picture(address: str) -> str:
+def _qr_code(address: str) -> str:
     """A QR code as an SVG in a data: address, dark on light in every theme, as cameras want it."""
     return str(segno.make(address, error="m", micro=False).svg_data_uri(scale=4, border=4, light="#fff"))
 
 
-def _codes_page(codes: list[str], is_new: bool) -> str:
+def _render_codes(codes: list[str], is_new: bool) -> str:
     return render_template("accounts/recovery.html", codes=codes, is_new=is_new)

@@ -29,20 +29,20 @@ from app.store.accounts import feeds, identities, sessions, subscriptions, token
 from app.store.accounts.user_actions import UserActionError
 from app.store.schema.tables import THEMES
 from app.web.account import login, notifications, second_factor
-from app.web.account.tokens import going_on
+from app.web.account.tokens import describe_access
 from app.web.app import errors, filters, user_agents
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")
 
-_WRONG_ADDRESS = "Type the address of your account exactly; nothing was deleted."
+_WRONG_EMAIL = "Type the address of your account exactly; nothing was deleted."
 _WRONG_PASSWORD = "The password is not right; nothing was deleted."  # noqa: S105  (a sentence)
-_NO_ZONE = "There is no time zone of that name. Choose one of the list, such as Europe/Berlin."
+_UNKNOWN_TIME_ZONE = "There is no time zone of that name. Choose one of the list, such as Europe/Berlin."
 
 
 @blueprint.get("")
 @login_required
 def index() -> str:
-    return _page()
+    return _render_page()
 
 
 @blueprint.post("/theme")
@@ -53,41 +53,41 @@ def change_theme() -> Any:
         abort(400)
     current_user.theme = theme
     db.session.commit()
-    errors.keep_theme(theme)
-    return _saved("look")
+    errors.remember_theme(theme)
+    return _redirect_saved("look")
 
 
 @blueprint.post("/time-zone")
 @login_required
 def change_time_zone() -> Any:
     name = request.form.get("time_zone", "").strip()[:64]
-    if filters.known_zone(name) is None:
-        return _page(zone_error=_NO_ZONE, typed_zone=name), 422
+    if filters.find_zone(name) is None:
+        return _render_page(zone_error=_UNKNOWN_TIME_ZONE, typed_zone=name), 422
     current_user.time_zone = name
     db.session.commit()
-    return _saved("time")
+    return _redirect_saved("time")
 
 
 @blueprint.post("/sessions/<int:session_id>/end")
 @login_required
 def end_session(session_id: int) -> Any:
     """End one of one's own; the one that asks is signed out."""
-    here = errors.this_session()
+    here = errors.current_session()
     if not sessions.end(current_user.id, session_id):
         abort(404)
     db.session.commit()
     if here is not None and here.id == session_id:
-        return _signed_out()
-    return _sessions_changed("That session is ended.")
+        return _sign_out()
+    return _render_sessions("That session is ended.")
 
 
 @blueprint.post("/sessions/end-others")
 @login_required
 def end_others() -> Any:
-    here = errors.this_session()
+    here = errors.current_session()
     ended = sessions.end_all(current_user.id, but=here.id if here else None)
     db.session.commit()
-    return _sessions_changed("All other sessions are ended." if ended else "There was no other session.")
+    return _render_sessions("All other sessions are ended." if ended else "There was no other session.")
 
 
 @blueprint.get("/export.json")
@@ -95,7 +95,7 @@ def end_others() -> Any:
 @limiter.limit("20 per hour")
 def export() -> Response:
     """Everything that is kept of the person, written while it is read."""
-    response = Response(stream_with_context(_written(current_user.id)), mimetype="application/json")
+    response = Response(stream_with_context(_stream_export(current_user.id)), mimetype="application/json")
     response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{filters.now():%Y-%m-%d}.json")
     return response
 
@@ -105,36 +105,36 @@ def export() -> Response:
 @limiter.limit("10 per hour")
 def delete() -> Any:
     """One's own account with everything of its, once the password and the address were typed."""
-    if complaint := _deletion_complaint():
+    if complaint := _deletion_error():
         field, sentence = complaint
-        return _page(delete_error=sentence, wrong_field=field), 422
-    user = user_actions.by_id(current_user.id)
+        return _render_page(delete_error=sentence, wrong_field=field), 422
+    user = user_actions.find_by_id(current_user.id)
     if user is None:  # gone while the password was looked at
-        return _signed_out()
+        return _sign_out()
     try:
-        user_actions.leave(user, filters.now())
+        user_actions.delete_own(user, filters.now())
     except UserActionError as error:
         db.session.rollback()
-        return _page(delete_error=str(error)), 422
+        return _render_page(delete_error=str(error)), 422
     db.session.commit()
-    answer = _signed_out()
+    answer = _sign_out()
     flash("Your account is deleted, with all keys and all history.", "good")
     return answer
 
 
-def _deletion_complaint() -> tuple[str, str] | None:
+def _deletion_error() -> tuple[str, str] | None:
     """Which field is wrong, and what is to be said of it."""
-    if users.normal(request.form.get("email", "")[:400]) != current_user.email:
-        return "email", _WRONG_ADDRESS
-    if not login.is_owner(request.form.get("password", "")):
-        return "password", _WRONG_PASSWORD if current_user.has_password else login.SIGN_IN_AGAIN
+    if users.normalize_email(request.form.get("email", "")[:400]) != current_user.email:
+        return "email", _WRONG_EMAIL
+    if not login.reauthenticated(request.form.get("password", "")):
+        return "password", _WRONG_PASSWORD if current_user.has_password else login.RECENT_LOGIN_NEEDED
     return None
 
 
-def _written(user_id: int) -> Iterator[bytes]:
+def _stream_export(user_id: int) -> Iterator[bytes]:
     """A JSON object: when, the account, and an array for each part, an entry a line."""
     write = msgspec.json.Encoder(enc_hook=str).encode
-    yield b'{"made_at":' + write(filters.now()) + b',\n"account":' + write(exporting.account(user_id))
+    yield b'{"made_at":' + write(filters.now()) + b',\n"account":' + write(exporting.export_account(user_id))
     for name, part in exporting.PARTS.items():
         yield b",\n" + write(name) + b":["
         before = b"\n"
@@ -145,14 +145,14 @@ def _written(user_id: int) -> Iterator[bytes]:
     yield b"}\n"
 
 
-def _sessions_changed(sentence: str) -> Any:
+def _render_sessions(sentence: str) -> Any:
     if request.headers.get("HX-Request"):
-        return render_template("settings/_sessions.html", **_sessions())
+        return render_template("settings/_sessions.html", **_sessions_context())
     flash(sentence, "good")
     return redirect(url_for(".index", _anchor="settings-sessions"), 303)
 
 
-def _signed_out() -> Any:
+def _sign_out() -> Any:
     logout_user()
     session.clear()
     target = url_for("accounts.login")
@@ -161,44 +161,44 @@ def _signed_out() -> Any:
     return redirect(target, 303)
 
 
-def _saved(anchor: str) -> Any:
+def _redirect_saved(anchor: str) -> Any:
     flash("Saved.", "good")
     return redirect(url_for(".index", _anchor=anchor), 303)
 
 
-def _sessions() -> dict[str, Any]:
-    here = errors.this_session()
-    lives = errors.session_lives()
-    rows = sessions.of_user(current_user.id, filters.now(), lives)
+def _sessions_context() -> dict[str, Any]:
+    here = errors.current_session()
+    lives = errors.session_limits()
+    rows = sessions.list_for_user(current_user.id, filters.now(), lives)
     return {
-        "lines": [(row, user_agents.words(row.agent)) for row in rows],
+        "lines": [(row, user_agents.describe_user_agent(row.agent)) for row in rows],
         "here": here.id if here else None,
-        "unused": _long(lives.unused),
-        "in_all": _long(lives.in_all),
+        "unused": _format_duration(lives.unused),
+        "in_all": _format_duration(lives.in_all),
     }
 
 
-def _long(span: timedelta) -> str:
+def _format_duration(span: timedelta) -> str:
     """ "30 days", "12 hours", "30 minutes"."""
     seconds = int(span.total_seconds())
     for length, unit in ((86_400, "day"), (3_600, "hour")):
         if seconds >= length and seconds % length == 0:
-            return humanize.plural(seconds // length, unit)
-    return humanize.plural(seconds // 60, "minute")
+            return humanize.pluralize(seconds // length, unit)
+    return humanize.pluralize(seconds // 60, "minute")
 
 
-def _page(**context: Any) -> str:
-    live, feed = tokens.count_live(current_user.id, filters.now()), feeds.of_user(current_user.id)
+def _render_page(**context: Any) -> str:
+    live, feed = tokens.count_live(current_user.id, filters.now()), feeds.find_by_user(current_user.id)
     return render_template(
         "settings/index.html",
         themes=THEMES,
         zones=filters.time_zones(),
-        going_on=going_on(live, feed is not None),
-        factor=second_factor.state(),
+        going_on=describe_access(live, feed is not None),
+        factor=second_factor.current_state(),
         topic_titles=notifications.TITLES,
-        told_topics=topics.read(current_user.told_topics),
-        mailed_topics=subscriptions.chosen(current_user.id) if config.current().mail_from else (),
-        identity=identities.of_user(current_user.id) if config.current().oidc else None,
-        **_sessions(),
+        told_topics=topics.parse(current_user.told_topics),
+        mailed_topics=subscriptions.load_topics(current_user.id) if config.current().mail_from else (),
+        identity=identities.find_by_user(current_user.id) if config.current().oidc else None,
+        **_sessions_context(),
         **context,
     )

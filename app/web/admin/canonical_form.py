@@ -10,17 +10,17 @@ from typing import Any
 from app.catalog.listing import CAPABILITIES, PRICES
 from app.catalog.matching import CanonicalModel
 from app.catalog.overrides import LIMITS
-from app.catalog.proposals import id_complaint
+from app.catalog.proposals import canonical_id_problem
 from app.web.app.filters_catalog import field_title
-from app.web.models.search import tokens_of
+from app.web.models.search import parse_token_count
 
-_LONGEST_NAME = 200
-_MOST_TOKENS = 1_000_000_000
-_DEAREST = Decimal(100_000)
+_MAX_NAME_LENGTH = 200
+_MAX_TOKENS = 1_000_000_000
+_MAX_PRICE = Decimal(100_000)
 _ANSWERS = {"": None, "yes": True, "no": False}
 
 
-def values_of(model: CanonicalModel) -> dict[str, str]:
+def form_values(model: CanonicalModel) -> dict[str, str]:
     """What the form's fields hold for a model."""
     words = {None: "", True: "yes", False: "no"}
     return {
@@ -33,17 +33,22 @@ def values_of(model: CanonicalModel) -> dict[str, str]:
     }
 
 
-def read(form: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def parse_form(form: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The typed facts by our names, and what is wrong with them: field → one sentence."""
     typed = {name: value.strip() for name, value in form.items()}
     complaints: dict[str, str] = {}
     canonical_id, name = typed.get("id", "").lower(), typed.get("name", "")
-    if complaint := id_complaint(canonical_id):
+    if complaint := canonical_id_problem(canonical_id):
         complaints["id"] = complaint
-    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-        complaints["name"] = f"Write a name of at most {_LONGEST_NAME} characters on one line."
+    if not name or len(name) > _MAX_NAME_LENGTH or not name.isprintable():
+        complaints["name"] = f"Write a name of at most {_MAX_NAME_LENGTH} characters on one line."
     facts: dict[str, Any] = {"id": canonical_id, "lab": canonical_id.partition("/")[0], "name": name}
-    for readers, names in ((_limit, LIMITS), (_answer, CAPABILITIES), (_price, PRICES), (_day, ("released_on",))):
+    for readers, names in (
+        (_parse_limit, LIMITS),
+        (_parse_answer, CAPABILITIES),
+        (_parse_price, PRICES),
+        (_parse_date, ("released_on",)),
+    ):
         for field in names:
             try:
                 facts[field] = readers(typed.get(field, ""))
@@ -52,34 +57,34 @@ def read(form: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     return facts, complaints
 
 
-def _limit(text: str) -> int | None:
+def _parse_limit(text: str) -> int | None:
     if not text:
         return None
-    count = tokens_of(text)
-    if count is None or not 0 < count <= _MOST_TOKENS:
+    count = parse_token_count(text)
+    if count is None or not 0 < count <= _MAX_TOKENS:
         raise ValueError("write a number of tokens, such as 128000, 128k or 1M.")
     return count
 
 
-def _answer(text: str) -> bool | None:
+def _parse_answer(text: str) -> bool | None:
     if text not in _ANSWERS:
         raise ValueError("choose yes, no or unknown.")
     return _ANSWERS[text]
 
 
-def _price(text: str) -> Decimal | None:
+def _parse_price(text: str) -> Decimal | None:
     if not text:
         return None
     try:
         price = Decimal(text.removeprefix("$"))
     except InvalidOperation:
         price = Decimal("NaN")
-    if not (price.is_finite() and 0 <= price <= _DEAREST and price == round(price, 9)):
+    if not (price.is_finite() and 0 <= price <= _MAX_PRICE and price == round(price, 9)):
         raise ValueError("write USD per million tokens, such as 2.50.")
     return price
 
 
-def _day(text: str) -> str:
+def _parse_date(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat() if text else ""
     except ValueError:

@@ -16,7 +16,7 @@ from app.jobs import monitoring
 from app.store import catalog, sources
 from app.store.queries import admin
 from app.store.queries import runs as run_queries
-from app.store.queries.admin import RUNS, Counts
+from app.store.queries.admin import WHOLE_RUNS, DayCounts
 from app.store.schema.tables import OUTCOMES, RUN_STATES, TRIGGERS
 from app.web.admin import export as run_export
 from app.web.app import charts, filters
@@ -28,7 +28,7 @@ NO_REDIS = (
     "The job queue (Redis) cannot be reached, so nothing is known of queue and workers. Syncs wait in the database "
     "and start by themselves when it is back."
 )
-_MOST_FAILING = 25
+_MAX_FAILING_KEYS = 25
 
 
 def admin_required(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,43 +49,43 @@ def admin_required(view: Callable[..., Any]) -> Callable[..., Any]:
 @admin_required
 def overview() -> str:
     now = filters.now()
-    counts = admin.counts(charts.DAYS, now)
+    counts = admin.load_counts(charts.DAYS, now)
     return render_template(
         "admin/overview.html",
-        totals=admin.totals(),
+        totals=admin.load_totals(),
         periods=_periods(counts, now),
         counts=counts,
         day=now.date(),
-        summary=_summary,
-        failing=admin.failing_keys(_MOST_FAILING),
-        in_force=catalog.in_force(),
-        sources=sources.lines(),
-        queue=_queue(),
+        summary=_build_charts,
+        failing=admin.list_failing_keys(_MAX_FAILING_KEYS),
+        in_force=catalog.version_in_force(),
+        sources=sources.list_sources(),
+        queue=_inspect_queue(),
         no_redis=NO_REDIS,
         charts=charts,
         outcomes=OUTCOMES,
     )
 
 
-def _queue() -> monitoring.QueueState | None:
+def _inspect_queue() -> monitoring.QueueState | None:
     """What the queue says of itself; None while Redis is away."""
     try:
-        return monitoring.inspect()
+        return monitoring.inspect_queues()
     except redis.RedisError:
         return None
 
 
-def _periods(counts: Counts, now: datetime) -> list[tuple[str, int, int, charts.Chart]]:
+def _periods(counts: DayCounts, now: datetime) -> list[tuple[str, int, int, charts.Chart]]:
     """(words, syncs, syncs that stopped early, their results) of the last 24 hours, 7 and 30 days."""
-    day = admin.last_day(now)
-    runs = {state: count for (what, state), count in day.items() if what == RUNS}
-    results = {outcome: count for (what, outcome), count in day.items() if what != RUNS}
+    day = admin.count_last_day(now)
+    runs = {state: count for (what, state), count in day.items() if what == WHOLE_RUNS}
+    results = {outcome: count for (what, outcome), count in day.items() if what != WHOLE_RUNS}
     found = [_period("24 hours", runs, results)]
-    return found + [_period(f"{days} days", *sums) for days, sums in _summary(counts, now.date()).sums.items()]
+    return found + [_period(f"{days} days", *sums) for days, sums in _build_charts(counts, now.date()).sums.items()]
 
 
 @dataclass(frozen=True, slots=True)
-class _Summary:
+class _OverviewCharts:
     """What the overview draws of the last days."""
 
     by_day: charts.Chart
@@ -95,22 +95,22 @@ class _Summary:
 
 
 @lru_cache(4)
-def _summary(counts: Counts, today: date) -> _Summary:
+def _build_charts(counts: DayCounts, today: date) -> _OverviewCharts:
     """Summed up once for all who look while nothing ends."""
-    slugs = sorted({one.slug for one in counts if one.slug != RUNS})
+    slugs = sorted({one.slug for one in counts if one.slug != WHOLE_RUNS})
     sums: dict[int, tuple[dict[str, int], dict[str, int]]] = {}
     for days in (7, charts.DAYS):
         first = today - timedelta(days=days - 1)
         runs, results = sums.setdefault(days, ({}, {}))
         for one in counts:
             if one.day >= first:
-                into = runs if one.slug == RUNS else results
+                into = runs if one.slug == WHOLE_RUNS else results
                 into[one.word] = into.get(one.word, 0) + one.number
-    return _Summary(charts.by_day(counts, today), charts.health(counts, slugs, today), sums)
+    return _OverviewCharts(charts.chart_by_day(counts, today), charts.chart_health(counts, slugs, today), sums)
 
 
 def _period(words: str, runs: dict[str, int], results: dict[str, int]) -> tuple[str, int, int, charts.Chart]:
-    chart = charts.period(words.replace(" ", "-"), f"Results of the last {words}, by outcome", results)
+    chart = charts.chart_period(words.replace(" ", "-"), f"Results of the last {words}, by outcome", results)
     return words, sum(runs.values()), runs.get("lost", 0), chart
 
 
@@ -120,8 +120,8 @@ def _period(words: str, runs: dict[str, int], results: dict[str, int]) -> tuple[
 @blueprint.get("/history")
 @admin_required
 def history() -> str:
-    wanted = _wanted()
-    lines, following = run_queries.all_history(wanted, cursor())
+    wanted = _history_filter()
+    lines, following = run_queries.list_all_runs(wanted, cursor())
     return render_template(
         "admin/history.html",
         runs=lines,
@@ -138,31 +138,31 @@ def history() -> str:
 @admin_required
 def export(form: str) -> Response:
     """Every run that the page's filters leave, whatever their number: written while it is read."""
-    batches = admin.every_run(_wanted())
-    write: Callable[[Iterator[list[run_queries.RunLine]]], Iterator[str]] = getattr(run_export, f"as_{form}")
+    batches = admin.iter_runs(_history_filter())
+    write: Callable[[Iterator[list[run_queries.RunView]]], Iterator[str]] = getattr(run_export, f"as_{form}")
     response = Response(stream_with_context(write(batches)), mimetype=run_export.TYPES[form])
     response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{filters.now():%Y-%m-%d}.{form}")
     return response
 
 
-def _wanted() -> run_queries.HistoryFilter:
+def _history_filter() -> run_queries.HistoryFilter:
     return run_queries.HistoryFilter(
         user=request.args.get("user", "")[:320].replace("\0", ""),
         provider=request.args.get("provider", "")[:64].replace("\0", ""),
-        outcome=_among("outcome", OUTCOMES),
-        trigger=_among("trigger", TRIGGERS),
-        state=_among("state", RUN_STATES),
-        since=_day("since"),
-        until=_day("until"),
+        outcome=_choice("outcome", OUTCOMES),
+        trigger=_choice("trigger", TRIGGERS),
+        state=_choice("state", RUN_STATES),
+        since=_date("since"),
+        until=_date("until"),
     )
 
 
-def _among(name: str, allowed: tuple[str, ...]) -> str:
+def _choice(name: str, allowed: tuple[str, ...]) -> str:
     value = request.args.get(name, "")
     return value if value in allowed else ""
 
 
-def _day(name: str) -> date | None:
+def _date(name: str) -> date | None:
     try:
         return date.fromisoformat(request.args.get(name, ""))
     except ValueError:

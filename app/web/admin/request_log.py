@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from app.catalog import humanize
-from app.store.queries.runs import ResultLine
+from app.store.queries.runs import ResultView
 from app.web.app import charts
 
 
@@ -33,29 +33,29 @@ class RequestLine:
         return "read" if self.status in (200, 304) and not self.trouble else "troubled"
 
 
-def requests_of(result: ResultLine) -> list[RequestLine]:
+def read_requests(result: ResultView) -> list[RequestLine]:
     """In their order."""
     return [
         RequestLine(started / 1e3, status, size, took / 1e3, str(trouble).replace("_", " "))
-        for started, status, size, took, trouble in map(_five, result.requests)
+        for started, status, size, took, trouble in map(_unpack, result.requests)
     ]
 
 
-def timeline(result: ResultLine, lines: Sequence[RequestLine]) -> Markup:
+def draw_timeline(result: ResultView, lines: Sequence[RequestLine]) -> Markup:
     failed = sum(line.tone != "read" for line in lines)
-    says = f"{humanize.plural(len(lines), 'request')}, {failed} failed. The numbers are in the table that follows."
+    says = f"{humanize.pluralize(len(lines), 'request')}, {failed} failed. The numbers are in the table that follows."
     chart = charts.Chart(f"requests-{result.id}", "Requests over time", says, (), ())
-    return charts.timeline(chart, [(line.at_s, line.took_s, line.tone) for line in lines])
+    return charts.draw_timeline(chart, [(line.at_s, line.took_s, line.tone) for line in lines])
 
 
-def size(count: int) -> str:
+def format_size(count: int) -> str:
     """Bytes for reading: "340 B", "12 kB", "3.4 MB"."""
     if count < 1_000:
         return f"{count} B"
     return f"{count / 1e3:.0f} kB" if count < 1_000_000 else f"{count / 1e6:.1f} MB"
 
 
-def _five(request: Sequence[Any]) -> tuple[int, int, int, int, str]:
+def _unpack(request: Sequence[Any]) -> tuple[int, int, int, int, str]:
     """A request as it is kept: started after … ms, status, bytes, took … ms, what went wrong."""
     started, status, count, took, trouble = request
     return int(started), int(status or 0), int(count or 0), int(took), trouble or ""

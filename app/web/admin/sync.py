@@ -13,8 +13,8 @@ from app.store import credentials, plans
 from app.store.accounts import users
 from app.store.audit import Actor
 from app.store.queries import runs, sync_counts
-from app.store.queries.runs import ResultLine, RunLine
-from app.store.queries.sync_counts import Overrides
+from app.store.queries.runs import ResultView, RunView
+from app.store.queries.sync_counts import OverrideCounts
 from app.web.admin.overview import admin_required
 from app.web.app import filters
 from app.web.history.runs import cursor
@@ -22,23 +22,23 @@ from app.web.sync import close_lost
 
 blueprint = Blueprint("admin_sync", __name__, url_prefix="/admin")
 
-MOST_CHANGES = 200
+MAX_CHANGES = 200
 """So many changes of one provider a page names."""
-DISABLED = "This provider is disabled: enable it first."
-_STATES = {
-    "waiting": filters.Said("being made", "busy"),
-    "failed": filters.Said("could not be made", "bad"),
-    "ready": filters.Said("ready to apply", "good"),
-    "applied": filters.Said("applied", "muted"),
-    "expired": filters.Said("too old to apply", "warn"),
+PROVIDER_DISABLED = "This provider is disabled: enable it first."
+_PLAN_BADGES = {
+    "waiting": filters.StatusBadge("being made", "busy"),
+    "failed": filters.StatusBadge("could not be made", "bad"),
+    "ready": filters.StatusBadge("ready to apply", "good"),
+    "applied": filters.StatusBadge("applied", "muted"),
+    "expired": filters.StatusBadge("too old to apply", "warn"),
 }
-_PARTS = {
-    "complete": filters.Said("would be updated", "good"),
-    "unchanged": filters.Said("nothing changed", "good"),
-    "partial": filters.Said("partly read", "warn"),
-    "suspect": filters.Said("would be kept aside", "warn"),
-    "failed": filters.Said("failed", "bad"),
-    "skipped": filters.Said("skipped", "muted"),
+_PART_BADGES = {
+    "complete": filters.StatusBadge("would be updated", "good"),
+    "unchanged": filters.StatusBadge("nothing changed", "good"),
+    "partial": filters.StatusBadge("partly read", "warn"),
+    "suspect": filters.StatusBadge("would be kept aside", "warn"),
+    "failed": filters.StatusBadge("failed", "bad"),
+    "skipped": filters.StatusBadge("skipped", "muted"),
 }
 
 
@@ -49,13 +49,13 @@ def is_syncable(slug: str) -> bool:
 
 
 @blueprint.app_template_filter("plan_state")
-def plan_state(plan: plans.Plan) -> filters.Said:
-    return _STATES[plan.state(filters.now())]
+def plan_badge(plan: plans.Plan) -> filters.StatusBadge:
+    return _PLAN_BADGES[plan.state(filters.now())]
 
 
 @blueprint.app_template_filter("part_state")
-def part_state(part: plans.PlanPart) -> filters.Said:
-    return _PARTS[part.outcome]
+def part_badge(part: plans.PlanPart) -> filters.StatusBadge:
+    return _PART_BADGES[part.outcome]
 
 
 # ------------------------------------------------------------------ one provider
@@ -66,22 +66,22 @@ def part_state(part: plans.PlanPart) -> filters.Said:
 @limiter.limit("60 per minute")
 def start(slug: str) -> Any:
     """Sync it, or with `dry_run` make a plan of it."""
-    row = credentials.providers().get(slug)
+    row = credentials.providers_by_slug().get(slug)
     if row is None or slug not in jobs.SYNCABLE:
         abort(404)
     if not row.is_active:
-        return _said(slug, DISABLED)
+        return _not_started(slug, PROVIDER_DISABLED)
     if request.form.get("dry_run"):
-        plan_id, trouble = jobs.begin_plan(_actor(), [slug])
+        plan_id, trouble = jobs.start_plan(_actor(), [slug])
         if request.headers.get("HX-Request"):
-            return _partial(slug, plan=plans.get(plan_id), trouble=trouble)
+            return _render_partial(slug, plan=plans.get(plan_id), trouble=trouble)
         return redirect(url_for(".plan", plan_id=plan_id), 303)
-    begun = jobs.begin_server_sync("manual", [slug], _actor())
-    run = runs.run(begun.run_id)
+    begun = jobs.start_server_sync("manual", [slug], _actor())
+    run = runs.load_run(begun.run_id)
     if run is None or slug not in {result.provider for result in run.results}:
-        return _said(slug, f"Sync {begun.run_id}, of other providers, is under way. Try again when it is over.")
+        return _not_started(slug, f"Sync {begun.run_id}, of other providers, is under way. Try again when it is over.")
     if request.headers.get("HX-Request"):
-        return _partial(slug, run=run, trouble=begun.trouble)
+        return _render_partial(slug, run=run, trouble=begun.trouble)
     return redirect(url_for("history.run", run_id=run.id), 303)
 
 
@@ -91,15 +91,15 @@ def progress(slug: str) -> Any:
     """How far the run or the plan that the address names is; without htmx, its own page."""
     if slug not in jobs.SYNCABLE:
         abort(404)
-    run, plan = _run(_number("run")), _plan(_number("plan"))
+    run, plan = _server_run(_id_argument("run")), _load_plan(_id_argument("plan"))
     if not request.headers.get("HX-Request"):
         target = url_for("history.run", run_id=run.id) if run else url_for("admin_providers.index")
         return redirect(url_for(".plan", plan_id=plan.id) if plan else target, 303)
-    trouble = jobs.trouble_now() if (run and run.state == "queued") or (plan and plan.made_at is None) else None
-    return _partial(slug, run=run, plan=plan, trouble=trouble)
+    trouble = jobs.queue_problem() if (run and run.state == "queued") or (plan and plan.made_at is None) else None
+    return _render_partial(slug, run=run, plan=plan, trouble=trouble)
 
 
-def _number(name: str) -> int | None:
+def _id_argument(name: str) -> int | None:
     """None where the address does not name it; what no database counts to is nobody's, hence 404."""
     value = request.args.get(name, "")
     if value and not (value.isascii() and value.isdigit() and len(value) < 19):
@@ -107,18 +107,18 @@ def _number(name: str) -> int | None:
     return int(value) if value else None
 
 
-def _said(slug: str, sentence: str) -> Any:
+def _not_started(slug: str, sentence: str) -> Any:
     """Nothing was started, for this reason."""
     if request.headers.get("HX-Request"):
-        return _partial(slug, error=sentence), 409
+        return _render_partial(slug, error=sentence), 409
     flash(sentence, "bad")
     return redirect(url_for("admin_providers.index", _anchor=f"provider-{slug}"), 303)
 
 
-def _partial(
+def _render_partial(
     slug: str,
     *,
-    run: RunLine | None = None,
+    run: RunView | None = None,
     plan: plans.Plan | None = None,
     trouble: str | None = None,
     error: str = "",
@@ -127,29 +127,32 @@ def _partial(
     part = next((one for one in plan.parts if one.provider == slug), None) if plan else None
     context = {"run": run, "result": result, "plan": plan, "part": part, "trouble": trouble, "error": error}
     return render_template(
-        "admin/_provider_sync.html", line={"slug": slug, "is_active": True}, written=_written(run, result), **context
+        "admin/_provider_sync.html",
+        line={"slug": slug, "is_active": True},
+        written=_overrides_of(run, result),
+        **context,
     )
 
 
-def _written(run: RunLine | None, result: ResultLine | None) -> Overrides:
+def _overrides_of(run: RunView | None, result: ResultView | None) -> OverrideCounts:
     """The overrides that a finished run wrote for one provider."""
     if run is None or result is None or run.ended_at is None:
-        return Overrides()
-    return sync_counts.overrides_written(run.started_at or run.created_at, run.ended_at).get(
-        result.provider, Overrides()
+        return OverrideCounts()
+    return sync_counts.count_overrides_written(run.started_at or run.created_at, run.ended_at).get(
+        result.provider, OverrideCounts()
     )
 
 
-def _run(run_id: int | None) -> RunLine | None:
+def _server_run(run_id: int | None) -> RunView | None:
     """One of the installation's own."""
-    server = users.server(filters.now(), make=False)
+    server = users.server_account(filters.now(), make=False)
     if run_id is None or server is None:
         return None
     close_lost()
-    return runs.run(run_id, server.id)
+    return runs.load_run(run_id, server.id)
 
 
-def _plan(plan_id: int | None) -> plans.Plan | None:
+def _load_plan(plan_id: int | None) -> plans.Plan | None:
     return plans.get(plan_id) if plan_id is not None else None
 
 
@@ -159,7 +162,7 @@ def _plan(plan_id: int | None) -> plans.Plan | None:
 @blueprint.get("/plans")
 @admin_required
 def index() -> str:
-    lines, following = plans.newest(cursor())
+    lines, following = plans.list_newest(cursor())
     return render_template("admin/plans.html", plans=lines, following=following)
 
 
@@ -169,7 +172,7 @@ def plan(plan_id: int) -> Any:
     found = plans.get(plan_id)
     if found is None:
         abort(404)
-    trouble = jobs.trouble_now() if found.made_at is None else None
+    trouble = jobs.queue_problem() if found.made_at is None else None
     template = "admin/_plan.html" if request.headers.get("HX-Request") else "admin/plan.html"
     return render_template(template, **_context(found), trouble=trouble)
 
@@ -180,7 +183,7 @@ def plan(plan_id: int) -> Any:
 def apply(plan_id: int) -> Any:
     """Write exactly what the page shows; refused, with a sentence, where that is not what would come of it any more."""
     try:
-        begun = jobs.begin_apply(plan_id, _actor(), "manual")
+        begun = jobs.start_apply(plan_id, _actor(), "manual")
     except LookupError:
         abort(404)
     except (jobs.Stale, jobs.Busy) as refused:
@@ -205,8 +208,8 @@ def _context(found: plans.Plan) -> dict[str, Any]:
     return {
         "plan": found,
         "parts": sorted(found.parts, key=order),
-        "objection": jobs.objection_to(found) if is_ready else None,
-        "most": MOST_CHANGES,
+        "objection": jobs.plan_objection(found) if is_ready else None,
+        "most": MAX_CHANGES,
     }
 
 

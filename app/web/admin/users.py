@@ -22,11 +22,11 @@ from app.web.history.runs import cursor
 
 blueprint = Blueprint("admin_users", __name__, url_prefix="/admin/users")
 
-SERIOUS = ("promote", "reset-second-factor")
+SENSITIVE_ACTIONS = ("promote", "reset-second-factor")
 """What gives power over others or cannot be taken back, as deleting: a session that somebody else came by is not
 enough."""
-_NOT_YOU = "Your own password is not right; nothing was changed."
-_DONE = {
+_WRONG_PASSWORD = "Your own password is not right; nothing was changed."  # noqa: S105  (a sentence)
+_CONFIRMATIONS = {
     "disable": "{} cannot sign in any more, and is not synced. Tokens and the feed's address are revoked.",
     "enable": "{} may sign in again.",
     "promote": "{} is an admin now.",
@@ -39,12 +39,12 @@ _DONE = {
 @blueprint.get("")
 @admin_required
 def index() -> str:
-    return _index()
+    return _render_index()
 
 
-def _index(**context: Any) -> str:
+def _render_index(**context: Any) -> str:
     search = request.args.get("q", "")[:320].replace("\0", "")  # which PostgreSQL cannot even look for
-    lines, following = admin.users(search, cursor())
+    lines, following = admin.list_users(search, cursor())
     return render_template(
         "admin/users.html",
         lines=lines,
@@ -64,26 +64,26 @@ def invite() -> Any:
     try:
         validate_email(email, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
-        return _index(invited=email, error="That is not an e-mail address. Type it as name@example.com."), 422
-    if users.by_email(email):
-        return _index(invited=email, error="There is an account with this address already."), 422
-    user_actions.note_invitation(email, _actor(), filters.now())
+        return _render_index(invited=email, error="That is not an e-mail address. Type it as name@example.com."), 422
+    if users.find_by_email(email):
+        return _render_index(invited=email, error="There is an account with this address already."), 422
+    user_actions.record_invitation(email, _actor(), filters.now())
     db.session.commit()
     link = url_for("accounts.signup", invite=invite_token(email), _external=True)
-    return _index(invited=email, link=link)
+    return _render_index(invited=email, link=link)
 
 
 @blueprint.get("/<int:user_id>")
 @admin_required
 def one(user_id: int) -> str:
-    return _one(user_id)
+    return _render_user(user_id)
 
 
-def _one(user_id: int, **context: Any) -> str:
-    facts = admin.user(user_id)
+def _render_user(user_id: int, **context: Any) -> str:
+    facts = admin.load_user(user_id)
     if facts is None:
         abort(404)
-    return render_template("admin/user.html", facts=facts, user=facts.line, serious=SERIOUS, **context)
+    return render_template("admin/user.html", facts=facts, user=facts.line, serious=SENSITIVE_ACTIONS, **context)
 
 
 @blueprint.post("/<int:user_id>/<any(disable, enable, promote, demote, 'sign-out', 'reset-second-factor'):act>")
@@ -91,9 +91,9 @@ def _one(user_id: int, **context: Any) -> str:
 @limiter.limit("20 per hour", exempt_when=lambda: not request.form.get("password"))
 def change(user_id: int, act: str) -> Any:
     """For what is `SERIOUS`, with the admin's own password."""
-    if act in SERIOUS and (complaint := _not_you()):
-        return _one(user_id, error=complaint), 422
-    user = user_actions.by_id(user_id)
+    if act in SENSITIVE_ACTIONS and (complaint := _password_error()):
+        return _render_user(user_id, error=complaint), 422
+    user = user_actions.find_by_id(user_id)
     if user is None:
         abort(404)
     had_factor = user.second_factor_at is not None
@@ -101,11 +101,11 @@ def change(user_id: int, act: str) -> Any:
         ACTIONS[act](user, _actor(), filters.now())
     except UserActionError as error:
         db.session.rollback()
-        return _one(user_id, error=str(error)), 422
+        return _render_user(user_id, error=str(error)), 422
     db.session.commit()
     if had_factor and user.second_factor_at is None:
-        jobs.tell_owner(user_id, "second factor off")
-    flash(_DONE[act].format(user.email), "good")
+        jobs.notify_owner(user_id, "second factor off")
+    flash(_CONFIRMATIONS[act].format(user.email), "good")
     return redirect(url_for(".one", user_id=user_id), 303)
 
 
@@ -114,30 +114,30 @@ def change(user_id: int, act: str) -> Any:
 @limiter.limit("20 per hour", exempt_when=lambda: not request.form.get("password"))
 def delete(user_id: int) -> Any:
     """The account with everything of its, once its address was typed, and the admin's own password."""
-    if complaint := _not_you():
-        return _one(user_id, error=complaint), 422
-    user = user_actions.by_id(user_id)
+    if complaint := _password_error():
+        return _render_user(user_id, error=complaint), 422
+    user = user_actions.find_by_id(user_id)
     if user is None:
         abort(404)
     email = user.email
-    if users.normal(request.form.get("email", "")) != email:
-        return _one(user_id, error="Type the address of the account exactly; nothing was deleted."), 422
+    if users.normalize_email(request.form.get("email", "")) != email:
+        return _render_user(user_id, error="Type the address of the account exactly; nothing was deleted."), 422
     try:
         user_actions.remove(user, _actor(), filters.now())
     except UserActionError as error:
         db.session.rollback()
-        return _one(user_id, error=str(error)), 422
+        return _render_user(user_id, error=str(error)), 422
     db.session.commit()
     flash(f"{email} is deleted, with all keys and all history.", "good")
     return redirect(url_for(".index"), 303)
 
 
-def _not_you() -> str | None:
+def _password_error() -> str | None:
     """Why it is not done, as a sentence; None once the admin has shown who sits there."""
-    if login.is_owner(request.form.get("password", "")):
+    if login.reauthenticated(request.form.get("password", "")):
         return None
-    login.note("password refused", current_user)
-    return _NOT_YOU if current_user.has_password else login.SIGN_IN_AGAIN
+    login.log_auth_event("password refused", current_user)
+    return _WRONG_PASSWORD if current_user.has_password else login.RECENT_LOGIN_NEEDED
 
 
 def _actor() -> Actor:

@@ -18,7 +18,7 @@ from app.web.app import filters
 
 blueprint = Blueprint("admin_workers", __name__, url_prefix="/admin/workers")
 
-KINDS = {
+JOB_LABELS = {
     "do_run": "a sync",
     "do_runs": "syncs that were due",
     "do_check": "checking a new key",
@@ -39,7 +39,7 @@ KINDS = {
     "tally_days": "counting days for the charts",
     "housekeeping": "housekeeping",
 }
-_CAUSES = {
+_ERROR_LABELS = {
     "OperationalError": "The database could not be reached, or was too busy.",
     "InterfaceError": "The connection to the database broke.",
     "IntegrityError": "The database refused a row that another one rules out.",
@@ -51,8 +51,8 @@ _CAUSES = {
     "MemoryError": "There was not enough memory.",
     "ConfigError": "A setting is missing or wrong.",
 }
-UNNAMED = "The worker that was at it was stopped."
-GONE = "That job is not among the failed ones any more."
+WORKER_STOPPED = "The worker that was at it was stopped."
+JOB_GONE = "That job is not among the failed ones any more."
 
 
 @blueprint.get("")
@@ -60,10 +60,10 @@ GONE = "That job is not among the failed ones any more."
 def index() -> str:
     try:
         found = {
-            "workers": monitoring.workers_now(),
-            "queues": monitoring.queues_now(),
-            "failed": monitoring.failed_jobs(),
-            "scheduler_at": monitoring.scheduler_seen_at(),
+            "workers": monitoring.list_workers(),
+            "queues": monitoring.list_queues(),
+            "failed": monitoring.list_failed_jobs(),
+            "scheduler_at": monitoring.last_scheduler_pass(),
         }
     except redis.RedisError:
         found = {}
@@ -73,13 +73,13 @@ def index() -> str:
 @blueprint.post("/failed/requeue")
 @admin_required
 def requeue() -> Any:
-    return _act(monitoring.requeue_failed, "queued again", "It is queued once more.")
+    return _act(monitoring.requeue_failed_job, "queued again", "It is queued once more.")
 
 
 @blueprint.post("/failed/delete")
 @admin_required
 def delete() -> Any:
-    return _act(monitoring.delete_failed, "deleted", "It is deleted.")
+    return _act(monitoring.delete_failed_job, "deleted", "It is deleted.")
 
 
 def _act(act: Callable[[str], bool], state: str, sentence: str) -> Any:
@@ -92,24 +92,24 @@ def _act(act: Callable[[str], bool], state: str, sentence: str) -> Any:
         return redirect(url_for(".index"), 303)
     if is_done:
         actor = Actor(current_user.id, current_user.email)
-        audit.note(actor, "job", job_id, {"state": "failed"}, {"state": state}, "", filters.now())
+        audit.record(actor, "job", job_id, {"state": "failed"}, {"state": state}, "", filters.now())
         db.session.commit()
-    flash(sentence if is_done else GONE, "good" if is_done else "warn")
+    flash(sentence if is_done else JOB_GONE, "good" if is_done else "warn")
     return redirect(url_for(".index", _anchor="failed"), 303)
 
 
-def kind(name: str) -> str:
+def describe_job(name: str) -> str:
     """What a job does, in words."""
-    return KINDS.get(name, name.replace("_", " ") or "a job")
+    return JOB_LABELS.get(name, name.replace("_", " ") or "a job")
 
 
-def cause(job: monitoring.FailedJob) -> str:
+def describe_failure(job: monitoring.FailedJob) -> str:
     """Why a job failed, in one sentence that we wrote ourselves."""
     if not job.error:
-        return UNNAMED
-    known = _CAUSES.get(job.error)
+        return WORKER_STOPPED
+    known = _ERROR_LABELS.get(job.error)
     return f"{known} ({job.error})" if known else f"It failed with {job.error}; the worker's log has the details."
 
 
-blueprint.add_app_template_filter(kind, "job_kind")
-blueprint.add_app_template_filter(cause, "job_cause")
+blueprint.add_app_template_filter(describe_job, "job_kind")
+blueprint.add_app_template_filter(describe_failure, "job_cause")

@@ -15,15 +15,15 @@ from app import config
 log = logging.getLogger(__name__)
 
 LOOPBACK = ("localhost", ".localhost", "127.0.0.1", "[::1]")
-_FOR_MACHINES = ("health.health", "health.ready", "metrics.metrics")
+_EXEMPT_ENDPOINTS = ("health.health", "health.ready", "metrics.metrics")
 """Asked by address or by a name of the inside, and no answer of theirs holds an address."""
 
 
 def init_app(app: Flask) -> None:
-    app.before_request(_refuse_other_names)
+    app.before_request(_reject_unknown_host)
 
 
-def is_ours(host: str, settings: config.Settings) -> bool:
+def is_allowed(host: str, settings: config.Settings) -> bool:
     """host: as the header has it, perhaps with a port.
 
     Without ALLOWED_HOSTS (only outside production) this machine's own name and bare addresses count too: an address
@@ -32,15 +32,15 @@ def is_ours(host: str, settings: config.Settings) -> bool:
     host = host.lower()
     if host_is_trusted(host, [*LOOPBACK, *settings.allowed_hosts]):
         return True
-    return not settings.allowed_hosts and (_is_address(host) or host_is_trusted(host, _own_names()))
+    return not settings.allowed_hosts and (_is_ip_address(host) or host_is_trusted(host, _local_names()))
 
 
-def _own_names() -> list[str]:
+def _local_names() -> list[str]:
     name = socket.gethostname()
     return [name, f"{name}.local"]
 
 
-def _is_address(host: str) -> bool:
+def _is_ip_address(host: str) -> bool:
     bare = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     try:
         ipaddress.ip_address(bare)
@@ -49,8 +49,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _refuse_other_names() -> Response | None:
-    if request.endpoint in _FOR_MACHINES or is_ours(request.host, config.current()):
+def _reject_unknown_host() -> Response | None:
+    if request.endpoint in _EXEMPT_ENDPOINTS or is_allowed(request.host, config.current()):
         return None
     log.warning("a request for another host was refused: %s", request.host[:100])
     sentence = "This server does not answer to that name. Its operator lists its names in ALLOWED_HOSTS.\n"

@@ -20,7 +20,7 @@ _SETTINGS = {
 }
 
 
-class _Compress(Compress):
+class _GetOnlyCompress(Compress):
     """Compresses answers to GET alone.
 
     The length of a compressed answer tells whether text that an attacker chose is like a secret beside it (BREACH), if
@@ -38,4 +38,4 @@ class _Compress(Compress):
 
 def init_app(app: Flask) -> None:
     app.config.from_mapping(_SETTINGS)
-    _Compress(app)
+    _GetOnlyCompress(app)

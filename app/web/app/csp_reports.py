@@ -14,56 +14,56 @@ import structlog
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
 
-from app.extensions import csrf, limiter, network
+from app.extensions import client_network, csrf, limiter
 
 blueprint = Blueprint("reports", __name__)
 log = structlog.get_logger("app.reports")
 
 PATH = "/csp-reports"
-LONGEST_BODY, MOST_TOLD, LONGEST_VALUE = 16_384, 5, 200
+MAX_BODY_BYTES, MAX_REPORTS, MAX_VALUE_LENGTH = 16_384, 5, 200
 _TYPES = ("application/csp-report", "application/reports+json")
 # Our word ← what the older report-uri calls it, and the newer Reporting API.
-_WORDS = {
+_FIELDS = {
     "directive": ("effective-directive", "violated-directive", "effectiveDirective"),
     "page": ("document-uri", "documentURL"),
     "blocked": ("blocked-uri", "blockedURL"),
     "source": ("source-file", "sourceFile"),
     "line": ("line-number", "lineNumber"),
 }
-_ADDRESSES = ("page", "blocked", "source")
+_URL_FIELDS = ("page", "blocked", "source")
 
 
 @blueprint.post(PATH)
 @csrf.exempt  # a browser sends reports by itself, and knows no token
-@limiter.limit("30 per minute", key_func=network)
+@limiter.limit("30 per minute", key_func=client_network)
 @limiter.limit("300 per minute", key_func=lambda: "everyone")
 def csp() -> Response:
-    request.max_content_length = LONGEST_BODY
+    request.max_content_length = MAX_BODY_BYTES
     if request.mimetype not in _TYPES:
         raise UnsupportedMediaType
     try:
         sent = json.loads(request.get_data(cache=False))
     except (ValueError, RecursionError):
         raise BadRequest from None
-    for told in list(_told(sent))[:MOST_TOLD]:
+    for told in list(_parse_reports(sent))[:MAX_REPORTS]:
         log.warning("a page broke its security policy", **told)
     return Response(status=204)
 
 
-def _told(sent: Any) -> Iterator[dict[str, str]]:
+def _parse_reports(sent: Any) -> Iterator[dict[str, str]]:
     """Of each report the few words that help to find the place."""
-    for one in (sent if isinstance(sent, list) else [sent])[: 4 * MOST_TOLD]:
+    for one in (sent if isinstance(sent, list) else [sent])[: 4 * MAX_REPORTS]:
         body = (one.get("csp-report") or one.get("body")) if isinstance(one, Mapping) else None
         if isinstance(body, Mapping):
-            yield {word: found for word, names in _WORDS.items() if (found := _value(word, names, body))}
+            yield {word: found for word, names in _FIELDS.items() if (found := _read_value(word, names, body))}
 
 
-def _value(word: str, names: tuple[str, ...], body: Mapping[Any, Any]) -> str:
+def _read_value(word: str, names: tuple[str, ...], body: Mapping[Any, Any]) -> str:
     value = next((body[name] for name in names if isinstance(body.get(name), str | int)), "")
-    return (_place(str(value)) if word in _ADDRESSES else str(value))[:LONGEST_VALUE]
+    return (_strip_query(str(value)) if word in _URL_FIELDS else str(value))[:MAX_VALUE_LENGTH]
 
 
-def _place(address: str) -> str:
+def _strip_query(address: str) -> str:
     """An address without its query, which may hold what somebody typed; a bare word such as `inline` as it is."""
     try:
         parts = urlsplit(address)
@@ -71,10 +71,10 @@ def _place(address: str) -> str:
         return "(not readable)"
     if parts.scheme not in ("http", "https"):
         return parts.scheme or parts.path
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{_route(parts.path)}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{_to_route(parts.path)}"
 
 
-def _route(path: str) -> str:
+def _to_route(path: str) -> str:
     """Of our pages the route alone, since some paths are secrets: that of a password's reset, or of a feed."""
     try:
         rule, _ = current_app.url_map.bind("").match(path, method="GET", return_rule=True)

@@ -14,9 +14,9 @@ from flask import g, has_app_context
 from app.catalog import humanize
 from app.providers import PROVIDERS, addresses
 from app.providers.contract import Provider
-from app.store.queries.runs import KeyLine, ResultLine, RunLine
+from app.store.queries.runs import KeyView, ResultView, RunView
 
-_TRIGGERS = {
+_TRIGGER_LABELS = {
     "manual": "Sync Now",
     "sign-in": "signing in",
     "cron": "the monthly cron",
@@ -24,7 +24,7 @@ _TRIGGERS = {
     "cli": "the command line",
     "schedule": "the schedule",
 }
-_OUTCOMES = {
+_OUTCOME_LABELS = {
     "complete": "updated",
     "unchanged": "nothing changed",
     "partial": "partly read",
@@ -42,7 +42,7 @@ _TONES = {
 }
 
 
-_AREAS = (
+_TIME_ZONE_AREAS = (
     "Africa/",
     "America/",
     "Antarctica/",
@@ -64,12 +64,12 @@ def providers() -> dict[str, Provider]:
     return PROVIDERS
 
 
-def title(slug: str) -> str:
+def provider_title(slug: str) -> str:
     provider = PROVIDERS.get(slug)
     return provider.title if provider else slug
 
 
-def ago(moment: datetime | None) -> str:
+def relative_time(moment: datetime | None) -> str:
     """ "3 min ago"; the exact time belongs into the `title` beside it."""
     if moment is None:
         return "never"
@@ -83,34 +83,34 @@ def ago(moment: datetime | None) -> str:
     if seconds < 86_400:
         return f"{int(seconds // 3600)} h ago"
     days = int(seconds // 86_400)
-    return humanize.plural(days, "day") + " ago" if days < 60 else day(moment)
+    return humanize.pluralize(days, "day") + " ago" if days < 60 else format_date(moment)
 
 
-def exact(moment: datetime | None) -> str:
+def format_datetime(moment: datetime | None) -> str:
     """In the zone of whoever looks, with its name: "2026-11-01 13:00:00 Europe/Berlin (+01:00)"."""
     if moment is None:
         return ""
-    local = moment.astimezone(zone())
+    local = moment.astimezone(current_zone())
     return f"{local:%Y-%m-%d %H:%M:%S} {_zone_name(local)}"
 
 
-def clock(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     """Of a moment that is not far: "13:00 Europe/Berlin (+01:00)"."""
-    local = moment.astimezone(zone())
+    local = moment.astimezone(current_zone())
     return f"{local:%H:%M} {_zone_name(local)}"
 
 
-def day(moment: datetime) -> str:
+def format_date(moment: datetime) -> str:
     """ "1 Nov 2026", as the calendar of whoever looks has it."""
-    return f"{moment.astimezone(zone()):%-d %b %Y}"
+    return f"{moment.astimezone(current_zone()):%-d %b %Y}"
 
 
-def zone() -> tzinfo:
+def current_zone() -> tzinfo:
     """The time zone of whoever looks; UTC where nobody does, or where theirs is not known here any more."""
-    return known_zone(g.get("time_zone", "") if has_app_context() else "") or UTC
+    return find_zone(g.get("time_zone", "") if has_app_context() else "") or UTC
 
 
-def known_zone(name: str) -> tzinfo | None:
+def find_zone(name: str) -> tzinfo | None:
     """The IANA zone of this name, None if there is none."""
     if name not in time_zones():
         return None
@@ -120,7 +120,7 @@ def known_zone(name: str) -> tzinfo | None:
 @functools.cache
 def time_zones() -> dict[str, None]:
     """The names that a person may choose, UTC first: places, not the old abbreviations."""
-    places = sorted(name for name in available_timezones() if name.startswith(_AREAS))
+    places = sorted(name for name in available_timezones() if name.startswith(_TIME_ZONE_AREAS))
     return dict.fromkeys(["UTC", *places])
 
 
@@ -131,93 +131,97 @@ def _zone_name(local: datetime) -> str:
     return f"{local.tzinfo} ({local.isoformat()[-6:]})"
 
 
-def iso(moment: datetime | None) -> str:
+def isoformat(moment: datetime | None) -> str:
     return moment.isoformat() if moment else ""
 
 
-def stamp(moment: datetime | None) -> str:
+def isoformat_ms(moment: datetime | None) -> str:
     """For the `datetime` of a <time>, where HTML knows milliseconds at most."""
     return moment.isoformat(timespec="milliseconds") if moment else ""
 
 
-def seconds(duration: float | None) -> str:
+def format_seconds(duration: float | None) -> str:
     return "" if duration is None else f"{duration:.1f} s"
 
 
-def elapsed(since: datetime) -> int:
+def elapsed_s(since: datetime) -> int:
     """Whole seconds until now."""
     return max(0, int((now() - since).total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StatusBadge:
     """A state in words, with the tone of its badge."""
 
     words: str
     tone: str
 
 
-def key_state(key: KeyLine) -> Said:
+def key_badge(key: KeyView) -> StatusBadge:
     """What the row of an API key says of it."""
     if not key.is_active:
-        return Said("disabled", "muted")
+        return StatusBadge("disabled", "muted")
     if key.is_checking:
-        return Said("checking …", "busy")
+        return StatusBadge("checking …", "busy")
     if key.put_off_until and key.put_off_until > now():
-        return Said(f"asked to wait until {clock(key.put_off_until)}", "warn")
+        return StatusBadge(f"asked to wait until {format_time(key.put_off_until)}", "warn")
     if key.outcome in ("complete", "unchanged", "partial"):
         extra = " (list only partly read)" if key.outcome == "partial" else ""
-        return Said(f"valid: {humanize.plural(key.chat_count or 0, 'chat model')}{extra}", _TONES[key.outcome])
+        return StatusBadge(
+            f"valid: {humanize.pluralize(key.chat_count or 0, 'chat model')}{extra}", _TONES[key.outcome]
+        )
     if key.outcome == "suspect":
-        return Said("answer kept aside", "warn")
+        return StatusBadge("answer kept aside", "warn")
     if key.outcome == "failed":
-        return Said((key.error_message or "failed").rstrip("."), "bad")
-    return Said("saved, will be checked at the next sync", "muted")
+        return StatusBadge((key.error_message or "failed").rstrip("."), "bad")
+    return StatusBadge("saved, will be checked at the next sync", "muted")
 
 
-def place(key: KeyLine) -> str:
+def endpoint_label(key: KeyView) -> str:
     """The region or the server that a key is asked at."""
     provider = PROVIDERS.get(key.provider)
-    return (addresses.region_of(provider, key.base_url) if provider else "") or key.base_url or ""
+    return (addresses.find_region(provider, key.base_url) if provider else "") or key.base_url or ""
 
 
-def result_state(result: ResultLine) -> Said:
+def result_badge(result: ResultView) -> StatusBadge:
     if result.outcome is None:
-        return Said("fetching …" if result.state == "fetching" else "waiting", "busy")
-    words = _OUTCOMES[result.outcome]
+        return StatusBadge("fetching …" if result.state == "fetching" else "waiting", "busy")
+    words = _OUTCOME_LABELS[result.outcome]
     if result.outcome == "failed" and result.error_code:
-        words = f"failed: {short_code(result.error_code)}"
-    return Said(words, _TONES[result.outcome])
+        words = f"failed: {humanize_code(result.error_code)}"
+    return StatusBadge(words, _TONES[result.outcome])
 
 
-def short_code(code: str) -> str:
+def humanize_code(code: str) -> str:
     return code.replace("_", " ")
 
 
-def trigger(name: str) -> str:
-    return _TRIGGERS.get(name, name)
+def trigger_label(name: str) -> str:
+    return _TRIGGER_LABELS.get(name, name)
 
 
-def run_state(run: RunLine) -> Said:
+def run_badge(run: RunView) -> StatusBadge:
     if run.state == "queued":
-        return Said("waiting for a worker", "busy")
+        return StatusBadge("waiting for a worker", "busy")
     if run.state == "running":
-        return Said("running", "busy")
+        return StatusBadge("running", "busy")
     if run.state == "lost":
-        return Said("stopped early", "bad")
+        return StatusBadge("stopped early", "bad")
     if run.state == "cancelled":
-        return Said("cancelled", "muted")
+        return StatusBadge("cancelled", "muted")
     bad = sum(result.outcome == "failed" for result in run.results)
     if bad:
-        return Said(f"done, {bad} failed", "warn" if bad < len(run.results) else "bad")
-    return Said("done", "good")
+        return StatusBadge(f"done, {bad} failed", "warn" if bad < len(run.results) else "bad")
+    return StatusBadge("done", "good")
 
 
-def summary(run: RunLine) -> str:
+def summarize_run(run: RunView) -> str:
     """ "3 new models, 1 changed, Groq failed: key revoked." """
-    said = [humanize.plural(run.total_new_models, "new model")] if run.total_new_models else []
+    said = [humanize.pluralize(run.total_new_models, "new model")] if run.total_new_models else []
     said += [
-        f"{humanize.number(run.total(word))} {word}" for word in ("changed", "unlisted", "relisted") if run.total(word)
+        f"{humanize.format_number(run.total(word))} {word}"
+        for word in ("changed", "unlisted", "relisted")
+        if run.total(word)
     ]
     if run.state == "lost":
         said.append("the worker stopped before the end")
@@ -225,34 +229,34 @@ def summary(run: RunLine) -> str:
         said.append("cancelled before the end")
     for result in run.results:
         if result.outcome == "failed":
-            said.append(f"{_who(result)} failed: {short_code(result.error_code or 'unknown')}")
+            said.append(f"{_result_label(result)} failed: {humanize_code(result.error_code or 'unknown')}")
         elif result.outcome == "suspect":
-            said.append(f"{_who(result)}: answer kept aside")
+            said.append(f"{_result_label(result)}: answer kept aside")
     text = ", ".join(said) or "Nothing new"
     return text[0].upper() + text[1:] + "."
 
 
-def _who(result: ResultLine) -> str:
-    return f"{title(result.provider)} ({result.label})" if result.label else title(result.provider)
+def _result_label(result: ResultView) -> str:
+    return f"{provider_title(result.provider)} ({result.label})" if result.label else provider_title(result.provider)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    "provider_title": title,
-    "ago": ago,
-    "exact": exact,
-    "day": day,
-    "iso": stamp,
-    "seconds": seconds,
-    "elapsed": elapsed,
-    "key_state": key_state,
-    "place": place,
-    "result_state": result_state,
-    "run_state": run_state,
-    "trigger": trigger,
-    "summary": summary,
-    "sentence": humanize.sentence,
-    "tokens": humanize.tokens,
-    "money": humanize.money,
-    "dollars": humanize.dollars,
-    "short_code": short_code,
+    "provider_title": provider_title,
+    "ago": relative_time,
+    "exact": format_datetime,
+    "day": format_date,
+    "iso": isoformat_ms,
+    "seconds": format_seconds,
+    "elapsed": elapsed_s,
+    "key_state": key_badge,
+    "place": endpoint_label,
+    "result_state": result_badge,
+    "run_state": run_badge,
+    "trigger": trigger_label,
+    "summary": summarize_run,
+    "sentence": humanize.describe_change,
+    "tokens": humanize.format_tokens,
+    "money": humanize.format_price,
+    "dollars": humanize.format_dollars,
+    "short_code": humanize_code,
 }

@@ -11,29 +11,29 @@ from app.catalog import humanize
 from app.catalog.changes import FieldChange
 from app.catalog.listing import PRICES
 from app.catalog.overrides import LIMITS, from_json
-from app.store.audit import AuditLine
-from app.store.decisions import ADOPT, DISMISSED, FINE
-from app.store.sources import RefreshLine
-from app.web.app.filters import title
+from app.store.audit import AuditView
+from app.store.decisions import ACCEPTED_PREFIX, AUTO_ADOPT, DISMISSED_PREFIX
+from app.store.sources import RefreshView
+from app.web.app.filters import provider_title
 
 UNDECIDED = "nothing decided"
-_MOST_CHANGES = 50
+_MAX_CHANGES = 50
 _TITLES = {
     "context_length": "context window",
     "max_output_tokens": "longest answer",
     "tools": "tool use",
     **{name: f"{name.removesuffix('_per_million').replace('_', ' ')} price" for name in PRICES},
 }
-_PLAIN = frozenset({"provider", "user", "job", "sync", "plan", "test"})
+_PLAIN_ACTIONS = frozenset({"provider", "user", "job", "sync", "plan", "test"})
 """Actions whose states are words for people already."""
-_UNTOLD = frozenset({"id", "lab", "source", "field_sources", "reason"})
+_HIDDEN_FIELDS = frozenset({"id", "lab", "source", "field_sources", "reason"})
 
 
 def field_title(field: str) -> str:
     return _TITLES.get(field, field.replace("_", " "))
 
 
-def fact(value: Any, field: str) -> str:
+def format_fact(value: Any, field: str) -> str:
     """One value, exactly: two that differ must not look alike."""
     if value is None or value in ("", [], ()):
         return "unknown"
@@ -42,125 +42,126 @@ def fact(value: Any, field: str) -> str:
     if field in PRICES:
         return f"${Decimal(str(value)):f}" if Decimal(str(value)) else "free"
     if field in LIMITS:
-        return f"{humanize.number(int(value))} tokens"
+        return f"{humanize.format_number(int(value))} tokens"
     if isinstance(value, Mapping):
-        return "; ".join(f"{title(slug)}: {', '.join(ids)}" for slug, ids in value.items())
+        return "; ".join(f"{provider_title(slug)}: {', '.join(ids)}" for slug, ids in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def about(line: AuditLine) -> str:
+def entry_title(line: AuditView) -> str:
     """What an entry of the audit log is about."""
-    return _ABOUT[line.action](line.subject) if line.action in _ABOUT else line.subject
+    return _ENTRY_TITLES[line.action](line.subject) if line.action in _ENTRY_TITLES else line.subject
 
 
-def steps(line: AuditLine) -> list[tuple[str, str, str]]:
+def entry_changes(line: AuditView) -> list[tuple[str, str, str]]:
     """What an entry changed: (field or empty, before, after), each in words."""
-    before, after = _facts(line, line.before), _facts(line, line.after)
+    before, after = _describe_state(line, line.before), _describe_state(line, line.after)
     if line.action == "canonical" and not (before and after):
-        return [("", _sum(before), _sum(after))]
+        return [("", _describe_model(before), _describe_model(after))]
     names = list(dict.fromkeys([*before, *after]))
     told = [(name, before.get(name, UNDECIDED), after.get(name, UNDECIDED)) for name in names]
     return [step for step in told if step[1] != step[2]] or [("", "the same", "with another reason")]
 
 
-def _sum(facts: Mapping[str, str]) -> str:
+def _describe_model(facts: Mapping[str, str]) -> str:
     """A model that was made or taken away, whole."""
     return "; ".join(f"{name} {value}" for name, value in facts.items()) or "none"
 
 
-def _facts(line: AuditLine, state: Mapping[str, Any] | None) -> dict[str, str]:
+def _describe_state(line: AuditView, state: Mapping[str, Any] | None) -> dict[str, str]:
     if state is None:
         return {}
     if line.action == "override":
         facts = from_json(dict(state)).facts
-        return {field_title(name): fact(value, name) for name, value in facts.items()}
+        return {field_title(name): format_fact(value, name) for name, value in facts.items()}
     if line.action == "canonical":
-        told = {name: value for name, value in state.items() if name not in _UNTOLD}
-        return {field_title(name): fact(value, name) for name, value in told.items()}
+        told = {name: value for name, value in state.items() if name not in _HIDDEN_FIELDS}
+        return {field_title(name): format_fact(value, name) for name, value in told.items()}
     if line.action == "match":
         return {"": state["canonical_id"] or "left unknown"}
-    if line.action in _PLAIN:
-        return {name: fact(value, "") for name, value in state.items()}
+    if line.action in _PLAIN_ACTIONS:
+        return {name: format_fact(value, "") for name, value in state.items()}
     if line.action == "field":
-        return {"": fact(state["value"], line.subject.rpartition("#")[2])}
-    return {"": _setting(line.subject, state["value"])}
+        return {"": format_fact(state["value"], line.subject.rpartition("#")[2])}
+    return {"": _describe_setting(line.subject, state["value"])}
 
 
-def _setting(name: str, value: Any) -> str:
-    if name.startswith(FINE):
+def _describe_setting(name: str, value: Any) -> str:
+    if name.startswith(ACCEPTED_PREFIX):
         field = name.rpartition("#")[2]
-        return f"fine: {fact(value['catalog'], field)} in the catalog, {fact(value['provider'], field)} there"
-    if name.startswith(DISMISSED):
+        in_catalog, at_provider = format_fact(value["catalog"], field), format_fact(value["provider"], field)
+        return f"fine: {in_catalog} in the catalog, {at_provider} there"
+    if name.startswith(DISMISSED_PREFIX):
         return "dismissed"
     return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 
-def _about_match(subject: str) -> str:
+def _match_title(subject: str) -> str:
     slug, _, model_id = subject.partition("/")
-    return f"What {title(slug)} means by {model_id}"
+    return f"What {provider_title(slug)} means by {model_id}"
 
 
-def _about_field(subject: str) -> str:
+def _field_entry_title(subject: str) -> str:
     canonical_id, _, field = subject.rpartition("#")
     return f"{field_title(field).capitalize()} of {canonical_id} in the catalog"
 
 
-def _about_override(subject: str) -> str:
+def _override_title(subject: str) -> str:
     slug, _, rest = subject.partition("/")
     canonical_id, _, priority = rest.rpartition("@")
-    return f"{canonical_id} at {title(slug)}" + (f", priority {priority}" if priority != "100" else "")
+    return f"{canonical_id} at {provider_title(slug)}" + (f", priority {priority}" if priority != "100" else "")
 
 
-def _about_setting(name: str) -> str:
-    if name == ADOPT:
+def _setting_title(name: str) -> str:
+    if name == AUTO_ADOPT:
         return "Adopting proposals by themselves"
-    if name.startswith(DISMISSED):
-        return f"The proposal {name.removeprefix(DISMISSED)}"
-    if name.startswith(FINE):
-        subject, _, field = name.removeprefix(FINE).rpartition("#")
+    if name.startswith(DISMISSED_PREFIX):
+        return f"The proposal {name.removeprefix(DISMISSED_PREFIX)}"
+    if name.startswith(ACCEPTED_PREFIX):
+        subject, _, field = name.removeprefix(ACCEPTED_PREFIX).rpartition("#")
         slug, _, model_id = subject.partition("/")
-        return f"{field_title(field).capitalize()} of {model_id} at {title(slug)}"
+        return f"{field_title(field).capitalize()} of {model_id} at {provider_title(slug)}"
     return f"Setting {name}"
 
 
-def _titles(slugs: str) -> str:
-    return ", ".join(title(slug) for slug in slugs.split(", "))
+def _provider_titles(slugs: str) -> str:
+    return ", ".join(provider_title(slug) for slug in slugs.split(", "))
 
 
-_ABOUT: dict[str, Callable[[str], str]] = {
-    "match": _about_match,
+_ENTRY_TITLES: dict[str, Callable[[str], str]] = {
+    "match": _match_title,
     "canonical": lambda subject: f"The canonical model {subject}",
-    "field": _about_field,
-    "override": _about_override,
-    "setting": _about_setting,
-    "provider": lambda slug: f"The settings of {title(slug)}",
+    "field": _field_entry_title,
+    "override": _override_title,
+    "setting": _setting_title,
+    "provider": lambda slug: f"The settings of {provider_title(slug)}",
     "user": lambda email: f"The account {email}",
     "job": lambda job_id: f"The failed job {job_id}",
-    "sync": lambda slugs: f"A sync with the server's own keys: {_titles(slugs)}",
-    "test": lambda slugs: f"A test with the server's own key, if it has one: {_titles(slugs)}",
-    "plan": lambda slugs: f"A dry run with the server's own keys: {_titles(slugs)}",
+    "sync": lambda slugs: f"A sync with the server's own keys: {_provider_titles(slugs)}",
+    "test": lambda slugs: f"A test with the server's own key, if it has one: {_provider_titles(slugs)}",
+    "plan": lambda slugs: f"A dry run with the server's own keys: {_provider_titles(slugs)}",
 }
 
 
-def catalog_changes(refresh: RefreshLine) -> list[tuple[str, str, list[str]]]:
+def catalog_changes(refresh: RefreshView) -> list[tuple[str, str, list[str]]]:
     """What a refresh did: (added, changed or removed; canonical id; what of it), the first of them."""
     return [
-        (kind, canonical_id, [humanize.field_sentence(FieldChange(*change)) for change in changes])
-        for kind, canonical_id, changes in refresh.changes[:_MOST_CHANGES]
+        (kind, canonical_id, [humanize.describe_field_change(FieldChange(*change)) for change in changes])
+        for kind, canonical_id, changes in refresh.changes[:_MAX_CHANGES]
     ]
 
 
-def host(url: str) -> str:
+def url_host(url: str) -> str:
     """Where an address leads; a file has no host, and is called by its name."""
     parts = urlsplit(url)
     return parts.hostname or parts.path.rpartition("/")[2]
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    "about": about,
-    "steps": steps,
-    "fact": fact,
+    "about": entry_title,
+    "steps": entry_changes,
+    "fact": format_fact,
     "field_title": field_title,
     "catalog_changes": catalog_changes,
-    "host": host,
+    "host": url_host,
 }

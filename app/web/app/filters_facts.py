@@ -45,39 +45,39 @@ _TITLES = {
 }
 
 
-def lines(facts: Iterable[SourcedFact]) -> list[FactLine]:
+def fact_lines(facts: Iterable[SourcedFact]) -> list[FactLine]:
     """What is known of a model, in the order above."""
     known = {fact.field: fact for fact in facts}
     return [
-        FactLine(title, value, _source(known[name]))
+        FactLine(title, value, _format_source(known[name]))
         for name in _TITLES
         if name in known
-        for title, value in _told(name, known[name].value)
+        for title, value in _titled_values(name, known[name].value)
     ]
 
 
-def _told(name: str, value: Any) -> list[tuple[str, str]]:
+def _titled_values(name: str, value: Any) -> list[tuple[str, str]]:
     """Title and value; of prices for long input one pair for each length."""
     if name == "price_tiers":
-        return [(_TITLES[name].format(humanize.number(tier.above_tokens)), _prices(tier)) for tier in value]
-    return [(_TITLES[name], _shown(value))]
+        return [(_TITLES[name].format(humanize.format_number(tier.above_tokens)), _format_tier(tier)) for tier in value]
+    return [(_TITLES[name], _format_value(value))]
 
 
-def _prices(tier: PriceTier) -> str:
+def _format_tier(tier: PriceTier) -> str:
     prices = ((name.removesuffix("_per_million").replace("_", " "), getattr(tier, name)) for name in PRICES)
-    told = ", ".join(f"{humanize.money(price)} {name}" for name, price in prices if price is not None)
+    told = ", ".join(f"{humanize.format_price(price)} {name}" for name, price in prices if price is not None)
     return f"{told} per million tokens"
 
 
-def _source(fact: SourcedFact) -> str:
+def _format_source(fact: SourcedFact) -> str:
     return f"{fact.source}, {fact.date}" if fact.date else fact.source
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Decimal):
-        return f"{humanize.money(value)} per million tokens" if value else "free"
+        return f"{humanize.format_price(value)} per million tokens" if value else "free"
     if isinstance(value, int):
-        return f"{humanize.number(value)} tokens"
+        return f"{humanize.format_number(value)} tokens"
     return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -14,7 +14,7 @@ from app import config
 HEADER = "X-Request-ID"
 WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{7,63}")
 """What a proxy may send as a number; anything else is replaced by our own."""
-_QUIET = ("static", "health.health", "health.ready", "metrics.metrics")
+_QUIET_ENDPOINTS = ("static", "health.health", "health.ready", "metrics.metrics")
 """Asked for every few seconds, by machines: told only where it failed, or at LOG_LEVEL=DEBUG."""
 
 log = structlog.get_logger("app.requests")
@@ -22,8 +22,8 @@ log = structlog.get_logger("app.requests")
 
 def init_app(app: Flask) -> None:
     """Before all others: what they log has the number, and what they take counts."""
-    app.before_request(_begin)
-    app.after_request(_end)
+    app.before_request(_start_request)
+    app.after_request(_finish_request)
 
 
 def request_id() -> str:
@@ -36,13 +36,13 @@ def bind_user(user_id: int) -> None:
     structlog.contextvars.bind_contextvars(user_id=user_id)
 
 
-def _begin() -> None:
-    g.request_id, g.began = _number(), time.perf_counter()
+def _start_request() -> None:
+    g.request_id, g.began = _new_request_id(), time.perf_counter()
     structlog.contextvars.clear_contextvars()  # of the request before, on the same connection
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
-def _number() -> str:
+def _new_request_id() -> str:
     """A proxy's, where one is trusted and it sent a good one, else our own."""
     sent = request.headers.get(HEADER, "")
     if config.current().trusted_proxies and WELL_FORMED.fullmatch(sent):
@@ -50,9 +50,9 @@ def _number() -> str:
     return secrets.token_hex(8)
 
 
-def _end(response: Response) -> Response:
+def _finish_request(response: Response) -> Response:
     response.headers[HEADER] = request_id()
-    quiet = request.endpoint in _QUIET and response.status_code < 400
+    quiet = request.endpoint in _QUIET_ENDPOINTS and response.status_code < 400
     (log.debug if quiet else log.info)(
         "request",
         method=request.method,

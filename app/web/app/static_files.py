@@ -20,24 +20,24 @@ from flask import Flask, Response, abort, current_app, request
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.security import safe_join
 
-FOR_EVER = "public, max-age=31536000, immutable"
-FOR_A_WHILE = "public, max-age=3600"
-_DIGITS = 12
-_HASHED = re.compile(rf"(?P<stem>.+)\.(?P<digest>[0-9a-f]{{{_DIGITS}}})(?P<suffix>\.[^./]+)")
+IMMUTABLE = "public, max-age=31536000, immutable"
+SHORT_LIVED = "public, max-age=3600"
+_DIGEST_LENGTH = 12
+_HASHED = re.compile(rf"(?P<stem>.+)\.(?P<digest>[0-9a-f]{{{_DIGEST_LENGTH}}})(?P<suffix>\.[^./]+)")
 _REFERENCE = re.compile(r"""url\((?P<quote>["']?)(?P<path>[^"'():#?]+)(?P<rest>[#?][^"')]*)?(?P=quote)\)""")
-_PACKED = frozenset({"text/css", "text/javascript", "image/svg+xml", "application/json", "text/plain"})
+_COMPRESSIBLE = frozenset({"text/css", "text/javascript", "image/svg+xml", "application/json", "text/plain"})
 """Types that get smaller; a picture is compressed already."""
 
-Stamp = tuple[tuple[int, int], ...]
+FileStamps = tuple[tuple[int, int], ...]
 
 
 @dataclass(slots=True)
-class _File:
+class _StaticFile:
     name: str
     """Below the static folder, with the hash in it."""
     digest: str
     mimetype: str
-    stamp: Stamp
+    stamp: FileStamps
     """Time and size of the file and of those it refers to, whose names stand in it."""
     parts: tuple[Path, ...]
     bodies: dict[str, bytes] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class _File:
         return self.bodies[coding]
 
 
-class _Sessions(SecureCookieSessionInterface):
+class _SessionInterface(SecureCookieSessionInterface):
     """A file is the same for everybody: it sets no cookie, and does not depend on one, as `Vary` would say of whatever
     looked at the session. Else a browser would ask for it anew once somebody signed in."""
 
@@ -60,29 +60,29 @@ class _Sessions(SecureCookieSessionInterface):
 
 
 def init_app(app: Flask) -> None:
-    app.session_interface = _Sessions()
+    app.session_interface = _SessionInterface()
     app.extensions["static_files"] = {}
     app.view_functions["static"] = _serve
-    app.url_defaults(_name_by_content)
+    app.url_defaults(_hash_filename)
 
 
-def _name_by_content(endpoint: str, values: dict[str, Any]) -> None:
-    if endpoint == "static" and (found := _file(values.get("filename", ""))):
+def _hash_filename(endpoint: str, values: dict[str, Any]) -> None:
+    if endpoint == "static" and (found := _load_file(values.get("filename", ""))):
         values["filename"] = found.name
 
 
 def _serve(filename: str) -> Response:
     """A file under its plain name or the one with its hash; what is in it is never a person's."""
-    found, digest = _file(filename), None
+    found, digest = _load_file(filename), None
     if found is None and (parsed := _HASHED.fullmatch(filename)):
-        found, digest = _file(parsed["stem"] + parsed["suffix"]), parsed["digest"]
+        found, digest = _load_file(parsed["stem"] + parsed["suffix"]), parsed["digest"]
     if found is None:
         abort(404)
-    packed = found.mimetype in _PACKED
+    packed = found.mimetype in _COMPRESSIBLE
     coding = request.accept_encodings.best_match(("br", "gzip"), "identity") if packed else "identity"
     response = Response(found.body(coding), mimetype=found.mimetype)
     # An address of another version, as while an update is rolled out, gets what is there, but not for ever.
-    response.headers["Cache-Control"] = FOR_EVER if digest == found.digest else FOR_A_WHILE
+    response.headers["Cache-Control"] = IMMUTABLE if digest == found.digest else SHORT_LIVED
     if packed:
         response.vary.add("Accept-Encoding")
     if coding != "identity":
@@ -92,35 +92,35 @@ def _serve(filename: str) -> Response:
     return response
 
 
-def _file(filename: str) -> _File | None:
+def _load_file(filename: str) -> _StaticFile | None:
     """The file of this plain name; None if there is none."""
     # By the path on the disk, of which there are few: an address can name one file in any number of ways.
     path = safe_join(current_app.static_folder or "", filename)
-    known: dict[str | None, _File] = current_app.extensions["static_files"]
+    known: dict[str | None, _StaticFile] = current_app.extensions["static_files"]
     found = known.get(path)
-    if found is not None and not (current_app.debug and _stamp(found.parts) != found.stamp):
+    if found is not None and not (current_app.debug and _stat_files(found.parts) != found.stamp):
         return found
     if path is None or not Path(path).is_file():
         return None
-    known[path] = _read(PurePosixPath(filename), Path(path))
+    known[path] = _read_file(PurePosixPath(filename), Path(path))
     return known[path]
 
 
-def _read(name: PurePosixPath, path: Path) -> _File:
+def _read_file(name: PurePosixPath, path: Path) -> _StaticFile:
     mimetype = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     parts, content = [path], path.read_bytes()
     if mimetype == "text/css":
-        content = _with_hashed_references(content.decode(), name, parts).encode()
-    digest = hashlib.sha256(content).hexdigest()[:_DIGITS]
+        content = _hash_references(content.decode(), name, parts).encode()
+    digest = hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]
     hashed = name.with_name(f"{name.stem}.{digest}{name.suffix}") if name.suffix else name
-    return _File(str(hashed), digest, mimetype, _stamp(parts), tuple(parts), {"identity": content})
+    return _StaticFile(str(hashed), digest, mimetype, _stat_files(parts), tuple(parts), {"identity": content})
 
 
-def _with_hashed_references(css: str, name: PurePosixPath, parts: list[Path]) -> str:
+def _hash_references(css: str, name: PurePosixPath, parts: list[Path]) -> str:
     """A style sheet whose own files are asked for under their hashed names too, else each would be asked for anew."""
 
     def hashed(match: re.Match[str]) -> str:
-        referred = _file(str(name.parent / match["path"])) if not match["path"].endswith(".css") else None
+        referred = _load_file(str(name.parent / match["path"])) if not match["path"].endswith(".css") else None
         if referred is None:
             return match[0]
         parts.extend(referred.parts)
@@ -130,6 +130,6 @@ def _with_hashed_references(css: str, name: PurePosixPath, parts: list[Path]) ->
     return _REFERENCE.sub(hashed, css)
 
 
-def _stamp(parts: list[Path] | tuple[Path, ...]) -> Stamp:
+def _stat_files(parts: list[Path] | tuple[Path, ...]) -> FileStamps:
     found = [part.stat() for part in parts if part.exists()]
     return tuple((stat.st_mtime_ns, stat.st_size) for stat in found)

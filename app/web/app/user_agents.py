@@ -26,7 +26,7 @@ _SYSTEMS = (
 )
 
 
-def words(agent: str) -> str:
+def describe_user_agent(agent: str) -> str:
     """ "Firefox on Linux", as far as it can be told."""
     browser = next((name for mark, name in _BROWSERS if mark in agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in agent), "")

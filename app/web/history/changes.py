@@ -20,23 +20,23 @@ from app.extensions import db
 from app.providers import PROVIDERS
 from app.store.accounts import feeds, users
 from app.store.queries import changes, history, runs
-from app.store.queries.changes import ChangeFilter, News
-from app.store.queries.history import KeyName
+from app.store.queries.changes import ChangeFilter, FeedNews
+from app.store.queries.history import KeyChoice
 from app.store.schema.tables import CHANGE_KINDS
 from app.web.app import filters
 from app.web.history.runs import cursor
 
 blueprint = Blueprint("changes", __name__)
 
-VISIT = timedelta(minutes=30)
+VISIT_LENGTH = timedelta(minutes=30)
 """After so long without a look, the next one begins a new visit."""
-_LONGEST_SEARCH = 200
-_VISIT = "changes_visit"
+_MAX_SEARCH_LENGTH = 200
+_SESSION_KEY = "changes_visit"
 _NEVER = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ChangesQuery:
     """What the address asks for."""
 
     kind: str = ""
@@ -47,7 +47,7 @@ class Asked:
 
     @property
     def is_empty(self) -> bool:
-        return self == Asked()
+        return self == ChangesQuery()
 
     def filter(self, seen_at: datetime | None) -> ChangeFilter:
         since = seen_at if self.only_unseen else None
@@ -69,13 +69,13 @@ class Asked:
 @blueprint.get("/changes")
 @login_required
 def index() -> str:
-    asked, before = asked_by(request.args), cursor()
-    until = runs.last_change_at(current_user.id)
-    seen_at = _begin_or_go_on()
-    zone = filters.zone()
-    page = changes.feed(current_user.id, asked.filter(seen_at), seen_at=seen_at, zone=zone, before=before)
+    asked, before = parse_query(request.args), cursor()
+    until = runs.load_last_change_at(current_user.id)
+    seen_at = _continue_visit()
+    zone = filters.current_zone()
+    page = changes.load_feed(current_user.id, asked.filter(seen_at), seen_at=seen_at, zone=zone, before=before)
     if asked.is_empty and before is None and not request.htmx:
-        _see(until)
+        _mark_seen(until)
     context = {
         "asked": asked,
         "days": page.days,
@@ -87,18 +87,18 @@ def index() -> str:
         "seen_at": seen_at,
         "this_day": filters.now().astimezone(zone).date(),
         "headline": headline,
-        "day_name": day_name,
+        "day_name": day_title,
     }
     if request.htmx:
         return render_template("changes/_list.html", **context)
-    keys = history.keys(current_user.id)
+    keys = history.list_keys(current_user.id)
     return render_template(
         "changes.html",
         kinds=CHANGE_KINDS,
-        key_name=key_name,
+        key_name=key_title,
         keys=keys,
         slugs=sorted({key.provider for key in keys} | ({asked.provider} - {""})),
-        address=feeds.of_user(current_user.id),
+        address=feeds.find_by_user(current_user.id),
         **context,
     )
 
@@ -107,55 +107,55 @@ def index() -> str:
 @login_required
 def read() -> Any:
     """All that was there when the page was made has been read; what came meanwhile has not."""
-    until = _moment(request.form.get("until", ""))
+    until = _parse_time(request.form.get("until", ""))
     if until is not None:
         now = filters.now()
-        users.see_changes(current_user.id, min(until, now))
+        users.mark_changes_seen(current_user.id, min(until, now))
         db.session.commit()
-        session[_VISIT] = [current_user.id, until.isoformat(), now.isoformat()]
-    query: dict[str, Any] = {**asked_by(request.form).query}
+        session[_SESSION_KEY] = [current_user.id, until.isoformat(), now.isoformat()]
+    query: dict[str, Any] = {**parse_query(request.form).query}
     return redirect(url_for("changes.index", **query), 303)
 
 
-def asked_by(args: MultiDict[str, str]) -> Asked:
+def parse_query(args: MultiDict[str, str]) -> ChangesQuery:
     """Read the filters from an address; what is none does not filter."""
     kind, provider, key = args.get("kind", ""), args.get("provider", ""), args.get("key", "")
-    return Asked(
+    return ChangesQuery(
         kind=kind if kind in CHANGE_KINDS else "",
         provider=provider if provider in PROVIDERS else "",
         key=int(key) if key.isascii() and key.isdigit() and len(key) < 19 else None,
-        text=args.get("q", "").replace("\x00", "").strip()[:_LONGEST_SEARCH],
+        text=args.get("q", "").replace("\x00", "").strip()[:_MAX_SEARCH_LENGTH],
         only_unseen=args.get("since") == "visit",
     )
 
 
-def headline(news: News) -> str:
-    return humanize.headline(filters.title(news.provider), news.changes, news.uncatalogued, news.left_out)
+def headline(news: FeedNews) -> str:
+    return humanize.headline(filters.provider_title(news.provider), news.changes, news.uncatalogued, news.left_out)
 
 
-def key_name(key: KeyName) -> str:
-    return f"{filters.title(key.provider)}, {key.label or key.hint or 'no key needed'}"
+def key_title(key: KeyChoice) -> str:
+    return f"{filters.provider_title(key.provider)}, {key.label or key.hint or 'no key needed'}"
 
 
-def day_name(day: date, today: date) -> str:
+def day_title(day: date, today: date) -> str:
     """ "Today", "Yesterday", then "Friday, 20 November 2026"."""
     ago = (today - day).days
     return {0: "Today", 1: "Yesterday"}.get(ago) or f"{day:%A, %-d %B %Y}"
 
 
-def _begin_or_go_on() -> datetime | None:
+def _continue_visit() -> datetime | None:
     """Until where this person had seen when this visit began; None if they were never here."""
     now = filters.now()
-    user_id, since, last = _kept_visit()
-    looked_at = _moment(last)
-    if user_id != current_user.id or looked_at is None or not timedelta(0) <= now - looked_at < VISIT:
-        since = filters.iso(current_user.changes_seen_at) or _NEVER
-    session[_VISIT] = [current_user.id, since, now.isoformat()]
-    return _moment(since)
+    user_id, since, last = _stored_visit()
+    looked_at = _parse_time(last)
+    if user_id != current_user.id or looked_at is None or not timedelta(0) <= now - looked_at < VISIT_LENGTH:
+        since = filters.isoformat(current_user.changes_seen_at) or _NEVER
+    session[_SESSION_KEY] = [current_user.id, since, now.isoformat()]
+    return _parse_time(since)
 
 
-def _kept_visit() -> tuple[int, str, str]:
-    kept = session.get(_VISIT)
+def _stored_visit() -> tuple[int, str, str]:
+    kept = session.get(_SESSION_KEY)
     match kept:
         case [int(user_id), str(since), str(last)]:
             return user_id, since, last
@@ -163,13 +163,13 @@ def _kept_visit() -> tuple[int, str, str]:
             return 0, _NEVER, _NEVER
 
 
-def _see(until: datetime | None) -> None:
+def _mark_seen(until: datetime | None) -> None:
     if until and (current_user.changes_seen_at is None or until > current_user.changes_seen_at):
-        users.see_changes(current_user.id, until)
+        users.mark_changes_seen(current_user.id, until)
         db.session.commit()
 
 
-def _moment(text: str) -> datetime | None:
+def _parse_time(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else None

@@ -21,7 +21,7 @@ _WIDTH, _HEIGHT = 100.0, 40.0
 
 
 @dataclass(frozen=True, slots=True)
-class Square:
+class CalendarDay:
     """One day of the calendar."""
 
     day: date
@@ -38,22 +38,22 @@ class Square:
         """ "3 complete, 1 failed"."""
         if not self.counts:
             return "no sync"
-        counted = [f"{humanize.number(self.counts[word])} {word}" for word in _WORST_FIRST if self.counts[word]]
+        counted = [f"{humanize.format_number(self.counts[word])} {word}" for word in _WORST_FIRST if self.counts[word]]
         return ", ".join(counted) or "no sync"
 
 
-def days(today: date, weeks: int = WEEKS) -> list[date]:
+def calendar_dates(today: date, weeks: int = WEEKS) -> list[date]:
     """Whole weeks from Monday on, the last one until today."""
     first = today - timedelta(days=today.weekday(), weeks=weeks - 1)
     return [first + timedelta(days=number) for number in range((today - first).days + 1)]
 
 
-def bounds(of: Sequence[date], zone: tzinfo) -> list[datetime]:
+def day_bounds(of: Sequence[date], zone: tzinfo) -> list[datetime]:
     """When each day begins in this zone, and when the last one ends."""
     return [datetime.combine(day, time(), zone) for day in (*of, of[-1] + timedelta(days=1))]
 
 
-def calendar(squares: Sequence[Square]) -> Markup:
+def draw_calendar(squares: Sequence[CalendarDay]) -> Markup:
     """A column for each week, a row for each weekday; the tone is that of the day's worst outcome."""
     columns = (len(squares) + 6) // 7
     drawn = [
@@ -78,16 +78,16 @@ def calendar(squares: Sequence[Square]) -> Markup:
     for square in squares:
         sums.update(square.counts)
     synced = sum(bool(square.worst) for square in squares)
-    said = f"{humanize.plural(synced, 'day')} with syncs. Results: {Square(squares[0].day, sums).told}."
+    said = f"{humanize.pluralize(synced, 'day')} with syncs. Results: {CalendarDay(squares[0].day, sums).told}."
     title = f"Syncs of the last {columns} weeks, one cell a day"
     box = f"0 0 {_LEFT + columns * _STEP} {_TOP + 7 * _STEP}"
     return _svg("calendar", title, f"{said} The days are in the table that follows.", box, "".join(drawn))
 
 
-def steps(points: Sequence[tuple[datetime, int]], until: datetime) -> Markup:
+def draw_scope(points: Sequence[tuple[datetime, int]], until: datetime) -> Markup:
     """A line that keeps its height until the next point. points: oldest first, at least one."""
     numbers = [number for _, number in points]
-    low, high = floor_of(numbers), max(numbers)
+    low, high = axis_floor(numbers), max(numbers)
     start, end = points[0][0], max(until, points[-1][0])
     span = (end - start).total_seconds() or 1.0
 
@@ -103,16 +103,16 @@ def steps(points: Sequence[tuple[datetime, int]], until: datetime) -> Markup:
     path += f"H{_WIDTH:.2f}"
     area = f"{path}V{_HEIGHT:.2f}H0Z"
     said = (
-        f"From {humanize.number(numbers[0])} to {humanize.number(numbers[-1])}, "
-        f"at least {humanize.number(min(numbers))}, "
-        f"at most {humanize.number(high)}. Every step is in the table that follows."
+        f"From {humanize.format_number(numbers[0])} to {humanize.format_number(numbers[-1])}, "
+        f"at least {humanize.format_number(min(numbers))}, "
+        f"at most {humanize.format_number(high)}. Every step is in the table that follows."
     )
     drawn = f'<path class="scope-area" d="{area}"/><path class="scope-line" d="{path}"/>'
     box = f"0 0 {_WIDTH:.0f} {_HEIGHT:.0f}"
     return _svg("scope", "Chat models of this key over time", said, box, drawn, stretched=True)
 
 
-def floor_of(numbers: Sequence[int]) -> int:
+def axis_floor(numbers: Sequence[int]) -> int:
     """Where the drawing begins: at nothing, unless the line would lie flat at the top of it."""
     low, high = min(numbers), max(numbers)
     return max(0, low - (high - low)) if 0 < high - low < high / 4 else 0
@@ -123,4 +123,4 @@ def _svg(name: str, title: str, description: str, box: str, inner: str, *, stret
     ratio = ' preserveAspectRatio="none"' if stretched else ""
     told = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     labels = f'role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc"'
-    return Markup(f'<svg class="chart-{name}" viewBox="{box}"{ratio} {labels}>{told}{inner}</svg>')  # noqa: S704
+    return Markup(f'<svg class="chart-{name}" viewBox="{box}"{ratio} {labels}>{told}{inner}</svg>')

@@ -10,84 +10,84 @@ from typing import Any
 from app.catalog import humanize
 from app.catalog.costs import Prices, Usage, monthly_cost
 from app.catalog.listing import CAPABILITIES
-from app.store.queries.model_search import ModelLine
+from app.store.queries.model_search import ModelView
 from app.web.app import filters
 
-MOST = 5
+MAX_COMPARED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ComparisonCell:
     words: str
     is_best: bool = False
     """Cheapest, or longest, where not all are."""
 
 
 @dataclass(frozen=True, slots=True)
-class FactRow:
+class FactComparison:
     title: str
-    cells: tuple[Cell, ...]
+    cells: tuple[ComparisonCell, ...]
     differs: bool
     best: str = ""
     """What the best cell is called: "lowest", "longest"."""
 
 
-def rows_of(lines: Sequence[ModelLine], usage: Usage) -> list[FactRow]:
+def compare_models(lines: Sequence[ModelView], usage: Usage) -> list[FactComparison]:
     """Every fact of these models, one row each; the cost of a month last."""
     rows = [_row(title, [read(line) for line in lines], show, best) for title, read, show, best in _FACTS]
     rows += [
-        _row(name.replace("_", " ").capitalize(), [name in line.capabilities for line in lines], _yes)
+        _row(name.replace("_", " ").capitalize(), [name in line.capabilities for line in lines], _format_flag)
         for name in CAPABILITIES
     ]
     costs = [monthly_cost(usage, prices_of(line)) for line in lines]
-    return [*rows, _row("A month", costs, _dollars, "lowest")]
+    return [*rows, _row("A month", costs, _format_cost, "lowest")]
 
 
-def prices_of(line: ModelLine) -> Prices:
+def prices_of(line: ModelView) -> Prices:
     return Prices(line.input_per_million, line.output_per_million, line.cache_read_per_million)
 
 
-def _row(title: str, values: Sequence[Any], show: Callable[[Any], str], best: str = "") -> FactRow:
+def _row(title: str, values: Sequence[Any], show: Callable[[Any], str], best: str = "") -> FactComparison:
     known = [value for value in values if value is not None]
     differs = len(set(values)) > 1
-    goal = _GOALS[best](known) if best and differs and len(known) > 1 else None
-    cells = tuple(Cell(show(value), goal is not None and value == goal) for value in values)
-    return FactRow(title, cells, differs, best)
+    goal = _BEST[best](known) if best and differs and len(known) > 1 else None
+    cells = tuple(ComparisonCell(show(value), goal is not None and value == goal) for value in values)
+    return FactComparison(title, cells, differs, best)
 
 
-_GOALS: dict[str, Callable[[list[Any]], Any]] = {"lowest": min, "longest": max}
+_BEST: dict[str, Callable[[list[Any]], Any]] = {"lowest": min, "longest": max}
 
 
-def _plain(value: str | None) -> str:
+def _format_text(value: str | None) -> str:
     return value or "–"
 
 
-def _yes(value: bool) -> str:
+def _format_flag(value: bool) -> str:
     return "yes" if value else "–"
 
 
-def _tokens(value: int | None) -> str:
-    return f"{humanize.number(value)} tokens" if value else "unknown"
+def _format_tokens(value: int | None) -> str:
+    return f"{humanize.format_number(value)} tokens" if value else "unknown"
 
 
-def _money(value: Decimal | None) -> str:
-    return humanize.money(value)
+def _format_price(value: Decimal | None) -> str:
+    return humanize.format_price(value)
 
 
-def _dollars(value: Decimal | None) -> str:
-    return "price unknown" if value is None else humanize.dollars(value)
+def _format_cost(value: Decimal | None) -> str:
+    return "price unknown" if value is None else humanize.format_dollars(value)
 
 
-_FACTS: tuple[tuple[str, Callable[[ModelLine], Any], Callable[[Any], str], str], ...] = (
-    ("Provider", lambda line: filters.title(line.provider), _plain, ""),
-    ("API name", lambda line: line.provider_model_id, _plain, ""),
-    ("Canonical model", lambda line: line.canonical_id, _plain, ""),
-    ("Kind", lambda line: line.kind, _plain, ""),
-    ("Served as", lambda line: ", ".join(filter(None, (line.variant, line.snapshot))), _plain, ""),
-    ("Context window", lambda line: line.context_length, _tokens, "longest"),
-    ("Longest answer", lambda line: line.max_output_tokens, _tokens, "longest"),
-    ("Input price", lambda line: line.input_per_million, _money, "lowest"),
-    ("Cached input price", lambda line: line.cache_read_per_million, _money, "lowest"),
-    ("Output price", lambda line: line.output_per_million, _money, "lowest"),
-    ("End of service", lambda line: line.retires_on, _plain, ""),
+_FACTS: tuple[tuple[str, Callable[[ModelView], Any], Callable[[Any], str], str], ...] = (
+    ("Provider", lambda line: filters.provider_title(line.provider), _format_text, ""),
+    ("API name", lambda line: line.provider_model_id, _format_text, ""),
+    ("Canonical model", lambda line: line.canonical_id, _format_text, ""),
+    ("Kind", lambda line: line.kind, _format_text, ""),
+    ("Served as", lambda line: ", ".join(filter(None, (line.variant, line.snapshot))), _format_text, ""),
+    ("Context window", lambda line: line.context_length, _format_tokens, "longest"),
+    ("Longest answer", lambda line: line.max_output_tokens, _format_tokens, "longest"),
+    ("Input price", lambda line: line.input_per_million, _format_price, "lowest"),
+    ("Cached input price", lambda line: line.cache_read_per_million, _format_price, "lowest"),
+    ("Output price", lambda line: line.output_per_million, _format_price, "lowest"),
+    ("End of service", lambda line: line.retires_on, _format_text, ""),
 )

@@ -19,9 +19,9 @@ from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import catalog
 from app.store.accounts import favorites
-from app.store.accounts.favorites import Mark, Named
+from app.store.accounts.favorites import Mark, ModelKey
 from app.store.queries import model_detail, model_search
-from app.store.queries.model_search import SORTS, Marks, ModelFilter, Sort
+from app.store.queries.model_search import SORTS, MarkFilter, ModelFilter, Sort
 from app.store.schema.tables import MARKS
 from app.web.app import filters, filters_facts
 from app.web.models import compare as comparison
@@ -40,17 +40,17 @@ COLUMNS = {
     "listed": "As of",
 }
 """What the page can show beside a model's name, in this order."""
-_COLUMNS_AT_FIRST = ("provider", "context", "input", "output", "can")
-_A_MONTH = {"input": "20M", "cached": "", "output": "2M"}
+_DEFAULT_COLUMNS = ("provider", "context", "input", "output", "can")
+_DEFAULT_USAGE = {"input": "20M", "cached": "", "output": "2M"}
 """What a comparison counts with until somebody says otherwise."""
-_LONGEST_SEARCH = 200
-_LONGEST_ID = 300
-_COUNT = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([km]?)", re.IGNORECASE)
-_TIMES = {"": 1, "k": 1_000, "m": 1_000_000}
+_MAX_SEARCH_LENGTH = 200
+_MAX_ID_LENGTH = 300
+_TOKEN_COUNT = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([km]?)", re.IGNORECASE)
+_MULTIPLIERS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ModelsQuery:
     """What the address asks for, and what of it could not be understood."""
 
     wanted: ModelFilter
@@ -61,21 +61,21 @@ class Asked:
 @blueprint.get("/models")
 @login_required
 def index() -> str:
-    asked = filter_of(request.args)
+    asked = parse_query(request.args)
     gone_too = request.args.get("show") == "gone"
-    page = model_search.models(current_user.id, asked.wanted, filters.now(), request.args.get("after"))
+    page = model_search.search(current_user.id, asked.wanted, filters.now(), request.args.get("after"))
     return render_template(
         "models/_list.html" if request.htmx else "models/index.html",
         page=page,
         wanted=asked.wanted,
         complaints=asked.complaints,
         given=request.args,
-        gone=model_search.gone(current_user.id, asked.wanted.provider) if gone_too else None,
+        gone=model_search.unlisted(current_user.id, asked.wanted.provider) if gone_too else None,
         capabilities=CAPABILITIES,
         kinds=KINDS,
-        query=_query(asked.wanted, gone_too),
-        here=_here(asked.wanted, gone_too, request.args.get("after", "")),
-        ticked=_names(request.args),
+        query=_query_args(asked.wanted, gone_too),
+        here=_page_query_string(asked.wanted, gone_too, request.args.get("after", "")),
+        ticked=_named_models(request.args),
         columns=tuple(_columns()),
         every_column=COLUMNS,
     )
@@ -85,17 +85,17 @@ def index() -> str:
 @login_required
 def compare() -> str:
     """Up to five of one's own models side by side, with what a month of use costs."""
-    names = _names(request.args)
-    lines = model_search.lines_of(current_user.id, names, filters.now())
+    names = _named_models(request.args)
+    lines = model_search.by_name(current_user.id, names, filters.now())
     found = {(line.provider, line.provider_model_id) for line in lines}
-    args = MultiDict(_A_MONTH) if not ("input" in request.args or "output" in request.args) else request.args
-    usage, complaints = usage_of(args)
+    args = MultiDict(_DEFAULT_USAGE) if not ("input" in request.args or "output" in request.args) else request.args
+    usage, complaints = parse_usage(args)
     return render_template(
         "models/_compared.html" if request.htmx else "models/compare.html",
         lines=lines,
-        rows=comparison.rows_of(lines, usage) if lines else [],
+        rows=comparison.compare_models(lines, usage) if lines else [],
         missing=[name for name in names if name not in found],
-        too_many=len(request.args.getlist("m")) > comparison.MOST,
+        too_many=len(request.args.getlist("m")) > comparison.MAX_COMPARED,
         usage=usage,
         complaints=complaints,
         given=args,
@@ -108,16 +108,18 @@ def compare() -> str:
 @login_required
 def use() -> str:
     """How to call one model that one's keys list."""
-    lines = model_search.lines_of(current_user.id, _names(request.args)[:1], filters.now())
+    lines = model_search.by_name(current_user.id, _named_models(request.args)[:1], filters.now())
     if not lines:
         abort(404)
     (line,) = lines
     return render_template(
         "models/use.html",
         model=line,
-        snippets=snippets.of(line.provider, line.provider_model_id, line.keys[0].base_url if line.keys else None),
-        variable=snippets.variable(line.provider),
-        why_none=snippets.why_none(line.provider),
+        snippets=snippets.build_snippets(
+            line.provider, line.provider_model_id, line.keys[0].base_url if line.keys else None
+        ),
+        variable=snippets.key_variable(line.provider),
+        why_none=snippets.unsupported_reason(line.provider),
     )
 
 
@@ -129,75 +131,75 @@ def mark() -> Any:
     wanted = request.form.get("mark", "")
     if wanted not in MARKS:
         abort(400)
-    canonical_id = _known(provider, model_id)
-    if not favorites.put(current_user.id, provider, model_id, cast(Mark, wanted), canonical_id, filters.now()):
+    canonical_id = _require_markable(provider, model_id)
+    if not favorites.set_mark(current_user.id, provider, model_id, cast(Mark, wanted), canonical_id, filters.now()):
         db.session.rollback()
-        abort(422, f"You have marked {favorites.MOST} models, which is the most. Take some marks away first.")
+        abort(422, f"You have marked {favorites.MAX_MARKS} models, which is the most. Take some marks away first.")
     db.session.commit()
     if request.htmx:
         shown = {"provider": provider, "model_id": model_id, "mark": wanted, "name": request.form.get("name", "")[:300]}
         return render_template("models/_marks.html", marked=shown, here=request.form.get("here", ""))
-    return redirect(_back(model_id if not provider else ""), 303)
+    return redirect(_return_url(model_id if not provider else ""), 303)
 
 
 @blueprint.post("/settings/model-columns")
 @login_required
 def choose_columns() -> Any:
     """Keep which columns the page shows, and show it."""
-    favorites.choose_columns(current_user.id, [name for name in COLUMNS if name in request.form.getlist("column")])
+    favorites.set_columns(current_user.id, [name for name in COLUMNS if name in request.form.getlist("column")])
     db.session.commit()
-    return redirect(_back(), 303)
+    return redirect(_return_url(), 303)
 
 
-def _known(provider: str, model_id: str) -> str | None:
+def _require_markable(provider: str, model_id: str) -> str | None:
     """The canonical id that a model of one's own list means; aborts if there is no such model to mark."""
     if provider:
-        lines = model_search.lines_of(current_user.id, [(provider, model_id)], filters.now())
+        lines = model_search.by_name(current_user.id, [(provider, model_id)], filters.now())
         if not lines:
             abort(404)
         return lines[0].canonical_id
-    if model_detail.canonical(model_id) is None:
+    if model_detail.load_canonical(model_id) is None:
         abort(404)
     return None
 
 
-def _names(args: MultiDict[str, str]) -> list[Named]:
+def _named_models(args: MultiDict[str, str]) -> list[ModelKey]:
     """The models that an address names as `m=provider/id`, each once, as many as can be compared."""
-    named: dict[Named, None] = {}
+    named: dict[ModelKey, None] = {}
     for text in args.getlist("m"):
         provider, _, model_id = text.partition("/")
-        if provider in PROVIDERS and 0 < len(model_id) <= _LONGEST_ID and _is_text(model_id):
+        if provider in PROVIDERS and 0 < len(model_id) <= _MAX_ID_LENGTH and _is_storable(model_id):
             named[provider, model_id] = None
-    return list(named)[: comparison.MOST]
+    return list(named)[: comparison.MAX_COMPARED]
 
 
-def _is_text(words: str) -> bool:
+def _is_storable(words: str) -> bool:
     """Whether a database takes it."""
     return "\0" not in words and not any("\ud800" <= letter <= "\udfff" for letter in words)
 
 
 def _columns() -> list[str]:
     chosen = current_user.model_columns
-    return [name for name in COLUMNS if name in (_COLUMNS_AT_FIRST if chosen is None else chosen.split(","))]
+    return [name for name in COLUMNS if name in (_DEFAULT_COLUMNS if chosen is None else chosen.split(","))]
 
 
-def _back(canonical_id: str = "") -> str:
+def _return_url(canonical_id: str = "") -> str:
     """Where a form without htmx came from, made anew of what it says: never an address of somebody's choice."""
     if canonical_id:
         return url_for("models.one", canonical_id=canonical_id)
     said = MultiDict(
         (name, value) for name, values in parse_qs(request.form.get("here", "")[:4_000]).items() for value in values
     )
-    asked = filter_of(said)
-    query = _query(asked.wanted, said.get("show") == "gone")
+    asked = parse_query(said)
+    query = _query_args(asked.wanted, said.get("show") == "gone")
     if model_search.is_cursor(said.get("after", ""), asked.wanted.sort):
         query["after"] = said["after"]
     return url_for("models.index", **query)  # type: ignore[arg-type]  # the names are ours
 
 
-def _here(wanted: ModelFilter, gone_too: bool, after: str) -> str:
+def _page_query_string(wanted: ModelFilter, gone_too: bool, after: str) -> str:
     """The filters and the place as a form sends them back."""
-    query = _query(wanted, gone_too)
+    query = _query_args(wanted, gone_too)
     return url_for("models.index", **query, **({"after": after} if after else {})).partition("?")[2]  # type: ignore[arg-type]
 
 
@@ -205,39 +207,39 @@ def _here(wanted: ModelFilter, gone_too: bool, after: str) -> str:
 @login_required
 def one(canonical_id: str) -> str:
     """One canonical model: its facts with their sources, who serves it, its history, and what a month would cost."""
-    canonical = model_detail.canonical(canonical_id)
+    canonical = model_detail.load_canonical(canonical_id)
     if canonical is None:
         abort(404)
-    usage, complaints = usage_of(request.args)
-    offers = model_detail.offers(canonical, current_user.id)
+    usage, complaints = parse_usage(request.args)
+    offers = model_detail.list_offers(canonical, current_user.id)
     lines = [(offer, None if usage.is_empty else monthly_cost(usage, _prices(offer))) for offer in offers]
     return render_template(
         "models/_offers.html" if request.htmx else "models/one.html",
         model=canonical,
-        facts=filters_facts.lines(catalog.sourced_facts(canonical)),
-        lines=sorted(lines, key=_by_price if usage.is_empty else _cheapest_first),
+        facts=filters_facts.fact_lines(catalog.sourced_facts(canonical)),
+        lines=sorted(lines, key=_price_order if usage.is_empty else _cost_order),
         usage=usage,
         complaints=complaints,
         given=request.args,
-        happenings=[] if request.htmx else model_detail.happenings(canonical.id, current_user.id),
-        successor=model_detail.canonical(canonical.successor) if canonical.successor else None,
+        happenings=[] if request.htmx else model_detail.list_events(canonical.id, current_user.id),
+        successor=model_detail.load_canonical(canonical.successor) if canonical.successor else None,
         marked={
             "provider": "",
             "model_id": canonical.id,
-            "mark": favorites.mark_of(current_user.id, "", canonical.id),
+            "mark": favorites.find_mark(current_user.id, "", canonical.id),
             "name": canonical.name,
         },
         here="",
     )
 
 
-def usage_of(args: MultiDict[str, str]) -> tuple[Usage, dict[str, str]]:
+def parse_usage(args: MultiDict[str, str]) -> tuple[Usage, dict[str, str]]:
     """Tokens a month for the calculator; what is no number is told, and counts as none."""
     counts, complaints = {}, {}
     for name in ("input", "output", "cached"):
         text = args.get(name, "").strip()
-        counts[name] = tokens_of(text) or 0
-        if text and tokens_of(text) is None:
+        counts[name] = parse_token_count(text) or 0
+        if text and parse_token_count(text) is None:
             complaints[name] = f"Write the {name} tokens as a number, such as 500000, 500k or 20M."
     return Usage(**counts), complaints
 
@@ -246,39 +248,39 @@ def _prices(offer: model_detail.Offer) -> Prices:
     return Prices(offer.input_per_million, offer.output_per_million, offer.cache_read_per_million)
 
 
-def _by_price(line: tuple[model_detail.Offer, Decimal | None]) -> tuple[bool, Decimal, bool, str, str]:
-    return _cheapest_first((line[0], line[0].input_per_million))
+def _price_order(line: tuple[model_detail.Offer, Decimal | None]) -> tuple[bool, Decimal, bool, str, str]:
+    return _cost_order((line[0], line[0].input_per_million))
 
 
-def _cheapest_first(line: tuple[model_detail.Offer, Decimal | None]) -> tuple[bool, Decimal, bool, str, str]:
+def _cost_order(line: tuple[model_detail.Offer, Decimal | None]) -> tuple[bool, Decimal, bool, str, str]:
     offer, amount = line
     return (amount is None, amount or Decimal(0), not offer.is_mine, offer.provider, offer.provider_model_id)
 
 
-def filter_of(args: MultiDict[str, str]) -> Asked:
+def parse_query(args: MultiDict[str, str]) -> ModelsQuery:
     """Read the filters from an address. What is no number is told, and does not filter."""
     complaints: dict[str, str] = {}
-    price = _price(args.get("max_price", ""), complaints)
-    context = tokens_of(args.get("min_context", ""))
+    price = _parse_price(args.get("max_price", ""), complaints)
+    context = parse_token_count(args.get("min_context", ""))
     if context is None and args.get("min_context", "").strip():
         complaints["min_context"] = "Write the context as a number of tokens, such as 128000, 128k or 1M."
     sort = args.get("sort", "name")
     provider = args.get("provider", "")
     wanted = ModelFilter(
-        search=args.get("q", "").strip()[:_LONGEST_SEARCH],
+        search=args.get("q", "").strip()[:_MAX_SEARCH_LENGTH],
         provider=provider if provider in PROVIDERS else "",
         capabilities=frozenset(args.getlist("capability")) & frozenset(CAPABILITIES),
-        kind=_kind(args),
+        kind=_parse_kind(args),
         most_input_price=price,
         least_context=context,
         only_new=args.get("new") == "yes",
         sort=cast(Sort, sort) if sort in SORTS else "name",
-        marks=cast(Marks, args["marks"]) if args.get("marks") in ("any", "starred", "hidden") else "shown",
+        marks=cast(MarkFilter, args["marks"]) if args.get("marks") in ("any", "starred", "hidden") else "shown",
     )
-    return Asked(wanted, complaints)
+    return ModelsQuery(wanted, complaints)
 
 
-def _kind(args: MultiDict[str, str]) -> str:
+def _parse_kind(args: MultiDict[str, str]) -> str:
     """Chat models unless something else is asked for; empty for every kind."""
     if args.get("all") == "yes":
         return ""
@@ -286,13 +288,13 @@ def _kind(args: MultiDict[str, str]) -> str:
     return kind if kind in KINDS else "chat"
 
 
-def tokens_of(text: str) -> int | None:
+def parse_token_count(text: str) -> int | None:
     """ "128k", "1.5M" or "128000" as a number of tokens; None for anything else."""
-    found = _COUNT.fullmatch(text.strip().replace(",", "").replace("_", ""))
-    return int(Decimal(found[1]) * _TIMES[found[2].lower()]) if found else None
+    found = _TOKEN_COUNT.fullmatch(text.strip().replace(",", "").replace("_", ""))
+    return int(Decimal(found[1]) * _MULTIPLIERS[found[2].lower()]) if found else None
 
 
-def _price(text: str, complaints: dict[str, str]) -> Decimal | None:
+def _parse_price(text: str, complaints: dict[str, str]) -> Decimal | None:
     plain = text.strip().removeprefix("$")
     if not plain:
         return None
@@ -306,7 +308,7 @@ def _price(text: str, complaints: dict[str, str]) -> Decimal | None:
     return None
 
 
-def _query(wanted: ModelFilter, gone_too: bool) -> dict[str, str | list[str]]:
+def _query_args(wanted: ModelFilter, gone_too: bool) -> dict[str, str | list[str]]:
     """The filters as an address has them, for links to the next page and to another order."""
     query: dict[str, str | list[str]] = {
         "q": wanted.search,

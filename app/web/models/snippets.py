@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.providers import PROVIDERS
-from app.providers.contract import Provider, join
+from app.providers.contract import Provider, join_url
 
 QUESTION = "Say hello."
 _MAX_TOKENS = 256  # Anthropic wants a limit with every question
@@ -29,7 +29,7 @@ class Snippet:
 
 # Where chats are answered in OpenAI's shape, below the address that is asked for the list; a whole address where it
 # is another one. All others have it beside the list: what is before "/models" in its path.
-_CHAT = {
+_CHAT_PATHS = {
     "aihubmix": "/v1",
     "anthropic": "/v1",
     "cohere": "https://api.cohere.ai/compatibility/v1",
@@ -39,34 +39,34 @@ _CHAT = {
     "ollama": "/v1",
     "perplexity": "",
 }
-_NONE = {
+_UNSUPPORTED = {
     "google-vertex": "Google Vertex AI takes a short-lived token made of the service account, so no line that holds "
     "for longer can be shown.",
     "fal": "fal runs each model at an address of its own, which its page there describes.",
 }
 
 
-def of(slug: str, model_id: str, base_url: str | None = None) -> list[Snippet]:
+def build_snippets(slug: str, model_id: str, base_url: str | None = None) -> list[Snippet]:
     """How to call this model; `base_url` is that of the key, where it has one. Empty where there is no plain way."""
     provider = PROVIDERS.get(slug)
-    if provider is None or slug in _NONE:
+    if provider is None or slug in _UNSUPPORTED:
         return []
-    use = Use(provider, model_id, chat_url(provider, base_url))
+    use = SnippetTarget(provider, model_id, chat_url(provider, base_url))
     return [Snippet(tool, make(use)) for tool, make in _TOOLS.items()]
 
 
-def why_none(slug: str) -> str:
+def unsupported_reason(slug: str) -> str:
     """Why there are no lines for this provider, as a sentence; empty if there are."""
-    return _NONE.get(slug, "")
+    return _UNSUPPORTED.get(slug, "")
 
 
-def variable(slug: str) -> str:
+def key_variable(slug: str) -> str:
     """The environment variable of the provider's key, `OPENAI_API_KEY`."""
     return f"{PROVIDERS[slug].variable}_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class SnippetTarget:
     provider: Provider
     model_id: str
     url: str
@@ -74,7 +74,7 @@ class Use:
 
     @property
     def variable(self) -> str:
-        return variable(self.provider.slug)
+        return key_variable(self.provider.slug)
 
     @property
     def key(self) -> str:
@@ -83,7 +83,7 @@ class Use:
 
 def chat_url(provider: Provider, base_url: str | None) -> str:
     """The base URL that an OpenAI client is given."""
-    path = _CHAT.get(provider.slug)
+    path = _CHAT_PATHS.get(provider.slug)
     if path is None:
         path = provider.ask(None).path.rpartition("/models")[0]
     if path.startswith("https://"):
@@ -92,55 +92,55 @@ def chat_url(provider: Provider, base_url: str | None) -> str:
     return provider.url(base, path) if path else base
 
 
-def _curl(use: Use) -> str:
+def _curl(use: SnippetTarget) -> str:
     if use.provider.slug == "anthropic":
         return _curl_anthropic(use)
     header = "api-key: $" if use.provider.slug == "azure" else "Authorization: Bearer $"
     body = {"model": use.model_id, "messages": [{"role": "user", "content": QUESTION}]}
-    return _command(join(use.url, "/chat/completions"), [f'"{header}{use.variable}"'], body)
+    return _curl_command(join_url(use.url, "/chat/completions"), [f'"{header}{use.variable}"'], body)
 
 
-def _curl_anthropic(use: Use) -> str:
+def _curl_anthropic(use: SnippetTarget) -> str:
     question = [{"role": "user", "content": QUESTION}]
     body = {"model": use.model_id, "max_tokens": _MAX_TOKENS, "messages": question}
     version = shlex.quote(f"anthropic-version: {use.provider.headers['anthropic-version']}")
-    return _command(f"{use.url}/messages", [f'"x-api-key: ${use.variable}"', version], body)
+    return _curl_command(f"{use.url}/messages", [f'"x-api-key: ${use.variable}"', version], body)
 
 
-def _command(url: str, headers: list[str], body: Mapping[str, object]) -> str:
+def _curl_command(url: str, headers: list[str], body: Mapping[str, object]) -> str:
     written = shlex.quote(json.dumps(body, ensure_ascii=False))
     lines = [f"curl {shlex.quote(url)}", *(f"-H {header}" for header in [*headers, "'Content-Type: application/json'"])]
     return " \\\n  ".join([*lines, f"-d {written}"])
 
 
-def _openai(use: Use) -> str:
+def _openai(use: SnippetTarget) -> str:
     return f"""\
 import os
 
 from openai import OpenAI
 
 client = OpenAI(
-    base_url={_text(use.url)},
+    base_url={_python_string(use.url)},
     api_key={use.key},
 )
 answer = client.chat.completions.create(
-    model={_text(use.model_id)},
+    model={_python_string(use.model_id)},
     messages=[{{"role": "user", "content": "{QUESTION}"}}],
 )
 print(answer.choices[0].message.content)
 """
 
 
-def _litellm(use: Use) -> str:
+def _litellm(use: SnippetTarget) -> str:
     native = {"anthropic": "anthropic", "google": "gemini"}.get(use.provider.slug)
-    base = "" if native else f"\n    api_base={_text(use.url)},"
+    base = "" if native else f"\n    api_base={_python_string(use.url)},"
     return f"""\
 import os
 
 from litellm import completion
 
 answer = completion(
-    model={_text(f"{native or 'openai'}/{use.model_id.removeprefix('models/')}")},{base}
+    model={_python_string(f"{native or 'openai'}/{use.model_id.removeprefix('models/')}")},{base}
     api_key={use.key},
     messages=[{{"role": "user", "content": "{QUESTION}"}}],
 )
@@ -154,28 +154,28 @@ _LANGCHAIN = {
 }
 
 
-def _langchain(use: Use) -> str:
+def _langchain(use: SnippetTarget) -> str:
     package, name = _LANGCHAIN.get(use.provider.slug, ("langchain_openai", "ChatOpenAI"))
-    base = "" if use.provider.slug in _LANGCHAIN else f"\n    base_url={_text(use.url)},"
+    base = "" if use.provider.slug in _LANGCHAIN else f"\n    base_url={_python_string(use.url)},"
     return f"""\
 import os
 
 from {package} import {name}
 
 chat = {name}(
-    model={_text(use.model_id)},{base}
+    model={_python_string(use.model_id)},{base}
     api_key={use.key},
 )
 print(chat.invoke("{QUESTION}").content)
 """
 
 
-def _text(value: str) -> str:
+def _python_string(value: str) -> str:
     """As a Python string, whatever the id holds."""
     return json.dumps(value, ensure_ascii=True)
 
 
-_TOOLS: dict[str, Callable[[Use], str]] = {
+_TOOLS: dict[str, Callable[[SnippetTarget], str]] = {
     "curl": _curl,
     "openai-python": _openai,
     "LiteLLM": _litellm,
