@@ -1,10 +1,9 @@
-"""AIHubMix, an aggregator. Its rich list is public; the OpenAI-like one beside it has ids only.
+"""AIHubMix, an aggregator. The rich list read here is public; the OpenAI-compatible one has ids only.
 
-`types`, `features` and `input_modalities` are texts with commas, a full-width one now and then, and often empty
-(July 2026: two in five `types`, where the id has to tell). "image_generation,llm" is an image model and
-"llm,search" a chat model. A limit of 0 means unknown. Prices are in USD per million tokens; a model is free where
-all of them are 0, one 0 beside others is not said, and 2 with 0 or 2 stands in for a price by piece (every video
-model) or by what is routed to ("auto"): left out.
+`types`, `features` and `input_modalities` are comma-separated texts, sometimes with a full-width comma, and often empty
+(July 2026: 40 % of `types`, where the id decides). "image_generation,llm" is an image model, "llm,search" a chat model.
+A limit of 0 means unknown. Prices are in USD per million tokens: a model is free where all are 0; a single 0 means "not
+stated"; 2 with 0 or 2 is a placeholder for prices per piece (all video models) or for routers ("auto"), and dropped.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from functools import lru_cache
 
 from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
-from app.providers.contract import Page, Provider, Request, bearer
+from app.providers.contract import PLAIN_SK, Page, Provider, list_at
 from app.providers.parsing import (
     JsonObject,
     build_page,
@@ -27,7 +26,7 @@ from app.providers.parsing import (
     text,
 )
 
-_TYPES: dict[str, Kind] = {  # the first that fits decides
+_TYPES: dict[str, Kind] = {  # the first match decides
     "embedding": "embedding",
     "rerank": "rerank",
     "image_generation": "image",
@@ -41,19 +40,15 @@ _TYPES: dict[str, Kind] = {  # the first that fits decides
 _PRICES = ("input", "output", "cache_read", "cache_write")
 
 
-def ask(_cursor: str | None) -> Request:
-    return Request("/api/v1/models")
-
-
 def read(body: bytes) -> Page:
-    return build_page(entries(decode_json(body), "data"), _read_one)
+    return build_page(entries(decode_json(body), "data"), _read_entry)
 
 
-def _read_one(entry: JsonObject) -> ListedModel:
+def _read_entry(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry, "model_id")
-    features, inputs = set(_listed(entry, "features")), _listed(entry, "input_modalities")
+    features, inputs = set(_split(text(entry, "features"))), _split(text(entry, "input_modalities"))
     pricing = _pricing(entry)
-    kind, reason = _kind(model_id, _listed(entry, "types"))
+    kind, reason = _classify(model_id, _split(text(entry, "types")))
     return ListedModel(
         id=model_id,
         name=text(entry, "model_name"),
@@ -74,26 +69,22 @@ def _read_one(entry: JsonObject) -> ListedModel:
     )
 
 
-def _listed(entry: JsonObject, key: str) -> tuple[str, ...]:
-    return _split(text(entry, key))
-
-
 @lru_cache(maxsize=1_024)
-def _split(written: str) -> tuple[str, ...]:
-    """Kept, because a list says the same few things over and over."""
-    words = (word.strip() for word in written.replace("，", ",").split(","))
+def _split(listed: str) -> tuple[str, ...]:
+    """Cached: a list repeats the same few texts."""
+    words = (word.strip() for word in listed.replace("，", ",").split(","))
     return tuple(sorted({word for word in words if word}))
 
 
 def _pricing(entry: JsonObject) -> dict[str, Decimal]:
     listed = mapping(entry, "pricing")
-    read = {name: price for name in _PRICES if (price := price_per_million(listed, name)) is not None}
-    if read.get("input") == 2 and read.get("output") in (0, 2):
+    prices = {name: price for name in _PRICES if (price := price_per_million(listed, name)) is not None}
+    if prices.get("input") == 2 and prices.get("output") in (0, 2):
         return {}
-    return {name: price for name, price in read.items() if price} or read
+    return {name: price for name, price in prices.items() if price} or prices
 
 
-def _kind(model_id: str, types: tuple[str, ...]) -> KindDecision:
+def _classify(model_id: str, types: tuple[str, ...]) -> KindDecision:
     for word, kind in _TYPES.items():
         if word in types:
             return classify_model(model_id, declared=kind, because=f"{word} is among its types")
@@ -104,11 +95,12 @@ PROVIDER = Provider(
     slug="aihubmix",
     title="AIHubMix",
     site="https://aihubmix.com",
+    docs_url="https://docs.aihubmix.com",
     keys_url="https://aihubmix.com/token",
     key_hint="sk-…",
+    key_patterns=(PLAIN_SK,),
     base_url="https://aihubmix.com",
-    ask=ask,
-    sign=bearer,
+    build_request=list_at("/api/v1/models"),
     read=read,
     colour="#0e7490",
     description="Hundreds of models of many providers behind one key.",

@@ -1,17 +1,16 @@
-"""Alibaba Cloud Model Studio (DashScope) in its OpenAI-compatible mode; each region knows its own keys and models.
+"""Alibaba Cloud Model Studio (DashScope) in its OpenAI-compatible mode; each region has its own keys and models.
 
-The envelope has `first_id`, `last_id` and `has_more` (recorded 2026-02 to 2026-05), but the two ids are made up
-("model-id-142") and `has_more` was false with everything on one page. Chat, embedding, picture and speech models
-share the list and only their ids tell them apart. China's answer is not recorded and taken to be the same. Since 2026
-the documentation gives each workspace an address of its own, too, and has another list with limits and prices
-(`/api/v1/models`, 2026-09), of which nothing is recorded: neither is used here.
+The envelope has `first_id`, `last_id` and `has_more` (recorded 2026-02 to 2026-05), but both ids are made up
+("model-id-142") and `has_more` was false with everything on one page. Chat, embedding, image and speech models share the
+list; only their ids tell them apart. China's answer was not recorded and is assumed to be the same. Since 2026 the
+documentation also gives each workspace its own address, and has another list with limits and prices (`/api/v1/models`,
+2026-09); neither was recorded, so neither is used.
 """
 
 from __future__ import annotations
 
-from app.providers import openai_shape
-from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import InvalidResponse, build_page, decode_json, entries, text
+from app.providers.contract import PLAIN_SK, Provider, key_pattern, list_at
+from app.providers.field_map import FieldMap, cursor_if_more
 
 _REGIONS = {
     "International (Singapore)": "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
@@ -19,34 +18,21 @@ _REGIONS = {
     "China (Beijing)": "https://dashscope.aliyuncs.com/compatible-mode/v1",
 }
 
-
-def ask(cursor: str | None) -> Request:
-    return Request("/models", {"after": cursor} if cursor else {})
-
-
-def read(body: bytes) -> Page:
-    answer = decode_json(body)
-    found = entries(answer, "data")
-    following = None
-    if answer.get("has_more") is True:
-        # Should `after` be ignored, the same made-up id comes again, which the fetcher notices.
-        following = text(answer, "last_id")
-        if not following:
-            raise InvalidResponse("says there are more models but not where")
-    return build_page(found, openai_shape.read_one, following)
-
-
 PROVIDER = Provider(
     slug="alibaba",
     title="Alibaba Cloud",
     site="https://www.alibabacloud.com/product/modelstudio",
+    docs_url="https://www.alibabacloud.com/help/en/model-studio/",
     keys_url="https://modelstudio.console.alibabacloud.com/?tab=playground#/api-key",
     key_hint="sk-…",
+    key_patterns=(key_pattern(r"sk-[0-9a-f]{32}", "shared", odds=2), PLAIN_SK),
+    key_variables=("DASHSCOPE_API_KEY",),
     base_url=_REGIONS["International (Singapore)"],
-    ask=ask,
-    sign=bearer,
-    read=read,
+    build_request=list_at("/models", cursor="after"),
+    # If `after` is ignored, the same made-up id comes back, which the fetcher detects as a loop.
+    read=FieldMap(next_cursor=cursor_if_more("last_id"), created_at="created"),
     colour="#c74a00",
     description="Qwen models and others by Alibaba's Model Studio.",
+    rank=150,
     regions=_REGIONS,
 )

@@ -1,15 +1,16 @@
-"""Cohere. Pages of up to 1,000 by `page_token`; 20 where no size is asked for. A model's id is its `name`.
+"""Cohere. Pages of up to 1,000 models by `page_token`; 20 without `page_size`. A model's id is its `name`.
 
-`endpoints` say what takes a model. `features` is null for older models; `supports_vision` was in the list until 2025.
+`endpoints` tell what accepts a model. `features` is null for older models; `supports_vision` was listed until 2025.
 `is_deprecated` came and went in 2025 without a date. A context of 0 stands for "none" (recorded 2025-05 to 2025-08).
 """
 
 from __future__ import annotations
 
-from app.catalog.kind import KindDecision, classify_model
-from app.catalog.listing import Kind, ListedModel
-from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import JsonObject, build_page, decode_json, entries, flag, identifier, integer, strings, text
+from app.catalog.kind import KindDecision
+from app.catalog.listing import Kind
+from app.providers.contract import Provider, key_pattern, list_at
+from app.providers.field_map import FieldMap, by_word, contains, cursor_at, not_chat_if
+from app.providers.parsing import JsonObject, flag, strings
 
 _KINDS: dict[str, Kind] = {
     "chat": "chat",
@@ -22,53 +23,43 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def ask(cursor: str | None) -> Request:
-    return Request("/v1/models", {"page_size": "1000"} | ({"page_token": cursor} if cursor else {}))
+def _lacks_chat(entry: JsonObject) -> bool:
+    return isinstance(entry.get("endpoints"), list) and "chat" not in strings(entry, "endpoints")
 
 
-def read(body: bytes) -> Page:
-    answer = decode_json(body)
-    return build_page(entries(answer, "models"), _read_one, text(answer, "next_page_token") or None)
-
-
-def _read_one(entry: JsonObject) -> ListedModel:
-    model_id = identifier(entry, "name")
+def _vision(entry: JsonObject) -> bool | None:
     features = strings(entry, "features")
-    kind, reason = _kind(model_id, entry)
-    return ListedModel(
-        id=model_id,
-        kind=kind,
-        kind_reason=reason,
-        context_length=integer(entry, "context_length"),
-        tools="tools" in features if features else None,
-        vision="vision" in features if features else flag(entry, "supports_vision"),
-        reasoning="reasoning" in features if features else None,
-        structured_output="json_schema" in features if features else None,
-        private=flag(entry, "finetuned") is True,
-    )
-
-
-def _kind(model_id: str, entry: JsonObject) -> KindDecision:
-    endpoints = strings(entry, "endpoints")
-    for endpoint, kind in _KINDS.items():
-        if endpoint in endpoints:
-            return classify_model(model_id, declared=kind, because=f"its endpoints include {endpoint}")
-    by_id = classify_model(model_id)
-    if by_id.kind == "chat" and isinstance(entry.get("endpoints"), list):
-        return KindDecision("other", "its endpoints leave out chat")
-    return by_id
+    return "vision" in features if features else flag(entry, "supports_vision")
 
 
 PROVIDER = Provider(
     slug="cohere",
     title="Cohere",
     site="https://cohere.com",
+    docs_url="https://docs.cohere.com/reference/list-models",
     keys_url="https://dashboard.cohere.com/api-keys",
     key_hint="40 letters and digits",
+    key_patterns=(key_pattern(r"[A-Za-z0-9]{40}"),),
+    key_variables=("CO_API_KEY",),
     base_url="https://api.cohere.com",
-    ask=ask,
-    sign=bearer,
-    read=read,
+    build_request=list_at("/v1/models", cursor="page_token", page_size="1000"),
+    read=FieldMap(
+        array="models",
+        id="name",
+        next_cursor=cursor_at("next_page_token"),
+        classify=not_chat_if(
+            _lacks_chat,
+            KindDecision("other", "its endpoints leave out chat"),
+            by_word("endpoints", _KINDS, "its endpoints include {}"),
+        ),
+        private=lambda entry: flag(entry, "finetuned") is True,
+        context_length="context_length",
+        tools=contains("features", "tools"),
+        vision=_vision,
+        reasoning=contains("features", "reasoning"),
+        structured_output=contains("features", "json_schema"),
+    ),
     colour="#39594d",
     description="Command, Aya, Embed and Rerank models.",
+    rank=130,
 )

@@ -1,7 +1,8 @@
-"""What a provider file says: where to ask, how to sign, how to read. Nothing here does IO."""
+"""What a provider file states: whom to ask, how to sign, how to read the answer, what its keys look like. No IO here."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,23 +20,23 @@ ErrorMeaning = Literal[
     "unavailable",
     "refused",
 ]
-"""What a provider's error answer means for the person whose key it was."""
+"""What a provider's error response means for the owner of the key."""
 
 UpdateFrequency = Literal["realtime", "daily", "weekly", "manual"]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One GET, unsigned: the key joins it only in the fetcher, in a header."""
+    """One unsigned GET. The fetcher adds the key, in a header."""
 
     path: str
-    """Below the provider's base URL, with a leading slash."""
+    """Relative to the provider's base URL, with a leading slash."""
     params: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedEntry:
-    """An entry of an answer that could not be read, with the reason; the rest of the answer is kept."""
+    """An entry of an answer that could not be read, and why. The rest of the answer is kept."""
 
     entry: str
     reason: str
@@ -43,111 +44,175 @@ class SkippedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Page:
+    """One page of a provider's list."""
+
     models: list[ListedModel]
     next: str | None = None
-    """The cursor of the page that follows, None on the last one."""
+    """Cursor of the next page; None on the last one."""
     skipped: list[SkippedEntry] = field(default_factory=list)
     remarks: list[SkippedEntry] = field(default_factory=list)
-    """What was left out of models that were kept."""
+    """Facts dropped from models that were kept."""
 
 
-Ask = Callable[[str | None], Request]
-"""The request for a page; None asks for the first."""
-Read = Callable[[bytes], Page]
-"""An answer's bytes as a page. Raises `answers.BadAnswer`, never anything else."""
+BuildRequest = Callable[[str | None], Request]
+"""Request for a page by its cursor; None means the first page."""
+ReadPage = Callable[[bytes], Page]
+"""Parses a response body. Raises `parsing.InvalidResponse` and nothing else."""
+Sign = Callable[[str], Mapping[str, str]]
+"""Headers that carry a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One address that lists models, where a provider has several."""
 
-    ask: Ask
-    read: Read
+    build_request: BuildRequest
+    read: ReadPage
     endpoint_type: str = "CHAT_COMPLETIONS"
-    """CHAT_COMPLETIONS, EMBEDDINGS, IMAGE_GENERATION …, as the owner's documents name them."""
+    """CHAT_COMPLETIONS, EMBEDDINGS, IMAGE_GENERATION …, as stored with the provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentedModels:
-    """Models that can be called but are not in the list, taken from the provider's documentation.
+    """Models that can be called but are missing from the list, taken from the provider's documentation.
 
-    They are added to every answer, marked, and the outcome is "partial": they may be out of date.
+    They are added to every answer and marked; the outcome is then "partial", since they may be out of date.
     """
 
     as_of: str
-    """Day of the documentation, `2026-08-17`."""
+    """Date of the documentation, `2026-08-17`."""
     source: str
-    """Its address."""
+    """Its URL."""
     models: tuple[ListedModel, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Provider:
-    """Someone whose list of models we can read.
+class KeyPattern:
+    """What a key looks like where no prefix identifies its provider."""
 
-    `ask(cursor)` gives the request for a page (None: the first). `sign(key)` gives the headers that carry the
-    key. `read(body)` turns an answer's bytes into a page and raises `answers.BadAnswer`, never anything else.
-    """
+    regex: re.Pattern[str]
+    """Matches the whole key."""
+    confidence: Literal["certain", "shared", "ambiguous"] = "ambiguous"
+    """`certain`: no other company issues such keys. `shared`: several do, so a person is asked: a key sent to the wrong
+    company is given away. `ambiguous`: other secrets look the same, so it counts only for a value without a name."""
+    odds: int = 1
+    """Orders the providers whose patterns match the same key, highest first; ties go by `Provider.rank`."""
+
+
+def key_pattern(
+    regex: str, confidence: Literal["certain", "shared", "ambiguous"] = "ambiguous", odds: int = 1
+) -> KeyPattern:
+    return KeyPattern(re.compile(regex), confidence, odds)
+
+
+PLAIN_SK = key_pattern(r"sk-(?!lm-)[^\s]+", "shared")
+"""OpenAI's original form, `sk-…`, which many others issue too; `sk-lm-…` is LM Studio's."""
+
+
+def bearer(key: str) -> Mapping[str, str]:
+    """`Authorization: Bearer <key>`, as most providers expect it."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+def key_header(name: str, scheme: str = "") -> Sign:
+    """Signs with the key in the header `name`, after `scheme` if there is one."""
+
+    def sign(key: str) -> Mapping[str, str]:
+        return {name: f"{scheme} {key}" if scheme else key}
+
+    return sign
+
+
+def list_at(path: str = "/models", cursor: str = "", **params: str) -> BuildRequest:
+    """Requests `path` with `params`. cursor: query parameter for the next page's cursor, empty where there is one page."""
+
+    def build_request(position: str | None) -> Request:
+        return Request(path, params | ({cursor: position} if cursor and position else {}))
+
+    return build_request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """Someone whose list of models we can read; everything about them stands in one file."""
 
     slug: str
     title: str
     site: str
-    keys_url: str
-    """Where its users make keys."""
-    key_hint: str
-    """What a key looks like: shown in the form, never checked against."""
     base_url: str
-    """Of the real API, without a slash at its end. `<SLUG>_BASE_URL` in the environment takes its place."""
-    ask: Ask
-    sign: Callable[[str], Mapping[str, str]]
-    read: Read
-    colour: str = "#64748b"
-    description: str = ""
-    public: bool = False
-    """Whether the list can be read without a key."""
-    update_frequency: UpdateFrequency = "daily"
+    """Of the real API, without a trailing slash. `<SLUG>_BASE_URL` in the environment overrides it."""
+    read: ReadPage
+    build_request: BuildRequest = list_at()
+    sign: Sign = bearer
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers that every request carries besides the key."""
+    """Sent with every request besides the key."""
+    extra_endpoints: tuple[Endpoint, ...] = ()
+    """Read after the first endpoint and merged into its list."""
     format: Literal["OPENAI", "ANTHROPIC", "GEMINI"] = "OPENAI"
 
-    more: tuple[Endpoint, ...] = ()
-    """Further endpoints, read after the first and joined to it."""
-    regions: Mapping[str, str] = field(default_factory=dict)
-    """Name → base URL, where the provider keeps several that know different keys; the first is the default."""
-    own_url: str = ""
-    """Example of the base URL that the key's owner has to give, where everyone has their own; empty otherwise.
-    Such an address is a stranger's choice: it is asked only behind the guard against private networks."""
-    openai_path: str = ""
-    """Where it answers in OpenAI's shape besides ("/v1"). Chat programs want it behind the address, so people paste
-    it here too; it is left out, since the list of its own says more."""
+    keys_url: str
+    """Where users create keys."""
+    key_hint: str
+    """What a key looks like: shown in the form, never validated against."""
+    key_prefixes: tuple[str, ...] = ()
+    """Prefixes of keys that only this company issues."""
+    key_patterns: tuple[KeyPattern, ...] = ()
+    key_variables: tuple[str, ...] = ()
+    """Environment variables that other programs use for its key, besides `<SLUG>_API_KEY`."""
+    token_exchange: Literal["", "google"] = ""
+    """How a long-lived key becomes the token that signs: "google" for a service account's JSON."""
+
+    docs_url: str = ""
+    """Documentation of its API."""
+    description: str = ""
+    colour: str = "#64748b"
+    rank: int = 500
+    """Position in lists, lowest first; equal ranks are sorted by slug."""
+    ends_on: str = ""
+    """ISO date on which the provider stops serving, where it has announced one."""
+    update_frequency: UpdateFrequency = "daily"
+
+    public: bool = False
+    """Whether the list can be read without a key."""
     private: bool = False
-    """Whether what it lists is the key's owner's alone (their deployments, their machine)."""
+    """Whether its models belong to the key's owner alone (their deployments, their machine)."""
+    regions: Mapping[str, str] = field(default_factory=dict)
+    """Name → base URL, where regions have separate keys; the first is the default."""
+    base_url_example: str = ""
+    """Example of the base URL that the key's owner has to give, where everyone has their own; empty otherwise.
+    Such a URL comes from a user, so it is only requested through the SSRF protection."""
+    openai_path: str = ""
+    """Path of its OpenAI-compatible API ("/v1") where the list is read from another one. Chat programs want that path in
+    the base URL, so people paste it here too; `url` removes it."""
     documented: DocumentedModels | None = None
     caveat: str = ""
-    """Why its list is never the whole truth, as a clause behind "this list …"; makes every outcome "partial"."""
-    exchange: Literal["", "google"] = ""
-    """How a long-lived key becomes the token that signs: "google" for a service account's JSON."""
+    """Why its list is always incomplete, as a clause that follows "this list …"; makes every outcome "partial"."""
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        return (Endpoint(self.ask, self.read), *self.more)
+        return (Endpoint(self.build_request, self.read), *self.extra_endpoints)
 
     def url(self, base_url: str, path: str) -> str:
         return join_url(base_url.rstrip("/").removesuffix(self.openai_path), path)
 
     @property
-    def variable(self) -> str:
-        """`GOOGLE_VERTEX` for google-vertex: what its environment variables begin with."""
+    def env_prefix(self) -> str:
+        """`GOOGLE_VERTEX` for google-vertex: how its environment variables begin."""
         return self.slug.upper().replace("-", "_")
 
+    @property
+    def key_variable(self) -> str:
+        """Environment variable of the server's own key."""
+        return f"{self.env_prefix}_API_KEY"
 
-def bearer(key: str) -> Mapping[str, str]:
-    """Sign as most do: `Authorization: Bearer <key>`."""
-    return {"Authorization": f"Bearer {key}"}
+    @property
+    def base_url_variable(self) -> str:
+        """Environment variable that overrides the base URL."""
+        return f"{self.env_prefix}_BASE_URL"
 
 
 def join_url(base_url: str, path: str) -> str:
-    """Base URL and path, where the two may share a segment: `https://host/v1` + `/v1/models`."""
+    """Base URL plus path, where the two may overlap: `https://host/v1` + `/v1/models`."""
     base = base_url.rstrip("/")
     segments = path.strip("/").split("/")
     for count in range(len(segments) - 1, 0, -1):

@@ -1,28 +1,17 @@
-"""DeepInfra. What there is to know is in `metadata`; its tags say what a model is since May 2026.
+"""DeepInfra. All facts are in `metadata`; its tags name the kind since May 2026.
 
-Before that `metadata` was null for every model that does not chat (recorded 2026-03 to 2026-05), and in 2025-07 there
-was none. Prices are numbers in USD per million tokens with float noise; images, seconds and characters have keys of
-their own. `max_tokens` always equals the context, so it is no limit of the answer; `created` is 0.
+Before that `metadata` was null for every model that is not a chat model (recorded 2026-03 to 2026-05), and missing in
+2025-07. Prices are numbers in USD per million tokens with float noise; images, seconds and characters have keys of their
+own. `max_tokens` always equals the context, so it is not an output limit; `created` is 0.
 """
 
 from __future__ import annotations
 
-from app.catalog.kind import KindDecision, classify_model
-from app.catalog.listing import Kind, ListedModel
-from app.providers import openai_shape
-from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import (
-    JsonObject,
-    build_page,
-    decode_json,
-    entries,
-    identifier,
-    integer,
-    mapping,
-    price_per_million,
-    strings,
-    text,
-)
+from app.catalog.kind import KindDecision
+from app.catalog.listing import Kind
+from app.providers.contract import Provider, key_pattern
+from app.providers.field_map import Extractor, FieldMap, by_word, not_chat_if, per_million
+from app.providers.parsing import JsonObject, mapping, strings
 
 _KINDS: dict[str, Kind] = {
     "embed": "embedding",
@@ -35,50 +24,41 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def read(body: bytes) -> Page:
-    return build_page(entries(decode_json(body), "data"), _read_one)
+def _tagged(*tags: str) -> Extractor:
+    def extract(entry: JsonObject) -> bool | None:
+        listed = strings(mapping(entry, "metadata"), "tags")
+        if not set(tags).isdisjoint(listed):
+            return True
+        return False if "chat" in listed else None  # only tags that name the kind are complete
 
-
-def _read_one(entry: JsonObject) -> ListedModel:
-    model_id = identifier(entry)
-    metadata = mapping(entry, "metadata")
-    tags, pricing = strings(metadata, "tags"), mapping(metadata, "pricing")
-    kind, reason = _kind(model_id, tags, "metadata" in entry and entry["metadata"] is None)
-    unsaid = False if "chat" in tags else None  # only tags that name the kind tell the rest too
-    return ListedModel(
-        id=model_id,
-        description=text(metadata, "description"),
-        kind=kind,
-        kind_reason=reason,
-        context_length=integer(metadata, "context_length"),
-        vision=True if "vision" in tags or "vlm" in tags else unsaid,
-        reasoning=True if "reasoning" in tags or "reasoning_effort" in tags else unsaid,
-        input_per_million=price_per_million(pricing, "input_tokens"),
-        output_per_million=price_per_million(pricing, "output_tokens"),
-        cache_read_per_million=price_per_million(pricing, "cache_read_tokens"),
-    )
-
-
-def _kind(model_id: str, tags: tuple[str, ...], untold: bool) -> KindDecision:
-    for tag, kind in _KINDS.items():
-        if tag in tags:
-            return classify_model(model_id, declared=kind, because=f"its tags include {tag}")
-    by_id = classify_model(model_id)
-    if by_id.kind == "chat" and untold:
-        return KindDecision("other", "its metadata is null, as for models that do not chat")
-    return by_id
+    return extract
 
 
 PROVIDER = Provider(
     slug="deepinfra",
     title="DeepInfra",
     site="https://deepinfra.com",
+    docs_url="https://deepinfra.com/docs",
     keys_url="https://deepinfra.com/dash/api_keys",
     key_hint="32 letters and digits",
+    key_patterns=(key_pattern(r"[A-Za-z0-9]{32}", odds=2),),
+    key_variables=("DEEPINFRA_TOKEN",),
     base_url="https://api.deepinfra.com/v1/openai",
-    ask=openai_shape.ask,
-    sign=bearer,
-    read=read,
+    read=FieldMap(
+        classify=not_chat_if(
+            lambda entry: entry.get("metadata", "") is None,
+            KindDecision("other", "its metadata is null, as for models that do not chat"),
+            by_word("metadata.tags", _KINDS, "its tags include {}"),
+        ),
+        description="metadata.description",
+        context_length="metadata.context_length",
+        vision=_tagged("vision", "vlm"),
+        reasoning=_tagged("reasoning", "reasoning_effort"),
+        input_per_million=per_million("metadata.pricing.input_tokens"),
+        output_per_million=per_million("metadata.pricing.output_tokens"),
+        cache_read_per_million=per_million("metadata.pricing.cache_read_tokens"),
+    ),
     colour="#2563b8",
     description="Open models of all kinds, and some closed ones, served by DeepInfra.",
+    rank=100,
 )

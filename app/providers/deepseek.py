@@ -1,34 +1,22 @@
-"""DeepSeek. A handful of ids and nothing else, not even dates (recorded 2025-03); all its models chat."""
+"""DeepSeek. A handful of ids without facts or dates (recorded 2025-03); all are chat models."""
 
 from __future__ import annotations
 
-from app.catalog.kind import classify_model
-from app.catalog.listing import ListedModel
-from app.providers import openai_shape
-from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import JsonObject, build_page, decode_json, entries, identifier
-
-
-def read(body: bytes) -> Page:
-    return build_page(entries(decode_json(body), "data"), _read_one)
-
-
-def _read_one(entry: JsonObject) -> ListedModel:
-    model_id = identifier(entry)
-    kind, reason = classify_model(model_id, declared="chat", because="DeepSeek lists chat models only")
-    return ListedModel(id=model_id, kind=kind, kind_reason=reason)
-
+from app.providers.contract import PLAIN_SK, Provider, key_pattern
+from app.providers.field_map import FieldMap, always
 
 PROVIDER = Provider(
     slug="deepseek",
     title="DeepSeek",
     site="https://www.deepseek.com",
+    docs_url="https://api-docs.deepseek.com/api/list-models",
     keys_url="https://platform.deepseek.com/api_keys",
     key_hint="sk-…",
+    # 32 hexadecimal digits: Kingfisher's rule.
+    key_patterns=(key_pattern(r"sk-[0-9a-f]{32}", "shared", odds=2), PLAIN_SK),
     base_url="https://api.deepseek.com",
-    ask=openai_shape.ask,
-    sign=bearer,
-    read=read,
+    read=FieldMap(classify=always("chat", "DeepSeek lists chat models only")),
     colour="#4d6bfe",
     description="DeepSeek's own models.",
+    rank=70,
 )

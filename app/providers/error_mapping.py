@@ -1,7 +1,7 @@
-"""What a provider's error answer means: by its words first, by its status second.
+"""The meaning of a provider's error response: by patterns in its body first, by its status second.
 
-The words come from recorded error bodies and the providers' documentation (2026-08); only their meaning
-leaves this file, since an error body may repeat the key.
+The patterns come from recorded error bodies and the providers' documentation (2026-08). Only the meaning leaves this
+module, since an error body may repeat the key.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PATTERNS: tuple[tuple[ErrorMeaning, re.Pattern[str]], ...] = (
         "quota_exhausted",
         re.compile(r"insufficient_quota|exceeded your current quota|insufficient (credit|balance|fund)"),
     ),
-    # Before the next: OpenAI and Groq end "rate limit reached" with the way to their billing page.
+    # Before "billing": OpenAI and Groq end "rate limit reached" with a link to their billing page.
     ("rate_limited", re.compile(r"rate_limit|rate limit (is )?(reached|exceeded)")),
     ("quota_exhausted", re.compile(r"billing|payment")),
     (
@@ -47,16 +47,16 @@ _MAX_BODY_BYTES = 8_192
 
 
 def classify_error(status: int, body: bytes) -> ErrorMeaning:
-    """The meaning of an answer with an HTTP status of 400 or above."""
-    said = body[:_MAX_BODY_BYTES].decode("utf-8", "replace").lower()
-    for fault, pattern in _PATTERNS:
-        if _applies(fault, status) and pattern.search(said):
-            return fault
+    """The meaning of a response with an HTTP status of 400 or above."""
+    content = body[:_MAX_BODY_BYTES].decode("utf-8", "replace").lower()
+    for meaning, pattern in _PATTERNS:
+        if _applies(meaning, status) and pattern.search(content):
+            return meaning
     if status in _STATUS:
         return _STATUS[status]
     return "unavailable" if status >= 500 or status in (408, 425) else "refused"
 
 
-def _applies(fault: ErrorMeaning, status: int) -> bool:
+def _applies(meaning: ErrorMeaning, status: int) -> bool:
     # A 503 page that mentions billing says nothing about the key.
-    return status >= 500 if fault == "maintenance" else status < 500
+    return status >= 500 if meaning == "maintenance" else status < 500

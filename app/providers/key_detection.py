@@ -1,10 +1,11 @@
-"""Whose an API key is: by how it looks, or by the name of the variable that holds it. Pure; nothing is stored or asked.
+"""Finds API keys in pasted text, and the provider of each: by its form, or by the name of its variable. Pure; nothing is
+stored or requested.
 
-What people paste is a key, several of them, or a whole `.env` file. A key is only given to a provider by itself where
-its form or its name says so for certain; where it could be of several, they are named, and a person decides: a key
-sent to the wrong company is given away.
+People paste a key, several of them, or a whole `.env` file. A key is assigned to a provider only where its form or its
+variable identifies the provider; where several are possible they are all named and a person decides, since a key sent to
+the wrong company is given away.
 
-No text of a line ever leaves this module but as a `Find.key` or a `Find.base_url`, which no `repr` shows.
+No text of a line leaves this module except as `Detection.key` or `Detection.base_url`, which no `repr` shows.
 """
 
 from __future__ import annotations
@@ -13,140 +14,176 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from urllib.parse import urlsplit
 
-from app.providers import PROVIDERS, addresses, key_patterns
-from app.providers.contract import Provider
+from app import providers
+from app.providers import addresses
+from app.providers.contract import KeyPattern, Provider
 
-LONGEST_TEXT, MOST_LINES, MOST_KEYS = 64 * 1024, 500, 50
-"""Characters, lines and keys that are looked at at once."""
-SHORTEST_KEY, LONGEST_KEY = 8, 8_000
+MAX_TEXT_LENGTH, MAX_LINES, MAX_KEYS = 64 * 1024, 500, 50
+"""Limits of one paste: characters, lines, keys."""
+MIN_KEY_LENGTH, MAX_KEY_LENGTH = 8, 8_000
+
+URL_SUFFIXES = ("_BASE_URL", "_API_BASE", "_API_BASE_URL", "_ENDPOINT", "_HOST", "_URL")
+"""How a variable ends that holds a base URL; it begins like the variable of the key it belongs to."""
+UNSUPPORTED_PREFIXES: dict[str, str] = {
+    "r8_": "Replicate",
+    "lsv2_": "LangSmith",
+    "AKIA": "Amazon Web Services",
+}
+"""Key prefixes of companies whose lists we cannot read."""
 
 _ASSIGNMENT = re.compile(
     r"""\s*(?:export\s+|set\s+|setx\s+|\$env:|-\s+)?["']?(?P<name>[A-Za-z_]\w*)["']?\s*[:=]\s*(?P<value>\S.*)?$"""
 )
 _PLACEHOLDER = re.compile(r"(?i)^(?:<.*>|\[.*\]|\$\{?\w+\}?|%\w+%|x{3,}|change.?me|none|null|todo)$|your|\.{3}|…|\*{3}")
 _URL = re.compile(r"(?i)https?://")
-_NAMES = {f"{provider.variable}_API_KEY": slug for slug, provider in PROVIDERS.items()} | key_patterns.NAMES
-_HOSTS = {
-    urlsplit(url).hostname: slug
-    for slug, provider in reversed(PROVIDERS.items())
-    if not provider.own_url
-    for url in (provider.base_url, *provider.regions.values())
-}
-_SERVERS = {slug for slug, provider in PROVIDERS.items() if provider.own_url}
+_LITERAL_PREFIX = re.compile(r"[\w-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """What the provider files say about keys, for look-up."""
+
+    by_prefix: dict[str, tuple[str, ...]]
+    """Prefix → slugs, best rank first."""
+    patterns: tuple[tuple[KeyPattern, str], ...]
+    """Patterns with their provider's slug, likeliest first."""
+    by_variable: dict[str, str]
+    by_host: dict[str | None, str]
+
+
+@cache
+def _tables() -> _Tables:
+    # Built on first use: this module belongs to the package that collects the providers.
+    by_prefix: dict[str, tuple[str, ...]] = {}
+    by_variable: dict[str, str] = {}
+    by_host: dict[str | None, str] = {}
+    patterns = []
+    for slug, provider in providers.PROVIDERS.items():
+        patterns += [(pattern, slug) for pattern in provider.key_patterns]
+        for prefix in provider.key_prefixes:
+            by_prefix[prefix] = (*by_prefix.get(prefix, ()), slug)
+        for variable in (provider.key_variable, *provider.key_variables):
+            by_variable.setdefault(variable, slug)
+        if not provider.base_url_example:
+            for url in (provider.base_url, *provider.regions.values()):
+                by_host.setdefault(urlsplit(url).hostname, slug)
+    patterns.sort(key=lambda pair: -pair[0].odds)
+    return _Tables(by_prefix, tuple(patterns), by_variable, by_host)
 
 
 class PasteTooLarge(Exception):
-    """More was pasted than is looked at. Its text is a sentence with what to do."""
+    """The text exceeds the limits. The message is a sentence that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
-    """Where a key may be of: a provider, and the region if it has several."""
+    """A provider that a key may belong to, and the region where it has several."""
 
     slug: str
     region: str = ""
 
     @property
     def provider(self) -> Provider:
-        return PROVIDERS[self.slug]
+        return providers.PROVIDERS[self.slug]
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         return f"{self.provider.title}, {self.region}" if self.region else self.provider.title
 
     @property
     def value(self) -> str:
-        """As a form's field names it."""
+        """As the form field submits it."""
         return f"{self.slug}/{self.region}" if self.region else self.slug
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A key that was pasted."""
+    """A key in the pasted text."""
 
     line: int
-    """Of the text, from 1."""
-    said_by: str
-    """What tells whose it is: the name of a variable that is known, or how the key begins; both are no secrets."""
-    places: tuple[ProviderChoice, ...]
-    """Where it may be of, the likeliest first."""
-    is_sure: bool
-    """Whether the first of them is right without asking."""
+    """Line number, from 1."""
+    evidence: str
+    """What identifies the provider: a known variable's name or the key's prefix; neither is secret."""
+    choices: tuple[ProviderChoice, ...]
+    """Possible providers, likeliest first."""
+    is_certain: bool
+    """Whether the first choice can be taken without asking."""
     key: str = field(repr=False)
     base_url: str = field(default="", repr=False)
-    """The address that was given beside it, for servers of one's own."""
+    """The URL given beside the key, for servers of the user's own."""
 
     @property
     def host(self) -> str:
         return urlsplit(self.base_url).hostname or ""
 
-    def needs_address(self, place: ProviderChoice) -> bool:
-        return bool(place.provider.own_url) and not self.base_url
+    def needs_base_url(self, choice: ProviderChoice) -> bool:
+        return bool(choice.provider.base_url_example) and not self.base_url
 
 
 @dataclass(frozen=True, slots=True)
 class Unrecognised:
-    """A line without a key to save, and why; nothing of what it holds."""
+    """A line without a usable key, and why; without any of its text."""
 
     line: int
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedPaste:
-    finds: tuple[Detection, ...]
-    unread: tuple[Unrecognised, ...]
+    detections: tuple[Detection, ...]
+    unrecognised: tuple[Unrecognised, ...]
 
 
 def parse_paste(text: str) -> ParsedPaste:
-    """Whose the keys in `text` are. Raises TooMuch, never anything else."""
-    if len(text) > LONGEST_TEXT:
-        raise PasteTooLarge(f"That is more than {LONGEST_TEXT // 1024} kB. Paste the lines with keys only.")
+    """The keys in `text` with their providers. Raises PasteTooLarge and nothing else."""
+    if len(text) > MAX_TEXT_LENGTH:
+        raise PasteTooLarge(f"That is more than {MAX_TEXT_LENGTH // 1024} kB. Paste the lines with keys only.")
     lines = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    if len(lines) > MOST_LINES:
-        raise PasteTooLarge(f"Those are more than {MOST_LINES} lines. Paste the lines with keys only.")
-    bases = _find_base_urls(lines)
-    finds: list[Detection] = []
-    unread: list[Unrecognised] = []
-    seen: dict[str, int] = {}
+    if len(lines) > MAX_LINES:
+        raise PasteTooLarge(f"Those are more than {MAX_LINES} lines. Paste the lines with keys only.")
+    base_urls = _find_base_urls(lines)
+    detections: list[Detection] = []
+    unrecognised: list[Unrecognised] = []
+    first_lines: dict[str, int] = {}
     for line, entry in _split_entries(lines):
-        found = entry if isinstance(entry, str) else _detect(line, *entry, bases)
-        if isinstance(found, str):
-            unread.append(Unrecognised(line, found))
-        elif found.key in seen:
-            unread.append(Unrecognised(line, f"is the same key as line {seen[found.key]}"))
+        result = entry if isinstance(entry, str) else _detect(line, *entry, base_urls)
+        if isinstance(result, str):
+            unrecognised.append(Unrecognised(line, result))
+        elif result.key in first_lines:
+            unrecognised.append(Unrecognised(line, f"is the same key as line {first_lines[result.key]}"))
         else:
-            seen[found.key] = line
-            finds.append(found)
-    if len(finds) > MOST_KEYS:
-        raise PasteTooLarge(f"Those are more than {MOST_KEYS} keys. Paste them in parts.")
-    return ParsedPaste(tuple(finds), tuple(unread))
+            first_lines[result.key] = line
+            detections.append(result)
+    if len(detections) > MAX_KEYS:
+        raise PasteTooLarge(f"Those are more than {MAX_KEYS} keys. Paste them in parts.")
+    return ParsedPaste(tuple(detections), tuple(unrecognised))
 
 
 _Assignment = tuple[str, str]
-"""A variable's name, empty for none, and a value."""
+"""A variable's name, empty for a bare value, and its value."""
 
 
 def _split_entries(lines: list[str]) -> Iterator[tuple[int, _Assignment | str]]:
-    """What stands on which line: a name and a value each, or why it is nothing."""
-    skip = 0
+    """Line number with the assignment on it, or with the reason why there is none."""
+    skip_to = 0
     for number, line in enumerate(lines, 1):
         stripped = line.strip().rstrip(",").strip()
-        if number <= skip or stripped.startswith(("#", "//", ";")):
+        if number <= skip_to or stripped.startswith(("#", "//", ";")):
             continue
-        match = None if _match_prefix(stripped) else _ASSIGNMENT.match(stripped)
+        match = None if _match_certain(stripped) else _ASSIGNMENT.match(stripped)
         name, value = (match["name"].upper(), match["value"] or "") if match else ("", stripped)
         if value.lstrip("'\"").startswith("{"):
-            whole = _service_account("\n".join([line, *lines[number:]]))
-            if whole is not None:
-                account, ends = whole
-                skip = number + ends
+            parsed = _service_account("\n".join([line, *lines[number:]]))
+            if parsed is not None:
+                account, further_lines = parsed
+                skip_to = number + further_lines
                 yield number, (name, account)
                 continue
         if not stripped.strip("{}[]()'\"") or (_url_suffix(name) and _URL.match(_unquote(value))):
-            continue  # an address belongs to the key beside it
+            continue  # a base URL belongs to the key beside it
         if match:
             yield number, (name, _unquote(value))
         else:
@@ -154,86 +191,106 @@ def _split_entries(lines: list[str]) -> Iterator[tuple[int, _Assignment | str]]:
 
 
 def _bare_keys(stripped: str) -> Iterator[_Assignment | str]:
-    """The keys of a line that names none of them."""
+    """The keys of a line without variable names."""
     tokens = [token.strip("'\"`<>()") for token in re.split(r"[\s,;]+", stripped)]
-    keys = [token for token in tokens if _match_prefix(token)] if len(tokens) > 1 else tokens
+    keys = [token for token in tokens if _match_certain(token)] if len(tokens) > 1 else tokens
     if not keys:
         yield "holds no key that we know"
     for key in keys:
         yield "", key
 
 
-def _detect(line: int, name: str, value: str, bases: dict[str, str]) -> Detection | str:
-    """The key of one line; else why there is none, as the end of a sentence that begins with the line."""
+def _detect(line: int, name: str, value: str, base_urls: dict[str, str]) -> Detection | str:
+    """The key of one assignment; or why there is none, as the end of a sentence about the line."""
     if value.startswith("{") and _service_account(value):
-        return Detection(line, "a service account's JSON", _choices("google-vertex"), True, value)
-    known = _NAMES.get(name)
-    if sure := _match_prefix(value):
-        prefix, slugs = sure
-        return _validate(Detection(line, f"its beginning {prefix}…", _choices(*slugs), True, value))
-    if any(value.startswith(prefix) for prefix in key_patterns.ELSEWHERE):
-        company = next(company for prefix, company in key_patterns.ELSEWHERE.items() if value.startswith(prefix))
-        return f"holds a key of {company}, which is not among our providers"
-    base = bases.get(_stem(name), "") if name else ""
-    if known or base:
+        return Detection(line, "a service account's JSON", _choices(_google_exchange()), True, value)
+    known = _tables().by_variable.get(name)
+    if certain := _match_certain(value):
+        prefix, slugs = certain
+        return _validate(Detection(line, f"its beginning {prefix}…", _choices(slugs), True, value))
+    for prefix, company in UNSUPPORTED_PREFIXES.items():
+        if value.startswith(prefix):
+            return f"holds a key of {company}, which is not among our providers"
+    base_url = base_urls.get(_stem(name), "") if name else ""
+    if known or base_url:
         if not value:
             return "is empty"
-        return _validate(_detect_by_name(line, name, known, value, base))
-    shapes = key_patterns.UNSURE if name else key_patterns.UNSURE + key_patterns.UNSURE_ALONE
-    slugs = next((slugs for form, slugs in shapes if form.fullmatch(value)), ())
+        return _validate(_detect_by_name(line, name, known, value, base_url))
+    slugs = _match_patterns(value, ("shared",) if name else ("shared", "ambiguous"))
     if not slugs:
         return "holds no key that we know" if value else "is empty"
-    return _validate(Detection(line, "its form", _choices(*slugs), False, value))
+    return _validate(Detection(line, "its form", _choices(slugs), False, value))
 
 
-def _detect_by_name(line: int, name: str, known: str | None, value: str, base: str) -> Detection:
-    """A key that its variable's name, and perhaps an address beside it, tells of."""
-    there = _HOSTS.get(urlsplit(base).hostname) if base else None
-    if there:
-        places = _choices(there)
-        by_address = next((place for place in places if place.provider.regions.get(place.region) == base), None)
-        first = by_address or places[0]
-        places = (first, *(place for place in places if place != first))
-        return Detection(line, name if known == there else "the address beside it", places, True, value)
-    if base:
-        # OpenAI's variables are used for every server that speaks as it does.
-        slug = known if known in _SERVERS else "openai-compatible"
-        return Detection(line, "the address beside it", _choices(slug), True, value, base)
-    return Detection(line, name, _choices(known or ""), True, value)
+def _detect_by_name(line: int, name: str, known: str | None, value: str, base_url: str) -> Detection:
+    """A key identified by its variable, and perhaps by a base URL beside it."""
+    by_host = _tables().by_host.get(urlsplit(base_url).hostname) if base_url else None
+    if by_host:
+        choices = _choices((by_host,))
+        by_url = next((one for one in choices if one.provider.regions.get(one.region) == base_url), choices[0])
+        choices = (by_url, *(choice for choice in choices if choice != by_url))
+        return Detection(line, name if known == by_host else "the address beside it", choices, True, value)
+    if base_url:
+        # OpenAI's variables are used for every server with an OpenAI-compatible API.
+        own_server = known if known and providers.PROVIDERS[known].base_url_example else "openai-compatible"
+        return Detection(line, "the address beside it", _choices((own_server,)), True, value, base_url)
+    return Detection(line, name, _choices((known or "",)), True, value)
 
 
-def _validate(find: Detection) -> Detection | str:
-    return invalid_key_reason(find.key) or find
+def _validate(detection: Detection) -> Detection | str:
+    return invalid_key_reason(detection.key) or detection
 
 
 def invalid_key_reason(value: str) -> str:
-    """Why this can be no key, as the end of a sentence that begins with the line; empty if it may be one."""
+    """Why this cannot be a key, as the end of a sentence about the line; empty if it may be one."""
     if _PLACEHOLDER.search(value):
         return "holds a placeholder, not a key"
-    if len(value) < SHORTEST_KEY:
+    if len(value) < MIN_KEY_LENGTH:
         return "holds something too short for a key"
-    if len(value) > LONGEST_KEY:
-        return f"holds something longer than any key ({LONGEST_KEY} characters at most)"
+    if len(value) > MAX_KEY_LENGTH:
+        return f"holds something longer than any key ({MAX_KEY_LENGTH} characters at most)"
     if not value.isascii() or not value.isprintable() or " " in value:
         return "has spaces or characters that no key has"
     return ""
 
 
-def _match_prefix(value: str) -> tuple[str, tuple[str, ...]] | None:
-    """How a key begins that can be of one company only, and who that is."""
-    if not value or any(letter.isspace() for letter in value):
+def _match_certain(value: str) -> tuple[str, tuple[str, ...]] | None:
+    """Prefix of a key that only one company issues, and that company's providers."""
+    if not value or any(character.isspace() for character in value):
         return None
-    if key_patterns.OPENAI_OLD.fullmatch(value):
-        return "sk-", ("openai",)
-    return next(((start, slugs) for start, slugs in key_patterns.SURE.items() if value.startswith(start)), None)
+    tables = _tables()
+    for prefix, slugs in tables.by_prefix.items():
+        if value.startswith(prefix):
+            return prefix, slugs
+    for pattern, slug in tables.patterns:
+        if pattern.confidence == "certain" and pattern.regex.fullmatch(value):
+            literal = _LITERAL_PREFIX.match(pattern.regex.pattern)
+            return literal[0] if literal else "", (slug,)
+    return None
 
 
-def _choices(*slugs: str) -> tuple[ProviderChoice, ...]:
-    return tuple(ProviderChoice(slug, region) for slug in slugs for region in PROVIDERS[slug].regions or ("",))
+def _match_patterns(value: str, confidences: tuple[str, ...]) -> tuple[str, ...]:
+    """Slugs whose patterns match, likeliest first."""
+    matches = (
+        slug
+        for pattern, slug in _tables().patterns
+        if pattern.confidence in confidences and pattern.regex.fullmatch(value)
+    )
+    return tuple(dict.fromkeys(matches))
+
+
+def _choices(slugs: tuple[str, ...]) -> tuple[ProviderChoice, ...]:
+    return tuple(
+        ProviderChoice(slug, region) for slug in slugs for region in providers.PROVIDERS[slug].regions or ("",)
+    )
+
+
+def _google_exchange() -> tuple[str, ...]:
+    return tuple(slug for slug, provider in providers.PROVIDERS.items() if provider.token_exchange == "google")
 
 
 def _unquote(value: str) -> str:
-    """As a `.env` file has it: within quotes as it stands, without them up to a comment."""
+    """As in a `.env` file: quoted text as it stands, unquoted text up to a comment."""
     value = value.strip()
     if value[:1] in ("'", '"', "`"):
         end = value.find(value[0], 1)
@@ -242,38 +299,38 @@ def _unquote(value: str) -> str:
 
 
 def _stem(name: str) -> str:
-    """`OPENAI` of OPENAI_API_KEY."""
+    """`OPENAI` for OPENAI_API_KEY."""
     return re.sub(r"_?(?:API_)?(?:KEY|TOKEN)$", "", name)
 
 
 def _url_suffix(name: str) -> str | None:
-    return next((ending for ending in key_patterns.ADDRESS_ENDINGS if name.endswith(ending)), None)
+    return next((suffix for suffix in URL_SUFFIXES if name.endswith(suffix)), None)
 
 
 def _find_base_urls(lines: list[str]) -> dict[str, str]:
-    """The addresses that stand in the text, by what their variable's name begins with; bad ones are left out."""
-    found: dict[str, str] = {}
+    """Valid base URLs in the text, by the stem of their variable."""
+    base_urls: dict[str, str] = {}
     for line in lines:
         match = _ASSIGNMENT.match(line)
         if not match or not match["value"]:
             continue
         name, value = match["name"].upper(), _unquote(match["value"])
-        ending = _url_suffix(name)
-        if ending and _URL.match(value):
+        suffix = _url_suffix(name)
+        if suffix and _URL.match(value):
             try:
-                found[name.removesuffix(ending)] = addresses.validate_url(value, value)
+                base_urls[name.removesuffix(suffix)] = addresses.validate_url(value, value)
             except addresses.InvalidBaseURL:
                 continue
-    return found
+    return base_urls
 
 
 def _service_account(text: str) -> tuple[str, int] | None:
-    """A service account's JSON that begins on the first line, and how many lines it goes on after it."""
+    """A service account's JSON that begins on the first line, and the number of lines it covers after that."""
     begin = text.index("{")
     try:
-        found, end = json.JSONDecoder().raw_decode(text, begin)
+        value, end = json.JSONDecoder().raw_decode(text, begin)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or found.get("type") != "service_account":
+    if not isinstance(value, dict) or value.get("type") != "service_account":
         return None
     return text[begin:end], text.count("\n", begin, end)

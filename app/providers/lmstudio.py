@@ -1,59 +1,31 @@
 """LM Studio, on the user's own machine, by its REST API v1 (LM Studio 0.4 or newer; from documentation, 2026-06).
 
-`models` with `key` and types llm and embedding. The older API v0 has `data` with `id`, types llm, vlm and
-embeddings, and `capabilities` as a list of words: its shape is read too, should a proxy answer in it. What is
-loaded, and with which context, changes from minute to minute and is passed over.
+`models` have a `key` and the types llm and embedding. The older API v0 has `data` with `id`, the types llm, vlm and
+embeddings, and `capabilities` as a list of words; it is read too, since a proxy may answer in it. What is loaded, and
+with which context, changes from minute to minute and is ignored.
 """
 
 from __future__ import annotations
 
 from app.catalog.kind import KindDecision, classify_model
-from app.catalog.listing import ListedModel
-from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import (
-    JsonObject,
-    build_page,
-    decode_json,
-    entries,
-    flag,
-    identifier,
-    integer,
-    mapping,
-    strings,
-    text,
-)
+from app.providers.contract import Provider, key_pattern, list_at
+from app.providers.field_map import FieldMap
+from app.providers.parsing import JsonObject, flag, identifier, mapping, strings, text
 
 
-def ask(_cursor: str | None) -> Request:
-    return Request("/api/v1/models")
+def _id_key(entry: JsonObject) -> str:
+    return "id" if "id" in entry and "key" not in entry else "key"
 
 
-def read(body: bytes) -> Page:
-    answer = decode_json(body)
-    is_old = isinstance(answer, dict) and "models" not in answer and "data" in answer
-    return build_page(entries(answer, "data" if is_old else "models"), _read_one)
-
-
-def _read_one(entry: JsonObject) -> ListedModel:
-    model_id = identifier(entry, "id" if "id" in entry and "key" not in entry else "key")
-    type_, can = text(entry, "type"), mapping(entry, "capabilities")
-    kind, reason = _kind(model_id, type_)
-    name, size = text(entry, "display_name") or model_id, text(entry, "params_string")
+def _name(entry: JsonObject) -> str:
+    name, size = text(entry, "display_name") or identifier(entry, _id_key(entry)), text(entry, "params_string")
     quantization = text(entry, "quantization") or text(mapping(entry, "quantization"), "name")
-    extras = ", ".join(extra for extra in (size, quantization) if extra and extra not in name)
-    return ListedModel(
-        id=model_id,
-        name=f"{name} ({extras})" if extras else name,
-        kind=kind,
-        kind_reason=reason,
-        context_length=integer(entry, "max_context_length"),
-        vision=True if type_ == "vlm" else flag(can, "vision"),
-        tools=True if "tool_use" in strings(entry, "capabilities") else flag(can, "trained_for_tool_use"),
-        private=True,
-    )
+    details = ", ".join(detail for detail in (size, quantization) if detail and detail not in name)
+    return f"{name} ({details})" if details else name
 
 
-def _kind(model_id: str, type_: str) -> KindDecision:
+def _classify(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -> KindDecision:
+    type_ = text(entry, "type")
     if type_ in ("embedding", "embeddings"):
         return KindDecision("embedding", f"its type is {type_}")
     if type_ in ("llm", "vlm"):
@@ -61,21 +33,43 @@ def _kind(model_id: str, type_: str) -> KindDecision:
     return classify_model(model_id)
 
 
+def _vision(entry: JsonObject) -> bool | None:
+    return True if text(entry, "type") == "vlm" else flag(mapping(entry, "capabilities"), "vision")
+
+
+def _tools(entry: JsonObject) -> bool | None:
+    if "tool_use" in strings(entry, "capabilities"):
+        return True
+    return flag(mapping(entry, "capabilities"), "trained_for_tool_use")
+
+
 PROVIDER = Provider(
     slug="lmstudio",
     title="LM Studio",
     site="https://lmstudio.ai",
+    docs_url="https://lmstudio.ai/docs/developer",
     keys_url="https://lmstudio.ai/docs/developer",
     key_hint="none, unless your server asks for one",
+    key_patterns=(key_pattern(r"sk-lm-[^\s]+", "shared", odds=3),),
+    key_variables=("LM_STUDIO_API_KEY",),
     base_url="http://localhost:1234",
-    ask=ask,
-    sign=bearer,
-    read=read,
+    build_request=list_at("/api/v1/models"),
+    read=FieldMap(
+        array=("models", "data"),
+        id=_id_key,
+        classify=_classify,
+        private=True,
+        name=_name,
+        context_length="max_context_length",
+        vision=_vision,
+        tools=_tools,
+    ),
     colour="#4f46e5",
     description="The models on your own LM Studio.",
+    rank=910,
     public=True,
     update_frequency="manual",
-    own_url="http://localhost:1234",
+    base_url_example="http://localhost:1234",
     openai_path="/v1",
     private=True,
 )

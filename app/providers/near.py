@@ -1,79 +1,44 @@
 """NEAR AI Cloud. Its list is public. Built from its server's published source (2026-08), not from a recording.
 
-`pricing` has two units in one object: `input` and `output` are numbers in USD per million tokens, the rest (`prompt`,
-`completion`, `input_cache_read` …) texts in USD per token. The first two are read, which older answers have alone, and
-of the rest only what they lack: the cache. Models priced by the image have 0 there, so 0 reads as missing. Modalities
-come flat, and in camel case within `architecture`. Whether `created` is the model's own day could not be confirmed.
+`pricing` mixes two units: `input` and `output` are numbers in USD per million tokens, the rest (`prompt`, `completion`,
+`input_cache_read` …) texts in USD per token. Read are the first two, the only ones in older answers, and from the rest
+only what they lack: the cache price. Models priced per image have 0 there, so 0 means unknown. Modalities come flat, and
+in camel case within `architecture`. Whether `created` is the model's own date could not be confirmed.
 """
 
 from __future__ import annotations
 
-from app.catalog.kind import KindDecision, classify_model
-from app.catalog.listing import ListedModel
-from app.providers import openai_shape
-from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import (
-    JsonObject,
-    build_page,
-    decode_json,
-    entries,
-    flag,
-    identifier,
-    integer,
-    mapping,
-    price_per_million,
-    price_per_token,
-    strings,
-    text,
-    timestamp,
-)
-
-
-def read(body: bytes) -> Page:
-    return build_page(entries(decode_json(body), "data"), _read_one)
-
-
-def _read_one(entry: JsonObject) -> ListedModel:
-    model_id = identifier(entry)
-    architecture, pricing = mapping(entry, "architecture"), mapping(entry, "pricing")
-    inputs = strings(entry, "input_modalities") or strings(architecture, "inputModalities")
-    outputs = strings(entry, "output_modalities") or strings(architecture, "outputModalities")
-    features = strings(entry, "supported_features")
-    kind, reason = classify_model(model_id, outputs=outputs)
-    if flag(entry, "is_ready") is False:
-        kind, reason = KindDecision("other", "the provider marks it as not ready")
-    return ListedModel(
-        id=model_id,
-        name=text(entry, "name"),
-        description=text(entry, "description"),
-        kind=kind,
-        kind_reason=reason,
-        context_length=integer(entry, "context_length"),
-        max_output_tokens=integer(entry, "max_output_length"),
-        input_modalities=tuple(sorted(inputs)),
-        output_modalities=tuple(sorted(outputs)),
-        tools="tools" in features if features else None,
-        vision="image" in inputs if inputs else None,
-        reasoning="reasoning" in features if features else None,
-        structured_output="structured_outputs" in features if features else None,
-        input_per_million=price_per_million(pricing, "input") or None,
-        output_per_million=price_per_million(pricing, "output") or None,
-        cache_read_per_million=price_per_token(pricing, "input_cache_read") or None,
-        deprecated_at=timestamp(entry, "deprecation_date"),
-        hugging_face_id=text(entry, "hugging_face_id"),
-    )
-
+from app.providers.contract import PLAIN_SK, Provider
+from app.providers.field_map import FieldMap, contains, other_if, per_million, per_token
+from app.providers.parsing import flag
 
 PROVIDER = Provider(
     slug="near",
     title="NEAR AI",
     site="https://near.ai",
+    docs_url="https://docs.near.ai",
     keys_url="https://cloud.near.ai",
     key_hint="sk-…",
+    key_patterns=(PLAIN_SK,),
+    key_variables=("NEARAI_API_KEY", "NEAR_AI_API_KEY"),
     base_url="https://cloud-api.near.ai/v1",
-    ask=openai_shape.ask,
-    sign=bearer,
-    read=read,
+    read=FieldMap(
+        classify=other_if(lambda entry: flag(entry, "is_ready") is False, "the provider marks it as not ready"),
+        name="name",
+        description="description",
+        context_length="context_length",
+        max_output_tokens="max_output_length",
+        input_modalities="input_modalities|architecture.inputModalities",
+        output_modalities="output_modalities|architecture.outputModalities",
+        tools=contains("supported_features", "tools"),
+        reasoning=contains("supported_features", "reasoning"),
+        structured_output=contains("supported_features", "structured_outputs"),
+        input_per_million=per_million("pricing.input", zero_is_unknown=True),
+        output_per_million=per_million("pricing.output", zero_is_unknown=True),
+        cache_read_per_million=per_token("pricing.input_cache_read", zero_is_unknown=True),
+        deprecated_at="deprecation_date",
+        hugging_face_id="hugging_face_id",
+    ),
     colour="#0b7a55",
     description="Private inference in trusted hardware, and other vendors' models.",
     public=True,

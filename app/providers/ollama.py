@@ -1,49 +1,36 @@
-"""Ollama, on the user's own machine. `/api/tags` names what is pulled, with its size and quantization.
+"""Ollama, on the user's own machine. `/api/tags` lists the pulled models with size and quantization.
 
-Context lengths and capabilities are only in `/api/show`, one model at a time, and are not asked for. A family with
-"bert" in it embeds, `clip` and `mllama` see; `families` may be null (recorded 2025-04 and 2025-05, documented
-2025-10). `modified_at` is when it was pulled, not when it was made.
+Context lengths and capabilities are only in `/api/show`, one model at a time, which is not requested. A family with
+"bert" in it is an embedding model, `clip` and `mllama` accept images; `families` may be null (recorded 2025-04 and 2025-05,
+documented 2025-10). `modified_at` is when it was pulled, not when it was made.
 """
 
 from __future__ import annotations
 
 from app.catalog.kind import KindDecision, classify_model
-from app.catalog.listing import ListedModel
-from app.providers.contract import Page, Provider, Request, bearer
-from app.providers.parsing import JsonObject, build_page, decode_json, entries, identifier, mapping, strings, text
+from app.providers.contract import Provider, list_at
+from app.providers.field_map import FieldMap
+from app.providers.parsing import JsonObject, identifier, mapping, strings, text
 
-_SEEING = frozenset({"clip", "mllama"})
-
-
-def ask(_cursor: str | None) -> Request:
-    return Request("/api/tags")
+_VISION_FAMILIES = frozenset({"clip", "mllama"})
 
 
-def read(body: bytes) -> Page:
-    return build_page(entries(decode_json(body), "models"), _read_one)
-
-
-def _read_one(entry: JsonObject) -> ListedModel:
-    model_id = identifier(entry, "name")
+def _families(entry: JsonObject) -> tuple[str, ...]:
     details = mapping(entry, "details")
-    families = (*strings(details, "families"), *filter(None, [text(details, "family")]))
-    kind, reason = _kind(model_id, families)
+    return (*strings(details, "families"), *filter(None, [text(details, "family")]))
+
+
+def _name(entry: JsonObject) -> str:
+    model_id, details = identifier(entry, "name"), mapping(entry, "details")
     size, quantization = text(details, "parameter_size"), text(details, "quantization_level")
-    extras = ", ".join(extra for extra in (size, quantization) if extra and extra != "unknown")
-    return ListedModel(
-        id=model_id,
-        name=f"{model_id} ({extras})" if extras else model_id,
-        kind=kind,
-        kind_reason=reason,
-        vision=True if _SEEING & set(families) else None,
-        private=True,
-    )
+    shown = ", ".join(detail for detail in (size, quantization) if detail and detail != "unknown")
+    return f"{model_id} ({shown})" if shown else model_id
 
 
-def _kind(model_id: str, families: tuple[str, ...]) -> KindDecision:
-    for family in families:
+def _classify(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -> KindDecision:
+    for family in _families(entry):
         if "bert" in family.lower():
-            return classify_model(model_id, declared="embedding", because=f"its family is {family}")
+            return KindDecision("embedding", f"its family is {family}")
     return classify_model(model_id)
 
 
@@ -51,17 +38,25 @@ PROVIDER = Provider(
     slug="ollama",
     title="Ollama",
     site="https://ollama.com",
+    docs_url="https://docs.ollama.com/api",
     keys_url="https://ollama.com/settings/keys",
     key_hint="none, unless your server asks for one",
     base_url="http://localhost:11434",
-    ask=ask,
-    sign=bearer,
-    read=read,
+    build_request=list_at("/api/tags"),
+    read=FieldMap(
+        array="models",
+        id="name",
+        classify=_classify,
+        private=True,
+        name=_name,
+        vision=lambda entry: True if _VISION_FAMILIES & set(_families(entry)) else None,
+    ),
     colour="#374151",
     description="The models on your own Ollama server.",
+    rank=900,
     public=True,
     update_frequency="manual",
-    own_url="http://localhost:11434",
+    base_url_example="http://localhost:11434",
     openai_path="/v1",
     private=True,
 )

@@ -1,44 +1,40 @@
-"""OpenAI. The list names ids and dates only, so what a model is has to be told from its id.
+"""OpenAI. The list has ids and dates only, so the id decides what a model is.
 
-`shutdown_date` is in the list since August 2026. Ids that begin with `ft:` are the key owner's fine-tunes.
+`shutdown_date` is listed since August 2026. Ids that begin with `ft:` are the key owner's fine-tunes.
 """
 
 from __future__ import annotations
 
-import msgspec
-
-from app.catalog.kind import classify_model
-from app.catalog.listing import ListedModel
-from app.providers import openai_shape
-from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import JsonObject, build_page, decode_json, entries, timestamp
+from app.catalog.kind import KindDecision, classify_model
+from app.providers.contract import PLAIN_SK, Provider, key_pattern
+from app.providers.field_map import FieldMap
+from app.providers.parsing import JsonObject, identifier
 
 
-def read(body: bytes) -> Page:
-    return build_page(entries(decode_json(body), "data"), _read_one)
-
-
-def _read_one(entry: JsonObject) -> ListedModel:
-    model = openai_shape.read_one(entry)
-    if retires_at := timestamp(entry, "shutdown_date"):
-        model = msgspec.structs.replace(model, retires_at=retires_at)
-    if not model.id.startswith("ft:"):
-        return model
+def _classify(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -> KindDecision:
     # ft:gpt-4o-mini-2024-07-18:my-org:custom-name:id: the base decides the kind, not the name someone chose.
-    kind, reason = classify_model(model.id.split(":")[1])
-    return msgspec.structs.replace(model, private=True, kind=kind, kind_reason=reason)
+    return classify_model(model_id.split(":")[1] if model_id.startswith("ft:") else model_id)
 
 
 PROVIDER = Provider(
     slug="openai",
     title="OpenAI",
     site="https://openai.com",
+    docs_url="https://platform.openai.com/docs/api-reference/models/list",
     keys_url="https://platform.openai.com/api-keys",
     key_hint="sk-…",
+    key_prefixes=("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-"),
+    # Keys from before projects have "OpenAI" in the middle, in base64 (gitleaks' rule).
+    key_patterns=(key_pattern(r"sk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}", "certain"), PLAIN_SK),
+    key_variables=("OPENAI_KEY",),
     base_url="https://api.openai.com/v1",
-    ask=openai_shape.ask,
-    sign=bearer,
-    read=read,
+    read=FieldMap(
+        classify=_classify,
+        private=lambda entry: identifier(entry).startswith("ft:"),
+        created_at="created",
+        retires_at="shutdown_date",
+    ),
     colour="#10a37f",
     description="GPT and o-series models.",
+    rank=10,
 )

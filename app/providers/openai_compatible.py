@@ -1,31 +1,18 @@
 """Any server that answers `/models` as OpenAI does: llama.cpp, LiteLLM, LocalAI, SGLang, new-api and many more.
 
-Nothing is known of it beforehand, so only what such servers agree on is read: the array is `data` (or `models`), an
-entry has an `id` (or `name`), and limits, modalities and type are taken where they are there. `created` is left
-out, since many fill in the time of the request, and so are prices, whose unit would be a guess.
+Only what such servers agree on is read: the array is `data` (or `models`), an entry has an `id` (or `name`), and limits,
+modalities and type count where present. `created` is ignored, since many put the time of the request there, and so are
+prices, whose unit would be a guess.
 """
 
 from __future__ import annotations
 
 from app.catalog.kind import KindDecision, classify_model
-from app.catalog.listing import Kind, ListedModel
-from app.providers import openai_shape
-from app.providers.contract import Page, Provider, bearer
-from app.providers.parsing import (
-    InvalidResponse,
-    JsonObject,
-    build_page,
-    decode_json,
-    entries,
-    identifier,
-    integer,
-    mapping,
-    strings,
-    text,
-)
+from app.catalog.listing import Kind
+from app.providers.contract import Provider
+from app.providers.field_map import FieldMap
+from app.providers.parsing import JsonObject, text
 
-_CONTEXT = ("context_length", "max_model_len", "context_window", "max_context_length", "context_size")
-_OUTPUT = ("max_output_tokens", "max_completion_tokens", "max_output_length")
 _TYPES: dict[str, Kind] = {
     "chat": "chat",
     "llm": "chat",
@@ -41,59 +28,36 @@ _TYPES: dict[str, Kind] = {
 }
 
 
-def read(body: bytes) -> Page:
-    answer = decode_json(body)
-    if isinstance(answer, dict):
-        # llama.cpp sends both; its `data` is the one in OpenAI's shape.
-        for key in ("data", "models"):
-            if isinstance(answer.get(key), list):
-                return build_page(entries(answer, key), _read_one)
-    raise InvalidResponse("sent no “data” or “models” list")
-
-
-def _read_one(entry: JsonObject) -> ListedModel:
-    model_id = identifier(entry, "id" if "id" in entry or "name" not in entry else "name")
-    architecture = mapping(entry, "architecture")
-    inputs = strings(entry, "input_modalities") or strings(architecture, "input_modalities")
-    outputs = strings(entry, "output_modalities") or strings(architecture, "output_modalities")
-    kind, reason = _kind(model_id, text(entry, "type"), outputs)
-    return ListedModel(
-        id=model_id,
-        name=text(entry, "display_name") or text(entry, "name"),
-        kind=kind,
-        kind_reason=reason,
-        context_length=_first(entry, _CONTEXT) or integer(mapping(entry, "meta"), "n_ctx_train"),
-        max_output_tokens=_first(entry, _OUTPUT),
-        input_modalities=tuple(sorted(inputs)),
-        output_modalities=tuple(sorted(outputs)),
-        vision="image" in inputs if inputs else None,
-        private=True,
-    )
-
-
-def _kind(model_id: str, type_: str, outputs: tuple[str, ...]) -> KindDecision:
-    because = f"its type is {type_}"
-    return classify_model(model_id, declared=_TYPES.get(type_.lower()), because=because, outputs=outputs)
-
-
-def _first(entry: JsonObject, keys: tuple[str, ...]) -> int | None:
-    return next((found for key in keys if (found := integer(entry, key))), None)
+def _classify(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -> KindDecision:
+    type_ = text(entry, "type")
+    declared = _TYPES.get(type_.lower())
+    return classify_model(model_id, declared=declared, because=f"its type is {type_}", outputs=outputs)
 
 
 PROVIDER = Provider(
     slug="openai-compatible",
     title="Any OpenAI-compatible server",
     site="https://platform.openai.com/docs/api-reference/models/list",
+    docs_url="https://platform.openai.com/docs/api-reference/models/list",
     keys_url="https://platform.openai.com/docs/api-reference/models/list",
     key_hint="whatever your server asks for, if anything",
     base_url="http://localhost:8080/v1",
-    ask=openai_shape.ask,
-    sign=bearer,
-    read=read,
+    read=FieldMap(
+        array=("data", "models"),  # llama.cpp sends both; its `data` is in OpenAI's shape
+        id=lambda entry: "id" if "id" in entry or "name" not in entry else "name",
+        classify=_classify,
+        private=True,
+        name="display_name|name",
+        context_length=("context_length|max_model_len|context_window|max_context_length|context_size|meta.n_ctx_train"),
+        max_output_tokens="max_output_tokens|max_completion_tokens|max_output_length",
+        input_modalities="input_modalities|architecture.input_modalities",
+        output_modalities="output_modalities|architecture.output_modalities",
+    ),
     colour="#475569",
     description="Your own server, by its base URL.",
+    rank=990,
     public=True,
     update_frequency="manual",
-    own_url="https://models.example.com/v1",
+    base_url_example="https://models.example.com/v1",
     private=True,
 )

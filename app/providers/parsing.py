@@ -1,6 +1,6 @@
-"""Careful readers for untrusted JSON: a wrong type reads as missing, nothing here trusts a provider.
+"""Readers for untrusted JSON: a value of the wrong type reads as missing.
 
-`BadAnswer` condemns a whole answer, `BadModel` one entry of it; no other exception leaves a reader.
+`InvalidResponse` rejects a whole answer, `InvalidEntry` one entry of it; no other exception leaves a reader.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ JsonObject = Mapping[str, Any]
 MAX_ID_LENGTH = 300
 MAX_TEXT_LENGTH = 2_000
 MAX_PRICE = Decimal(100_000)
-"""USD per million tokens: no list price of 2026 comes near it, so a dearer one is a wrong unit."""
+"""USD per million tokens. No list price of 2026 comes near it, so a higher one is in the wrong unit."""
 IMPLAUSIBLE_PRICE = Decimal("Infinity")
-"""What a price beyond that reads as, until `page` leaves it out and says so."""
-_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-_EARLIEST_S, _LATEST_S = _EARLIEST.timestamp(), _LATEST.timestamp()
-_ONE, _THOUSAND, _MILLION = Decimal(1), Decimal(1_000), Decimal(1_000_000)
+"""Stands for a higher price until `build_page` drops it with a remark."""
+_MIN_DATE, _MAX_DATE = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_MIN_TIMESTAMP, _MAX_TIMESTAMP = _MIN_DATE.timestamp(), _MAX_DATE.timestamp()
+_ONE, _MILLION = Decimal(1), Decimal(1_000_000)
 _NUMBER, _TEXT_OR_NUMBER = (int, float), (str, int, float)
 _PRICE_QUANTUM = Decimal("0.000000001")
 
 
 class InvalidResponse(Exception):
-    """The answer is not a list of models. Its text is a clause that fits behind "the provider …"."""
+    """The answer is not a list of models. The message is a clause that follows "the provider …"."""
 
 
 class InvalidEntry(Exception):
-    """One entry cannot be read. Its text is the reason."""
+    """One entry cannot be read. The message is the reason."""
 
 
 def decode_json(body: bytes) -> Any:
-    """The JSON in `body`. Raises BadAnswer for HTML, truncated or too deeply nested JSON, and an empty body."""
+    """The JSON in `body`. Raises InvalidResponse for HTML, truncated or too deeply nested JSON, and an empty body."""
     if not body.strip():
         raise InvalidResponse("sent an empty answer")
     if body.lstrip()[:1] == b"<":
@@ -51,33 +51,35 @@ def decode_json(body: bytes) -> Any:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass
     try:
-        # Slower, but one number beyond all bounds does not condemn the whole answer here.
+        # Slower, but accepts numbers out of msgspec's range, so that one of them does not reject the whole answer.
         return json.loads(body)
     except (ValueError, RecursionError):
         raise InvalidResponse("sent an answer that is not valid JSON") from None
 
 
 def entries(answer: Any, key: str | None) -> list[Any]:
-    """The array of models: under `key`, or the answer itself. Raises BadAnswer if there is none."""
-    found = answer if key is None else answer.get(key) if isinstance(answer, dict) else None
-    if not isinstance(found, list):
+    """The array of models: under `key`, or the answer itself. Raises InvalidResponse if there is none."""
+    array = answer if key is None else answer.get(key) if isinstance(answer, dict) else None
+    if not isinstance(array, list):
         raise InvalidResponse(f"sent no “{key}” list" if key else "did not send a list")
-    return found
+    return array
 
 
-def build_page(found: list[Any], read_one: Callable[[JsonObject], ListedModel], next_cursor: str | None = None) -> Page:
-    """Read each entry; one that cannot be read is skipped with its reason, an implausible price is left out."""
+def build_page(
+    array: list[Any], read_entry: Callable[[JsonObject], ListedModel], next_cursor: str | None = None
+) -> Page:
+    """Read each entry. An unreadable one is skipped with its reason, an implausible price is dropped with a remark."""
     models: list[ListedModel] = []
     skipped: list[SkippedEntry] = []
     remarks: list[SkippedEntry] = []
-    for number, entry in enumerate(found, 1):
+    for number, entry in enumerate(array, 1):
         if not isinstance(entry, dict):
             skipped.append(SkippedEntry(f"entry {number}", "it is not an object"))
             continue
         try:
-            model = read_one(entry)
-        except InvalidEntry as bad:
-            skipped.append(SkippedEntry(f"entry {number}", str(bad)))
+            model = read_entry(entry)
+        except InvalidEntry as error:
+            skipped.append(SkippedEntry(f"entry {number}", str(error)))
             continue
         if _has_implausible_price(model):
             model, remark = _drop_implausible_prices(model)
@@ -87,7 +89,7 @@ def build_page(found: list[Any], read_one: Callable[[JsonObject], ListedModel], 
 
 
 def _has_implausible_price(model: ListedModel) -> bool:
-    return (
+    return (  # spelt out: called for every model of every list
         model.input_per_million is IMPLAUSIBLE_PRICE
         or model.output_per_million is IMPLAUSIBLE_PRICE
         or model.cache_read_per_million is IMPLAUSIBLE_PRICE
@@ -96,27 +98,27 @@ def _has_implausible_price(model: ListedModel) -> bool:
 
 
 def _drop_implausible_prices(model: ListedModel) -> tuple[ListedModel, SkippedEntry]:
-    dear = [name for name in PRICES if getattr(model, name) is IMPLAUSIBLE_PRICE]
-    told = ", ".join(name.replace("_per_million", "").replace("_", " ") for name in dear)
-    remark = SkippedEntry(model.id, f"its price for {told} is beyond belief and was left out")
-    return msgspec.structs.replace(model, **dict.fromkeys(dear)), remark
+    fields = [name for name in PRICES if getattr(model, name) is IMPLAUSIBLE_PRICE]
+    labels = ", ".join(name.replace("_per_million", "").replace("_", " ") for name in fields)
+    remark = SkippedEntry(model.id, f"its price for {labels} is beyond belief and was left out")
+    return msgspec.structs.replace(model, **dict.fromkeys(fields)), remark
 
 
 def identifier(entry: JsonObject, key: str = "id") -> str:
-    """The id, as the API wants it. Raises BadModel if it is missing, no text, too long or unprintable."""
+    """The id as the API expects it. Raises InvalidEntry if it is missing, not text, too long or unprintable."""
     value = entry.get(key)
-    found = value.strip() if isinstance(value, str) else ""
-    if not found:
+    model_id = value.strip() if isinstance(value, str) else ""
+    if not model_id:
         raise InvalidEntry(f"it has no “{key}”")
-    if len(found) > MAX_ID_LENGTH:
+    if len(model_id) > MAX_ID_LENGTH:
         raise InvalidEntry(f"its “{key}” is longer than {MAX_ID_LENGTH} characters")
-    if not found.isprintable():
+    if not model_id.isprintable():
         raise InvalidEntry(f"its “{key}” has characters that cannot be printed")
-    return found
+    return model_id
 
 
 def text(entry: JsonObject, key: str) -> str:
-    """Text on one line, cut at 2,000 characters; empty when missing or no text."""
+    """Text as one line of at most 2,000 characters; empty when missing or not text."""
     value = entry.get(key)
     if not isinstance(value, str):
         return ""
@@ -124,14 +126,14 @@ def text(entry: JsonObject, key: str) -> str:
     if "\n" in value:
         value = value.replace("\n\n", " ").replace("\n", " ")
     if not value.isprintable():
-        # Few of its characters are odd, and `translate` would look at each of them.
-        for odd in [character for character in set(value) if not character.isprintable()]:
-            value = value.replace(odd, " ")
+        # Faster than `translate`, which looks at every character: few of them are unprintable.
+        for unprintable in [character for character in set(value) if not character.isprintable()]:
+            value = value.replace(unprintable, " ")
     return value.strip()
 
 
 def integer(entry: JsonObject, key: str) -> int | None:
-    """A positive whole number below 2^53; 0 is a common word for "unknown" and reads as missing."""
+    """A positive integer below 2^53; None for 0, which commonly stands for "unknown"."""
     value = entry.get(key)
     if not isinstance(value, _NUMBER) or isinstance(value, bool):
         return None
@@ -144,28 +146,28 @@ def flag(entry: JsonObject, key: str) -> bool | None:
 
 
 def strings(entry: JsonObject, key: str) -> tuple[str, ...]:
-    """A list of short texts, in their order; anything else in it is passed over."""
+    """A list of up to 200 short printable texts, in order; anything else in it is ignored."""
     value = entry.get(key)
     if not isinstance(value, list):
         return ()
     try:
-        together = "".join(value)
+        joined = "".join(value)
     except TypeError:
-        together = "\n"  # something in it is no text
-    # Nearly always all of them are short printable texts, which one look at them together can tell.
-    if together.isprintable() and all(value) and (len(together) <= 100 or _are_short(value)):
+        joined = "\n"  # not all of them are texts
+    # Fast path: nearly always all of them are short and printable, which their concatenation shows.
+    if joined.isprintable() and all(value) and (len(joined) <= 100 or _are_short(value)):
         return tuple(value)
     return tuple(word for word in value[:200] if isinstance(word, str) and 0 < len(word) <= 100 and word.isprintable())
 
 
-def keys(entry: JsonObject, key: str) -> Sequence[Any]:
-    """A list as it came, only to look names up in: whatever else it holds does no harm there."""
-    value = entry.get(key)
-    return value if isinstance(value, list) else ()
-
-
 def _are_short(texts: list[str]) -> bool:
     return len(texts) <= 200 and max(map(len, texts)) <= 100
+
+
+def keys(entry: JsonObject, key: str) -> Sequence[Any]:
+    """A list as it is, for membership tests only: other values in it do no harm there."""
+    value = entry.get(key)
+    return value if isinstance(value, list) else ()
 
 
 def mapping(entry: JsonObject, key: str) -> JsonObject:
@@ -175,39 +177,34 @@ def mapping(entry: JsonObject, key: str) -> JsonObject:
 
 
 def timestamp(entry: JsonObject, key: str) -> datetime | None:
-    """Unix seconds, an ISO date or an ISO time, as aware UTC; None when missing, zero or absurd."""
+    """Unix seconds, an ISO date or an ISO time, as aware UTC; None when missing or outside of 2000 to 2199."""
     value = entry.get(key)
     if isinstance(value, _NUMBER):
-        return datetime.fromtimestamp(value, UTC) if _EARLIEST_S <= value < _LATEST_S else None
+        return datetime.fromtimestamp(value, UTC) if _MIN_TIMESTAMP <= value < _MAX_TIMESTAMP else None
     return _parse_timestamp(value) if isinstance(value, str) else None
 
 
 def _parse_timestamp(value: str) -> datetime | None:
     try:
-        found = datetime.fromisoformat(value)
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        parsed = datetime.fromisoformat(value)
+        parsed = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return found if _EARLIEST <= found < _LATEST else None
+    return parsed if _MIN_DATE <= parsed < _MAX_DATE else None
 
 
 def price_per_token(entry: JsonObject, key: str) -> Decimal | None:
-    """A price in USD per token, text or number, as USD per million; None when missing or implausible."""
+    """A price in USD per token, text or number, as USD per million; None when missing or negative."""
     return _price(entry.get(key), _MILLION)
 
 
 def price_per_million(entry: JsonObject, key: str) -> Decimal | None:
-    """A price that is in USD per million tokens already."""
+    """A price in USD per million tokens."""
     return _price(entry.get(key), _ONE)
 
 
-def price_per_thousand(entry: JsonObject, key: str) -> Decimal | None:
-    """A price in USD per thousand tokens."""
-    return _price(entry.get(key), _THOUSAND)
-
-
 def price_in_unit(entry: JsonObject, key: str, unit: Decimal) -> Decimal | None:
-    """A price per million tokens that counts in `unit` USD: Decimal("0.0001") where 12500 means $1.25."""
+    """A price per million tokens counted in `unit` USD: Decimal("0.0001") where 12500 means $1.25."""
     return _price(entry.get(key), unit)
 
 
@@ -221,7 +218,7 @@ def _price(value: object, factor: Decimal) -> Decimal | None:
 
 @lru_cache(maxsize=16_384)
 def _parse_price(written: str, factor: Decimal) -> Decimal | None:
-    """Kept, because a listing has few distinct prices and the next one has the same."""
+    """Cached: a list has few distinct prices, and the next list has the same."""
     try:
         amount = Decimal(written.strip()) * factor
         if not amount.is_finite() or amount < 0:

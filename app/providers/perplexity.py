@@ -1,53 +1,28 @@
 """Perplexity. The list has other vendors' models for its Agent API, with prices; of its own only `perplexity/sonar`.
 
-The Sonar models for chat completions are not in it: they are added from the documentation, without prices, since each
-request costs a fee on top of its tokens. Prices of the list are numbers whose `unit` says USD per million tokens
-(recorded 2026-08); in another unit they are left out. `created` is 0.
+The Sonar models for chat completions are not listed: they are added from the documentation, without prices, since each
+request costs a fee on top of its tokens. Listed prices are numbers whose `unit` says USD per million tokens (recorded
+2026-08); in another unit they are ignored. `created` is 0.
 """
 
 from __future__ import annotations
 
-from app.catalog.kind import classify_model
-from app.catalog.listing import ListedModel
-from app.providers.contract import DocumentedModels, Page, Provider, Request, bearer
-from app.providers.parsing import (
-    JsonObject,
-    build_page,
-    decode_json,
-    entries,
-    identifier,
-    mapping,
-    price_per_million,
-    text,
-)
+from decimal import Decimal
 
-_UNIT = "usd_per_1m_tokens"
+from app.catalog.listing import ListedModel
+from app.providers.contract import DocumentedModels, Provider, list_at
+from app.providers.field_map import Extractor, FieldMap
+from app.providers.parsing import JsonObject, mapping, price_per_million, text
+
 _AS_OF = "2026-08-17"
 
 
-def ask(_cursor: str | None) -> Request:
-    return Request("/v1/models")
+def _price(key: str) -> Extractor:
+    def extract(entry: JsonObject) -> Decimal | None:
+        pricing = mapping(entry, "pricing")
+        return price_per_million(pricing, key) if text(pricing, "unit") == "usd_per_1m_tokens" else None
 
-
-def read(body: bytes) -> Page:
-    return build_page(entries(decode_json(body), "data"), _read_one)
-
-
-def _read_one(entry: JsonObject) -> ListedModel:
-    model_id = identifier(entry)
-    kind, reason = classify_model(model_id)
-    pricing = mapping(entry, "pricing")
-    if text(pricing, "unit") != _UNIT:
-        pricing = {}
-    return ListedModel(
-        id=model_id,
-        kind=kind,
-        kind_reason=reason,
-        input_per_million=price_per_million(pricing, "input"),
-        output_per_million=price_per_million(pricing, "output"),
-        cache_read_per_million=price_per_million(pricing, "cache_read"),
-        cache_write_per_million=price_per_million(pricing, "cache_write"),
-    )
+    return extract
 
 
 def _sonar(model_id: str, name: str, context: int, *, reasoning: bool | None = None) -> ListedModel:
@@ -65,14 +40,22 @@ PROVIDER = Provider(
     slug="perplexity",
     title="Perplexity",
     site="https://www.perplexity.ai",
+    docs_url="https://docs.perplexity.ai",
     keys_url="https://www.perplexity.ai/account/api/keys",
     key_hint="pplx-…",
+    key_prefixes=("pplx-",),
+    key_variables=("PERPLEXITYAI_API_KEY",),
     base_url="https://api.perplexity.ai",
-    ask=ask,
-    sign=bearer,
-    read=read,
+    build_request=list_at("/v1/models"),
+    read=FieldMap(
+        input_per_million=_price("input"),
+        output_per_million=_price("output"),
+        cache_read_per_million=_price("cache_read"),
+        cache_write_per_million=_price("cache_write"),
+    ),
     colour="#1a7f8c",
     description="Sonar models that search the web, and other vendors' models.",
+    rank=140,
     documented=DocumentedModels(
         as_of=_AS_OF,
         source="https://docs.perplexity.ai/docs/sonar/models",

@@ -1,11 +1,10 @@
-"""Together. The answer is an array without an envelope; `type` says what a model is.
+"""Together. The answer is a bare array; `type` names the kind.
 
-Prices are numbers in USD per million tokens. All zero means "free", "by the hour" or "unknown" alike, so it counts as
-free only where the id ends in "free"; speech, image and video models have prices of other units there (characters,
-pixels, minutes) which are left out. Since March 2026 the list has models without type, context and price (163 of 271),
-among them some that had all three while they were serverless: they run on dedicated endpoints only. Some bear the
-names of customers and were in one account's list alone, so all of these stay private. `running` is always false,
-`created` often 0.
+Prices are numbers in USD per million tokens. All zero means "free", "by the hour" or "unknown" alike, so it counts as free
+only where the id ends in "free"; speech, image and video models have prices in other units there (characters, pixels,
+minutes), which are ignored. Since March 2026 the list has models without type, context and price (163 of 271), some of
+which had all three while they were serverless: they run on dedicated endpoints only. Some bear customers' names and were
+in one account's list alone, so all of these stay private. `running` is always false, `created` often 0.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from decimal import Decimal
 
 from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
-from app.providers import openai_shape
-from app.providers.contract import Page, Provider, bearer
+from app.providers.contract import Page, Provider, key_pattern
 from app.providers.parsing import (
     JsonObject,
     build_page,
@@ -41,28 +39,24 @@ _KINDS: dict[str, Kind] = {
     "rerank": "rerank",
     "moderation": "moderation",
 }
-_NOT_BY_TOKEN = ("image", "video", "audio", "transcription")
+_NOT_PRICED_BY_TOKEN = ("image", "video", "audio", "transcription")
 
 
 def read(body: bytes) -> Page:
-    return build_page(entries(decode_json(body), None), _read_one)
+    return build_page(entries(decode_json(body), None), _read_entry)
 
 
-def _read_one(entry: JsonObject) -> ListedModel:
+def _read_entry(entry: JsonObject) -> ListedModel:
     model_id = identifier(entry)
     pricing = mapping(entry, "pricing")
     context = integer(entry, "context_length")
-    prices = (
-        price_per_million(pricing, "input"),
-        price_per_million(pricing, "output"),
-        price_per_million(pricing, "cached_input"),
-    )
+    prices = tuple(price_per_million(pricing, key) for key in ("input", "output", "cached_input"))
     if not any(prices):
         prices = (Decimal(0), Decimal(0), None) if model_id.lower().endswith("free") else (None, None, None)
     type_ = text(entry, "type")
     is_served = bool(type_ or context or any(prices))
-    kind, reason = _kind(model_id, type_, is_served)
-    price_in, price_out, price_cached = (None, None, None) if kind in _NOT_BY_TOKEN else prices
+    kind, reason = _classify(model_id, type_, is_served)
+    input_price, output_price, cache_price = (None, None, None) if kind in _NOT_PRICED_BY_TOKEN else prices
     return ListedModel(
         id=model_id,
         name=text(entry, "display_name"),
@@ -70,15 +64,15 @@ def _read_one(entry: JsonObject) -> ListedModel:
         kind_reason=reason,
         context_length=context,
         max_output_tokens=integer(mapping(entry, "config"), "max_output_length"),
-        input_per_million=price_in,
-        output_per_million=price_out,
-        cache_read_per_million=price_cached or None,
+        input_per_million=input_price,
+        output_per_million=output_price,
+        cache_read_per_million=cache_price or None,
         created_at=timestamp(entry, "created"),
         private=bool(pricing) and not is_served,
     )
 
 
-def _kind(model_id: str, declared: str, is_served: bool) -> KindDecision:
+def _classify(model_id: str, declared: str, is_served: bool) -> KindDecision:
     if kind := _KINDS.get(declared):
         return classify_model(model_id, declared=kind, because=f"its type is {declared}")
     by_id = classify_model(model_id)
@@ -91,12 +85,15 @@ PROVIDER = Provider(
     slug="together",
     title="Together",
     site="https://www.together.ai",
+    docs_url="https://docs.together.ai/reference/models-1",
     keys_url="https://api.together.ai/settings/api-keys",
     key_hint="tgp_v1_… or 64 letters and digits",
+    key_prefixes=("tgp_v1_",),
+    key_patterns=(key_pattern(r"[0-9a-f]{64}"),),
+    key_variables=("TOGETHERAI_API_KEY", "TOGETHER_AI_API_KEY"),
     base_url="https://api.together.xyz/v1",
-    ask=openai_shape.ask,
-    sign=bearer,
     read=read,
     colour="#0f6fff",
     description="Open models of all kinds, served by Together.",
+    rank=80,
 )

@@ -12,13 +12,13 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app import clock
 from app.providers import addresses, key_detection
 from app.providers.key_detection import Detection, ParsedPaste, ProviderChoice
 from app.store import credentials
 from app.store.queries.runs import KeyView
 from app.store.schema.tables import CredentialRow
 from app.vault import ApiKey, PublicKey
-from app.web.app import filters
 
 MAX_LABEL_LENGTH = 60
 
@@ -42,7 +42,7 @@ class PastedKey:
 
     @property
     def asks_address(self) -> bool:
-        return any(self.find.needs_address(place) for place in self.find.places)
+        return any(self.find.needs_base_url(place) for place in self.find.choices)
 
 
 def text_digest(secret: str, user_id: int, text: str) -> str:
@@ -55,11 +55,11 @@ def propose_keys(reading: ParsedPaste, keys: Sequence[KeyView]) -> list[PastedKe
     """The recognised keys as they are proposed: what is sure is ticked, unless one like it is there already."""
     taken = {(key.provider, key.label) for key in keys}
     made = []
-    for number, find in enumerate(reading.finds):
+    for number, find in enumerate(reading.detections):
         hint = ApiKey(find.key).hint
-        places = {place.slug for place in find.places}
+        places = {place.slug for place in find.choices}
         have = next((key for key in keys if key.hint == hint and hint != "••••" and key.provider in places), None)
-        place = find.places[0] if find.is_sure else None
+        place = find.choices[0] if find.is_certain else None
         label = ""
         if place and have is None:
             label = _free_label(place.slug, taken)
@@ -74,7 +74,7 @@ def apply_choices(made: list[PastedKey], form: Mapping[str, str]) -> None:
         line.is_ticked = f"take-{line.number}" in form
         wanted = form.get(f"place-{line.number}")
         if wanted is not None:
-            line.place = next((place for place in line.find.places if place.value == wanted), None)
+            line.place = next((place for place in line.find.choices if place.value == wanted), None)
         line.label = form.get(f"label-{line.number}", line.label).strip()
         line.address = form.get(f"address-{line.number}", "").strip()
 
@@ -109,7 +109,7 @@ def chosen_base_url(line: PastedKey) -> str | None:
     if line.place is None:
         raise ValueError("nobody chose whose key this is")
     provider = line.place.provider
-    url = (line.find.base_url or line.address) if provider.own_url else ""
+    url = (line.find.base_url or line.address) if provider.base_url_example else ""
     return addresses.resolve_base_url(provider, line.place.region, url)
 
 
@@ -124,7 +124,7 @@ def save_keys(user_id: int, made: Sequence[PastedKey], sealer: PublicKey) -> lis
         if not (line.is_ticked and line.place):
             continue
         secret, provider = ApiKey(line.find.key), rows[line.place.slug]
-        row = credentials.add(user_id, provider, line.label, secret, sealer, filters.now(), chosen_base_url(line))
+        row = credentials.add(user_id, provider, line.label, secret, sealer, clock.utc_now(), chosen_base_url(line))
         if row is None:
             return None
         added.append(row)
@@ -134,8 +134,8 @@ def save_keys(user_id: int, made: Sequence[PastedKey], sealer: PublicKey) -> lis
 def describe_unrecognised(reading: ParsedPaste) -> list[str]:
     """The lines that hold no key to save, by number, as sentences."""
     by_reason: dict[str, list[int]] = {}
-    for one in reading.unread:
-        by_reason.setdefault(one.why, []).append(one.line)
+    for one in reading.unrecognised:
+        by_reason.setdefault(one.reason, []).append(one.line)
     return [_describe_lines(numbers, why) for why, numbers in by_reason.items()]
 
 

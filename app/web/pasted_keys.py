@@ -90,7 +90,7 @@ def _try_save(made: list[PastedKey]) -> int | str:
 def _save_unambiguous(made: list[PastedKey], reading: ParsedPaste) -> Any:
     """Without a script nothing can be asked in between: what is certain is saved, the rest is told by line number."""
     for line in made:
-        line.is_ticked = line.have is None and line.place is not None and not line.find.needs_address(line.place)
+        line.is_ticked = line.have is None and line.place is not None and not line.find.needs_base_url(line.place)
     certain = [line for line in made if line.is_ticked]
     saved = _try_save(made) if certain else 0
     if isinstance(saved, str):
@@ -108,7 +108,7 @@ def _describe_skipped(line: PastedKey) -> str:
     where = f"Line {line.find.line}"
     if line.have is not None:
         return f"{where} looks like a key that you have ({line.hint}): it was left out."
-    titles = key_import.provider_titles(line.find.places)
+    titles = key_import.provider_titles(line.find.choices)
     if line.place is None and len(titles) > 1:
         shown = ", ".join(titles[:-1]) + " or " + titles[-1]
         return f"{where} may be of {shown}: paste it again under its provider below."

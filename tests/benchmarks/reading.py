@@ -17,8 +17,8 @@ import msgspec
 
 from app.catalog import kind
 from app.catalog.listing import Listing, build_listing, canonical_form, fingerprint
-from app.providers import openai_shape, openrouter, parsing
-from app.providers.contract import Read
+from app.providers import helicone, openrouter, parsing
+from app.providers.contract import ReadPage
 
 ROUNDS = 5
 SIZES = (1_000, 12_000)
@@ -52,8 +52,8 @@ def rows() -> list[tuple[str, str]]:
     """The measures as (what, value): times per 1,000 models, the median of five, and memory of the largest."""
     measured: list[tuple[str, str]] = []
     for shape, answer, read in (
-        ("OpenRouter's shape", openrouter_answer, openrouter.read),
-        ("OpenAI's shape", openai_answer, openai_shape.read),
+        ("OpenRouter's shape", openrouter_answer, openrouter.PROVIDER.read),
+        ("OpenAI's shape", openai_answer, helicone.PROVIDER.read),
     ):
         for size in SIZES:
             body = answer(size)
@@ -70,7 +70,7 @@ def rows() -> list[tuple[str, str]]:
     return measured
 
 
-def _times(body: bytes, read: Read) -> tuple[float, float, float]:
+def _times(body: bytes, read: ReadPage) -> tuple[float, float, float]:
     decoded, cold, again = [], [], []
     for _ in range(ROUNDS):
         decoded.append(_seconds(lambda: msgspec.json.decode(body)))
@@ -80,7 +80,7 @@ def _times(body: bytes, read: Read) -> tuple[float, float, float]:
     return statistics.median(decoded), statistics.median(cold), statistics.median(again)
 
 
-def _memory(body: bytes, read: Read) -> tuple[int, int]:
+def _memory(body: bytes, read: ReadPage) -> tuple[int, int]:
     """Bytes that stay with the listing and the caches, and the most that was held on the way there."""
     _forget()
     gc.collect()
@@ -95,7 +95,7 @@ def _memory(body: bytes, read: Read) -> tuple[int, int]:
     return kept, peak
 
 
-def _read(body: bytes, read: Read) -> tuple[Listing, bytes]:
+def _read(body: bytes, read: ReadPage) -> tuple[Listing, bytes]:
     listing = build_listing("benchmark", read(body).models)
     return listing, fingerprint(canonical_form(listing))
 

@@ -14,7 +14,7 @@ from flask import Flask
 from hypothesis import strategies as st
 
 from app.api import paging
-from app.api.problems import Refused as NotServed
+from app.api.problems import ApiError as NotServed
 from app.auth.secretbox import DecryptionError, decrypt, encrypt
 from app.auth.totp import new_secret, verify
 from app.catalog import sources
@@ -109,7 +109,7 @@ def _pasted() -> Target:
 
     def check(text: str) -> None:
         reading = key_detection.parse_paste(text)
-        for find in reading.finds:
+        for find in reading.detections:
             assert find.key and find.key not in repr(find), "a key is shown by its repr"
 
     return Target("pasted keys", near | inputs.texts | st.text(max_size=400), check, share=8)
@@ -157,12 +157,12 @@ def _codes() -> Target:
 
 
 def _cursors() -> Target:
-    good = [paging.cursor_of("models", "openai", "gpt-4o").encode(), paging.cursor_of("runs", 7).encode()]
+    good = [paging.encode_cursor("models", "openai", "gpt-4o").encode(), paging.encode_cursor("runs", 7).encode()]
 
     def check(raw: bytes) -> None:
         for types in ((str, str), (int,), (str, int)):
             with contextlib.suppress(NotServed):
-                paging.where_of(raw.decode("utf-8", "replace"), "models", *types)
+                paging.decode_cursor(raw.decode("utf-8", "replace"), "models", *types)
 
     return Target("a cursor", inputs.changed_bytes(good) | inputs.texts.map(str.encode), check, share=3)
 

@@ -80,14 +80,14 @@ FIRST_PAGES = {
     ],
 )
 def test_a_page_is_asked_for_at_its_address(slug: str, cursor: str | None, url: str, params: dict[str, str]) -> None:
-    request = PROVIDERS[slug].ask(cursor)
+    request = PROVIDERS[slug].build_request(cursor)
     assert join_url(PROVIDERS[slug].base_url, request.path) == url
     assert dict(request.params) == params
 
 
 @pytest.mark.parametrize(("slug", "address"), list(FIRST_PAGES.items()))
 def test_the_first_page_is_asked_for_at_its_address(slug: str, address: str) -> None:
-    request = PROVIDERS[slug].ask(None)
+    request = PROVIDERS[slug].build_request(None)
     query = f"?{urlencode(request.params)}" if request.params else ""
     assert join_url(PROVIDERS[slug].base_url, request.path) + query == address
 
@@ -103,7 +103,7 @@ def test_the_first_page_is_asked_for_at_its_address(slug: str, address: str) -> 
     ],
 )
 def test_the_page_that_follows_is_asked_for_by_its_cursor(slug: str, cursor: str, params: dict[str, str]) -> None:
-    assert dict(PROVIDERS[slug].ask(cursor).params) == params
+    assert dict(PROVIDERS[slug].build_request(cursor).params) == params
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_anthropic_is_told_the_version_of_its_api() -> None:
 def test_signing_leaves_no_trace_outside_its_headers(slug: str) -> None:
     provider = PROVIDERS[slug]
     provider.sign(KEY)
-    assert KEY not in repr((provider, provider.ask(None), provider.ask("cursor")))
+    assert KEY not in repr((provider, provider.build_request(None), provider.build_request("cursor")))
 
 
 @every_provider
@@ -165,11 +165,11 @@ def test_some_list_without_a_key() -> None:
 
 
 def test_own_servers_have_an_example_and_list_what_is_private() -> None:
-    assert {slug for slug, provider in PROVIDERS.items() if provider.own_url} == ON_OWN_SERVERS
+    assert {slug for slug, provider in PROVIDERS.items() if provider.base_url_example} == ON_OWN_SERVERS
     assert {slug for slug, provider in PROVIDERS.items() if provider.private} == ON_OWN_SERVERS
     for slug in ON_OWN_SERVERS:
         provider = PROVIDERS[slug]
-        assert resolve_base_url(provider, url=provider.own_url) == provider.own_url
+        assert resolve_base_url(provider, url=provider.base_url_example) == provider.base_url_example
         assert not provider.regions
 
 
@@ -227,8 +227,8 @@ def test_a_base_url_and_a_path_may_overlap(base: str, path: str, url: str) -> No
 )
 def test_what_is_pasted_behind_an_address_leads_to_the_list_all_the_same(slug: str, base: str, url: str) -> None:
     provider = PROVIDERS[slug]
-    assert provider.url(base, provider.ask(None).path) == url
+    assert provider.url(base, provider.build_request(None).path) == url
 
 
 def test_a_providers_variable_is_in_upper_case_with_underscores() -> None:
-    assert PROVIDERS["google-vertex"].variable == "GOOGLE_VERTEX"
+    assert PROVIDERS["google-vertex"].env_prefix == "GOOGLE_VERTEX"

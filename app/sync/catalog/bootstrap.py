@@ -29,17 +29,17 @@ def _provider_fields(provider: Provider) -> dict[str, Any]:
         "name": provider.title,
         "description": provider.description,
         "base_url": provider.base_url,
-        "api_key_env_var": f"{provider.variable}_API_KEY",
+        "api_key_env_var": provider.key_variable,
         "site_url": provider.site,
         "color": provider.colour,
         "models_api": {
             "endpoints": [
                 {
-                    "url": join_url(base_url, endpoint.ask(None).path),
+                    "url": join_url(base_url, endpoint.build_request(None).path),
                     "endpoint_type": endpoint.endpoint_type,
                     "format": provider.format,
                 }
-                for base_url in provider.regions.values() or [provider.base_url or provider.own_url]
+                for base_url in provider.regions.values() or [provider.base_url or provider.base_url_example]
                 for endpoint in provider.endpoints
             ],
             "update_frequency": provider.update_frequency,

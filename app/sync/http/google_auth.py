@@ -27,7 +27,7 @@ def resolve_signing_key(
     provider: Provider, key: ApiKey | None, client: httpx.Client, base_urls: Mapping[str, str]
 ) -> ApiKey | None:
     """What signs the requests: the key itself, or the token it is exchanged for. Raises SyncError."""
-    if provider.exchange != "google" or key is None or not key.reveal().startswith("{"):
+    if provider.token_exchange != "google" or key is None or not key.reveal().startswith("{"):
         return key
     return _fetch_google_token(key, client, base_urls.get("google-oauth", _TOKEN_HOST) + "/token")
 

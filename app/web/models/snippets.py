@@ -62,7 +62,7 @@ def unsupported_reason(slug: str) -> str:
 
 def key_variable(slug: str) -> str:
     """The environment variable of the provider's key, `OPENAI_API_KEY`."""
-    return f"{PROVIDERS[slug].variable}_API_KEY"
+    return PROVIDERS[slug].key_variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def chat_url(provider: Provider, base_url: str | None) -> str:
     """The base URL that an OpenAI client is given."""
     path = _CHAT_PATHS.get(provider.slug)
     if path is None:
-        path = provider.ask(None).path.rpartition("/models")[0]
+        path = provider.build_request(None).path.rpartition("/models")[0]
     if path.startswith("https://"):
         return path
     base = (base_url or provider.base_url).rstrip("/")

@@ -8,21 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.providers import PROVIDERS, key_detection, key_patterns
-from app.providers.key_detection import Detection, ParsedPaste, PasteTooLarge, parse_paste
+from app.providers import PROVIDERS
+from app.providers.contract import PLAIN_SK
+from app.providers.key_detection import (
+    Detection,
+    ParsedPaste,
+    PasteTooLarge,
+    invalid_key_reason,
+    parse_paste,
+)
 
 BODY = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF"
+PREFIXES = sorted({prefix for provider in PROVIDERS.values() for prefix in provider.key_prefixes})
+VARIABLES = {name: slug for slug, provider in PROVIDERS.items() for name in provider.key_variables}
 
 
 def only(text: str) -> Detection:
     reading = parse_paste(text)
-    assert reading.unread == ()
-    (find,) = reading.finds
+    assert reading.unrecognised == ()
+    (find,) = reading.detections
     return find
 
 
 def slugs(find: Detection) -> list[str]:
-    return list(dict.fromkeys(place.slug for place in find.places))
+    return list(dict.fromkeys(place.slug for place in find.choices))
 
 
 # ------------------------------------------------------------------ by form
@@ -57,11 +66,11 @@ def slugs(find: Detection) -> list[str]:
 )
 def test_a_form_of_one_company_alone_is_certain(key: str, slug: str) -> None:
     find = only(key)
-    assert (find.places[0].slug, find.is_sure, find.key) == (slug, True, key)
-    assert only(f"SOMETHING_ELSE={key}").places[0].slug == slug
+    assert (find.choices[0].slug, find.is_certain, find.key) == (slug, True, key)
+    assert only(f"SOMETHING_ELSE={key}").choices[0].slug == slug
     # A form says more than a name: people keep OpenRouter's key in OpenAI's variable.
     other = "OPENAI_API_KEY" if slug != "openai" else "GROQ_API_KEY"
-    assert only(f"{other}={key}").places[0].slug == slug
+    assert only(f"{other}={key}").choices[0].slug == slug
 
 
 def test_every_prefix_that_a_provider_file_names_is_recognised() -> None:
@@ -70,17 +79,15 @@ def test_every_prefix_that_a_provider_file_names_is_recognised() -> None:
             prefix = hint.split("…")[0]
             if "…" not in hint or len(prefix) < 3 or prefix.startswith(("xxx", "{", "0123")):
                 continue
-            found = parse_paste(prefix + ".".join([BODY] * (3 if prefix == "eyJ" else 1))).finds
+            found = parse_paste(prefix + ".".join([BODY] * (3 if prefix == "eyJ" else 1))).detections
             assert found and slug in slugs(found[0]), (slug, hint)
-    assert {slug for slug in PROVIDERS if PROVIDERS[slug].key_hint == "sk-…"} == set(key_patterns.PLAIN)
+            if hint == "sk-…":
+                assert PLAIN_SK in provider.key_patterns, slug
 
 
-def test_the_facts_name_providers_that_there_are_and_no_prefix_begins_another() -> None:
-    forms = [*key_patterns.UNSURE, *key_patterns.UNSURE_ALONE]
-    named = {slug for places in key_patterns.SURE.values() for slug in places} | set(key_patterns.NAMES.values())
-    assert named | {slug for _, places in forms for slug in places} <= set(PROVIDERS)
-    for one in key_patterns.SURE:
-        assert not [other for other in key_patterns.SURE if other != one and other.startswith(one)]
+def test_no_prefix_is_the_beginning_of_another() -> None:
+    for one in PREFIXES:
+        assert not [other for other in PREFIXES if other != one and other.startswith(one)]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +109,7 @@ def test_the_facts_name_providers_that_there_are_and_no_prefix_begins_another() 
 )
 def test_a_form_of_several_is_asked_about(key: str, first: str, among: str) -> None:
     find = only(key)
-    assert not find.is_sure
+    assert not find.is_certain
     assert slugs(find)[0] == first and among in slugs(find)
 
 
@@ -110,7 +117,7 @@ def test_a_form_of_several_is_asked_about(key: str, first: str, among: str) -> N
 @pytest.mark.parametrize("value", ["a1" * 16, "sk_live_" + BODY, "0a" * 32, BODY, "v1.0-" + BODY])
 def test_other_secrets_of_a_file_are_not_taken_for_keys(name: str, value: str) -> None:
     reading = parse_paste(f"{name}={value}")
-    assert reading.finds == () and [one.why for one in reading.unread] == ["holds no key that we know"]
+    assert reading.detections == () and [one.reason for one in reading.unrecognised] == ["holds no key that we know"]
 
 
 # ------------------------------------------------------------------ by name
@@ -118,13 +125,13 @@ def test_other_secrets_of_a_file_are_not_taken_for_keys(name: str, value: str) -
 
 @pytest.mark.parametrize("slug", sorted(set(PROVIDERS)))
 def test_every_provider_has_a_variable(slug: str) -> None:
-    find = only(f"{PROVIDERS[slug].variable}_API_KEY=some-value-0123")
-    assert (find.places[0].slug, find.is_sure) == (slug, True)
+    find = only(f"{PROVIDERS[slug].key_variable}=some-value-0123")
+    assert (find.choices[0].slug, find.is_certain) == (slug, True)
 
 
-@pytest.mark.parametrize(("name", "slug"), sorted(key_patterns.NAMES.items()))
+@pytest.mark.parametrize(("name", "slug"), sorted(VARIABLES.items()))
 def test_names_that_other_programs_use_are_known(name: str, slug: str) -> None:
-    assert only(f"{name}=some-value-0123").places[0].slug == slug
+    assert only(f"{name}=some-value-0123").choices[0].slug == slug
 
 
 @pytest.mark.parametrize(
@@ -146,36 +153,36 @@ def test_names_that_other_programs_use_are_known(name: str, slug: str) -> None:
 )
 def test_a_line_is_read_as_files_and_shells_write_it(line: str) -> None:
     find = only(line.replace("VALUE", BODY))
-    assert (find.key, find.places[0].slug, find.said_by) == (BODY, "mistral", "MISTRAL_API_KEY")
+    assert (find.key, find.choices[0].slug, find.evidence) == (BODY, "mistral", "MISTRAL_API_KEY")
 
 
 def test_an_address_beside_a_key_says_whose_it_is() -> None:
     china = only(f"MOONSHOT_API_KEY=sk-{BODY}\nMOONSHOT_BASE_URL=https://api.moonshot.cn/v1")
-    assert (china.places[0].region, len(china.places)) == ("China", 2)
-    assert only(f"OPENAI_API_KEY={BODY}\nOPENAI_BASE_URL=https://api.deepseek.com/v1").places[0].slug == "deepseek"
+    assert (china.choices[0].region, len(china.choices)) == ("China", 2)
+    assert only(f"OPENAI_API_KEY={BODY}\nOPENAI_BASE_URL=https://api.deepseek.com/v1").choices[0].slug == "deepseek"
     own = only(f"OPENAI_BASE_URL=https://models.example.com/v1/\nOPENAI_API_KEY={BODY}")
-    assert (own.places[0].slug, own.base_url, own.host) == (
+    assert (own.choices[0].slug, own.base_url, own.host) == (
         "openai-compatible",
         "https://models.example.com/v1",
         "models.example.com",
     )
     azure = only(f"AZURE_OPENAI_API_KEY={BODY}\nAZURE_OPENAI_ENDPOINT=https://mine.openai.azure.com")
-    assert (azure.places[0].slug, azure.needs_address(azure.places[0])) == ("azure", False)
+    assert (azure.choices[0].slug, azure.needs_base_url(azure.choices[0])) == ("azure", False)
     alone = only(f"AZURE_OPENAI_API_KEY={BODY}")
-    assert alone.needs_address(alone.places[0])
-    assert only(f"LLM_API_KEY={BODY}\nLLM_BASE_URL=https://api.groq.com/openai/v1").places[0].slug == "groq"
+    assert alone.needs_base_url(alone.choices[0])
+    assert only(f"LLM_API_KEY={BODY}\nLLM_BASE_URL=https://api.groq.com/openai/v1").choices[0].slug == "groq"
     refused = only(f"OPENAI_API_KEY={BODY}\nOPENAI_BASE_URL=https://me:{BODY}@example.com/?key=1")
-    assert (refused.places[0].slug, refused.base_url) == ("openai", "")
+    assert (refused.choices[0].slug, refused.base_url) == ("openai", "")
 
 
 def test_a_service_account_is_one_key_over_many_lines() -> None:
     account = json.dumps({"type": "service_account", "private_key": "-----BEGIN\nabc\n"}, indent=2)
     reading = parse_paste(f"GROQ_API_KEY=gsk_{BODY}\n{account}\nxai-{BODY}\n")
-    assert [find.places[0].slug for find in reading.finds] == ["groq", "google-vertex", "xai"]
-    assert [find.line for find in reading.finds] == [1, 2, 6] and reading.unread == ()
-    assert json.loads(reading.finds[1].key)["type"] == "service_account"
-    assert only(f"GOOGLE_CREDENTIALS='{json.dumps(json.loads(account))}'").places[0].slug == "google-vertex"
-    assert only(f'{{\n  "GROQ_API_KEY": "gsk_{BODY}"\n}}').places[0].slug == "groq"
+    assert [find.choices[0].slug for find in reading.detections] == ["groq", "google-vertex", "xai"]
+    assert [find.line for find in reading.detections] == [1, 2, 6] and reading.unrecognised == ()
+    assert json.loads(reading.detections[1].key)["type"] == "service_account"
+    assert only(f"GOOGLE_CREDENTIALS='{json.dumps(json.loads(account))}'").choices[0].slug == "google-vertex"
+    assert only(f'{{\n  "GROQ_API_KEY": "gsk_{BODY}"\n}}').choices[0].slug == "groq"
 
 
 # ------------------------------------------------------------------ what is left out
@@ -204,8 +211,8 @@ def test_a_line_without_a_key_says_why_and_nothing_of_itself(line: str, why: str
     reading = parse_paste(line)
     if line.startswith("DATABASE_URL"):  # an address, were it one of the web
         reading = parse_paste(line.replace("_URL", ""))
-    assert reading.finds == ()
-    assert [(one.line, one.why) for one in reading.unread] == [(1, why)]
+    assert reading.detections == ()
+    assert [(one.line, one.reason) for one in reading.unrecognised] == [(1, why)]
 
 
 def test_comments_blank_lines_and_brackets_are_not_worth_a_word() -> None:
@@ -214,8 +221,8 @@ def test_comments_blank_lines_and_brackets_are_not_worth_a_word() -> None:
 
 def test_one_line_may_hold_several_and_the_same_key_counts_once() -> None:
     reading = parse_paste(f"gsk_{BODY}, xai-{BODY}; and pplx-{BODY}\nGROQ_API_KEY=gsk_{BODY}")
-    assert [find.places[0].slug for find in reading.finds] == ["groq", "xai", "perplexity"]
-    assert [(one.line, one.why) for one in reading.unread] == [(2, "is the same key as line 1")]
+    assert [find.choices[0].slug for find in reading.detections] == ["groq", "xai", "perplexity"]
+    assert [(one.line, one.reason) for one in reading.unrecognised] == [(2, "is the same key as line 1")]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +242,7 @@ def test_more_than_is_looked_at_is_refused_with_a_sentence(text: str, said: str)
     "text", ["{" * 60_000, "[" * 60_000, '{"a":' * 10_000, "=" * 9_000, "a=" * 9_000, " " * 60_000]
 )
 def test_hostile_text_is_read_within_a_moment(text: str) -> None:
-    assert parse_paste(text).finds == ()
+    assert parse_paste(text).detections == ()
 
 
 # ------------------------------------------------------------------ never
@@ -243,7 +250,7 @@ def test_hostile_text_is_read_within_a_moment(text: str) -> None:
 
 _PIECES = st.sampled_from(
     [
-        *key_patterns.SURE,
+        *PREFIXES,
         "OPENAI_API_KEY=",
         "export ",
         "_BASE_URL=https://",
@@ -263,14 +270,13 @@ _PIECES = st.sampled_from(
 def test_it_never_raises_whatever_is_pasted(text: str) -> None:
     reading = parse_paste(text)
     assert all(
-        (find.places and key_detection.invalid_key_reason(find.key) == "") or find.key[0] == "{"
-        for find in reading.finds
+        (find.choices and invalid_key_reason(find.key) == "") or find.key[0] == "{" for find in reading.detections
     )
 
 
 @given(
     st.sampled_from(["", "OPENAI_API_KEY=", "NOBODY_KNOWS=", "export GROQ_API_KEY=", '"MISTRAL_API_KEY": '])
-    | st.sampled_from(list(key_patterns.SURE)),
+    | st.sampled_from(list(PREFIXES)),
     st.text(alphabet="QWZJ", min_size=12, max_size=60),
 )
 def test_no_repr_and_no_reason_holds_the_secret(before: str, secret: str) -> None:
