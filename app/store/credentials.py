@@ -1,14 +1,14 @@
-"""API keys: added, replaced, disabled, removed; sealed before they touch the database."""
+"""API keys: create, replace, rename, delete. Keys are sealed before they reach the database."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, CursorResult, bindparam, delete, func, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.attributes import flag_modified
 
@@ -20,18 +20,51 @@ from app.vault import ApiKey, PublicKey, SealContext
 
 SERVER_LABEL = "server"
 _FIRST_SYNC_AFTER = timedelta(days=1)
-"""After it was added, unless a check or a sync sets another moment before."""
+"""Time from creation to the first scheduled sync, unless a check or a sync sets another time."""
 MAX_KEYS = 200
-"""Of one user: each is asked by itself in every run, and a run has its bounds."""
+"""Keys of one user: each is fetched separately in every run, and a run is bounded."""
 CredentialWithSlug = tuple[CredentialRow, str]
-"""A credential with its provider's slug."""
+"""A credential and its provider's slug."""
+
+
+MIN_KEY_LENGTH, MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 8, 8_000, 60
 
 
 class TooManyKeys(ValueError):
-    """The user has as many as one may have. Its text is a sentence for them."""
+    """The user has reached MAX_KEYS. The text is shown to them."""
 
     def __init__(self) -> None:
         super().__init__(f"An account holds {MAX_KEYS} API keys at most. Delete one that you do not need any more.")
+
+
+def key_error(value: str) -> str | None:
+    """Why this cannot be an API key, as a sentence; None if it may be one."""
+    if len(value) > MAX_KEY_LENGTH:
+        return f"That is longer than any key ({MAX_KEY_LENGTH} characters at most). Paste the key alone."
+    if value.startswith("{"):
+        # A service account's JSON, which a form may have folded into one line.
+        return (
+            None if _is_json(value) else "That begins like a service account's JSON but is not whole. Paste all of it."
+        )
+    if len(value) < MIN_KEY_LENGTH:
+        return "That is too short for a key. Copy it again from the provider's site."
+    if not value.isascii() or not value.isprintable() or " " in value:
+        return "That has spaces or characters that no key has. Copy the key alone, on one line."
+    return None
+
+
+def _is_json(value: str) -> bool:
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def label_error(label: str) -> str | None:
+    if len(label) > MAX_LABEL_LENGTH or not (label.isprintable() or not label):
+        return f"Choose a label of at most {MAX_LABEL_LENGTH} characters on one line."
+    return None
 
 
 def add(
@@ -43,9 +76,9 @@ def add(
     now: datetime,
     base_url: str | None = None,
 ) -> CredentialRow | None:
-    """Seal and keep a key. None if the user has one of this provider under this label already. Raises TooManyKeys."""
-    mine = select(func.count(CredentialRow.id)).where(CredentialRow.user_id == user_id)
-    if (db.session.scalar(mine) or 0) >= MAX_KEYS:
+    """Seal and save a key. None if the user already has one of this provider and label. Raises TooManyKeys."""
+    count = select(func.count(CredentialRow.id)).where(CredentialRow.user_id == user_id)
+    if (db.session.scalar(count) or 0) >= MAX_KEYS:
         raise TooManyKeys
     row_id = db.session.scalar(
         insert(CredentialRow)
@@ -63,15 +96,15 @@ def add(
     )
     if row_id is None:
         return None
-    row = db.session.get_one(CredentialRow, row_id)  # the key is sealed to the row's id
+    row = db.session.get_one(CredentialRow, row_id)  # sealing binds the key to the row's id
     _seal(row, provider.slug, key, sealer)
     return row
 
 
 def replace(row: CredentialRow, slug: str, key: ApiKey | None, sealer: PublicKey, now: datetime) -> None:
-    """Another key in the same place. Its list stays in force until the new key was asked."""
+    """Replace the key. The list stays in force until the new key has been checked."""
     row.key_number += 1
-    row.suspect_listing_id, row.suspect_accepted, row.suspect_count = None, False, 0
+    _clear_quarantine(row)
     row.check_asked_at = now
     row.outcome = row.error_code = row.error_message = row.error_action = None
     row.checked_at = row.put_off_until = row.validators = None
@@ -79,7 +112,7 @@ def replace(row: CredentialRow, slug: str, key: ApiKey | None, sealer: PublicKey
 
 
 def rename(row: CredentialRow, label: str) -> bool:
-    """Another label. False if another key of this provider has it: the caller then rolls back."""
+    """Change the label. False if another key of this provider has it: the caller then rolls back."""
     row.label = label
     try:
         db.session.flush()
@@ -89,16 +122,16 @@ def rename(row: CredentialRow, label: str) -> bool:
 
 
 def accept_quarantined(row: CredentialRow) -> bool:
-    """The answer kept aside is right: the next equal one is taken. False if none is kept aside."""
+    """Accept the answer held for review: the next equal one is applied. False if there is none."""
     row.suspect_accepted = row.suspect_listing_id is not None
     return row.suspect_accepted
 
 
 def reject_quarantined(row: CredentialRow) -> bool:
-    """The list in force is right: drop the answer kept aside. False if none is kept aside."""
+    """Keep the list in force and drop the answer held for review. False if there is none."""
     if row.suspect_listing_id is None:
         return False
-    row.suspect_listing_id, row.suspect_accepted, row.suspect_count = None, False, 0
+    _clear_quarantine(row)
     row.error_code = row.error_message = row.error_action = None
     row.outcome = "unchanged" if row.listing_id else None
     return True
@@ -109,7 +142,7 @@ def remove(row: CredentialRow) -> None:
 
 
 def find_own(user_id: int, credential_id: int) -> CredentialWithSlug | None:
-    """One of the user's own, or None: a stranger's credential does not exist for them."""
+    """One of the user's own credentials; None for anyone else's."""
     return _find_one(CredentialRow.id == credential_id, CredentialRow.user_id == user_id)
 
 
@@ -118,7 +151,7 @@ def find(credential_id: int) -> CredentialWithSlug | None:
 
 
 def load_schedule(credential_id: int) -> tuple[str | None, datetime | None]:
-    """What decides when it is due: the frequency that an admin set, if one did, and when its owner was last here."""
+    """What its schedule depends on: (update frequency set by an admin, the owner's last visit)."""
     query = (
         select(ProviderRow.admin_update_frequency, func.coalesce(UserRow.last_sign_in_at, UserRow.created_at))
         .select_from(CredentialRow)
@@ -126,8 +159,8 @@ def load_schedule(credential_id: int) -> tuple[str | None, datetime | None]:
         .join(UserRow, UserRow.id == CredentialRow.user_id)
         .where(CredentialRow.id == credential_id)
     )
-    found = db.session.execute(query).first()
-    return (found[0], found[1]) if found else (None, None)
+    row = db.session.execute(query).first()
+    return (row[0], row[1]) if row else (None, None)
 
 
 def list_for_user(user_id: int) -> list[CredentialWithSlug]:
@@ -145,33 +178,30 @@ def seal_context(row: CredentialRow, slug: str) -> SealContext:
 
 
 def lock(credential_id: int, user_id: int, provider_id: int, key_number: int) -> CredentialRow | None:
-    """The row of this very key, held until the transaction ends; None if it was removed or replaced.
+    """The row of this key, locked until the transaction ends; None if it was deleted or replaced.
 
-    Locked before its results are written, in the order in which deleting a key goes: two that cross would deadlock.
+    Locked before its results are written, in the order in which deleting a key locks: otherwise both could deadlock.
     """
-    very_key = {
-        "credential_id": credential_id,
-        "user_id": user_id,
-        "provider_id": provider_id,
-        "key_number": key_number,
-    }
-    return db.session.scalar(_lock_query(), very_key)
+    values = {"credential_id": credential_id, "user_id": user_id, "provider_id": provider_id, "key_number": key_number}
+    return db.session.scalar(_LOCK_QUERY, values)
 
 
-@cache
-def _lock_query() -> Select[CredentialRow]:
-    query = select(CredentialRow).where(
+_LOCK_QUERY = (
+    select(CredentialRow)
+    .where(
         CredentialRow.id == bindparam("credential_id"),
         CredentialRow.user_id == bindparam("user_id"),
         CredentialRow.provider_id == bindparam("provider_id"),
         CredentialRow.key_number == bindparam("key_number"),
     )
-    return query.with_for_update().execution_options(populate_existing=True)
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class LockedCredential:
-    """What is known of a credential's last good list, while its row is held."""
+    """A credential's last good list, while its row is locked."""
 
     credential_id: int
     listing_id: int | None
@@ -182,9 +212,9 @@ class LockedCredential:
     due_at: datetime | None
 
 
-def lock_many(parts: Sequence[RunItem]) -> dict[int, LockedCredential]:
-    """Lock the rows of these very keys until the transaction ends, by id; those removed or replaced are left out."""
-    # The listings are read without a lock: on PostgreSQL an outer join's other side cannot be locked anyway.
+def lock_many(items: Sequence[RunItem]) -> dict[int, LockedCredential]:
+    """Lock the rows of these keys until the transaction ends, by id; deleted or replaced keys are left out."""
+    # The listings are not locked: PostgreSQL cannot lock the nullable side of an outer join.
     query = (
         select(
             CredentialRow.id,
@@ -199,16 +229,16 @@ def lock_many(parts: Sequence[RunItem]) -> dict[int, LockedCredential]:
             CredentialRow.key_number,
         )
         .outerjoin(ListingRow, ListingRow.id == CredentialRow.listing_id)
-        .where(CredentialRow.id.in_({part.credential_id for part in parts}))
+        .where(CredentialRow.id.in_({item.credential_id for item in items}))
         .order_by(CredentialRow.id)
         .with_for_update(of=CredentialRow)
     )
-    wanted = {part.credential_id: (part.user_id, part.provider_id, part.key_number) for part in parts}
-    return {row[0]: LockedCredential(*row[:7]) for row in db.session.execute(query) if wanted[row[0]] == tuple(row[7:])}
+    keys = {item.credential_id: (item.user_id, item.provider_id, item.key_number) for item in items}
+    return {row[0]: LockedCredential(*row[:7]) for row in db.session.execute(query) if keys[row[0]] == tuple(row[7:])}
 
 
 def settle_many(states: Sequence[Mapping[str, Any]]) -> None:
-    """Write what came of asking with keys that are held; each state names its `of_credential`, all the same columns."""
+    """Write the results of locked keys. Each state names its credential id as `of_credential`; all have the same columns."""
     if states:
         columns: dict[str, Any] = {name: bindparam(name) for name in states[0] if name != "of_credential"}
         table = CredentialRow.__table__
@@ -217,13 +247,13 @@ def settle_many(states: Sequence[Mapping[str, Any]]) -> None:
 
 
 def settle(credential_id: int, key_number: int, now: datetime, facts: Mapping[str, Any]) -> bool:
-    """Write what came of asking with this very key; False if it was replaced or removed meanwhile."""
-    done = db.session.execute(
+    """Write the result of a fetch with this key; False if it was replaced or deleted meanwhile."""
+    result = db.session.execute(
         update(CredentialRow)
         .where(CredentialRow.id == credential_id, CredentialRow.key_number == key_number)
         .values(checked_at=now, check_asked_at=None, **facts)
     )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return bool(cast("CursorResult[Any]", result).rowcount)
 
 
 def cancel_check(credential_id: int) -> None:
@@ -231,13 +261,13 @@ def cancel_check(credential_id: int) -> None:
 
 
 def has_active(user_id: int) -> bool:
-    """Whether there is anything to sync."""
-    mine = select(CredentialRow.id).where(CredentialRow.user_id == user_id, CredentialRow.is_active)
-    return db.session.scalar(select(mine.exists())) or False
+    """Whether the user has anything to sync."""
+    active = select(CredentialRow.id).where(CredentialRow.user_id == user_id, CredentialRow.is_active)
+    return db.session.scalar(select(active.exists())) or False
 
 
 def count_users_to_sync() -> int:
-    """How many users have a key to sync."""
+    """Number of enabled users with an active key."""
     query = (
         select(func.count(CredentialRow.user_id.distinct()))
         .join(UserRow, UserRow.id == CredentialRow.user_id)
@@ -247,7 +277,7 @@ def count_users_to_sync() -> int:
 
 
 def create_for_server(server_id: int, slugs: Sequence[str], now: datetime) -> None:
-    """A credential of the installation's own account at each of these providers, without a key and never due."""
+    """Create a credential of the installation's own account at each of these providers, without a key and never due."""
     new = select(
         literal(server_id), ProviderRow.id, literal(SERVER_LABEL), literal(now, type_=CredentialRow.created_at.type)
     ).where(ProviderRow.slug.in_(slugs))
@@ -257,37 +287,37 @@ def create_for_server(server_id: int, slugs: Sequence[str], now: datetime) -> No
 
 @dataclass(frozen=True, slots=True)
 class ServerKey:
-    """What the installation's credential says of the key that its environment holds."""
+    """The installation's credential for a key in the environment."""
 
     hint: str
     number: int
-    """Tells it from every other: the `key_number` of its credential."""
+    """Identifies the key: the `key_number` of its credential."""
     latest: datetime | None
-    """The latest moment for which it may be due; None: it is never due."""
+    """The latest time at which it becomes due; None: never."""
 
 
 NO_SERVER_KEY = ServerKey("", 1, None)
 
 
 def sync_server_keys(server_id: int, keys: Mapping[str, ServerKey], now: datetime) -> None:
-    """Make the installation's credentials say which keys its environment holds: provider → key.
+    """Make the installation's credentials match the keys in its environment (provider slug → key).
 
-    One that came, changed, or is to be synced by itself again is due now. One that went is never due, and keeps what
-    it brought.
+    A new or changed key, or one whose scheduled sync was enabled again, is due now. A removed one is never due; its
+    lists stay.
     """
-    mine = {slug: row for row, slug in list_for_user(server_id)}
-    if missing := [slug for slug in keys if slug not in mine]:
+    rows = {slug: row for row, slug in list_for_user(server_id)}
+    if missing := [slug for slug in keys if slug not in rows]:
         create_for_server(server_id, missing, now)
-        mine = {slug: row for row, slug in list_for_user(server_id)}
-    for slug, row in mine.items():
+        rows = {slug: row for row, slug in list_for_user(server_id)}
+    for slug, row in rows.items():
         key = keys.get(slug, NO_SERVER_KEY)
-        is_other = (row.key_hint, row.key_number) != (key.hint, key.number)
-        if is_other:
-            # Its list and validators are another key's.
+        is_changed = (row.key_hint, row.key_number) != (key.hint, key.number)
+        if is_changed:
+            # the validators belong to the previous key
             row.key_hint, row.key_number, row.validators, row.put_off_until = key.hint, key.number, None, None
         if key.latest is None:
             row.due_at = None
-        elif is_other or row.due_at is None or row.due_at > max(key.latest, row.put_off_until or now):
+        elif is_changed or row.due_at is None or row.due_at > max(key.latest, row.put_off_until or now):
             row.due_at = now
 
 
@@ -301,15 +331,19 @@ def _find_one(*conditions: ColumnElement[bool]) -> CredentialWithSlug | None:
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
         .where(*conditions)
     )
-    # Another process may have replaced the key since this session last looked.
-    found = db.session.execute(query.execution_options(populate_existing=True)).first()
-    return (found[0], found[1]) if found else None
+    # another process may have replaced the key since this session loaded it
+    row = db.session.execute(query.execution_options(populate_existing=True)).first()
+    return (row[0], row[1]) if row else None
+
+
+def _clear_quarantine(row: CredentialRow) -> None:
+    row.suspect_listing_id, row.suspect_accepted, row.suspect_count = None, False, 0
 
 
 def _seal(row: CredentialRow, slug: str, key: ApiKey | None, sealer: PublicKey) -> None:
     row.key_hint = key.hint if key else ""
     row.sealed_key = sealer.seal(key, seal_context(row, slug)) if key else None
     row.vault_version = sealer.version if key else None
-    # Both are written even where one looks unchanged: a rotation may have moved the row on since it was read.
+    # Always written both: a key rotation may have changed the row since it was read.
     for column in ("sealed_key", "vault_version"):
         flag_modified(row, column)

@@ -1,7 +1,7 @@
-"""What is to be synced by itself, and when: `credentials.due_at` and its one index.
+"""Scheduled syncs: `credentials.due_at` and its one index.
 
-A sweep takes what is due, starts runs of just that, and moves it on at once, so that two sweeps at one moment (or two
-schedulers) cannot both have it; what comes of the run sets the real moment.
+A sweep claims due credentials, starts runs over just those, and postpones them at once, so that two concurrent sweeps
+(or schedulers) cannot both take them; the result of the run sets the real next time.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 
 from app.extensions import db
+from app.store.engine.statements import execute_dml
 from app.store.schema.tables import LIVE_STATES, CredentialRow, ProviderRow, RunRow, UserRow
 
 INACTIVE_AFTER = timedelta(days=90)
-"""Keys of whoever has not been here for so long are synced monthly."""
+"""After this time without a visit of their owner, keys are synced monthly."""
 CLAIM_FOR = timedelta(minutes=30)
-"""For so long what was taken is not due again, unless its run ends before."""
+"""How long a claimed credential is not due again, unless its run ends sooner."""
 
 
 @dataclass(frozen=True, slots=True)
 class DueCredential:
-    """A credential whose moment has come or will."""
+    """A credential with a scheduled sync."""
 
     credential_id: int
     user_id: int
@@ -37,7 +38,7 @@ class DueCredential:
 
 
 def load_upcoming(until: datetime, count: int, user_id: int | None = None) -> list[DueCredential]:
-    """What is due by then, the longest overdue first: one indexed query."""
+    """Credentials due by `until`, the longest overdue first. One indexed query."""
     query = _active_only(
         select(
             CredentialRow.id,
@@ -56,32 +57,32 @@ def load_upcoming(until: datetime, count: int, user_id: int | None = None) -> li
 
 
 def claim(now: datetime, count: int) -> dict[int, list[int]]:
-    """Take what is due: user → credentials. Whoever asks at the same moment gets others."""
+    """Claim due credentials: user id → credential ids. Concurrent callers get different ones."""
     query = _active_only(select(CredentialRow.id, CredentialRow.user_id)).where(CredentialRow.due_at <= now)
-    # A user's live run may be of other keys: what is due then waits for its end.
+    # A user's live run may be over other keys: due ones wait for its end.
     query = query.where(
         ~select(RunRow.id).where(RunRow.user_id == CredentialRow.user_id, RunRow.state.in_(LIVE_STATES)).exists()
     )
     query = query.order_by(CredentialRow.due_at).limit(count)
     query = query.with_for_update(skip_locked=True, key_share=True, of=CredentialRow)
-    found = [(credential_id, user_id) for credential_id, user_id in db.session.execute(query)]
-    taken = db.session.scalars(
+    candidates = [(credential_id, user_id) for credential_id, user_id in db.session.execute(query)]
+    updated = db.session.scalars(
         update(CredentialRow)
-        .where(CredentialRow.id.in_([credential_id for credential_id, _ in found]), CredentialRow.due_at <= now)
+        .where(CredentialRow.id.in_([credential_id for credential_id, _ in candidates]), CredentialRow.due_at <= now)
         .values(due_at=now + CLAIM_FOR)
         .returning(CredentialRow.id)
         .execution_options(synchronize_session=False)
     )
-    ours = set(taken)
+    claimed = set(updated)
     by_user: dict[int, list[int]] = defaultdict(list)
-    for credential_id, user_id in found:
-        if credential_id in ours:
+    for credential_id, user_id in candidates:
+        if credential_id in claimed:
             by_user[user_id].append(credential_id)
     return dict(by_user)
 
 
 def ids_at_provider(provider_id: int, after: int, count: int) -> Sequence[int]:
-    """Ids of users' active credentials at a provider, beyond `after`."""
+    """Ids of users' active credentials at a provider, after id `after`."""
     query = (
         select(CredentialRow.id)
         .join(UserRow, UserRow.id == CredentialRow.user_id)
@@ -93,11 +94,11 @@ def ids_at_provider(provider_id: int, after: int, count: int) -> Sequence[int]:
     return list(db.session.scalars(query))
 
 
-def set_due(moments: Mapping[int, datetime | None]) -> None:
-    """Credential → when it is due; one that was deleted meanwhile is passed over."""
-    if moments:
-        # Not the ORM's way of many updates, which takes a row that is gone for a mistake. In the order of all who lock.
-        rows = [{"of_credential": credential_id, "due_at": moments[credential_id]} for credential_id in sorted(moments)]
+def set_due(due_at: Mapping[int, datetime | None]) -> None:
+    """Set when credentials (id → time) are due; those deleted meanwhile are ignored."""
+    if due_at:
+        # Not the ORM's bulk update, which raises for a missing row. Ordered by id against deadlocks.
+        rows = [{"of_credential": credential_id, "due_at": due_at[credential_id]} for credential_id in sorted(due_at)]
         table = CredentialRow.__table__
         statement = update(table).where(table.c.id == bindparam("of_credential"))  # type: ignore[arg-type]
         db.session.flush()
@@ -105,13 +106,9 @@ def set_due(moments: Mapping[int, datetime | None]) -> None:
 
 
 def resume_schedule(user_id: int, now: datetime) -> None:
-    """Its owner is back after a long time: what was put to once a month is due now."""
-    db.session.execute(
-        update(CredentialRow)
-        .where(CredentialRow.user_id == user_id, CredentialRow.is_active, CredentialRow.due_at > now)
-        .values(due_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    """The owner is back after a long time: their keys, synced monthly meanwhile, are due now."""
+    is_later = CredentialRow.user_id == user_id, CredentialRow.is_active, CredentialRow.due_at > now
+    execute_dml(update(CredentialRow).where(*is_later).values(due_at=now))
 
 
 def _active_only(query: Any) -> Any:

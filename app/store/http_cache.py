@@ -1,6 +1,6 @@
-"""What a provider said for the next time it is asked with a key: when to come back, and by what to know its list again.
+"""HTTP cache state per credential: validators (ETag, Last-Modified, body digest) and the Retry-After deadline.
 
-Both stand on the credential, and are of that very key: replacing it drops them.
+Both belong to the current key: replacing it drops them.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from app.store.runs import RunItem
 from app.store.schema.tables import CredentialRow
 
 MAX_AGE = timedelta(days=7)
-"""A list is read anew at least so often: a newer Modelsync may read more out of the same bytes."""
+"""A list is fetched and parsed again after this time: a newer version may read more from the same bytes."""
 
 
 class CacheEntry(TypedDict):
-    """Validators as they are stored, with all that they hold for."""
+    """Stored validators, and what they are valid for."""
 
     etag: str
     last_modified: str
     digest: str
-    """Of the bytes of the list."""
+    """Hash of the body."""
     base_url: str
     skipped: int
-    """Of the answer they came with."""
+    """Unreadable entries of that answer."""
     read_at: str
-    """ISO, UTC."""
+    """ISO 8601, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchHints:
-    """Of one credential."""
+    """What to respect and send when one credential's list is fetched."""
 
     put_off_until: datetime | None = None
-    memo: CacheEntry | None = None
+    cache_entry: CacheEntry | None = None
 
 
 NO_HINTS = FetchHints()
 
 
-def load_hints(parts: Sequence[RunItem], now: datetime) -> dict[int, FetchHints]:
-    """By credential, as far as there is something to know."""
+def load_hints(items: Sequence[RunItem], now: datetime) -> dict[int, FetchHints]:
+    """Credential id → hints, for those that have any."""
     query = select(
         CredentialRow.id,
         CredentialRow.key_number,
@@ -54,10 +54,10 @@ def load_hints(parts: Sequence[RunItem], now: datetime) -> dict[int, FetchHints]
         CredentialRow.put_off_until,
         CredentialRow.validators,
     ).where(
-        CredentialRow.id.in_([part.credential_id for part in parts]),
+        CredentialRow.id.in_([item.credential_id for item in items]),
         or_(CredentialRow.put_off_until > now, CredentialRow.validators.is_not(None)),
     )
-    current = {part.credential_id: part.key_number for part in parts}
+    current = {item.credential_id: item.key_number for item in items}
     return {
         credential_id: FetchHints(put_off_until, _valid_entry(stored, key_number, listing_id, now))
         for credential_id, key_number, listing_id, put_off_until, stored in db.session.execute(query)
@@ -65,9 +65,9 @@ def load_hints(parts: Sequence[RunItem], now: datetime) -> dict[int, FetchHints]
     }
 
 
-def to_validators(memo: CacheEntry, key_number: int, listing_id: int) -> dict[str, Any]:
-    """What to write to `credentials.validators`: they hold for this key and this listing."""
-    return {**memo, "key_number": key_number, "listing_id": listing_id}
+def to_validators(entry: CacheEntry, key_number: int, listing_id: int) -> dict[str, Any]:
+    """The value of `credentials.validators`, valid for this key and this listing."""
+    return {**entry, "key_number": key_number, "listing_id": listing_id}
 
 
 def _valid_entry(

@@ -1,6 +1,6 @@
-"""Plans: what a sync with the server's own keys would write, kept with the answers it would be written from.
+"""Plans: what a sync with the server's own keys would write, with the answers to write it from.
 
-A plan is asked for, made by a worker, and applied at most once. Each step is a compare-and-set in one statement.
+A plan is requested, made by a worker, and applied at most once. Each step is a compare-and-set in one statement.
 """
 
 from __future__ import annotations
@@ -18,15 +18,25 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.catalog.changes import Change
 from app.extensions import Row, db
 from app.store.audit import Actor
-from app.store.schema.columns import NO_ID_REUSE, BigId, Json, UtcDateTime, foreign_key
+from app.store.engine.statements import execute_dml
+from app.store.engine.views import ResultCounts, build_view
+from app.store.schema.columns import (
+    NO_ID_REUSE,
+    BigId,
+    ErrorColumns,
+    Json,
+    ResultCountColumns,
+    UtcDateTime,
+    foreign_key,
+)
 from app.store.schema.tables import LIVE_STATES, CredentialRow, ProviderRow, RunRow
 
 VALID_FOR = timedelta(hours=24)
-"""After this a plan is not applied any more."""
+"""A plan can be applied for this long."""
 KEEP_FOR = timedelta(days=30)
-"""After this it is not shown any more either."""
+"""A plan is shown for this long."""
 MAKE_TIMEOUT = timedelta(minutes=3)
-"""A worker that began to make a plan this long ago is taken for dead."""
+"""A worker still making a plan after this time is considered dead."""
 PAGE_SIZE = 25
 COUNTS = ("fetched", "chat", "new", "changed", "unlisted", "relisted", "uncatalogued", "skipped")
 _BATCH_SIZE = 200
@@ -38,16 +48,16 @@ class PlanRow(Row):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     providers: Mapped[list[str]] = mapped_column(Json)
-    """Slugs that were asked for; empty: all."""
+    """Requested slugs; empty: all."""
     made_by_id: Mapped[int | None] = mapped_column(foreign_key("users.id", on_delete="SET NULL"))
     made_by: Mapped[str] = mapped_column(String(320))
     """As in the audit log: an e-mail address, "command line" or "ADMIN_API_KEY"."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     begun_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     made_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When all answers were in. Until then there is nothing to see."""
+    """When all answers had arrived. Until then there is nothing to show."""
     catalog_version: Mapped[int | None]
-    """By which models were matched: another one may see other changes in the same answers."""
+    """The catalog that models were matched by: another may yield other changes from the same answers."""
     error_message: Mapped[str | None] = mapped_column(Text)
     """Why it could not be made."""
     applied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -55,8 +65,8 @@ class PlanRow(Row):
     """The run that writes it."""
 
 
-class PlanPartRow(Row):
-    """One provider's part: its answer as it was read, and what would change by it."""
+class PlanPartRow(ResultCountColumns, ErrorColumns, Row):
+    """One provider's part: its answer, and what it would change."""
 
     __tablename__ = "plan_parts"
     __table_args__ = (
@@ -70,30 +80,19 @@ class PlanPartRow(Row):
     provider_id: Mapped[int] = mapped_column(foreign_key("providers.id", on_delete="RESTRICT"))
     credential_id: Mapped[int | None] = mapped_column(foreign_key("credentials.id", on_delete="SET NULL"))
     key_number: Mapped[int]
-    """Which key was asked with: another key's answer is another answer."""
+    """The key it was fetched with: another key may get another answer."""
     before_listing_id: Mapped[int | None] = mapped_column(foreign_key("listings.id", on_delete="SET NULL"))
-    """The list in force when it was asked; it has to be in force still when the plan is applied."""
+    """The list in force when it was fetched; it must still be in force when the plan is applied."""
     outcome: Mapped[str] = mapped_column(String(12))
-    fetched: Mapped[int] = mapped_column(default=0)
-    chat: Mapped[int] = mapped_column(default=0)
-    new: Mapped[int] = mapped_column(default=0)
-    changed: Mapped[int] = mapped_column(default=0)
-    unlisted: Mapped[int] = mapped_column(default=0)
-    relisted: Mapped[int] = mapped_column(default=0)
-    uncatalogued: Mapped[int] = mapped_column(default=0)
-    skipped: Mapped[int] = mapped_column(default=0)
     changes: Mapped[list[Any]] = mapped_column(Json, default=list)
-    """Of `catalog.changes.Change`, in its order."""
-    error_code: Mapped[str | None] = mapped_column(String(40))
-    error_message: Mapped[str | None] = mapped_column(Text)
-    error_action: Mapped[str | None] = mapped_column(Text)
+    """`catalog.changes.Change` objects, in order."""
     duration_s: Mapped[float] = mapped_column(Float, default=0.0)
     answer: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
-    """As `sync.planning` keeps it; None where the provider gave none."""
+    """As encoded by `sync.planning`; None if the provider gave no answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlanPart:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPart(ResultCounts):
     plan_id: int
     id: int
     provider: str
@@ -102,14 +101,6 @@ class PlanPart:
     key_number: int
     before_listing_id: int | None
     outcome: str
-    fetched: int
-    chat: int
-    new: int
-    changed: int
-    unlisted: int
-    relisted: int
-    uncatalogued: int
-    skipped: int
     changes: tuple[Change, ...]
     error_code: str | None
     error_message: str | None
@@ -118,7 +109,7 @@ class PlanPart:
 
     @property
     def has_answer(self) -> bool:
-        """Whether there is something to write."""
+        """Whether there is anything to write."""
         return self.outcome not in ("failed", "skipped")
 
 
@@ -156,7 +147,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class PlannedAnswer:
-    """The answer that a part of a run is written from."""
+    """The saved answer that one result of a run is written from."""
 
     run_id: int
     credential_id: int | None
@@ -166,7 +157,7 @@ class PlannedAnswer:
 
 
 def create(actor: Actor, providers: Collection[str], now: datetime) -> PlanRow:
-    """A plan to be made, over these providers or all."""
+    """Request a plan over these providers, or all."""
     row = PlanRow(providers=sorted(providers), made_by_id=actor.id, made_by=actor.name, created_at=now)
     db.session.add(row)
     db.session.flush()
@@ -174,7 +165,7 @@ def create(actor: Actor, providers: Collection[str], now: datetime) -> PlanRow:
 
 
 def claim(plan_id: int, now: datetime) -> list[str] | None:
-    """Take it to be made: the slugs that it is over. None if it is made, or another worker is at it."""
+    """Claim a plan to make it; returns its provider slugs. None if it is made, or another worker has it."""
     providers: list[str] | None = db.session.scalar(
         update(PlanRow)
         .where(
@@ -190,7 +181,7 @@ def claim(plan_id: int, now: datetime) -> list[str] | None:
 
 
 def settle(plan_id: int, parts: Sequence[Mapping[str, Any]], catalog_version: int, now: datetime) -> bool:
-    """Write what came of asking, once; False if that was done already."""
+    """Write the fetched parts, once; False if that was done already."""
     if not _finish(plan_id, made_at=now, catalog_version=catalog_version):
         return False
     rows = [{**part, "plan_id": plan_id, "changes": msgspec.to_builtins(part["changes"])} for part in parts]
@@ -200,39 +191,29 @@ def settle(plan_id: int, parts: Sequence[Mapping[str, Any]], catalog_version: in
 
 
 def mark_failed(plan_id: int, sentence: str, now: datetime) -> bool:
-    """Write why it could not be made."""
+    """Save why it could not be made; False if it was made."""
     return _finish(plan_id, made_at=now, error_message=sentence)
 
 
 def _finish(plan_id: int, **facts: Any) -> bool:
-    done = db.session.execute(
-        update(PlanRow)
-        .where(PlanRow.id == plan_id, PlanRow.made_at.is_(None))
-        .values(**facts)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    is_open = PlanRow.id == plan_id, PlanRow.made_at.is_(None)
+    return execute_dml(update(PlanRow).where(*is_open).values(**facts)) > 0
 
 
 def mark_applied(plan_id: int, run_id: int, now: datetime) -> bool:
-    """Give it to a run; False if another one has it."""
-    done = db.session.execute(
-        update(PlanRow)
-        .where(PlanRow.id == plan_id, PlanRow.made_at.is_not(None), PlanRow.applied_at.is_(None))
-        .values(applied_at=now, run_id=run_id)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    """Assign it to a run; False if another run has it."""
+    is_ready = PlanRow.id == plan_id, PlanRow.made_at.is_not(None), PlanRow.applied_at.is_(None)
+    return execute_dml(update(PlanRow).where(*is_ready).values(applied_at=now, run_id=run_id)) > 0
 
 
 def get(plan_id: int) -> Plan | None:
-    """One plan with its parts, by slug. Two queries."""
+    """One plan with its parts, ordered by slug. Two queries."""
     row = db.session.get(PlanRow, plan_id, populate_existing=True)
     return _to_plan(row, _load_parts([plan_id]).get(plan_id, [])) if row else None
 
 
 def list_newest(before: int | None = None, size: int = PAGE_SIZE) -> tuple[list[Plan], int | None]:
-    """The newest first, with the cursor of the next page. Two queries."""
+    """Plans, newest first, without their changes, and the cursor of the next page. Two queries."""
     query = select(PlanRow).order_by(PlanRow.id.desc()).limit(size + 1)
     if before is not None:
         query = query.where(PlanRow.id < before)
@@ -244,7 +225,7 @@ def list_newest(before: int | None = None, size: int = PAGE_SIZE) -> tuple[list[
 
 
 def load_answers(plan_id: int) -> dict[int, bytes]:
-    """Part → its answer, of those that have one."""
+    """Part id → answer, for parts that have one."""
     query = select(PlanPartRow.id, PlanPartRow.answer).where(
         PlanPartRow.plan_id == plan_id, PlanPartRow.answer.is_not(None)
     )
@@ -252,13 +233,13 @@ def load_answers(plan_id: int) -> dict[int, bytes]:
 
 
 def ids_by_run(run_ids: Collection[int]) -> dict[int, int]:
-    """Run → plan, of those runs that write one."""
+    """Run id → plan id, for runs that apply one."""
     query = select(PlanRow.run_id, PlanRow.id).where(PlanRow.run_id.in_(run_ids))
     return {run_id: plan_id for run_id, plan_id in db.session.execute(query) if run_id is not None}
 
 
 def load_run_answers(run_ids: Collection[int]) -> list[PlannedAnswer]:
-    """All answers of the plans that these runs write."""
+    """All saved answers of the plans that these runs apply."""
     query = (
         select(
             PlanRow.run_id,
@@ -278,7 +259,7 @@ def load_run_answers(run_ids: Collection[int]) -> list[PlannedAnswer]:
 
 
 def load_current(credential_ids: Collection[int]) -> dict[int, tuple[int | None, int]]:
-    """Credential → (list in force, number of its key), of those that are active, at providers that are."""
+    """Credential id → (id of the list in force, key number), for active credentials at active providers."""
     query = (
         select(CredentialRow.id, CredentialRow.listing_id, CredentialRow.key_number)
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
@@ -287,13 +268,13 @@ def load_current(credential_ids: Collection[int]) -> dict[int, tuple[int | None,
     return {credential_id: (listing_id, number) for credential_id, listing_id, number in db.session.execute(query)}
 
 
-def stale_requests(now: datetime, for_so_long: timedelta) -> list[int]:
-    """Plans that nobody makes: their job may have been lost with Redis, or its worker died."""
+def stale_requests(now: datetime, age: timedelta) -> list[int]:
+    """Ids of plans older than `age` that no worker is making: their job was lost with Redis, or the worker died."""
     query = (
         select(PlanRow.id)
         .where(
             PlanRow.made_at.is_(None),
-            PlanRow.created_at < now - for_so_long,
+            PlanRow.created_at < now - age,
             PlanRow.created_at > now - VALID_FOR,
             or_(PlanRow.begun_at.is_(None), PlanRow.begun_at < now - MAKE_TIMEOUT),
         )
@@ -304,7 +285,7 @@ def stale_requests(now: datetime, for_so_long: timedelta) -> list[int]:
 
 
 def prune(now: datetime) -> int:
-    """Take away one batch of what is too old to show; the number of plans."""
+    """Delete one batch of plans older than KEEP_FOR; returns how many."""
     is_live = select(RunRow.id).where(RunRow.id == PlanRow.run_id, RunRow.state.in_(LIVE_STATES)).exists()
     old = (
         select(PlanRow.id).where(PlanRow.created_at < now - KEEP_FOR, ~is_live).order_by(PlanRow.id).limit(_BATCH_SIZE)
@@ -316,7 +297,7 @@ def prune(now: datetime) -> int:
 
 
 def _load_parts(plan_ids: Sequence[int], *, with_changes: bool = True) -> dict[int, list[PlanPart]]:
-    told = [PlanPartRow.changes] if with_changes else []
+    more = [PlanPartRow.changes] if with_changes else []
     query = (
         select(
             PlanPartRow.plan_id,
@@ -332,32 +313,20 @@ def _load_parts(plan_ids: Sequence[int], *, with_changes: bool = True) -> dict[i
             PlanPartRow.error_message,
             PlanPartRow.error_action,
             PlanPartRow.duration_s,
-            *told,
+            *more,
         )
         .join(ProviderRow, ProviderRow.id == PlanPartRow.provider_id)
         .where(PlanPartRow.plan_id.in_(plan_ids))
         .order_by(ProviderRow.slug)
     )
-    found: dict[int, list[PlanPart]] = {}
+    parts: dict[int, list[PlanPart]] = {}
     for row in db.session.execute(query):
         facts = dict(row._mapping)
         changes = msgspec.convert(facts.pop("changes", ()), tuple[Change, ...])
         part = PlanPart(provider=facts.pop("slug"), changes=changes, **facts)
-        found.setdefault(part.plan_id, []).append(part)
-    return found
+        parts.setdefault(part.plan_id, []).append(part)
+    return parts
 
 
 def _to_plan(row: PlanRow, parts: Sequence[PlanPart]) -> Plan:
-    return Plan(
-        id=row.id,
-        providers=tuple(row.providers),
-        made_by=row.made_by,
-        created_at=row.created_at,
-        begun_at=row.begun_at,
-        made_at=row.made_at,
-        catalog_version=row.catalog_version,
-        error_message=row.error_message,
-        applied_at=row.applied_at,
-        run_id=row.run_id,
-        parts=tuple(parts),
-    )
+    return build_view(Plan, row, providers=tuple(row.providers), parts=tuple(parts))

@@ -1,7 +1,7 @@
-"""What sealed API keys are sealed with: counted, read in batches, and written anew if nobody replaced them meanwhile.
+"""Rotation of the vault key: counts sealed API keys, reads them in batches, and writes them resealed.
 
-Beside them a known answer is kept, sealed to each public vault key in use: whether it opens tells, before any user's
-key is needed, whether the private keys at hand are the right ones.
+For each public vault key in use a known answer is sealed too: whether it opens tells whether the configured private
+keys are the right ones, without opening a user's key.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
 from app.store.engine.dialect import insert
+from app.store.engine.statements import execute_dml
 from app.store.schema.columns import UtcDateTime
 from app.store.schema.tables import CredentialRow, ProviderRow, UserRow
 from app.vault import ApiKey, PublicKey, SealContext
@@ -29,7 +30,7 @@ class KnownAnswerRow(Row):
     __tablename__ = "known_answers"
 
     public_key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    """SHA-256 of the public vault key: two keys may have been given one version by mistake."""
+    """SHA-256 of the public vault key: two keys may have the same version by mistake."""
     version: Mapped[int]
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -49,7 +50,7 @@ class KnownAnswer:
 
 @dataclass(frozen=True, slots=True)
 class SealedKey:
-    """One sealed API key, and of whom."""
+    """One sealed API key and its owner."""
 
     credential_id: int
     owner: SealContext
@@ -65,7 +66,7 @@ class SealedKey:
 
 
 def save_known_answer(sealer: PublicKey, now: datetime) -> None:
-    """Seal the known answer to this public key, unless that was done before."""
+    """Seal the known answer to this public key, unless it exists."""
     known = select(KnownAnswerRow.version).where(KnownAnswerRow.public_key == sealer.fingerprint)
     if db.session.scalar(known) is None:
         sealed = sealer.seal(ApiKey(_KNOWN_ANSWER), _KNOWN_ANSWER_CONTEXT)
@@ -83,7 +84,7 @@ def delete_known_answers(fingerprints: Collection[bytes]) -> None:
 
 
 def count_by_version() -> dict[int, int]:
-    """Version of the vault key → how many API keys it seals."""
+    """Vault key version → number of API keys sealed with it."""
     query = (
         select(CredentialRow.vault_version, func.count())
         .where(CredentialRow.vault_version.is_not(None))
@@ -94,28 +95,27 @@ def count_by_version() -> dict[int, int]:
 
 
 def has_unopenable(code: str) -> bool:
-    """Whether a key carries this error, which said at an earlier try that it does not open."""
+    """Whether some key has this error code, which an earlier failed attempt to open it set."""
     query = select(CredentialRow.id).where(CredentialRow.error_code == code, CredentialRow.sealed_key.is_not(None))
     return db.session.scalar(select(query.exists())) or False
 
 
 def load_older_than(version: int, after: int) -> list[SealedKey]:
-    """The next API keys that an older vault key sealed, by number, from beyond `after`."""
-    return _load(
-        _sealed_query().where(CredentialRow.vault_version < version, CredentialRow.id > after).limit(_BATCH_SIZE)
-    )
+    """The next API keys sealed with an older vault key, by id, after id `after`."""
+    query = _SEALED_QUERY.where(CredentialRow.vault_version < version, CredentialRow.id > after)
+    return _load(query.limit(_BATCH_SIZE))
 
 
 def iter_batches() -> Iterator[list[SealedKey]]:
-    """Every sealed API key, by number, in batches; the caller ends the transaction between two."""
+    """All sealed API keys, by id, in batches; the caller ends the transaction between two."""
     last = 0
-    while batch := _load(_sealed_query().where(CredentialRow.id > last).limit(_BATCH_SIZE)):
+    while batch := _load(_SEALED_QUERY.where(CredentialRow.id > last).limit(_BATCH_SIZE)):
         last = batch[-1].credential_id
         yield batch
 
 
 def save_resealed(resealed: Sequence[tuple[SealedKey, bytes]], version: int) -> int:
-    """Put the new sealed forms in place of the old. How many were; not those replaced or removed meanwhile."""
+    """Replace sealed keys by resealed ones. Returns how many; keys replaced or deleted meanwhile are left out."""
     table = CredentialRow.__table__
     statement = (
         update(table)  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def save_resealed(resealed: Sequence[tuple[SealedKey, bytes]], version: int) -> 
         )
         .values(sealed_key=bindparam("after"), vault_version=version)
     )
-    # By number, as those who write results lock them: two that cross would deadlock.
+    # ordered by id, as writers of results lock them, against deadlocks
     rows = [
         {
             "of_credential": key.credential_id,
@@ -142,38 +142,32 @@ def save_resealed(resealed: Sequence[tuple[SealedKey, bytes]], version: int) -> 
 
 
 def save_check(key: SealedKey, facts: Mapping[str, Any]) -> bool:
-    """Write on this very key, in this very form, what came of trying to open it. False if it is another by now."""
-    done = db.session.execute(
-        update(CredentialRow)
-        .where(
-            CredentialRow.id == key.credential_id,
-            CredentialRow.key_number == key.key_number,
-            CredentialRow.vault_version == key.version,
-        )
-        .values(**facts)
-        .execution_options(synchronize_session=False)
+    """Save the result of trying to open a key. False if it was replaced or resealed meanwhile."""
+    is_same = (
+        CredentialRow.id == key.credential_id,
+        CredentialRow.key_number == key.key_number,
+        CredentialRow.vault_version == key.version,
     )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return execute_dml(update(CredentialRow).where(*is_same).values(**facts)) > 0
 
 
-def _sealed_query() -> Any:
-    return (
-        select(
-            CredentialRow.id,
-            CredentialRow.user_id,
-            ProviderRow.slug,
-            UserRow.email,
-            CredentialRow.label,
-            CredentialRow.key_number,
-            CredentialRow.vault_version,
-            CredentialRow.sealed_key,
-            CredentialRow.error_code,
-        )
-        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
-        .join(UserRow, UserRow.id == CredentialRow.user_id)
-        .where(CredentialRow.sealed_key.is_not(None))
-        .order_by(CredentialRow.id)
+_SEALED_QUERY = (
+    select(
+        CredentialRow.id,
+        CredentialRow.user_id,
+        ProviderRow.slug,
+        UserRow.email,
+        CredentialRow.label,
+        CredentialRow.key_number,
+        CredentialRow.vault_version,
+        CredentialRow.sealed_key,
+        CredentialRow.error_code,
     )
+    .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+    .join(UserRow, UserRow.id == CredentialRow.user_id)
+    .where(CredentialRow.sealed_key.is_not(None))
+    .order_by(CredentialRow.id)
+)
 
 
 def _load(query: Any) -> list[SealedKey]:

@@ -1,7 +1,7 @@
-"""Runs and results: started, claimed, renewed, settled, closed.
+"""The life cycle of runs and results: start, claim, renew, settle, close.
 
-Each step is a compare-and-set in one statement, so that two workers, a double click and a dead worker's ghost
-cannot both have it. State shown to people comes from here, never from Redis.
+Each step is a compare-and-set in one statement, so that of two workers, a double click or a stale worker only one
+succeeds. The state that pages show comes from here, never from Redis.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -31,11 +30,12 @@ from sqlalchemy import insert as plain_insert
 
 from app.extensions import db
 from app.store.engine.dialect import insert
+from app.store.engine.statements import cached_statement, execute_dml
 from app.store.schema.columns import UtcDateTime
 from app.store.schema.tables import LIVE_STATES, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow, UserRow
 
 RECOMMENDED_INTERVAL = timedelta(days=30)
-"""A last sync older than this brings the "sync recommended" banner."""
+"""If the last sync is older, pages recommend one."""
 UNREAD_OUTCOMES = ("failed", "skipped")
 LOST_CODE = "run_lost"
 CANCELLED_CODE = "cancelled"
@@ -46,7 +46,7 @@ _CANCELLED_MESSAGE = "This sync was cancelled before this key was done."
 
 @dataclass(frozen=True, slots=True)
 class RunItem:
-    """What a worker needs to ask for one credential. The key in it is sealed."""
+    """What a worker needs to fetch one credential's list. The key is sealed."""
 
     result_id: int
     credential_id: int
@@ -58,22 +58,22 @@ class RunItem:
     vault_version: int | None
     key_number: int
     base_url: str | None
-    """Where its owner wants it asked, if not at the provider's own address."""
+    """The owner's base URL; None for the provider's default."""
     is_server: bool = False
-    """Whether its key is in the server's environment, and not stored."""
+    """Whether the key is in the server's environment instead of the database."""
     frequency: str | None = None
-    """How often an admin wants the provider asked, if not as its file says."""
+    """Update frequency set by an admin; None for that of the provider's file."""
     seen_at: datetime | None = None
-    """When its owner was last here."""
+    """The owner's last visit."""
     run_id: int = 0
-    """0: of no run."""
+    """0: not part of a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
     run: RunRow
     is_new: bool
-    """False if the user had a live run already: that one is given."""
+    """False if the user already had a live run, which is returned instead."""
 
 
 def start(
@@ -87,21 +87,21 @@ def start(
 ) -> StartedRun | None:
     """A new queued run over the user's active keys, or the live one. None if there is no key to sync.
 
-    provider, providers, credential_id: over these only. A live one that no worker began yet takes them in, unless it
-    is the installation's own.
+    provider, providers, credential_id: limit the run to these. They are added to a live run that no worker has
+    claimed, unless it is the installation's own.
 
-    The partial unique index on live runs decides between two who start at one moment.
+    Of two concurrent starts, the partial unique index on live runs lets one succeed.
     """
     close_lost(now)
     is_whole = not (provider or providers or credential_id)
-    wanted = [CredentialRow.user_id == user_id, CredentialRow.is_active, ProviderRow.is_active]
-    wanted.append(select(UserRow.id).where(UserRow.id == user_id, UserRow.disabled_at.is_(None)).exists())
+    filters = [CredentialRow.user_id == user_id, CredentialRow.is_active, ProviderRow.is_active]
+    filters.append(select(UserRow.id).where(UserRow.id == user_id, UserRow.disabled_at.is_(None)).exists())
     if provider or providers:
-        wanted.append(ProviderRow.slug.in_({provider, *providers} - {None}))
+        filters.append(ProviderRow.slug.in_({provider, *providers} - {None}))
     if credential_id:
-        wanted.append(CredentialRow.id == credential_id)
+        filters.append(CredentialRow.id == credential_id)
     if existing := live_run(user_id):
-        return _join_live(existing, trigger, wanted, is_whole=is_whole)
+        return _join_live(existing, trigger, filters, is_whole=is_whole)
     run_id = db.session.scalar(
         insert(RunRow)
         .values(user_id=user_id, trigger=trigger, state="queued", is_whole=is_whole, created_at=now)
@@ -110,8 +110,8 @@ def start(
     )
     if run_id is None:
         existing = live_run(user_id)
-        return _join_live(existing, trigger, wanted, is_whole=is_whole) if existing else None
-    added = _add_results(run_id, wanted)
+        return _join_live(existing, trigger, filters, is_whole=is_whole) if existing else None
+    added = _add_results(run_id, filters)
     run = db.session.get_one(RunRow, run_id)
     if added:
         return StartedRun(run, True)
@@ -120,59 +120,52 @@ def start(
     return None
 
 
-def _join_live(run: RunRow, trigger: str, wanted: Sequence[Any], *, is_whole: bool) -> StartedRun:
-    """The live run, over what is wanted as well if no worker began it yet."""
-    # The installation's own may be of a plan, which writes what it shows and nothing else.
-    is_theirs = ~select(UserRow.id).where(UserRow.id == RunRow.user_id, UserRow.is_server).exists()
-    held = db.session.scalar(
+def _join_live(run: RunRow, trigger: str, filters: Sequence[Any], *, is_whole: bool) -> StartedRun:
+    """The live run, extended to these credentials if no worker has claimed it."""
+    # The installation's own run may belong to a plan, which writes what it shows and nothing else.
+    is_personal = ~select(UserRow.id).where(UserRow.id == RunRow.user_id, UserRow.is_server).exists()
+    locked = execute_dml(
         update(RunRow)
-        .where(RunRow.id == run.id, RunRow.state == "queued", is_theirs)
-        .values(is_whole=or_(RunRow.is_whole, literal(is_whole)))  # and a worker that claims it waits
-        .returning(RunRow.id)
-        .execution_options(synchronize_session=False)
+        .where(RunRow.id == run.id, RunRow.state == "queued", is_personal)
+        .values(is_whole=or_(RunRow.is_whole, literal(is_whole)))  # locks the row: a worker that claims it waits
     )
-    if held is None:
+    if not locked:
         return StartedRun(run, False)
-    if _add_results(run.id, wanted) or (is_whole and not run.is_whole):
-        db.session.execute(
-            update(RunRow)
-            .where(RunRow.id == run.id)
-            .values(trigger=trigger)
-            .execution_options(synchronize_session=False)
-        )
+    if _add_results(run.id, filters) or (is_whole and not run.is_whole):
+        execute_dml(update(RunRow).where(RunRow.id == run.id).values(trigger=trigger))
     db.session.refresh(run)
     return StartedRun(run, False)
 
 
-def _add_results(run_id: int, wanted: Sequence[Any]) -> int:
-    """A result for each of these credentials that the run has none of yet; how many."""
+def _add_results(run_id: int, filters: Sequence[Any]) -> int:
+    """Add a result for each of these credentials without one in the run; returns how many."""
     new = select(
         literal(run_id), CredentialRow.user_id, CredentialRow.id, CredentialRow.provider_id, CredentialRow.label
     )
-    new = new.join(ProviderRow, ProviderRow.id == CredentialRow.provider_id).where(*wanted)
+    new = new.join(ProviderRow, ProviderRow.id == CredentialRow.provider_id).where(*filters)
     columns = ["run_id", "user_id", "credential_id", "provider_id", "label"]
     statement = insert(ResultRow).from_select(columns, new).on_conflict_do_nothing().returning(ResultRow.id)
     return len(list(db.session.scalars(statement)))
 
 
 def start_many(user_ids: Sequence[int], trigger: str, now: datetime) -> list[int]:
-    """Queued runs over all keys of all of these users who have no live one; the ids of the new runs."""
+    """Queue runs over all keys of those users who have no live run; returns the ids of the new runs."""
     return _start_many(user_ids, trigger, now, CredentialRow.is_active.is_(True), is_whole=True)
 
 
 def start_for_keys(credentials: Mapping[int, Sequence[int]], trigger: str, now: datetime) -> list[int]:
-    """Queued runs over some keys of these users (user → credentials) who have no live one; the ids of the new runs."""
-    wanted = [credential_id for theirs in credentials.values() for credential_id in theirs]
-    return _start_many(list(credentials), trigger, now, CredentialRow.id.in_(wanted), is_whole=False)
+    """Queue runs over some keys (user id → credential ids) of users without a live run; the ids of the new runs."""
+    ids = [credential_id for credential_ids in credentials.values() for credential_id in credential_ids]
+    return _start_many(list(credentials), trigger, now, CredentialRow.id.in_(ids), is_whole=False)
 
 
 def _start_many(
-    user_ids: Sequence[int], trigger: str, now: datetime, wanted: ColumnElement[bool], *, is_whole: bool
+    user_ids: Sequence[int], trigger: str, now: datetime, condition: ColumnElement[bool], *, is_whole: bool
 ) -> list[int]:
     facts = {"trigger": trigger, "state": "queued", "is_whole": is_whole, "created_at": now}
     values = [literal(value, type_=RunRow.__table__.c[name].type) for name, value in facts.items()]
     new = select(UserRow.id, *values).where(UserRow.id.in_(user_ids), UserRow.disabled_at.is_(None))
-    new = new.order_by(UserRow.id)  # all in one order: two who do it at once wait for each other, and do not deadlock
+    new = new.order_by(UserRow.id)  # the same order everywhere, so that concurrent callers cannot deadlock
     statement = insert(RunRow).from_select(["user_id", *facts], new).on_conflict_do_nothing().returning(RunRow.id)
     run_ids = list(db.session.scalars(statement))
     db.session.execute(
@@ -187,14 +180,14 @@ def _start_many(
             )
             .join(RunRow, RunRow.user_id == CredentialRow.user_id)
             .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
-            .where(RunRow.id.in_(run_ids), CredentialRow.is_active, ProviderRow.is_active, wanted),
+            .where(RunRow.id.in_(run_ids), CredentialRow.is_active, ProviderRow.is_active, condition),
         )
     )
     return run_ids
 
 
 def users_to_sync(after: int, count: int) -> list[int]:
-    """The next `count` users with an active key, by id, beyond `after`."""
+    """Ids of the next `count` users with an active key, after id `after`."""
     query = (
         select(CredentialRow.user_id)
         .join(UserRow, UserRow.id == CredentialRow.user_id)
@@ -220,13 +213,12 @@ def get(run_id: int) -> RunRow | None:
 
 
 def last_finished(user_id: int, *, whole: bool = False) -> RunRow | None:
-    """The newest finished run in which at least one provider's list was read; `whole`: one over all keys."""
+    """The newest finished run in which at least one list was read; `whole`: of those over all keys."""
     return db.session.scalar(_last_finished_query(whole), {"user_id": user_id})
 
 
-@cache
+@cached_statement
 def _last_finished_query(whole: bool) -> Select[RunRow]:
-    """Built once, as all statements that pages ask with: to build one takes longer than to answer it."""
     read = select(ResultRow.id).where(
         ResultRow.run_id == RunRow.id, ResultRow.outcome.is_not(None), ResultRow.outcome.not_in(UNREAD_OUTCOMES)
     )
@@ -241,8 +233,8 @@ def needs_sync(last: RunRow | None, now: datetime) -> bool:
 
 
 def claim(run_ids: Collection[int], now: datetime, lease: timedelta) -> dict[int, int]:
-    """Take queued runs: run → number of the attempt, of those that no other worker has and that are not over."""
-    taken = db.session.execute(
+    """Claim queued runs: run id → attempt number, without those that another worker claimed or that have ended."""
+    claimed = db.session.execute(
         update(RunRow)
         .where(RunRow.id.in_(run_ids), RunRow.state == "queued")
         .values(
@@ -254,31 +246,27 @@ def claim(run_ids: Collection[int], now: datetime, lease: timedelta) -> dict[int
         .returning(RunRow.id, RunRow.attempt)
         .execution_options(synchronize_session=False)
     )
-    attempts: dict[int, int] = dict(taken.all())
+    attempts: dict[int, int] = dict(claimed.all())
     if attempts:
-        db.session.execute(
-            update(ResultRow)
-            .where(ResultRow.run_id.in_(attempts), ResultRow.outcome.is_(None))
-            .values(started_at=now)
-            .execution_options(synchronize_session=False)
-        )
+        is_open = ResultRow.run_id.in_(attempts), ResultRow.outcome.is_(None)
+        execute_dml(update(ResultRow).where(*is_open).values(started_at=now))
     return attempts
 
 
 def renew(attempts: Mapping[int, int], now: datetime, lease: timedelta) -> set[int]:
-    """Prolong the leases of runs (run → attempt). Those still ours; for the others nothing more may be written."""
-    ours = db.session.scalars(
+    """Extend the leases of runs (run id → attempt). Returns those still held; nothing may be written for the others."""
+    held = db.session.scalars(
         update(RunRow)
         .where(RunRow.state == "running", tuple_(RunRow.id, RunRow.attempt).in_(list(attempts.items())))
         .values(lease_until=now + lease)
         .returning(RunRow.id)
         .execution_options(synchronize_session=False)
     )
-    return set(ours)
+    return set(held)
 
 
 def load_items(run_ids: Collection[int]) -> list[RunItem]:
-    """What is still to be asked in these runs."""
+    """The items of these runs that still have to be fetched."""
     query = (
         select(
             ResultRow.id,
@@ -312,18 +300,13 @@ def load_items(run_ids: Collection[int]) -> list[RunItem]:
 
 
 def settle(result_id: int, now: datetime, facts: Mapping[str, Any]) -> bool:
-    """Write a result once; False if it has its outcome already."""
-    done = db.session.execute(
-        update(ResultRow)
-        .where(ResultRow.id == result_id, ResultRow.outcome.is_(None))
-        .values(ended_at=now, **facts)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    """Write a result once; False if it already has an outcome."""
+    is_open = ResultRow.id == result_id, ResultRow.outcome.is_(None)
+    return execute_dml(update(ResultRow).where(*is_open).values(ended_at=now, **facts)) > 0
 
 
 def settle_many(results: Sequence[Mapping[str, Any]]) -> None:
-    """Write results once each; each names its `of_result`, all have the same columns."""
+    """Write results once each. Each names its result id as `of_result`; all have the same columns."""
     if results:
         columns: dict[str, Any] = {name: bindparam(name) for name in results[0] if name != "of_result"}
         table = ResultRow.__table__
@@ -332,26 +315,20 @@ def settle_many(results: Sequence[Mapping[str, Any]]) -> None:
 
 
 def close(run_ids: Collection[int], now: datetime) -> None:
-    """End runs whose results are all settled; parts whose key was removed meanwhile are skipped."""
+    """End runs whose results are all settled; results whose key was removed meanwhile become skipped."""
     _skip_rest(list(run_ids), now, "key_removed", _KEY_REMOVED_MESSAGE, "Nothing to do.")
     _close_with_totals(list(run_ids), "done", now)
 
 
 def cancel(run_id: int, now: datetime, user_id: int | None = None) -> bool:
-    """End a live run at once, of this user only if one is given; what it settled stays. False if it is over.
+    """End a live run (of this user, if given) at once; settled results stay. False if it has already ended.
 
-    Its worker finds at its next write that the run is no longer its own, and writes nothing more.
+    Its worker notices at its next write that it no longer holds the run, and writes nothing more.
     """
-    wanted = [RunRow.id == run_id, RunRow.state.in_(LIVE_STATES)]
+    filters = [RunRow.id == run_id, RunRow.state.in_(LIVE_STATES)]
     if user_id is not None:
-        wanted.append(RunRow.user_id == user_id)
-    done = db.session.execute(
-        update(RunRow)
-        .where(*wanted)
-        .values(state="cancelled", ended_at=now, lease_until=None)
-        .execution_options(synchronize_session=False)
-    )
-    if not done.rowcount:  # type: ignore[attr-defined]
+        filters.append(RunRow.user_id == user_id)
+    if not execute_dml(update(RunRow).where(*filters).values(state="cancelled", ended_at=now, lease_until=None)):
         return False
     _skip_rest(
         [run_id], now, CANCELLED_CODE, _CANCELLED_MESSAGE, "Your last list is kept. Press Sync Now to start again."
@@ -361,47 +338,41 @@ def cancel(run_id: int, now: datetime, user_id: int | None = None) -> bool:
 
 
 def close_lost(now: datetime) -> list[int]:
-    """Close running runs whose lease is over. What they settled stays; the rest is skipped, and says so."""
-    moments = {"now": now, "far": now + _MAX_LEASE}
-    lost = list(db.session.scalars(_lost_query(), moments))
-    taken = []
-    for run_id in lost:
-        done = db.session.execute(
-            update(RunRow)
-            .where(RunRow.id == run_id, RunRow.state == "running", _is_lease_expired(moments["now"], moments["far"]))
-            .values(state="lost", ended_at=now, lease_until=None)
-            .execution_options(synchronize_session=False)
-        )
-        if done.rowcount:  # type: ignore[attr-defined]
-            taken.append(run_id)
-    if taken:
+    """Close running runs with an expired lease; returns their ids. Settled results stay, the rest become skipped."""
+    far = now + _MAX_LEASE
+    lost = []
+    for run_id in list(db.session.scalars(_lost_query(), {"now": now, "far": far})):
+        still_lost = RunRow.id == run_id, RunRow.state == "running", _is_lease_expired(now, far)
+        if execute_dml(update(RunRow).where(*still_lost).values(state="lost", ended_at=now, lease_until=None)):
+            lost.append(run_id)
+    if lost:
         _skip_rest(
-            taken,
+            lost,
             now,
             LOST_CODE,
             "The worker that ran this sync stopped before it came to this key.",
             "Your last list is kept. Press Sync Now again.",
         )
-        _close_with_totals(taken, "lost", now)
-    return taken
+        _close_with_totals(lost, "lost", now)
+    return lost
 
 
-@cache
+@cached_statement
 def _lost_query() -> Select[int]:
-    is_over = _is_lease_expired(bindparam("now", type_=UtcDateTime), bindparam("far", type_=UtcDateTime))
-    # In one order, as `_start_many`.
-    return select(RunRow.id).where(RunRow.state == "running", is_over).order_by(RunRow.id).limit(500)
+    is_expired = _is_lease_expired(bindparam("now", type_=UtcDateTime), bindparam("far", type_=UtcDateTime))
+    # ordered against deadlocks, as in `_start_many`
+    return select(RunRow.id).where(RunRow.state == "running", is_expired).order_by(RunRow.id).limit(500)
 
 
 def _is_lease_expired(
     now: datetime | BindParameter[datetime], far: datetime | BindParameter[datetime]
 ) -> ColumnElement[bool]:
-    """A lease far ahead is from before the clock was set back: its worker would have renewed it."""
+    """A lease that ends too far ahead was written before the clock was set back: its worker would have renewed it."""
     return or_(RunRow.lease_until < now, RunRow.lease_until > far)
 
 
 def stale_queued(before: datetime, count: int = 500) -> list[int]:
-    """Queued runs older than `before`, the oldest first: their job may have been lost with Redis."""
+    """Ids of runs queued before `before`, oldest first: their jobs may have been lost with Redis."""
     query = (
         select(RunRow.id).where(RunRow.state == "queued", RunRow.created_at < before).order_by(RunRow.id).limit(count)
     )
@@ -409,27 +380,22 @@ def stale_queued(before: datetime, count: int = 500) -> list[int]:
 
 
 def _skip_rest(run_ids: list[int], now: datetime, code: str, message: str, action: str) -> None:
-    db.session.execute(
+    execute_dml(
         update(ResultRow)
         .where(ResultRow.run_id.in_(run_ids), ResultRow.outcome.is_(None))
         .values(outcome="skipped", error_code=code, error_message=message, error_action=action, ended_at=now)
-        .execution_options(synchronize_session=False)
     )
 
 
 def _close_with_totals(run_ids: list[int], state: str, now: datetime) -> None:
-    # A model that is new for two keys of one provider is one new model.
-    told = cast(ResultRow.provider_id, String) + " " + ChangeRow.provider_model_id
+    # A model that is new for two keys of one provider counts once.
+    model = cast(ResultRow.provider_id, String) + " " + ChangeRow.provider_model_id
     new = (
-        select(func.count(told.distinct()))
+        select(func.count(model.distinct()))
         .select_from(ResultRow)
         .join(ChangeRow, and_(ChangeRow.comparison_id == ResultRow.comparison_id, ChangeRow.kind == "new"))
         .where(ResultRow.run_id == RunRow.id, ResultRow.new > 0)
         .scalar_subquery()
     )
-    db.session.execute(
-        update(RunRow)
-        .where(RunRow.id.in_(run_ids))
-        .values(state=state, ended_at=now, lease_until=None, total_new_models=new)
-        .execution_options(synchronize_session=False)
-    )
+    values = {"state": state, "ended_at": now, "lease_until": None, "total_new_models": new}
+    execute_dml(update(RunRow).where(RunRow.id.in_(run_ids)).values(values))

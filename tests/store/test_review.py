@@ -178,11 +178,11 @@ def test_a_limit_above_the_catalogs_is_a_conflict_and_one_below_at_a_reseller_is
     assert review.find_conflict(line.id + 999, decisions.load()) is None
 
 
-@pytest.mark.parametrize("choice", ["keep_catalogs", "take_providers", "leave_both"])
+@pytest.mark.parametrize("choice", ["keep_catalog_value", "adopt_provider_value", "accept_conflict"])
 def test_each_choice_settles_the_field_and_no_other(disputed: CanonicalModel, carol_acts: Actor, choice: str) -> None:
     before = fields()[KNOWN]
     line, found = one("context_length")
-    subject = line.model_id if choice == "leave_both" else KNOWN
+    subject = line.model_id if choice == "accept_conflict" else KNOWN
     getattr(decisions, choice)("openrouter", subject, found, carol_acts, now())
     assert fields().get(KNOWN, []) == [field for field in before if field != "context_length"]
     assert review.count_conflicts(decisions.load()) == (len(fields()), False)

@@ -102,7 +102,7 @@ def test_nobody_ends_a_session_of_another(alice: Person, bob: Person, clock: Clo
     theirs = sessions.create(bob.id, "", "", clock())
     hers, his = rows()
     assert not sessions.end(bob.id, hers.id)
-    assert sessions.end_all(bob.id, but=his.id) == 0
+    assert sessions.end_all(bob.id, excluding=his.id) == 0
     assert len(rows()) == 2
     assert sessions.end(alice.id, hers.id)
     assert not sessions.end(alice.id, hers.id)

@@ -75,7 +75,7 @@ def consume_step(user_id: int, step: int) -> bool:
         .values(last_step=step)
         .execution_options(synchronize_session=False)
     )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return bool(done.rowcount)
 
 
 def enable(user: UserRow, now: datetime) -> list[str]:
@@ -88,7 +88,7 @@ def disable(user: UserRow) -> None:
     """The account asks for its password alone; the secret and the recovery codes are gone."""
     user.second_factor_at = None
     for row in (SecondFactorRow, RecoveryCodeRow):
-        statement = delete(row).where(row.user_id == user.id)  # type: ignore[attr-defined]
+        statement = delete(row).where(row.user_id == user.id)
         db.session.execute(statement.execution_options(synchronize_session=False))
 
 
@@ -115,7 +115,7 @@ def consume_code(user_id: int, typed: str, now: datetime) -> bool:
         .values(used_at=now)
         .execution_options(synchronize_session=False)
     )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return bool(done.rowcount)
 
 
 def count_unused_codes(user_id: int) -> int:

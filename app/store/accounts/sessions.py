@@ -130,11 +130,11 @@ def end(user_id: int, session_id: int) -> bool:
     return _run(delete(SessionRow).where(SessionRow.id == session_id, SessionRow.user_id == user_id)) > 0
 
 
-def end_all(user_id: int, *, but: int | None = None) -> int:
-    """End the user's sessions, except session `but`. Returns how many there were."""
+def end_all(user_id: int, *, excluding: int | None = None) -> int:
+    """End the user's sessions, except session `excluding`. Returns how many there were."""
     theirs = delete(SessionRow).where(SessionRow.user_id == user_id)
-    if but is not None:
-        theirs = theirs.where(SessionRow.id != but)
+    if excluding is not None:
+        theirs = theirs.where(SessionRow.id != excluding)
     return _run(theirs)
 
 

@@ -1,4 +1,4 @@
-"""Which trouble the database is in, read from what its driver raised. Pure: it asks the database nothing."""
+"""Classifies database errors by what their driver raised. Pure: executes no statement."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 DatabaseProblem = Literal["full", "busy", "read_only", "crowded", "starting", "damaged", "away"]
-"""full: no room on its disk · busy: a lock was not to be had · crowded: no connection is free · away: the rest."""
+"""full: disk full · busy: lock not available · crowded: no free connection · away: anything else."""
 PERMANENT: frozenset[DatabaseProblem] = frozenset({"full", "read_only", "damaged"})
-"""What does not pass by itself: to try again in a moment is no use."""
+"""Problems that an immediate retry does not solve."""
 
 _SQLITE_CODES: dict[int, DatabaseProblem] = {
     sqlite3.SQLITE_FULL: "full",
@@ -29,11 +29,11 @@ _POSTGRES_CODES: dict[str, DatabaseProblem] = {
     "40001": "busy",
     "40P01": "busy",
     "55P03": "busy",
-    "57014": "busy",  # a statement that took longer than the server allows
+    "57014": "busy",  # statement_timeout
     "XX001": "damaged",
     "XX002": "damaged",
 }
-# A connection that was refused carries no code, only the server's words.
+# A refused connection carries no SQLSTATE, only the server's message.
 _CONNECTION_REFUSALS: tuple[tuple[str, DatabaseProblem], ...] = (
     ("too many clients", "crowded"),
     ("too many connections", "crowded"),
@@ -43,19 +43,19 @@ _CONNECTION_REFUSALS: tuple[tuple[str, DatabaseProblem], ...] = (
 
 
 def classify(error: DBAPIError | PoolTimeout) -> DatabaseProblem | None:
-    """None for an error that is no trouble of the database's, but a mistake of ours or of the data's."""
+    """None for an error that is not the database's: a mistake in our code or in the data."""
     if isinstance(error, PoolTimeout):
         return "crowded"
-    otherwise: DatabaseProblem | None = "away" if isinstance(error, OperationalError | InterfaceError) else None
+    default: DatabaseProblem | None = "away" if isinstance(error, OperationalError | InterfaceError) else None
     if isinstance(error.orig, sqlite3.Error):
-        # The upper bits tell variants apart; what the driver itself raises has no code.
+        # The upper bits are extended codes; errors raised by the driver itself have no code.
         code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        return None if code == sqlite3.SQLITE_ERROR else _SQLITE_CODES.get(code, otherwise)
-    return _classify_postgres(error.orig) or otherwise
+        return None if code == sqlite3.SQLITE_ERROR else _SQLITE_CODES.get(code, default)
+    return _classify_postgres(error.orig) or default
 
 
 def _classify_postgres(raised: BaseException | None) -> DatabaseProblem | None:
     if code := getattr(raised, "sqlstate", None):
         return _POSTGRES_CODES.get(code)
-    words = str(raised).lower()
-    return next((trouble for refusal, trouble in _CONNECTION_REFUSALS if refusal in words), None)
+    message = str(raised).lower()
+    return next((problem for phrase, problem in _CONNECTION_REFUSALS if phrase in message), None)

@@ -1,4 +1,4 @@
-"""The database as a whole: a copy of it as of one moment while it is in use, and a copy put in its place."""
+"""Backup and restore of the whole database: a consistent copy while it is in use, and a copy put in its place."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from app.extensions import db
 from app.vault import SealContext
 
 _LOCK_TIMEOUT_S = 30.0
-"""For so long a restore waits for whoever has the database open."""
+"""How long a restore waits for other connections, seconds."""
 _PAGES_PER_STEP = 100
-"""Restored between two looks at the clock; they count once all are there."""
+"""Pages copied between two checks of the deadline; the restore commits after the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseState:
-    """What a database or a copy of it holds."""
+    """Contents of a database or of a dump."""
 
     revision: str | None
     rows: dict[str, int]
-    """Table → rows."""
+    """Table → row count."""
 
 
 @dataclass(frozen=True, slots=True)
 class DumpedKey:
-    """A sealed API key as a copy holds it."""
+    """A sealed API key in a dump."""
 
     owner: SealContext
     version: int
@@ -40,47 +40,47 @@ class DumpedKey:
 
 
 def load_state() -> DatabaseState:
-    """Of the database as it is now, whatever version made it. Empty for an empty one."""
+    """State of the database in use, at any schema revision; empty for an empty database."""
     with db.engine.connect() as connection:
         return _load_state(connection)
 
 
 @contextlib.contextmanager
 def export_snapshot() -> Iterator[tuple[str, DatabaseState]]:
-    """PostgreSQL: a moment that another connection can read too while this context lasts, and what is there then."""
+    """PostgreSQL: id of a snapshot that other connections can import while the context is open, and its state."""
     with db.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         name = str(connection.scalar(text("SELECT pg_export_snapshot()")))
         yield name, _load_state(connection)
 
 
 def _load_state(connection: Connection) -> DatabaseState:
-    seen, prepared = inspect(connection), connection.dialect.identifier_preparer
+    inspector, preparer = inspect(connection), connection.dialect.identifier_preparer
     revision = MigrationContext.configure(connection).get_current_revision()
     rows = {}
-    for table in sorted(seen.get_table_names()):
-        name = prepared.quote(quoted_name(table, quote=True))
-        rows[table] = int(connection.scalar(text(f"SELECT count(*) FROM {name}")) or 0)  # a table's own name
+    for table in sorted(inspector.get_table_names()):
+        name = preparer.quote(quoted_name(table, quote=True))
+        rows[table] = int(connection.scalar(text(f"SELECT count(*) FROM {name}")) or 0)  # noqa: S608  # quoted table name
     return DatabaseState(revision, rows)
 
 
 def copy_sqlite(target: Path) -> None:
-    """A copy as of one moment, while others read and write; nothing in it of what was deleted before."""
+    """Write a consistent copy while the database is in use; it holds no remains of deleted rows."""
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM INTO :target"), {"target": str(target)})
 
 
 def inspect_sqlite(path: Path) -> DatabaseState:
-    """What a copy holds. Raises sqlite3.DatabaseError if it is damaged."""
+    """State of a dump. Raises sqlite3.DatabaseError if it is damaged."""
     with contextlib.closing(_open_read_only(path)) as connection:
-        if (said := connection.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
-            raise sqlite3.DatabaseError(said)
+        if (result := connection.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(result)
         tables = connection.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, 7) != 'sqlite_' ORDER BY name"
         ).fetchall()
         rows = {}
         for (name,) in tables:
             quoted = '"' + name.replace('"', '""') + '"'
-            rows[name] = connection.execute(f"SELECT count(*) FROM {quoted}").fetchone()[0]  # as above
+            rows[name] = connection.execute(f"SELECT count(*) FROM {quoted}").fetchone()[0]  # noqa: S608  # quoted above
         revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         return DatabaseState(revision and revision[0], rows)
 
@@ -96,9 +96,9 @@ def iter_sqlite_keys(path: Path) -> Iterator[DumpedKey]:
 
 
 def restore_sqlite(copy: Path) -> None:
-    """Put a copy in the database's place, in one transaction: killed within it, the database is as it was.
+    """Replace the database by a dump, in one transaction: if killed, the database stays as it was.
 
-    Raises sqlite3.OperationalError if somebody holds a lock on it for long.
+    Raises sqlite3.OperationalError if it stays locked for longer than the timeout.
     """
     db.session.remove()
     db.engine.dispose()
@@ -111,18 +111,18 @@ def restore_sqlite(copy: Path) -> None:
     with contextlib.closing(db.engine.raw_connection()) as pooled, contextlib.closing(_open_read_only(copy)) as source:
         target = pooled.driver_connection
         if not isinstance(target, sqlite3.Connection):
-            raise TypeError("this is no SQLite database")
-        target.execute("PRAGMA busy_timeout = 500")  # between two tries `wait` looks at the clock
+            raise TypeError("not a SQLite database")
+        target.execute("PRAGMA busy_timeout = 500")  # `wait` checks the deadline between tries
         source.backup(target, pages=_PAGES_PER_STEP, progress=wait)
     db.engine.dispose()
 
 
 def drop_statements() -> str:
-    """PostgreSQL: the statements that take away all that is in the way of a restore."""
-    seen, prepared = inspect(db.engine), db.engine.dialect.identifier_preparer
-    kinds = (("VIEW", seen.get_view_names()), ("TABLE", seen.get_table_names()))
+    """PostgreSQL: the SQL that drops all views and tables before a restore."""
+    inspector, preparer = inspect(db.engine), db.engine.dialect.identifier_preparer
+    kinds = (("VIEW", inspector.get_view_names()), ("TABLE", inspector.get_table_names()))
     drops = [
-        f"DROP {kind} IF EXISTS {prepared.quote(quoted_name(name, quote=True))} CASCADE;"
+        f"DROP {kind} IF EXISTS {preparer.quote(quoted_name(name, quote=True))} CASCADE;"
         for kind, names in kinds
         for name in names
     ]

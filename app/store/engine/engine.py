@@ -1,4 +1,4 @@
-"""How a database waits. SQLite: several processes read and write it, so write-ahead and patience are not optional."""
+"""Engine settings: SQLite pragmas (several processes share it, so WAL and a busy timeout are needed), lock timeout."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def configure_engine(engine: Engine) -> None:
 
 
 LOCK_TIMEOUT_S = 5.0
-"""The longest wait for one lock of whoever holds a lease meanwhile."""
+"""Longest wait for one lock, seconds; shorter than a lease."""
 
 
 def set_lock_timeout() -> None:
-    """Until this transaction ends, a lock of PostgreSQL's that is not to be had in time is an error ("busy").
+    """PostgreSQL: until the transaction ends, waiting too long for a lock is an error ("busy").
 
-    SQLite has one lock, and its bound is set as a connection is opened.
+    SQLite has one lock; its timeout is set when a connection is opened.
     """
     if db.engine.dialect.name == "postgresql":
         db.session.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_S * 1000:.0f}"))

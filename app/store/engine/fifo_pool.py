@@ -1,8 +1,7 @@
-"""The pool of connections to the database, in which whoever has waited longest is served next.
+"""A FIFO connection pool: the longest waiter gets the next free connection.
 
-SQLAlchemy's own wakes a waiter and lets whoever comes by meanwhile take the connection first; the waiter then queues
-up again at the end. With more requests at once than connections, some would wait until they are told that the server is
-crowded, while others are served over and over.
+SQLAlchemy's own pool wakes a waiter but lets a newcomer take the connection first; the waiter then queues again at the
+end. With more concurrent requests than connections, some would starve until they time out.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ from typing import Any
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util.queue import Empty, Queue
 
-# SQLAlchemy names its log after the class: of each connection's way it would tell in ours, where nobody asked for it.
+# SQLAlchemy names the pool's logger after the class; ours would log every checkout at debug level.
 logging.getLogger(__name__).setLevel(logging.WARNING)
 
 
 class _Waiter:
-    """Somebody in the queue, and what they were given."""
+    """A thread in the queue, and the connection handed to it."""
 
-    __slots__ = ("given", "item")
+    __slots__ = ("item", "ready")
 
     def __init__(self) -> None:
-        self.given, self.item = threading.Event(), None
+        self.ready, self.item = threading.Event(), None
 
 
 class _FifoQueue(Queue[Any]):
-    """Idle connections. One that comes back goes to the first who waits, straight from hand to hand."""
+    """Idle connections. A returned connection is handed directly to the first waiter."""
 
     def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:
         super().__init__(maxsize, use_lifo)
@@ -40,25 +39,25 @@ class _FifoQueue(Queue[Any]):
             if self._waiters:
                 waiter = self._waiters.popleft()
                 waiter.item = item
-                waiter.given.set()
+                waiter.ready.set()
                 return
             super().put(item, block, timeout)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         with self.mutex:
-            if not block or not self.empty():  # what is idle is nobody's who waits
+            if not block or not self.empty():  # connections are idle only while nobody waits
                 return super().get(block=False)
             waiter = _Waiter()
             self._waiters.append(waiter)
-        waiter.given.wait(timeout)
+        waiter.ready.wait(timeout)
         with self.mutex:
-            if not waiter.given.is_set():
+            if not waiter.ready.is_set():
                 self._waiters.remove(waiter)
                 raise Empty
         return waiter.item
 
 
 class FifoPool(QueuePool):
-    """A QueuePool that keeps the order in which it was asked."""
+    """A QueuePool that serves requests in order of arrival."""
 
     _queue_class = _FifoQueue

@@ -1,4 +1,4 @@
-"""How long history is kept. A key's last good list and the rows it stands on are never touched."""
+"""Pruning of old history. A key's last good listing and the rows it refers to are never deleted."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _BATCH_SIZE = 200
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """What was taken away, or would be."""
+    """Number of rows deleted, or to be deleted."""
 
     runs: int = 0
     comparisons: int = 0
-    """Sets of changes that no kept run refers to."""
+    """Sets of changes that no remaining run refers to."""
     listings: int = 0
     refreshes: int = 0
-    """Of the catalog."""
+    """Attempts to refresh the catalog."""
 
     @property
     def is_empty(self) -> bool:
@@ -32,24 +32,24 @@ class PruneResult:
 
 
 def count_prunable(before: datetime) -> PruneResult:
-    """How much ended before a moment. Comparisons and listings that only become unused by it are not counted."""
+    """Rows that ended before a time, without the comparisons and listings that become unused by deleting them."""
 
-    def number(query: Select[Any]) -> int:
+    def count(query: Select[Any]) -> int:
         return db.session.scalar(select(func.count()).select_from(query.subquery())) or 0
 
     return PruneResult(
-        number(select(RunRow.id).where(*_old_runs(before))),
-        number(select(ComparisonRow.id).where(*_unused_comparisons(before))),
-        number(select(ListingRow.id).where(*_unused_listings(before))),
-        number(select(CatalogRefreshRow.id).where(CatalogRefreshRow.ended_at < before)),
+        count(select(RunRow.id).where(*_old_runs(before))),
+        count(select(ComparisonRow.id).where(*_unused_comparisons(before))),
+        count(select(ListingRow.id).where(*_unused_listings(before))),
+        count(select(CatalogRefreshRow.id).where(CatalogRefreshRow.ended_at < before)),
     )
 
 
 def prune(before: datetime) -> PruneResult:
-    """Take one batch of each away; to be called, and committed, until it says that nothing was left."""
+    """Delete one batch of each. Call it, and commit, until the result is empty."""
     return PruneResult(
-        _delete_batch(RunRow, *_old_runs(before)),  # with their results
-        _delete_batch(ComparisonRow, *_unused_comparisons(before)),  # with their changes
+        _delete_batch(RunRow, *_old_runs(before)),  # results follow by ON DELETE CASCADE
+        _delete_batch(ComparisonRow, *_unused_comparisons(before)),  # so do changes
         _delete_batch(ListingRow, *_unused_listings(before)),
         _delete_batch(CatalogRefreshRow, CatalogRefreshRow.ended_at < before),
     )
@@ -63,7 +63,7 @@ def _delete_batch(row: Any, *conditions: ColumnElement[bool]) -> int:
 
 
 def _old_runs(before: datetime) -> tuple[ColumnElement[bool], ...]:
-    # Each person's latest finished run stays: it says when their lists were last asked for.
+    # Each user's latest finished run stays: it says when their lists were last fetched.
     latest = select(func.max(RunRow.id)).where(RunRow.state == "done").group_by(RunRow.user_id)
     return RunRow.created_at < before, RunRow.state.not_in(LIVE_STATES), RunRow.id.not_in(latest)
 
@@ -76,5 +76,7 @@ def _unused_listings(before: datetime) -> tuple[ColumnElement[bool], ...]:
     in_force = exists().where(
         (CredentialRow.listing_id == ListingRow.id) | (CredentialRow.suspect_listing_id == ListingRow.id)
     )
-    answered = exists().where((ResultRow.listing_id == ListingRow.id) | (ResultRow.before_listing_id == ListingRow.id))
-    return ListingRow.created_at < before, ~in_force, ~answered
+    in_history = exists().where(
+        (ResultRow.listing_id == ListingRow.id) | (ResultRow.before_listing_id == ListingRow.id)
+    )
+    return ListingRow.created_at < before, ~in_force, ~in_history

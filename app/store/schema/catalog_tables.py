@@ -1,4 +1,4 @@
-"""The tables of the catalog: canonical models, where they come from, overrides, decisions, and who did what."""
+"""Tables of the catalog: canonical models, their sources, overrides, decisions, and the audit log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFRESH_TRIGGERS = ("schedule", "button", "cli")
 REFRESH_OUTCOMES = ("updated", "unchanged", "refused", "failed")
 DECISION_KINDS = ("match", "canonical", "field", "setting")
 MANUAL_PRIORITY = 100
-"""Overrides below it are made by sync and replaced by it; from it on they are a person's and kept."""
+"""Overrides below it are made and replaced by sync; those at or above it are a person's and kept."""
 
 
 class CanonicalRow(Row):
@@ -26,24 +26,24 @@ class CanonicalRow(Row):
     name: Mapped[str] = mapped_column(Text)
     kind: Mapped[str] = mapped_column(String(20))
     facts: Mapped[dict[str, Any]] = mapped_column(Json)
-    """A `catalog.identity.CanonicalModel`, whole."""
+    """A complete `catalog.matching.CanonicalModel`."""
 
 
 class CatalogVersionRow(Row):
-    """Which catalog is in force: the newest row. A new one has all models matched again."""
+    """The newest row is the catalog in force. A new one has all models matched again."""
 
     __tablename__ = "catalog_versions"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     version: Mapped[str] = mapped_column(String(64))
-    """SHA-256 over all that went into it, hex. An earlier one may come again, when a decision is undone."""
+    """SHA-256 over all inputs, hex. An earlier one may recur, when a decision is undone."""
     source: Mapped[str] = mapped_column(String(40))
     model_count: Mapped[int]
     loaded_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class CatalogSourceRow(Row):
-    """What a public catalog last told, kept in our own shape: the last good answer survives every failure."""
+    """The last good answer of a public catalog, in our own format; it survives every failure."""
 
     __tablename__ = "catalog_sources"
 
@@ -57,15 +57,15 @@ class CatalogSourceRow(Row):
     content_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     model_count: Mapped[int] = mapped_column(default=0)
     checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When it was last asked, whatever came of it."""
+    """When it was last fetched, successfully or not."""
     fetched_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When it last confirmed or gave `content`: the date of every fact from it."""
+    """When it last sent or confirmed `content`: the date of every fact from it."""
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
 
 
 class CatalogRefreshRow(Row):
-    """One attempt to refresh the catalog from one source: the catalog's own history."""
+    """One attempt to refresh the catalog from one source."""
 
     __tablename__ = "catalog_refreshes"
     __table_args__ = (
@@ -81,9 +81,9 @@ class CatalogRefreshRow(Row):
     message: Mapped[str] = mapped_column(Text, default="")
     """Why it was refused or failed, or what was left out, in one sentence."""
     model_count: Mapped[int] = mapped_column(default=0)
-    """Of the source."""
+    """Models of the source."""
     added: Mapped[int] = mapped_column(default=0)
-    """Canonical models, as the next two."""
+    """Canonical models; so are `changed` and `removed`."""
     changed: Mapped[int] = mapped_column(default=0)
     removed: Mapped[int] = mapped_column(default=0)
     changes: Mapped[list[Any]] = mapped_column(Json, default=list)
@@ -93,7 +93,7 @@ class CatalogRefreshRow(Row):
 
 
 class OverrideRow(Row):
-    """What one provider says (below priority 100) or a person decided (from 100 on) about a canonical model."""
+    """What one provider says (priority below 100) or a person decided (100 or above) about a canonical model."""
 
     __tablename__ = "overrides"
     __table_args__ = (
@@ -107,7 +107,7 @@ class OverrideRow(Row):
     provider_id: Mapped[int] = mapped_column(foreign_key("providers.id"))
     canonical_id: Mapped[str] = mapped_column(String(300))
     provider_model_id: Mapped[str] = mapped_column(String(300), default="")
-    """The id that an override of sync was made from."""
+    """The id that sync made the override from."""
     priority: Mapped[int] = mapped_column(Integer)
     reason: Mapped[str] = mapped_column(Text, default="")
     pricing: Mapped[dict[str, Any] | None] = mapped_column(Json)
@@ -121,7 +121,7 @@ class OverrideRow(Row):
 
 
 class DecisionRow(Row):
-    """What a person, or the catalog itself where an admin allowed it, settled for good about ids and facts."""
+    """A permanent decision about ids and facts, by a person or, where an admin allowed it, automatic."""
 
     __tablename__ = "decisions"
     __table_args__ = (enum_check("kind", DECISION_KINDS), UniqueConstraint("kind", "subject"), NO_ID_REUSE)
@@ -138,7 +138,7 @@ class DecisionRow(Row):
 
 
 class AuditRow(Row):
-    """Who changed what in the catalog, with the state before and after, so that it can be undone."""
+    """Who changed what in the catalog, with the state before and after, for undo."""
 
     __tablename__ = "audit_log"
     __table_args__ = (NO_ID_REUSE,)
@@ -152,9 +152,9 @@ class AuditRow(Row):
     """override · match · canonical · field · setting"""
     subject: Mapped[str] = mapped_column(String(500))
     before: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    """None where there was nothing."""
+    """None if it did not exist."""
     after: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    """None where nothing is left."""
+    """None if it was removed."""
     reason: Mapped[str] = mapped_column(Text, default="")
     undoes_id: Mapped[int | None] = mapped_column(foreign_key("audit_log.id", on_delete="SET NULL"), unique=True)
-    """The entry that this one took back."""
+    """The entry that this one undid."""
