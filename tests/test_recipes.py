@@ -118,7 +118,8 @@ def test_a_service_stops_gently_and_has_the_secrets_of_its_role_only(name: str) 
     assert f"MODELSYNC_ROLE={role} " in text
     env_files = {"web": ["common", "web"], "worker": ["common", "work"], "scheduler": ["common"]}
     assert re.findall(r"EnvironmentFile=/etc/modelsync/(\w+)\.env", text) == env_files[role]
-    assert ("modelsync-web" if role == "web" else "modelsync-work") == unit["Service"]["User"]
+    user = unit["Service"]["User"]
+    assert user == ("modelsync-web" if role == "web" else "modelsync-work")
 
 
 def test_the_units_differ_in_nothing_but_their_role() -> None:
@@ -145,7 +146,7 @@ def test_settings_stand_in_the_file_of_their_role() -> None:
         assert parse_env(name) <= VARIABLES, name
     assert not parse_env("common.env") & (FOR_WORKERS_ALONE | FOR_THE_WEB_ALONE)
     assert not parse_env("web.env") & FOR_WORKERS_ALONE and not parse_env("work.env") & FOR_THE_WEB_ALONE
-    assert FOR_WORKERS_ALONE <= parse_env("work.env") and FOR_THE_WEB_ALONE <= parse_env("web.env")
+    assert parse_env("work.env") >= FOR_WORKERS_ALONE and parse_env("web.env") >= FOR_THE_WEB_ALONE
     secrets = FOR_WORKERS_ALONE | FOR_THE_WEB_ALONE
     for name in ("web.env", "work.env"):
         assert not re.findall(rf"^(?:{'|'.join(secrets)})=.+$", RECIPES[name], re.MULTILINE)

@@ -1,0 +1,1 @@
+"""What the manual and the command line both show."""
