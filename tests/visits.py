@@ -78,6 +78,13 @@ VISITS = (
     Visit("code", "second_factor.ask", "/login/code", HALFWAY),
     Visit("api-docs", "openapi.page", "/api/docs", STRANGER),
     Visit("api-docs-signed-in", "openapi.page", "/api/docs"),
+    Visit("help", "help.index", "/help", STRANGER),
+    Visit("help-search", "help.index", "/help?q=backup"),
+    Visit("help-syncing", "help.page", "/help/syncing"),
+    Visit("help-providers", "help.page", "/help/providers", STRANGER),
+    Visit("help-cli", "help.page", "/help/cli", STRANGER),
+    Visit("help-configuration", "help.page", "/help/configuration", STRANGER),
+    Visit("help-deploy", "help.page", "/help/deploy", STRANGER),
     # Somebody who has just come: every page is empty.
     Visit("new-profile", "keys.profile", "/profile", NEWCOMER),
     Visit("new-models", "models.index", "/models", NEWCOMER),
