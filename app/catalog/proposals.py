@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from app.catalog.listing import CAPABILITIES, PRICES, ListedModel
+from app.catalog.effective import is_first_party
+from app.catalog.listing import CAPABILITIES, LIMITS, PRICES, ListedModel
 from app.catalog.matching import CanonicalModel, identity_key
-from app.catalog.overrides import LIMITS, is_first_party
 
 _MIN_PROVIDERS = 2
 _AGREED_FIELDS = (*LIMITS, *CAPABILITIES)

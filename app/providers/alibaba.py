@@ -1,8 +1,8 @@
 """Alibaba Cloud Model Studio (DashScope) in its OpenAI-compatible mode; each region has its own keys and models.
 
 The envelope has `first_id`, `last_id` and `has_more` (recorded 2026-02 to 2026-05), but both ids are made up
-("model-id-142") and `has_more` was false with everything on one page. Chat, embedding, image and speech models share the
-list; only their ids tell them apart. China's answer was not recorded and is assumed to be the same. Since 2026 the
+("model-id-142") and `has_more` was false with everything on one page. Chat, embedding, image and speech models share
+the list; only their ids tell them apart. China's answer was not recorded and is assumed to be the same. Since 2026 the
 documentation also gives each workspace its own address, and has another list with limits and prices (`/api/v1/models`,
 2026-09); neither was recorded, so neither is used.
 """

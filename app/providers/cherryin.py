@@ -1,9 +1,8 @@
 """CherryIN, Cherry Studio's gateway. Nothing was recorded: the shape is New API's, from which it descends, as its open
 code and clients show (November 2026). Its host has been .ai, .net and .cc.
 
-`supported_endpoint_types` tells how a model is called. New API sets "openai" on almost everything, so it counts only where
-the id does not disagree. `created` is one constant for all.
-"""
+`supported_endpoint_types` tells how a model is called. New API sets "openai" on almost everything, so it counts only
+where the id does not disagree. `created` is one constant for all. """
 
 from __future__ import annotations
 

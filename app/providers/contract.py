@@ -1,4 +1,5 @@
-"""What a provider file states: whom to ask, how to sign, how to read the answer, what its keys look like. No IO here."""
+"""What a provider file states: whom to ask, how to sign, how to read the answer, what its keys look like. No IO
+here."""
 
 from __future__ import annotations
 
@@ -124,12 +125,16 @@ def key_header(name: str, scheme: str = "") -> Sign:
 
 
 def list_at(path: str = "/models", cursor: str = "", **params: str) -> BuildRequest:
-    """Requests `path` with `params`. cursor: query parameter for the next page's cursor, empty where there is one page."""
+    """Requests `path` with `params`. cursor: query parameter for the next page's cursor, empty where there is one
+    page."""
 
     def build_request(position: str | None) -> Request:
         return Request(path, params | ({cursor: position} if cursor and position else {}))
 
     return build_request
+
+
+_LIST_MODELS = list_at()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +147,7 @@ class Provider:
     base_url: str
     """Of the real API, without a trailing slash. `<SLUG>_BASE_URL` in the environment overrides it."""
     read: ReadPage
-    build_request: BuildRequest = list_at()
+    build_request: BuildRequest = _LIST_MODELS
     sign: Sign = bearer
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with every request besides the key."""
@@ -182,8 +187,8 @@ class Provider:
     """Example of the base URL that the key's owner has to give, where everyone has their own; empty otherwise.
     Such a URL comes from a user, so it is only requested through the SSRF protection."""
     openai_path: str = ""
-    """Path of its OpenAI-compatible API ("/v1") where the list is read from another one. Chat programs want that path in
-    the base URL, so people paste it here too; `url` removes it."""
+    """Path of its OpenAI-compatible API ("/v1") where the list is read from another one. Chat programs want that path
+    in the base URL, so people paste it here too; `url` removes it."""
     documented: DocumentedModels | None = None
     caveat: str = ""
     """Why its list is always incomplete, as a clause that follows "this list …"; makes every outcome "partial"."""

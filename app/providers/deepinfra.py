@@ -1,9 +1,8 @@
 """DeepInfra. All facts are in `metadata`; its tags name the kind since May 2026.
 
 Before that `metadata` was null for every model that is not a chat model (recorded 2026-03 to 2026-05), and missing in
-2025-07. Prices are numbers in USD per million tokens with float noise; images, seconds and characters have keys of their
-own. `max_tokens` always equals the context, so it is not an output limit; `created` is 0.
-"""
+2025-07. Prices are numbers in USD per million tokens with float noise; images, seconds and characters have keys of
+their own. `max_tokens` always equals the context, so it is not an output limit; `created` is 0. """
 
 from __future__ import annotations
 

@@ -7,9 +7,8 @@
         input_per_million=per_token("pricing.prompt"),
     )
 
-A path names nested objects with dots and alternatives with `|`; the first that holds a value of the field's type counts.
-Instead of a path, a field takes an extractor: one of the functions below, or the provider's own.
-"""
+A path names nested objects with dots and alternatives with `|`; the first that holds a value of the field's type
+counts. Instead of a path, a field takes an extractor: one of the functions below, or the provider's own. """
 
 from __future__ import annotations
 
@@ -75,7 +74,7 @@ class FieldMap:
         *,
         array: str | tuple[str, ...] | None = "data",
         optional_array: bool = False,
-        id: str | Callable[[JsonObject], str] = "id",  # noqa: A002  # as the field it reads
+        id: str | Callable[[JsonObject], str] = "id",
         id_prefix: str = "",
         next_cursor: Callable[[Any], str | None] | None = None,
         classify: Classify = classify_by_id,
@@ -244,8 +243,8 @@ def by_value(path: str, kinds: Mapping[str, Kind], because: str, *, otherwise: K
 
 
 def by_word(path: str, kinds: Mapping[str, Kind], because: str, *, weak: Collection[str] = ()) -> Classify:
-    """By a list of words, the first of `kinds` that it has. because: with `{}` for the word. weak: words that are used too
-    generously, so that a clear id outweighs them."""
+    """By a list of words, the first of `kinds` that it has. because: with `{}` for the word. weak: words that are used
+    too generously, so that a clear id outweighs them."""
     read_words = _by_path(path, strings)
 
     def classify(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -> KindDecision:
@@ -288,7 +287,8 @@ def cursor_at(path: str) -> Callable[[Any], str | None]:
 
 
 def cursor_if_more(path: str, more: str = "has_more") -> Callable[[Any], str | None]:
-    """The next page's cursor where a flag says that there is one. Raises InvalidResponse where the cursor is missing."""
+    """The next page's cursor where a flag says that there is one. Raises InvalidResponse where the cursor is
+    missing."""
     read_cursor = _by_path(path, text)
 
     def read(answer: Any) -> str | None:

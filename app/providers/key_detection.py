@@ -1,9 +1,9 @@
-"""Finds API keys in pasted text, and the provider of each: by its form, or by the name of its variable. Pure; nothing is
-stored or requested.
+"""Finds API keys in pasted text, and the provider of each: by its form, or by the name of its variable. Pure; nothing
+is stored or requested.
 
 People paste a key, several of them, or a whole `.env` file. A key is assigned to a provider only where its form or its
-variable identifies the provider; where several are possible they are all named and a person decides, since a key sent to
-the wrong company is given away.
+variable identifies the provider; where several are possible they are all named and a person decides, since a key sent
+to the wrong company is given away.
 
 No text of a line leaves this module except as `Detection.key` or `Detection.base_url`, which no `repr` shows.
 """

@@ -1,10 +1,10 @@
 """NEAR AI Cloud. Its list is public. Built from its server's published source (2026-08), not from a recording.
 
-`pricing` mixes two units: `input` and `output` are numbers in USD per million tokens, the rest (`prompt`, `completion`,
-`input_cache_read` …) texts in USD per token. Read are the first two, the only ones in older answers, and from the rest
-only what they lack: the cache price. Models priced per image have 0 there, so 0 means unknown. Modalities come flat, and
-in camel case within `architecture`. Whether `created` is the model's own date could not be confirmed.
-"""
+`pricing` mixes two units: `input` and `output` are numbers in USD per million tokens, the rest (`prompt`,
+`completion`, `input_cache_read` …) texts in USD per token. Read are the first two, the only ones in older answers, and
+from the rest only what they lack: the cache price. Models priced per image have 0 there, so 0 means unknown.
+Modalities come flat, and in camel case within `architecture`. Whether `created` is the model's own date could not be
+confirmed. """
 
 from __future__ import annotations
 

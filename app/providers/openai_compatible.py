@@ -1,9 +1,8 @@
 """Any server that answers `/models` as OpenAI does: llama.cpp, LiteLLM, LocalAI, SGLang, new-api and many more.
 
-Only what such servers agree on is read: the array is `data` (or `models`), an entry has an `id` (or `name`), and limits,
-modalities and type count where present. `created` is ignored, since many put the time of the request there, and so are
-prices, whose unit would be a guess.
-"""
+Only what such servers agree on is read: the array is `data` (or `models`), an entry has an `id` (or `name`), and
+limits, modalities and type count where present. `created` is ignored, since many put the time of the request there,
+and so are prices, whose unit would be a guess. """
 
 from __future__ import annotations
 

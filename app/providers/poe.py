@@ -1,9 +1,8 @@
 """Poe, an aggregator of bots. A bot chats if text is all that it outputs (recorded 2026-01).
 
-`created` is in milliseconds. `pricing` is null for many, and half of the rest are paid per message: then only its `request`
-is filled. Prices are texts in USD per token. `reasoning` is null for reasoning models too, so null says nothing; the same
-holds for `context_window`.
-"""
+`created` is in milliseconds. `pricing` is null for many, and half of the rest are paid per message: then only its
+`request` is filled. Prices are texts in USD per token. `reasoning` is null for reasoning models too, so null says
+nothing; the same holds for `context_window`. """
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Together. The answer is a bare array; `type` names the kind.
 
-Prices are numbers in USD per million tokens. All zero means "free", "by the hour" or "unknown" alike, so it counts as free
-only where the id ends in "free"; speech, image and video models have prices in other units there (characters, pixels,
-minutes), which are ignored. Since March 2026 the list has models without type, context and price (163 of 271), some of
-which had all three while they were serverless: they run on dedicated endpoints only. Some bear customers' names and were
-in one account's list alone, so all of these stay private. `running` is always false, `created` often 0.
+Prices are numbers in USD per million tokens. All zero means "free", "by the hour" or "unknown" alike, so it counts as
+free only where the id ends in "free"; speech, image and video models have prices in other units there (characters,
+pixels, minutes), which are ignored. Since March 2026 the list has models without type, context and price (163 of 271),
+some of which had all three while they were serverless: they run on dedicated endpoints only. Some bear customers'
+names and were in one account's list alone, so all of these stay private. `running` is always false, `created` often 0.
 """
 
 from __future__ import annotations

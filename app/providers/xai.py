@@ -1,9 +1,8 @@
 """xAI. Ids and dates until May 2026; prices and context since (documented and seen by others, not recorded here).
 
-Prices are whole numbers in 0.0001 USD per million tokens: 12500 is $1.25. No field names the kind: image and video models
-are recognised by their id, or by a price per image with none per token. `aliases` are further names of the same row.
-Nothing at xAI is free, so a price of 0 means unknown.
-"""
+Prices are whole numbers in 0.0001 USD per million tokens: 12500 is $1.25. No field names the kind: image and video
+models are recognised by their id, or by a price per image with none per token. `aliases` are further names of the same
+row. Nothing at xAI is free, so a price of 0 means unknown. """
 
 from __future__ import annotations
 

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.catalog.claim_matching import SourceData
 from app.catalog.differences import diff_catalogs
 from app.catalog.listing import PriceTier
 from app.catalog.matching import CanonicalModel
-from app.catalog.merge import ManualDecisions, SourceData, merge, sources_by_field
+from app.catalog.merge import ManualDecisions, merge, sources_by_field
 from app.catalog.sources.claims import Claim
+from app.providers import PROVIDERS
 
 GPT = CanonicalModel(
     id="openai/gpt-9",
@@ -39,7 +41,7 @@ def own(**facts: Any) -> Claim:
 
 
 def merged(*told: SourceData, decisions: ManualDecisions | None = None) -> dict[str, CanonicalModel]:
-    return {model.id: model for model in merge(SEED, told, decisions or ManualDecisions())}
+    return {model.id: model for model in merge(SEED, told, decisions or ManualDecisions(), PROVIDERS)}
 
 
 def gpt(*told: SourceData, decisions: ManualDecisions | None = None) -> CanonicalModel:
@@ -55,7 +57,7 @@ def lite_llm(*claims: Claim) -> SourceData:
 
 
 def test_without_news_the_seed_is_the_catalog() -> None:
-    assert merge(SEED, [], ManualDecisions()) == SEED
+    assert merge(SEED, [], ManualDecisions(), PROVIDERS) == SEED
 
 
 def test_a_live_source_replaces_the_seeds_older_facts_and_is_named_for_them() -> None:
@@ -116,7 +118,7 @@ LOWER_PRICE = {"input_per_million": Decimal(5), "output_per_million": Decimal(15
 
 
 def tiered(*told: SourceData, decisions: ManualDecisions | None = None) -> tuple[tuple[PriceTier, ...], str | None]:
-    (model,) = merge([TIERED], told, decisions or ManualDecisions())
+    (model,) = merge([TIERED], told, decisions or ManualDecisions(), PROVIDERS)
     return model.price_tiers, sources_by_field(model).get("price_tiers")
 
 
@@ -294,8 +296,8 @@ def test_the_order_of_nothing_counts(told: dict[str, list[Claim]], chance: rando
     shuffled = [SourceData(name, tuple(chance.sample(claims, len(claims)))) for name, claims in told.items()]
     chance.shuffle(shuffled)
     seed = chance.sample(SEED, len(SEED))
-    first = merge(SEED, as_given, ManualDecisions())
-    assert first == merge(seed, shuffled, ManualDecisions())
+    first = merge(SEED, as_given, ManualDecisions(), PROVIDERS)
+    assert first == merge(seed, shuffled, ManualDecisions(), PROVIDERS)
     for model in first:
         assert (model.max_output_tokens or 0) <= (model.context_length or 10**9)
 

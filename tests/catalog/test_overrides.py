@@ -12,27 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.catalog.listing import CAPABILITIES, ListedModel
-from app.catalog.matching import CanonicalModel, CatalogIndex
-from app.catalog.overrides import (
-    FACT_FIELDS,
-    HIGHEST_PRIORITY,
+from app.catalog.effective import (
     EffectiveFacts,
     FactConflict,
-    Override,
-    OverrideError,
     effective_facts,
     effective_sources,
     find_conflicts,
-    format_file,
-    format_line,
+    is_first_party,
+)
+from app.catalog.listing import CAPABILITIES, ListedModel
+from app.catalog.matching import CanonicalModel, CatalogIndex
+from app.catalog.override_files import format_file, format_line, parse_file
+from app.catalog.overrides import (
+    FACT_FIELDS,
+    HIGHEST_PRIORITY,
+    Override,
+    OverrideError,
     from_facts,
     from_json,
     from_listing,
     from_state,
-    is_first_party,
     merge,
-    parse_file,
     resolve_canonical_id,
     to_json,
 )

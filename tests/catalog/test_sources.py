@@ -28,10 +28,19 @@ from app.catalog.sources.claims import (
     serialize,
 )
 from app.demo import catalogs
+from app.providers import PROVIDERS
 
 
 def encoded(document: Any) -> bytes:
     return json.dumps(document).encode()
+
+
+def parse_modelsdev(document: Any) -> ParsedSource:
+    return modelsdev.parse(encoded(document), PROVIDERS)
+
+
+def parse_litellm(document: Any) -> ParsedSource:
+    return litellm.parse(encoded(document), PROVIDERS)
 
 
 def claim_of(reading: ParsedSource, provider: str, model_id: str) -> Claim:
@@ -42,7 +51,7 @@ def claim_of(reading: ParsedSource, provider: str, model_id: str) -> Claim:
 
 
 def test_models_dev_tells_facts_and_prices_per_million() -> None:
-    reading = modelsdev.parse(encoded(catalogs.MODELSDEV))
+    reading = parse_modelsdev(catalogs.MODELSDEV)
     claim = claim_of(reading, "anthropic", "claude-haiku-4-5")
     assert (claim.lab, claim.context_length, claim.max_output_tokens) == ("anthropic", 200_000, 64_000)
     assert (claim.input_per_million, claim.cache_write_per_million) == (Decimal(1), Decimal("1.25"))
@@ -58,19 +67,19 @@ def test_models_dev_takes_the_worlds_prices_before_chinas_and_unknown_limits_as_
         "moonshotai-cn": {"models": {"kimi-k2": model, "kimi-k1": model}},
         "moonshotai": {"models": {"kimi-k2": world}},
     }
-    reading = modelsdev.parse(encoded(document))
+    reading = parse_modelsdev(document)
     assert claim_of(reading, "moonshot", "kimi-k2").input_per_million == Decimal("0.6")
     only_china = claim_of(reading, "moonshot", "kimi-k1")
     assert (only_china.input_per_million, only_china.context_length, only_china.vision) == (None, None, None)
 
 
 def test_models_dev_counts_providers_that_do_not_concern_us_but_claims_nothing_of_them() -> None:
-    reading = modelsdev.parse(encoded({"some-gateway": {"models": {"gpt-4o": {"name": "GPT"}}}}))
+    reading = parse_modelsdev({"some-gateway": {"models": {"gpt-4o": {"name": "GPT"}}}})
     assert (reading.claims, reading.entries) == ((), 1)
 
 
 def test_litellm_prices_are_per_token_and_its_routing_prefix_is_no_part_of_the_id() -> None:
-    reading = litellm.parse(encoded(catalogs.LITELLM))
+    reading = parse_litellm(catalogs.LITELLM)
     assert reading.entries == 2  # without the sample
     claim = claim_of(reading, "groq", "llama-3.3-70b-versatile")
     assert (claim.input_per_million, claim.output_per_million) == (Decimal("0.59"), Decimal("0.79"))
@@ -78,7 +87,7 @@ def test_litellm_prices_are_per_token_and_its_routing_prefix_is_no_part_of_the_i
 
 
 def priced(cost: Any) -> tuple[PriceTier, ...]:
-    reading = modelsdev.parse(encoded({"openai": {"models": {"gpt-99": {"cost": cost}}}}))
+    reading = parse_modelsdev({"openai": {"models": {"gpt-99": {"cost": cost}}}})
     return claim_of(reading, "openai", "gpt-99").price_tiers
 
 
@@ -125,7 +134,7 @@ def test_litellm_prices_long_input_by_the_names_of_its_fields() -> None:
         "input_cost_per_token_above_200k_tokens_priority": 4.5e-06,
         "cache_creation_input_token_cost_above_1hr_above_200k_tokens": 1e-05,
     }
-    claim = claim_of(litellm.parse(encoded({"gemini/gemini-9": entry})), "google", "gemini-9")
+    claim = claim_of(parse_litellm({"gemini/gemini-9": entry}), "google", "gemini-9")
     assert claim.price_tiers == (
         PriceTier(128_000, Decimal(2)),
         PriceTier(200_000, Decimal("2.5"), Decimal(15), Decimal("0.25")),
@@ -144,7 +153,7 @@ def test_litellm_prices_long_input_by_the_names_of_its_fields() -> None:
     ],
 )
 def test_a_price_for_long_input_that_cannot_be_true_makes_a_fault_of_its_entry(fields: Any, reason: str) -> None:
-    reading = litellm.parse(encoded({"gpt-99": {"litellm_provider": "openai", "mode": "chat", **fields}}))
+    reading = parse_litellm({"gpt-99": {"litellm_provider": "openai", "mode": "chat", **fields}})
     assert reading.claims == ()
     (fault,) = reading.faults
     assert "gpt-99" in fault.entry and reason in fault.reason
@@ -160,7 +169,7 @@ def test_a_price_for_long_input_that_cannot_be_true_makes_a_fault_of_its_entry(f
     ],
 )
 def test_litellm_entries_that_only_price_a_variation_claim_nothing(key: str, origin: str) -> None:
-    assert litellm.parse(encoded({key: {"litellm_provider": origin, "mode": "chat"}})).claims == ()
+    assert parse_litellm({key: {"litellm_provider": origin, "mode": "chat"}}).claims == ()
 
 
 def test_a_gateway_names_the_lab_in_its_ids_and_never_the_dates() -> None:
@@ -227,7 +236,7 @@ def test_a_lab_speaks_for_itself_at_its_own_provider_only(provider: str, model_i
 )
 def test_what_is_no_catalog_is_refused_with_the_reason(read: Any, body: bytes, reason: str) -> None:
     with pytest.raises(SourceRejected, match=reason):
-        read(body)
+        read(body, PROVIDERS)
 
 
 @pytest.mark.parametrize(
@@ -252,19 +261,19 @@ def test_what_is_no_catalog_is_refused_with_the_reason(read: Any, body: bytes, r
     ],
 )
 def test_an_entry_that_cannot_be_true_is_left_out(model: Any, reason: str) -> None:
-    reading = modelsdev.parse(encoded({"openai": {"models": {"gpt-99": model}}}))
+    reading = parse_modelsdev({"openai": {"models": {"gpt-99": model}}})
     assert reading.claims == ()
     (fault,) = reading.faults
     assert "gpt-99" in fault.entry and reason in fault.reason
 
 
 def test_a_provider_without_models_is_a_fault() -> None:
-    assert len(modelsdev.parse(encoded({"openai": 1, "anthropic": {"models": {}}})).faults) == 1
+    assert len(parse_modelsdev({"openai": 1, "anthropic": {"models": {}}}).faults) == 1
 
 
 def test_a_dear_price_of_what_is_no_chat_model_is_believed() -> None:
     entry = {"litellm_provider": "openai", "mode": "video_generation", "input_cost_per_token": 0.005}
-    assert litellm.parse(encoded({"sora-9": entry})).claims[0].input_per_million == Decimal(5_000)
+    assert parse_litellm({"sora-9": entry}).claims[0].input_per_million == Decimal(5_000)
 
 
 def claims(count: int) -> list[Claim]:
@@ -298,8 +307,8 @@ def test_a_catalog_without_models_is_refused_even_then() -> None:
 
 
 def test_claims_survive_being_kept_and_the_order_does_not_count() -> None:
-    found = modelsdev.parse(encoded(catalogs.MODELSDEV)).claims
-    again = modelsdev.parse(encoded(dict(reversed(catalogs.MODELSDEV.items())))).claims
+    found = parse_modelsdev(catalogs.MODELSDEV).claims
+    again = parse_modelsdev(dict(reversed(catalogs.MODELSDEV.items()))).claims
     assert deserialize(serialize(found)) == found
     assert serialize(found) == serialize(again)
 
@@ -340,7 +349,7 @@ def test_whatever_comes_is_read_or_refused(entries: dict[str, Any]) -> None:
         for document in documents:
             try:
                 body = encoded(document)
-                reading = source.read(body) if source.read else source.read_listed(body, [], [])  # type: ignore[misc]
+                reading = source.read(body, PROVIDERS) if source.read else source.read_listed(body, [], [])  # type: ignore[misc]
             except SourceRejected:
                 continue
             assert deserialize(serialize(reading.claims)) == reading.claims

@@ -1,10 +1,9 @@
 """The canonical catalog as shipped: facts with their source and date, one model a line.
 
-`canonical.jsonl` is made by `make.py` from three MIT-licensed catalogs (see `NOTICE`). `supplement.jsonl` is kept
-by hand: chat models and routers that providers list and those catalogs lack, and further ids of models they have.
-The first line of each is a header that names its sources with their dates; the rest is sorted by id, so that a
-diff can be read.
-"""
+`canonical.jsonl` is made by `.build/make_seed.py` from three MIT-licensed catalogs (see `NOTICE`). `supplement.jsonl`
+is kept by hand: chat models and routers that providers list and those catalogs lack, and further ids of models they
+have. The first line of each is a header that names its sources with their dates; the rest is sorted by id, so that a
+diff can be read."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ each with why. `claims.check` then decides whether the whole of it may be believ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
@@ -28,8 +28,8 @@ class CatalogSource(msgspec.Struct, frozen=True):
     """Where it is asked unless the operator names another place."""
     seed_letter: str = ""
     """Letter of the same catalog in the shipped seed, whose older facts it replaces."""
-    read: Callable[[bytes], ParsedSource] | None = None
-    """None for a gateway."""
+    read: Callable[[bytes, Collection[str]], ParsedSource] | None = None
+    """From a document and the slugs of our providers; None for a gateway."""
     read_listed: GatewayReader | None = None
     """For a gateway, whose list the provider file of the same name has read."""
 

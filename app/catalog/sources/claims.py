@@ -10,8 +10,9 @@ from operator import attrgetter
 import msgspec
 
 from app.catalog.kind import classify_model
-from app.catalog.listing import PRICES, Kind, PriceTier
-from app.catalog.seed.rules import FIRST_PARTY, KNOWN_LABS, LAB_OF_PREFIX, LAB_OF_SLUG, NOT_MODELS, ROUTER_LABS
+from app.catalog.listing import PRICES, Kind, ModelFacts, PriceTier
+from app.catalog.sources.names import FIRST_PARTY, KNOWN_LABS, LAB_OF_SLUG, NOT_MODELS, ROUTER_LABS
+from app.catalog.vocabulary import LABS
 
 FORMAT = 2
 """Of kept claims: raise it when a reader learns to read more, so that every source is asked for the whole again."""
@@ -32,8 +33,8 @@ _PRICE_QUANTUM = Decimal("0.000000001")
 _MULTI_LAB_HOSTS = frozenset({"bedrock", "groq", "alibaba"})
 
 
-class Claim(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """Facts in the words of `CanonicalModel`; empty fields are not said. Prices are USD per million tokens."""
+class Claim(ModelFacts, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """What a source states about one id at one provider, in the terms of `CanonicalModel`."""
 
     provider: str
     """Our slug where the provider is one of ours, the source's own otherwise."""
@@ -45,19 +46,6 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     kind: Kind | None = None
     name: str = ""
     family: str = ""
-    input_modalities: tuple[str, ...] = ()
-    output_modalities: tuple[str, ...] = ()
-    context_length: int | None = None
-    max_output_tokens: int | None = None
-    tools: bool | None = None
-    vision: bool | None = None
-    reasoning: bool | None = None
-    structured_output: bool | None = None
-    streaming: bool | None = None
-    input_per_million: Decimal | None = None
-    output_per_million: Decimal | None = None
-    cache_read_per_million: Decimal | None = None
-    cache_write_per_million: Decimal | None = None
     price_tiers: tuple[PriceTier, ...] = ()
     """The lowest bound first, as `tiers` sorts them."""
     released_on: str = ""
@@ -219,7 +207,7 @@ def lab_from_path(model_id: str) -> str:
     if model_id.startswith("~") or model_id.count("/") != 1:
         return ""
     prefix, plain_id = model_id.lower().split("/")
-    lab = LAB_OF_PREFIX.get(prefix, prefix)
+    lab = LABS.get(prefix, prefix)
     known = lab in KNOWN_LABS and lab not in ROUTER_LABS and not NOT_MODELS.match(plain_id)
     return lab if known else ""
 
@@ -229,7 +217,7 @@ def _infer_lab(provider: str, model_id: str) -> str:
     if NOT_MODELS.match(plain_id) or "*" in plain_id:
         return ""
     if prefix := model_id.lower().rpartition("/")[0].rpartition("/")[2]:
-        return LAB_OF_PREFIX.get(prefix, prefix)
+        return LABS.get(prefix, prefix)
     for pattern, lab in LAB_OF_SLUG:
         if pattern.match(plain_id):
             return lab

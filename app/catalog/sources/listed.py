@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.catalog.listing import ListedModel
+from app.catalog.listing import ListedModel, ModelFacts
 from app.catalog.sources.claims import (
     Claim,
     ParsedSource,
@@ -78,17 +78,5 @@ def _claim(provider: str, model: ListedModel) -> Claim:
         hugging_face_id=model.hugging_face_id,
         kind=model.kind,
         name=single_line(model.name),
-        input_modalities=model.input_modalities,
-        output_modalities=model.output_modalities,
-        context_length=model.context_length,
-        max_output_tokens=model.max_output_tokens,
-        tools=model.tools,
-        vision=model.vision,
-        reasoning=model.reasoning,
-        structured_output=model.structured_output,
-        streaming=model.streaming,
-        input_per_million=model.input_per_million,
-        output_per_million=model.output_per_million,
-        cache_read_per_million=model.cache_read_per_million,
-        cache_write_per_million=model.cache_write_per_million,
+        **{field: getattr(model, field) for field in ModelFacts.__struct_fields__},
     )

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from decimal import Decimal
 
 import msgspec
 
 from app.catalog.listing import Kind, PriceTier
-from app.catalog.seed.rules import FIRST_PARTY, LITELLM_MODES, LITELLM_PROVIDERS, OUR_PROVIDERS
 from app.catalog.sources.claims import (
     Claim,
     ParsedSource,
@@ -36,8 +36,9 @@ from app.catalog.sources.claims import (
     sort_tiers,
     type_fault,
 )
+from app.catalog.sources.names import FIRST_PARTY, LITELLM_MODES, LITELLM_PROVIDERS, UNREADABLE_PROVIDERS
 
-_FIRST_PARTY_SLUGS = frozenset().union(*FIRST_PARTY.values())
+_FIRST_PARTY_SLUGS = UNREADABLE_PROVIDERS.union(*FIRST_PARTY.values())
 _REGIONAL = re.compile(r"(eu|us|us-gov|apac|global|global-standard)/")
 _IMAGE_SIZE = re.compile(r"\d-x-\d")
 _COSTS = {
@@ -69,7 +70,7 @@ class _LiteLLMEntry(msgspec.Struct):
     deprecation_date: str | None = None
 
 
-def parse(body: bytes) -> ParsedSource:
+def parse(body: bytes, providers: Collection[str]) -> ParsedSource:
     """Claims about the models of our providers and of labs. Raises Refused if this is no such map."""
     claims: list[Claim] = []
     faults: list[SourceFault] = []
@@ -84,7 +85,7 @@ def parse(body: bytes) -> ParsedSource:
             continue
         origin = entry.litellm_provider or ""
         slug = LITELLM_PROVIDERS.get(origin, origin)
-        if (slug in OUR_PROVIDERS or slug in _FIRST_PARTY_SLUGS) and (model_id := _own_id(key, origin, slug)):
+        if (slug in providers or slug in _FIRST_PARTY_SLUGS) and (model_id := _own_id(key, origin, slug)):
             claims.append(_claim(slug, model_id, entry, price_tiers))
     return build_parsed_source(claims, faults, len(found))
 

@@ -21,13 +21,12 @@ requests and their readers tell of them on 22 August 2026).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 
 import msgspec
 
 from app.catalog.listing import PriceTier
-from app.catalog.seed.rules import CHINA_PRICED, FIRST_PARTY, MODELSDEV_PROVIDERS, OUR_PROVIDERS
 from app.catalog.sources.claims import (
     Claim,
     ParsedSource,
@@ -43,8 +42,9 @@ from app.catalog.sources.claims import (
     sort_tiers,
     type_fault,
 )
+from app.catalog.sources.names import CHINA_PRICED, FIRST_PARTY, MODELSDEV_PROVIDERS, UNREADABLE_PROVIDERS
 
-_FIRST_PARTY_SLUGS = frozenset().union(*FIRST_PARTY.values())
+_FIRST_PARTY_SLUGS = UNREADABLE_PROVIDERS.union(*FIRST_PARTY.values())
 _BY_CONTEXT = "context"
 
 
@@ -100,7 +100,7 @@ class _Provider(msgspec.Struct):
     models: dict[str, msgspec.Raw]
 
 
-def parse(body: bytes) -> ParsedSource:
+def parse(body: bytes, providers: Collection[str]) -> ParsedSource:
     """Claims about the models of our providers and of labs. Raises Refused if this is no such catalog."""
     claims: list[Claim] = []
     faults: list[SourceFault] = []
@@ -115,14 +115,16 @@ def parse(body: bytes) -> ParsedSource:
             faults.append(type_fault(origin, error))
             continue
         entries += len(models)
-        for found in _parse_provider(origin, models):
+        for found in _parse_provider(origin, models, providers):
             claims.append(found) if isinstance(found, Claim) else faults.append(found)
     return build_parsed_source(claims, faults, entries)
 
 
-def _parse_provider(origin: str, models: dict[str, msgspec.Raw]) -> Iterator[Claim | SourceFault]:
+def _parse_provider(
+    origin: str, models: dict[str, msgspec.Raw], providers: Collection[str]
+) -> Iterator[Claim | SourceFault]:
     slug = MODELSDEV_PROVIDERS.get(origin, origin)
-    concerns_us = slug in OUR_PROVIDERS or slug in _FIRST_PARTY_SLUGS
+    concerns_us = slug in providers or slug in _FIRST_PARTY_SLUGS
     for model_id, raw in models.items():
         try:
             model = msgspec.json.decode(raw, type=_Model)

@@ -12,14 +12,19 @@ from importlib.resources import files
 import msgspec
 
 from app.catalog import seed
+from app.catalog.claim_matching import SourceData
 from app.catalog.differences import Difference, diff_catalogs
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CatalogIndex, Match
-from app.catalog.merge import SourceData, merge
+from app.catalog.merge import merge
 from app.catalog.sources import SOURCES
+from app.providers import PROVIDERS
 from app.store import catalog, credentials, listed_models, listings, models, overrides, sources
 
-_RULE_MODULES = ("matching.py", "merge.py", "overrides.py", "id_parser.py", "vocabulary.py")
+_RULE_MODULES = (
+    *("matching.py", "claim_matching.py", "merge.py", "overrides.py", "effective.py", "id_parser.py", "vocabulary.py"),
+    "sources/names.py",
+)
 
 
 def rebuild(now: datetime, source: str = "decisions") -> list[Difference]:
@@ -36,7 +41,7 @@ def rebuild(now: datetime, source: str = "decisions") -> list[Difference]:
         return []
     before = catalog.load_models()
     told = [SourceData(name, sources.load_claims(name), is_fresh) for name, is_fresh in inputs.told]
-    after = merge(seed.load().models, told, catalog.load_decisions())
+    after = merge(seed.load().models, told, catalog.load_decisions(), PROVIDERS)
     catalog.activate(inputs.digest, source, before, after, now)
     rematch(now)
     return diff_catalogs(before, {model.id: model for model in after})
@@ -60,7 +65,7 @@ def rematch(now: datetime) -> None:
 
 def _match_listed(slug: str, provider_id: int, index: CatalogIndex) -> list[tuple[ListedModel, Match]]:
     found: dict[str, ListedModel] = {}
-    for listing_id in sorted(listings.ids_in_force(provider_id, but=0)):
+    for listing_id in sorted(listings.ids_in_force(provider_id, excluding=0)):
         found |= {model.id: model for model in listings.load(listing_id).models}
     described = catalog.descriptions(provider_id) if found else {}
     return [
@@ -85,7 +90,13 @@ class _Inputs:
 def _load_inputs() -> _Inputs:
     found = sorted(sources.content_hashes().items())
     told = [(name, at.date().isoformat() >= _seed_date(SOURCES[name].seed_letter)) for name, (_, at) in found]
-    parts = [_rules_digest(), seed.load().version.encode(), catalog.decisions_digest(), overrides.manual_digest()]
+    parts = [
+        _rules_digest(),
+        " ".join(PROVIDERS).encode(),
+        seed.load().version.encode(),
+        catalog.decisions_digest(),
+        overrides.manual_digest(),
+    ]
     parts += [
         f"{name} {content_hash.hex()} {is_fresh}".encode()
         for (name, (content_hash, _)), (_, is_fresh) in zip(found, told, strict=True)

@@ -127,7 +127,7 @@ def _load_document(client: Client, url: str, known: KnownSource) -> HttpDocument
 def _parse(source: CatalogSource, body: bytes) -> ParsedSource:
     """Raises Refused."""
     if source.read:
-        return source.read(body)
+        return source.read(body, PROVIDERS)
     if source.read_listed is None:
         raise TypeError(f"source {source.name} has no reader")
     try:

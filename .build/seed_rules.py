@@ -1,102 +1,10 @@
-"""What `make.py` knows about names: providers, labs, renames, serving variants and kinds of model."""
+"""What `make_seed.py` knows about ids besides `app.catalog.sources.names`: renames, serving variants, kinds."""
 
 from __future__ import annotations
 
 import re
 
-OUR_PROVIDERS = frozenset(
-    [
-        "openai",
-        "anthropic",
-        "google",
-        "groq",
-        "openrouter",
-        "mistral",
-        "deepseek",
-        "together",
-        "fireworks",
-        "deepinfra",
-        "xai",
-        "cerebras",
-        "cohere",
-        "perplexity",
-        "featherless",
-        "huggingface",
-        "google-vertex",
-        "near",
-        "fal",
-        "chutes",
-        "aimo",
-        "anannas",
-        "aihubmix",
-        "helicone",
-        "vercel-ai-gateway",
-        "nebius",
-        "novita",
-        "alibaba",
-        "silicon",
-        "moonshot",
-        "zhipu",
-        "cherryin",
-        "sambanova",
-        "nvidia-nim",
-        "hyperbolic",
-        "github-models",
-        "poe",
-        "azure",
-        "ollama",
-        "lmstudio",
-        "vllm",
-        "bedrock",
-    ]
-)
-
-# Their provider slug -> ours, per source.  A slug that is already ours stands for itself.
-MODELSDEV_PROVIDERS = {
-    "togetherai": "together",
-    "fireworks-ai": "fireworks",
-    "google-vertex-anthropic": "google-vertex",
-    "nearai": "near",
-    "vercel": "vercel-ai-gateway",
-    "novita-ai": "novita",
-    "alibaba-cn": "alibaba",
-    "siliconflow": "silicon",
-    "siliconflow-cn": "silicon",
-    "moonshotai": "moonshot",
-    "moonshotai-cn": "moonshot",
-    "zhipuai": "zhipu",
-    "zai": "zhipu",
-    "nvidia": "nvidia-nim",
-    "azure-cognitive-services": "azure",
-    "amazon-bedrock": "bedrock",
-    "ollama-cloud": "ollama",
-    "fal-ai": "fal",
-}
-LITELLM_PROVIDERS = {
-    "text-completion-openai": "openai",
-    "gemini": "google",
-    "together_ai": "together",
-    "fireworks_ai": "fireworks",
-    "cohere_chat": "cohere",
-    "vercel_ai_gateway": "vercel-ai-gateway",
-    "dashscope": "alibaba",
-    "nvidia_nim": "nvidia-nim",
-    "azure_ai": "azure",
-    "bedrock_converse": "bedrock",
-    "featherless_ai": "featherless",
-    "zai": "zhipu",
-    "meta_llama": "llama",
-    "amazon_nova": "nova",
-    "minimax": "minimax",
-    "vertex_ai-anthropic_models": "google-vertex",
-    "vertex_ai-mistral_models": "google-vertex",
-    "vertex_ai-llama_models": "google-vertex",
-    "vertex_ai-language-models": "google-vertex",
-    "vertex_ai-deepseek_models": "google-vertex",
-    "vertex_ai-qwen_models": "google-vertex",
-    "vertex_ai-openai_models": "google-vertex",
-    "vertex_ai-ai21_models": "google-vertex",
-}
+# genai-prices' provider slug → ours.
 GENAI_PROVIDERS = {
     "x-ai": "xai",
     "aws": "bedrock",
@@ -113,96 +21,14 @@ GENAI_PROVIDERS = {
     "huggingface_hyperbolic": "huggingface",
     "huggingface_fireworks-ai": "huggingface",
 }
-
-# Which providers speak for a lab: their facts go first and only their prices count as list prices.
-FIRST_PARTY = {
-    "openai": {"openai"},
-    "anthropic": {"anthropic"},
-    "google": {"google"},
-    "xai": {"xai"},
-    "mistral": {"mistral"},
-    "deepseek": {"deepseek"},
-    "cohere": {"cohere"},
-    "perplexity": {"perplexity"},
-    "alibaba": {"alibaba"},
-    "moonshotai": {"moonshot"},
-    "zhipuai": {"zhipu"},
-    "minimax": {"minimax"},
-    "xiaomi": {"xiaomi"},
-    "stepfun": {"stepfun", "stepfun-ai"},
-    "inception": {"inception"},
-    "upstage": {"upstage"},
-    "amazon": {"bedrock", "nova"},
-    "meta": {"llama", "meta"},
-    "arcee-ai": {"arcee"},
-    "morph": {"morph"},
-    "sakana": {"sakana"},
-    "poolside": {"poolside"},
-    "thinkingmachines": {"thinkingmachines"},
-    "sarvam": {"sarvam"},
-    "meituan": {"longcat"},
-    "inclusionai": {"bailing"},
-    "groq": {"groq"},
-    "tencent": {"tencent-tokenhub"},
-}
-CHINA_PRICED = frozenset({"alibaba-cn", "moonshotai-cn", "siliconflow-cn"})
-WELL_KEPT = ("openrouter", "vercel-ai-gateway")
-# Gateways which hand on another provider's ids: they know of models which that provider has dropped.
+# Gateways that hand on another provider's ids: they know models that the provider has dropped.
 MIRRORS = frozenset({"kilo", "openrouter-names"})
 WIDE_GATEWAYS = frozenset({"nano-gpt"})
 # Labs whose open models others tune and name after them: there an id must name its organisation.
 TUNED_LABS = frozenset({"meta", "alibaba", "google", "mistral", "zhipuai"})
-# Providers which serve nothing but their own lab's models.
+# Providers that serve nothing but their own lab's models.
 OWN_ONLY = frozenset({"openai", "anthropic", "google", "xai", "deepseek", "cohere", "mistral"})
-
-# Organisation prefix of an id -> lab.  Prefixes which only host, requantise or route tell nothing.
-LAB_OF_PREFIX = {
-    "qwen": "alibaba",
-    "alibaba": "alibaba",
-    "alibaba-nlp": "alibaba",
-    "meta-llama": "meta",
-    "meta": "meta",
-    "mistralai": "mistral",
-    "mistral-ai": "mistral",
-    "mistral": "mistral",
-    "x-ai": "xai",
-    "moonshot": "moonshotai",
-    "moonshot-ai": "moonshotai",
-    "kimi": "moonshotai",
-    "z-ai": "zhipuai",
-    "zai-org": "zhipuai",
-    "zai": "zhipuai",
-    "thudm": "zhipuai",
-    "deepseek-ai": "deepseek",
-    "minimaxai": "minimax",
-    "xiaomimimo": "xiaomi",
-    "mimo": "xiaomi",
-    "bytedance-seed": "bytedance",
-    "stepfun-ai": "stepfun",
-    "ibm-granite": "ibm",
-    "liquidai": "liquid",
-    "ai21-labs": "ai21",
-    "cohereforai": "cohere",
-    "coherelabs": "cohere",
-    "perplexityai": "perplexity",
-    "gemini": "google",
-    "bfl": "black-forest-labs",
-    "arcee": "arcee-ai",
-    "meituan-longcat": "meituan",
-    "primeintellect": "prime-intellect",
-    "sarvamai": "sarvam",
-    "kuaishou": "kwaipilot",
-    "grok": "xai",
-    "xai": "xai",
-    "codellama": "meta",
-    "meta-models": "meta",
-    "zero-one-ai": "01-ai",
-    "stabilityai": "stability",
-    "google-deepmind": "google",
-    "tencent-hunyuan": "tencent",
-    "allen-ai": "allenai",
-    "nous": "nousresearch",
-}
+# Path parts that only say who serves, routes or requantises.
 HOST_PREFIXES = frozenset(
     [
         "models",
@@ -259,66 +85,8 @@ HOST_PREFIXES = frozenset(
         "publicai",
     ]
 )
-LAB_OF_SLUG = tuple(
-    (re.compile(pattern), lab)
-    for pattern, lab in (
-        (
-            r"(chatgpt|gpt-?\d|gpt-(oss|image|audio|realtime|chat)|o\d($|-)|text-(embedding-(3|ada)|davinci|moderation)"
-            r"|davinci|babbage|dall-e|whisper|tts-1|codex|computer-use-preview|omni-moderation|sora)",
-            "openai",
-        ),
-        (r"claude", "anthropic"),
-        (r"(gemini|gemma|palm|imagen|veo|lyria|learnlm|medlm|codegemma|shieldgemma|nano-banana)", "google"),
-        (r"(qwen|qwq|qvq|tongyi)", "alibaba"),
-        (r"(grok)", "xai"),
-        (
-            r"(mistral|mixtral|ministral|magistral|codestral|devstral|pixtral|voxtral|mathstral|leanstral|open-mi|labs-)",
-            "mistral",
-        ),
-        (r"(deepseek-r1t|deepseek-tng|tng-)", "tngtech"),
-        (r"deepseek", "deepseek"),
-        (r"(glm|chatglm|cogview|cogvideo)", "zhipuai"),
-        (r"(kimi|moonshot)", "moonshotai"),
-        (r"(minimax|abab)", "minimax"),
-        (r"(llama-(?!.*nemotron)|code-?llama|muse-)", "meta"),
-        (
-            r"(command|c4ai|aya-|embed-(english|multilingual|v)|rerank-(english|multilingual|v)|north-)",
-            "cohere",
-        ),
-        (r"(sonar|r1-1776|pplx)", "perplexity"),
-        (r"phi-\d", "microsoft"),
-        (r"(nova-|titan-)", "amazon"),
-        (r"(nemotron|.*nemotron)", "nvidia"),
-        (r"granite-", "ibm"),
-        (r"jamba", "ai21"),
-        (r"mimo-", "xiaomi"),
-        (r"step-", "stepfun"),
-        (r"(ernie)", "baidu"),
-        (r"(hunyuan|hy\d)", "tencent"),
-        (r"(doubao|seed-|seedream|seedance)", "bytedance"),
-        (r"(ling-|ring-)", "inclusionai"),
-        (r"(hermes-)", "nousresearch"),
-        (r"mercury", "inception"),
-        (r"flux", "black-forest-labs"),
-        (r"longcat", "meituan"),
-        (r"palmyra", "writer"),
-        (r"solar-", "upstage"),
-        (r"lfm", "liquid"),
-        (r"olmo", "allenai"),
-        (r"(kat-)", "kwaipilot"),
-        (r"allam", "sdaia"),
-        (r"internvl", "opengvlab"),
-        (r"morph-", "morph"),
-    )
-)
-KNOWN_LABS = frozenset(lab for _, lab in LAB_OF_SLUG) | frozenset(LAB_OF_PREFIX.values()) | frozenset(FIRST_PARTY)
-NOT_MODELS = re.compile(
-    r"^(claude(-(opus|sonnet|haiku|fable))?|gpt(-mini)?|grok|auto|search|community|model-router|auto-router|router|free|bodybuilder|switchpoint|kilo-auto|best|default"
-    r"|.*(kindness|coding-plan).*|container|codex-auto-review|ft-.*|file-search.*|.*-x-\d+.*)$"
-)
-ROUTER_LABS = frozenset({"openrouter", "kilo-auto", "switchpoint", "ambient", "routers", "preset", "poetools"})
 
-# Renames between hosts (keys as ``identify`` makes them) that no rule finds.
+# Renames between hosts (keys as `identify` makes them) that no rule finds.
 SAME = {
     "qwen-3-coder": "qwen-3-coder-480b-a35b-instruct",
     "qwen-3-coder-480b": "qwen-3-coder-480b-a35b-instruct",
@@ -392,7 +160,7 @@ FASTER = re.compile(
     r"^((?:gpt-|o3|claude-|gemma|(?:meta-)?llama|deepseek|qwen|hermes|kimi|mistral|nemotron|marin).*)-fast$"
     r"|^((?:deepseek|gemma|gpt-oss)-.*)-turbo$"
 )
-# The same name with its parts in another order, or spelt otherwise.
+# The same name with its parts in another order, or spelt differently.
 RESPELT = (
     (re.compile(r"(?<=\d)p(?=\d)"), "-"),
     (re.compile(r"^gpt-4-?o(?=$|-)"), "gpt-4o"),
@@ -411,6 +179,7 @@ RESPELT = (
     (re.compile(r"^(nova-.*)-v1$"), r"\1"),
     (re.compile(r"^((?:o\d|gpt-5).*)-(?:minimal|low|medium|high|xhigh)$"), r"\1"),
 )
+# A lab's name before its own model's name.
 LAB_IN_SLUG = re.compile(  # a lab's name before its own model's name
     r"^(openai|anthropic|x-?ai|z-?ai|zai-org|google|moonshotai|minimaxai|deepseek-ai|deepseek|meta|mistralai|gemini|qwen|cohere"
     r"|nvidia)-"
@@ -441,18 +210,3 @@ KINDS = (
     ("video", re.compile(r"(^veo|^sora|imagine-video|(^|-)kling|seedance|^wan-?\d|^ray-)")),
     ("completion", re.compile(r"^(gpt-3-5-turbo-instruct.*|davinci-002|babbage-002)$")),
 )
-LITELLM_MODES = {
-    "chat": "chat",
-    "responses": "chat",
-    "completion": "completion",
-    "embedding": "embedding",
-    "image_generation": "image",
-    "image_edit": "image",
-    "audio_transcription": "audio",
-    "audio_speech": "audio",
-    "video_generation": "video",
-    "rerank": "rerank",
-    "moderation": "moderation",
-    "realtime": "realtime",
-    "ocr": "ocr",
-}
