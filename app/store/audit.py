@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
 from app.extensions import db
+from app.store.engine.views import build_view
 from app.store.schema.catalog_tables import AuditRow
 
 AuditState = Mapping[str, Any]
@@ -18,7 +19,7 @@ AuditState = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Actor:
-    """Who does something: an account, or by its name alone the command line or the app itself."""
+    """Who performs an action: an account, or, by name only, the command line or the app itself."""
 
     id: int | None
     name: str
@@ -29,9 +30,9 @@ COMMAND_LINE = Actor(None, "command line")
 AUTOMATIC = Actor(None, "automatic")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AuditView:
-    """An entry as the page shows it."""
+    """An audit log entry for display."""
 
     id: int
     at: datetime
@@ -55,9 +56,10 @@ def record(
     now: datetime,
     undoes: int | None = None,
 ) -> AuditRow:
-    """Write an entry. before, after: JSON states, None where there is nothing; undoes: id of the entry taken back.
+    """Write and flush an entry.
 
-    Raises IntegrityError (at the flush, which happens here) if that entry was taken back already.
+    before, after: JSON states, None if nothing exists. undoes: id of the entry that this one undoes; raises
+    IntegrityError if that entry was undone already.
     """
     row = AuditRow(
         at=now,
@@ -76,9 +78,9 @@ def record(
 
 
 def list_entries(before: int | None = None, size: int = 50) -> tuple[tuple[AuditView, ...], int | None]:
-    """The newest `size` entries, only those older than entry `before` where given, and the cursor of the next page.
+    """The newest `size` entries, older than entry `before` if given, and the cursor of the next page.
 
-    The cursor is the id of the last line, None where nothing older is left. One query.
+    The cursor is the id of the last entry, None if there are no older ones. One query.
     """
     undoing = aliased(AuditRow)
     query = (
@@ -89,21 +91,6 @@ def list_entries(before: int | None = None, size: int = 50) -> tuple[tuple[Audit
     )
     if before is not None:
         query = query.where(AuditRow.id < before)
-    found = [_to_view(row, undone_by_id) for row, undone_by_id in db.session.execute(query)]
-    lines = tuple(found[:size])
-    return lines, lines[-1].id if len(found) > size else None
-
-
-def _to_view(row: AuditRow, undone_by_id: int | None) -> AuditView:
-    return AuditView(
-        id=row.id,
-        at=row.at,
-        actor=row.actor,
-        action=row.action,
-        subject=row.subject,
-        before=row.before,
-        after=row.after,
-        reason=row.reason,
-        undoes_id=row.undoes_id,
-        undone_by_id=undone_by_id,
-    )
+    rows = db.session.execute(query).all()
+    views = tuple(build_view(AuditView, row, undone_by_id=undone_by_id) for row, undone_by_id in rows[:size])
+    return views, views[-1].id if len(rows) > size else None

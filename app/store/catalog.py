@@ -1,4 +1,4 @@
-"""The canonical catalog in force, what people decided about it, and the mirror of the provider files."""
+"""The canonical catalog in force, people's decisions about it, and the mirror of the provider files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import BindParameter, Select, Text, bindparam, cast, delete, false, func, select, update
+from sqlalchemy import BindParameter, Text, bindparam, cast, delete, false, func, or_, select, update
 
 from app.catalog import seed
 from app.catalog.matching import CanonicalModel, CatalogIndex
@@ -20,28 +19,29 @@ from app.extensions import db
 from app.store import audit
 from app.store import sources as live_sources
 from app.store.audit import Actor
-from app.store.engine.dialect import insert
+from app.store.engine.dialect import insert, upsert
+from app.store.engine.statements import batches, execute_dml
 from app.store.schema.catalog_tables import CanonicalRow, CatalogVersionRow, DecisionRow
 from app.store.schema.tables import ModelRow, ProviderRow
 
 _BATCH_SIZE = 500
-_LOCK_ID = 0x6D6F64656C  # any number that nothing else in the database locks by
+_LOCK_ID = 0x6D6F64656C  # PostgreSQL advisory lock
 _MODEL_KINDS = ("match", "canonical", "field")
 _MANUAL_SOURCE = "a person's decision"
 
 _cached_index: tuple[str, CatalogIndex] | None = None
-"""The last index built, by the digest of all that went into it: a cache only, asked for its digest every time."""
+"""(digest, index): process-wide cache of the last index built; the digest is checked on every use."""
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogVersion:
-    """Which catalog is in force."""
+    """The catalog in force."""
 
     number: int
     digest: str
-    """SHA-256 over all that went into it, hex."""
+    """SHA-256 over all inputs, hex."""
     source: str
-    """What made it: seed, decisions, or the name of a source."""
+    """What it was made by: seed, decisions, or the name of a source."""
     model_count: int
     loaded_at: datetime
 
@@ -52,36 +52,34 @@ class SourcedFact:
     value: Any
     source: str
     date: str
-    """Day on which the source last said so, empty where that is not known."""
+    """ISO date of the source's last confirmation; empty if unknown."""
 
 
 # ------------------------------------------------------------------ what is in force
 
 
 def version_number() -> int:
-    """The version in force; 0 while no catalog was loaded."""
+    """Number of the version in force; 0 before the first."""
     return db.session.scalar(select(func.max(CatalogVersionRow.id))) or 0
 
 
 def version_in_force() -> CatalogVersion | None:
-    row = db.session.scalar(_newest_query())
+    row = db.session.scalar(_NEWEST_QUERY)
     if row is None:
         return None
     return CatalogVersion(row.id, row.version, row.source, row.model_count, row.loaded_at)
 
 
-@cache
-def _newest_query() -> Select[CatalogVersionRow]:
-    return select(CatalogVersionRow).order_by(CatalogVersionRow.id.desc()).limit(1)
+_NEWEST_QUERY = select(CatalogVersionRow).order_by(CatalogVersionRow.id.desc()).limit(1)
 
 
 def load_index() -> tuple[int, CatalogIndex]:
-    """The version in force and its index, built when another process changed the catalog."""
+    """(number of the version in force, its index); the index is rebuilt if another process changed the catalog."""
     global _cached_index
     current = version_in_force()
     digest = current.digest if current else ""
     if _cached_index is None or _cached_index[0] != digest:
-        # The version was read first: should another be put in force between, this one is built again next time.
+        # The version was read first: if another comes into force meanwhile, the digest differs at the next use.
         _cached_index = digest, CatalogIndex(_load_all().values(), load_decisions().matches)
     return current.number if current else 0, _cached_index[1]
 
@@ -95,40 +93,34 @@ def load_models() -> dict[str, CanonicalModel]:
 
 
 def _load_all() -> dict[str, CanonicalModel]:
-    # As text, and decoded in one go: through plain lists and dicts it takes three times as long.
+    # decoding JSON text directly is three times as fast as converting lists and dicts
     facts = db.session.scalars(select(cast(CanonicalRow.facts, Text)))
     decode = msgspec.json.Decoder(CanonicalModel).decode
     return {model.id: model for model in map(decode, facts)}
 
 
 def lock() -> None:
-    """Hold the catalog until the transaction ends: whoever builds another one waits here."""
+    """Lock the catalog against concurrent rebuilds until the transaction ends."""
     if db.engine.dialect.name == "postgresql":
         db.session.execute(select(func.pg_advisory_xact_lock(_LOCK_ID)))
-    else:  # any write holds all of SQLite; one that changes nothing will do
+    else:  # any write locks all of SQLite, also one that changes nothing
         db.session.execute(update(CatalogVersionRow).where(false()).values(source=CatalogVersionRow.source))
 
 
 def activate(
     digest: str, source: str, before: Mapping[str, CanonicalModel], after: Iterable[CanonicalModel], now: datetime
 ) -> None:
-    """Write what differs, and the version that says so. To be called under `lock`."""
+    """Write the models that differ, and a new version. Call it under `lock`."""
     global _cached_index
-    wanted = {model.id: model for model in after}
-    gone = sorted(before.keys() - wanted.keys())
-    for start in range(0, len(gone), _BATCH_SIZE):
-        db.session.execute(delete(CanonicalRow).where(CanonicalRow.id.in_(gone[start : start + _BATCH_SIZE])))
-    rows = [_row_values(model) for model_id, model in sorted(wanted.items()) if before.get(model_id) != model]
-    statement = insert(CanonicalRow)
-    statement = statement.on_conflict_do_update(
-        index_elements=["id"], set_={name: statement.excluded[name] for name in ("lab", "name", "kind", "facts")}
-    )
-    for start in range(0, len(rows), _BATCH_SIZE):
-        db.session.connection().execute(statement, rows[start : start + _BATCH_SIZE])
-    db.session.add(CatalogVersionRow(version=digest, source=source, model_count=len(wanted), loaded_at=now))
+    models = {model.id: model for model in after}
+    for batch in batches(sorted(before.keys() - models.keys()), _BATCH_SIZE):
+        db.session.execute(delete(CanonicalRow).where(CanonicalRow.id.in_(batch)))
+    rows = [_row_values(model) for model_id, model in sorted(models.items()) if before.get(model_id) != model]
+    upsert(CanonicalRow, rows, ["id"], ["lab", "name", "kind", "facts"])
+    db.session.add(CatalogVersionRow(version=digest, source=source, model_count=len(models), loaded_at=now))
     db.session.flush()
-    # Ready for those who ask next. Should this be rolled back, nobody asks for it by this digest.
-    _cached_index = digest, CatalogIndex(wanted.values(), load_decisions().matches)
+    # warm the cache; after a rollback this digest is never asked for
+    _cached_index = digest, CatalogIndex(models.values(), load_decisions().matches)
 
 
 def _row_values(model: CanonicalModel) -> dict[str, Any]:
@@ -140,8 +132,8 @@ def _row_values(model: CanonicalModel) -> dict[str, Any]:
 
 
 def load_decisions() -> ManualDecisions:
-    """All that people settled about models. One that cannot be understood any more is passed over."""
-    made: dict[str, CanonicalModel] = {}
+    """All decisions about models. Those that this version cannot parse are ignored."""
+    models: dict[str, CanonicalModel] = {}
     fields: dict[tuple[str, str], Any] = {}
     matches: dict[tuple[str, str], str | None] = {}
     for kind, subject, value in _load_decision_rows():
@@ -152,12 +144,12 @@ def load_decisions() -> ManualDecisions:
             model_id, _, field = subject.rpartition("#")
             fields[model_id, field] = value.get("value")
         elif (model := _parse_canonical(subject, value)) is not None:
-            made[subject] = model
-    return ManualDecisions(made, fields, matches)
+            models[subject] = model
+    return ManualDecisions(models, fields, matches)
 
 
 def decisions_digest() -> bytes:
-    """Changes whenever a decision about models does."""
+    """Hash over all decisions about models."""
     ordered = sorted((kind, subject, msgspec.json.encode(value)) for kind, subject, value in _load_decision_rows())
     return hashlib.sha256(msgspec.json.encode(ordered)).digest()
 
@@ -172,7 +164,7 @@ def _parse_canonical(model_id: str, value: Mapping[str, Any]) -> CanonicalModel 
         model = msgspec.convert(value, CanonicalModel)
     except msgspec.ValidationError:
         return None
-    fits = model.id == model_id and len(model.id) <= 300 and len(model.lab) <= 100  # as its columns are
+    fits = model.id == model_id and len(model.id) <= 300 and len(model.lab) <= 100  # column lengths
     return model if fits else None
 
 
@@ -180,30 +172,30 @@ def _parse_canonical(model_id: str, value: Mapping[str, Any]) -> CanonicalModel 
 
 
 def source_labels() -> dict[str, str]:
-    """What a model's `field_sources` calls a source → its name and date, as a page shows them. One query."""
+    """Source letter in a model's `field_sources` → name and date for display. One query."""
     return {letter: f"{name}, {date}" if date else name for letter, (name, date) in _source_names().items()}
 
 
 def sourced_facts(model: CanonicalModel) -> list[SourcedFact]:
-    """Every known fact of a model with who says so, and when."""
-    named, told_by = _source_names(), sources_by_field(model)
-    decided = _decision_days(model.id) if PERSON in told_by.values() else {}
+    """Every known fact of a model, with its source and date."""
+    names, letters = _source_names(), sources_by_field(model)
+    decided = _decision_days(model.id) if PERSON in letters.values() else {}
     facts = []
-    for field, letter in told_by.items():
-        name, date = named.get(letter, ("", ""))
+    for field, letter in letters.items():
+        name, date = names.get(letter, ("", ""))
         facts.append(SourcedFact(field, getattr(model, field), name, decided.get(field, date)))
     return facts
 
 
 def _source_names() -> dict[str, tuple[str, str]]:
-    named = {letter: (source.name, source.date) for letter, source in seed.load().header.sources.items()}
+    names = {letter: (source.name, source.date) for letter, source in seed.load().header.sources.items()}
     dates = live_sources.fetch_dates()
-    named |= {name: (SOURCES[name].title, dates[name].date().isoformat()) for name in dates}
-    return named | {PERSON: (_MANUAL_SOURCE, "")}
+    names |= {name: (SOURCES[name].title, dates[name].date().isoformat()) for name in dates}
+    return names | {PERSON: (_MANUAL_SOURCE, "")}
 
 
 def _decision_days(model_id: str) -> dict[str, str]:
-    """Field → day, of the fields that a person settled one by one."""
+    """Field → ISO date, for fields that a person decided individually."""
     query = select(DecisionRow.subject, DecisionRow.decided_at).where(
         DecisionRow.kind == "field", DecisionRow.subject.startswith(f"{model_id}#", autoescape=True)
     )
@@ -214,7 +206,7 @@ def _decision_days(model_id: str) -> dict[str, str]:
 
 
 def descriptions(provider_id: int) -> dict[str, str]:
-    """Id → the prose about it, which listings do not keep."""
+    """Model id → description, which listings do not include."""
     query = select(ModelRow.provider_model_id, ModelRow.description).where(
         ModelRow.provider_id == provider_id, ModelRow.description != ""
     )
@@ -222,23 +214,18 @@ def descriptions(provider_id: int) -> dict[str, str]:
 
 
 def mirror_providers(files: Iterable[Mapping[str, Any]], now: datetime) -> None:
-    """Make the providers table say what the provider files say; an admin's own settings stay as they are."""
+    """Update the providers table from the provider files, except for an admin's own settings."""
     for facts in files:
         statement = insert(ProviderRow).values(created_at=now, updated_at=now, **facts)
-        changed = {name: statement.excluded[name] for name in facts if name != "slug"}
-        differs = [
-            getattr(ProviderRow, name).is_distinct_from(statement.excluded[name]) for name in _compared_fields(facts)
-        ]
-        where = differs[0]
-        for one in differs[1:]:
-            where = where | one
+        new = {name: statement.excluded[name] for name in facts if name != "slug"}
+        differs = or_(*(getattr(ProviderRow, name).is_distinct_from(value) for name, value in new.items()))
         db.session.execute(
-            statement.on_conflict_do_update(index_elements=["slug"], set_={**changed, "updated_at": now}, where=where)
+            statement.on_conflict_do_update(index_elements=["slug"], set_={**new, "updated_at": now}, where=differs)
         )
 
 
 def admin_base_urls() -> dict[str, str]:
-    """Slug → the base URL that an admin set for a provider."""
+    """Slug → base URL set by an admin."""
     query = select(ProviderRow.slug, ProviderRow.admin_base_url).where(ProviderRow.admin_base_url.is_not(None))
     return {slug: url for slug, url in db.session.execute(query) if url}
 
@@ -246,7 +233,7 @@ def admin_base_urls() -> dict[str, str]:
 def update_provider(
     row: ProviderRow, *, is_active: bool, frequency: str | None, base_url: str | None, actor: Actor, now: datetime
 ) -> None:
-    """An admin's own settings; frequency, base_url: None for the provider file's. What changes is an audit entry."""
+    """Save an admin's settings (frequency, base_url: None for the provider file's), with an audit entry for a change."""
     before = _provider_settings(row)
     row.is_active, row.admin_update_frequency, row.admin_base_url = is_active, frequency, base_url
     if (after := _provider_settings(row)) != before:
@@ -262,25 +249,18 @@ def _provider_settings(row: ProviderRow) -> dict[str, Any]:
 
 
 def mark_synced(provider_ids: Collection[int], now: datetime, no_later_than: datetime) -> None:
-    """Note that providers' lists were just read, unless it was noted since `no_later_than`: one row for all users."""
-    stale = db.session.scalars(_stale_query(), {"provider_ids": list(provider_ids), "no_later_than": no_later_than})
-    if found := list(stale):
-        db.session.execute(
-            update(ProviderRow)
-            .where(ProviderRow.id.in_(found))
-            .values(last_synced_at=now)
-            .execution_options(synchronize_session=False)
-        )
+    """Record that providers' lists were just fetched, unless it was recorded since `no_later_than`."""
+    values = {"provider_ids": list(provider_ids), "no_later_than": no_later_than}
+    if stale := list(db.session.scalars(_STALE_QUERY, values)):
+        execute_dml(update(ProviderRow).where(ProviderRow.id.in_(stale)).values(last_synced_at=now))
 
 
-@cache
-def _stale_query() -> Select[int]:
-    ids: BindParameter[list[int]] = bindparam("provider_ids", expanding=True)
-    is_stale = ProviderRow.last_synced_at.is_(None) | (ProviderRow.last_synced_at < bindparam("no_later_than"))
-    # Whoever holds a row is noting the same: nobody waits for it, in whatever order two come by the rows.
-    query = select(ProviderRow.id).where(ProviderRow.id.in_(ids), is_stale)
-    return query.with_for_update(skip_locked=True, key_share=True)
-
-
-def _compared_fields(facts: Mapping[str, Any]) -> list[str]:
-    return [name for name in facts if name != "slug"]
+_PROVIDER_IDS: BindParameter[list[int]] = bindparam("provider_ids", expanding=True)
+_STALE_QUERY = (
+    select(ProviderRow.id)
+    .where(
+        ProviderRow.id.in_(_PROVIDER_IDS),
+        ProviderRow.last_synced_at.is_(None) | (ProviderRow.last_synced_at < bindparam("no_later_than")),
+    )
+    .with_for_update(skip_locked=True, key_share=True)  # another holder of the lock is recording the same
+)

@@ -1,7 +1,7 @@
-"""What people settled for good about ids and facts, each step noted in the audit log and reversible.
+"""People's permanent decisions about ids and facts, each recorded in the audit log and reversible.
 
-A decision is one row under its kind and subject. Nothing here takes effect by itself: `sync.refresh.rebuild` lays the
-decisions over the sources and has the models matched again. Nothing here commits.
+A decision is one row per kind and subject. It takes effect when `sync.catalog.rebuild` applies the decisions to the
+sources and matches all models again. Nothing here commits.
 """
 
 from __future__ import annotations
@@ -15,42 +15,44 @@ import msgspec
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
+from app.catalog.effective import FactConflict
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import MANUAL_PRIORITY, FactConflict, OverrideError, from_facts, to_json
+from app.catalog.overrides import MANUAL_PRIORITY, OverrideError, from_facts, to_json
 from app.extensions import db
 from app.store import audit, overrides
 from app.store.audit import Actor
-from app.store.engine.dialect import insert
+from app.store.engine.dialect import upsert
+from app.store.engine.statements import execute_dml
 from app.store.schema.catalog_tables import AuditRow, CanonicalRow, DecisionRow
 from app.store.schema.tables import ProviderRow
 
 AUTO_ADOPT = "adopt automatically"
-"""Setting: whether what is proposed becomes a canonical model by itself."""
+"""Setting: whether proposals become canonical models automatically."""
 ACCEPTED_PREFIX, DISMISSED_PREFIX = "fine/", "dismissed/"
-"""Families of settings: disagreements that are to stay as they are, and proposals that nobody wants."""
+"""Prefixes of settings: accepted conflicts, and dismissed proposals."""
 
 _MAX_REASON_LENGTH = 2_000
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _FIELD_TYPES = get_type_hints(CanonicalModel)
 _FIXED_FIELDS = frozenset({"id", "lab", "source", "field_sources"})
-"""Fields of a canonical model that no `field` decision can be about."""
+"""Fields of a canonical model that cannot be decided."""
 
 DecisionState = dict[str, Any]
 
 
 class DecisionError(ValueError):
-    """A decision that cannot be taken, or taken back. Its text is one sentence for people."""
+    """A decision that cannot be made or undone. The text is one sentence for display."""
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """All of them, as they were read: in one query."""
+    """All decisions, as of one query."""
 
     matches: Mapping[tuple[str, str], str | None]
     """(provider slug, model id) → canonical id, None for "leave it unknown"."""
     canonicals: Mapping[str, CanonicalModel]
     fields: Mapping[str, Mapping[str, Any]]
-    """Canonical id → field → value, of the field's own type."""
+    """Canonical id → field → value, of the field's type."""
     settings: Mapping[str, Any]
 
 
@@ -58,25 +60,25 @@ class Decisions:
 
 
 def load(*kinds: str) -> Decisions:
-    """All decisions, or those of some kinds. Raises ValidationError for a row that this version cannot read."""
+    """All decisions, or those of some kinds. Raises ValidationError for a row that this version cannot parse."""
     query = select(DecisionRow.kind, DecisionRow.subject, DecisionRow.value).order_by(DecisionRow.id)
     if kinds:
         query = query.where(DecisionRow.kind.in_(kinds))
-    found: dict[str, dict[str, Any]] = {"match": {}, "canonical": {}, "field": {}, "setting": {}}
+    values: dict[str, dict[str, Any]] = {"match": {}, "canonical": {}, "field": {}, "setting": {}}
     for kind, subject, value in db.session.execute(query):
-        found[kind][subject] = value
+        values[kind][subject] = value
     fields: dict[str, dict[str, Any]] = {}
-    for subject, value in found["field"].items():
+    for subject, value in values["field"].items():
         canonical_id, _, name = subject.rpartition("#")
         if name in _FIELD_TYPES:
             fields.setdefault(canonical_id, {})[name] = msgspec.convert(value["value"], _FIELD_TYPES[name])
     return Decisions(
-        matches={_split_match_subject(subject): value["canonical_id"] for subject, value in found["match"].items()},
+        matches={_split_match_subject(subject): value["canonical_id"] for subject, value in values["match"].items()},
         canonicals={
-            canonical_id: msgspec.convert(value, CanonicalModel) for canonical_id, value in found["canonical"].items()
+            canonical_id: msgspec.convert(value, CanonicalModel) for canonical_id, value in values["canonical"].items()
         },
         fields=fields,
-        settings={name: value["value"] for name, value in found["setting"].items()},
+        settings={name: value["value"] for name, value in values["setting"].items()},
     )
 
 
@@ -86,23 +88,23 @@ def load_matches() -> Mapping[tuple[str, str], str | None]:
 
 
 def load_canonicals() -> Mapping[str, CanonicalModel]:
-    """Canonical id → the model that a person, or the catalog by itself, made."""
+    """Canonical id → model created by a person or adopted automatically."""
     return load("canonical").canonicals
 
 
 def load_fields() -> Mapping[str, Mapping[str, Any]]:
-    """Canonical id → field → the value it is to have."""
+    """Canonical id → field → decided value."""
     return load("field").fields
 
 
 def load_setting(name: str) -> Any:
-    """The value of a setting; None if nobody set it."""
+    """The value of a setting; None if it is not set."""
     value = db.session.scalar(_decision_query("setting", name).with_only_columns(DecisionRow.value))
     return value["value"] if value else None
 
 
 def withdrawn_subjects(action: str) -> frozenset[str]:
-    """Subjects about which something was decided and then taken back by a person: not to be decided anew by itself."""
+    """Subjects of decisions that a person undid: they must not be decided automatically again."""
     undone = select(AuditRow.subject).where(
         AuditRow.action == action, AuditRow.after.is_(None), AuditRow.actor_id.is_not(None)
     )
@@ -115,7 +117,7 @@ def withdrawn_subjects(action: str) -> frozenset[str]:
 def save_match(
     slug: str, model_id: str, canonical_id: str | None, actor: Actor, now: datetime, reason: str = ""
 ) -> AuditRow | None:
-    """What a provider means by an id; None leaves it unknown. Raises DecisionError for an unknown provider or model."""
+    """Map a provider's model id to a canonical id; None leaves it unknown. Raises DecisionError for unknown ones."""
     if db.session.scalar(select(ProviderRow.id).where(ProviderRow.slug == slug)) is None:
         raise DecisionError(f'There is no provider "{slug}".')
     if canonical_id is not None and not is_known(canonical_id):
@@ -124,14 +126,14 @@ def save_match(
 
 
 def save_canonical(model: CanonicalModel, actor: Actor, now: datetime, reason: str = "") -> AuditRow | None:
-    """A canonical model that no source has, or in place of what the sources say of it."""
+    """Add a canonical model that no source has, or replace what the sources say about it."""
     return save("canonical", model.id, _to_json(model), actor, now, reason)
 
 
 def save_field(
     canonical_id: str, field: str, value: Any, actor: Actor, now: datetime, reason: str = ""
 ) -> AuditRow | None:
-    """One fact of a canonical model. Raises DecisionError for a field or a value that it cannot have."""
+    """Decide one fact of a canonical model. Raises DecisionError for an invalid field or value."""
     if field not in _FIELD_TYPES or field in _FIXED_FIELDS:
         raise DecisionError(f'A canonical model has no field "{field}" to decide.')
     if not is_known(canonical_id):
@@ -151,7 +153,7 @@ def save_setting(name: str, value: Any, actor: Actor, now: datetime, reason: str
 def save(
     kind: str, subject: str, value: Mapping[str, Any], actor: Actor, now: datetime, reason: str = ""
 ) -> AuditRow | None:
-    """Store a decision in place of the one on its subject, and note it. None where it is there already."""
+    """Save a decision in place of any on its subject, with an audit entry; None if an equal one exists."""
     before = _load_state(kind, subject)
     after: DecisionState = {**value, "reason": reason[:_MAX_REASON_LENGTH]} if reason else dict(value)
     if before == after:
@@ -161,7 +163,7 @@ def save(
 
 
 def remove(kind: str, subject: str, actor: Actor, now: datetime, reason: str = "") -> AuditRow | None:
-    """Take a decision away, noted. None if there was none."""
+    """Delete a decision, with an audit entry; None if there was none."""
     before = _load_state(kind, subject)
     if before is None:
         return None
@@ -170,26 +172,26 @@ def remove(kind: str, subject: str, actor: Actor, now: datetime, reason: str = "
 
 
 def is_known(canonical_id: str) -> bool:
-    """Whether the catalog in force has it, or will have it by a decision."""
-    query = select(CanonicalRow.id).where(CanonicalRow.id == canonical_id)
-    made = _decision_query("canonical", canonical_id).with_only_columns(DecisionRow.subject)
-    return db.session.scalar(query.union(made)) is not None
+    """Whether the catalog in force has it, or a decision adds it."""
+    in_force = select(CanonicalRow.id).where(CanonicalRow.id == canonical_id)
+    decided = _decision_query("canonical", canonical_id).with_only_columns(DecisionRow.subject)
+    return db.session.scalar(in_force.union(decided)) is not None
 
 
 # ------------------------------------------------------------------ disagreements
 
 
-def keep_catalog_value(slug: str, canonical_id: str, found: FactConflict, actor: Actor, now: datetime) -> None:
-    """The provider is wrong about a field: a person's override holds the catalog's value against it."""
-    if isinstance(found.catalog_value, str):
-        raise DecisionError(f"The {found.field} of a listed model is the provider's to say.")
+def keep_catalog_value(slug: str, canonical_id: str, conflict: FactConflict, actor: Actor, now: datetime) -> None:
+    """The provider is wrong about a field: a manual override enforces the catalog's value."""
+    if isinstance(conflict.catalog_value, str):
+        raise DecisionError(f"The {conflict.field} of a listed model is the provider's to say.")
     own = (
         one
         for one in overrides.load_for_model(canonical_id)
         if (one.provider_id, one.priority) == (slug, MANUAL_PRIORITY)
     )
     before = next(own, None)
-    facts = {**(before.facts if before else {}), found.field: found.catalog_value}
+    facts = {**(before.facts if before else {}), conflict.field: conflict.catalog_value}
     reason = before.reason if before and before.reason else "The catalog's word was kept against the provider's."
     try:
         overrides.save(from_facts(slug, canonical_id, MANUAL_PRIORITY, facts, reason), actor, now)
@@ -197,14 +199,14 @@ def keep_catalog_value(slug: str, canonical_id: str, found: FactConflict, actor:
         raise DecisionError(str(error)) from None
 
 
-def adopt_provider_value(slug: str, canonical_id: str, found: FactConflict, actor: Actor, now: datetime) -> None:
-    """The catalog is wrong about a field: it is to say what the provider says, for all who serve the model."""
-    save_field(canonical_id, found.field, found.provider_value, actor, now, f"As {slug} lists it.")
+def adopt_provider_value(slug: str, canonical_id: str, conflict: FactConflict, actor: Actor, now: datetime) -> None:
+    """The catalog is wrong about a field: it takes the provider's value, for all providers."""
+    save_field(canonical_id, conflict.field, conflict.provider_value, actor, now, f"As {slug} lists it.")
 
 
-def accept_conflict(slug: str, model_id: str, found: FactConflict, actor: Actor, now: datetime) -> None:
-    """Both may say what they say now: no conflict until one of them says something else."""
-    save_setting(accepted_conflict_name(slug, model_id, found.field), conflict_values(found), actor, now)
+def accept_conflict(slug: str, model_id: str, conflict: FactConflict, actor: Actor, now: datetime) -> None:
+    """Both values may stay: no conflict until one of them changes."""
+    save_setting(accepted_conflict_name(slug, model_id, conflict.field), conflict_values(conflict), actor, now)
 
 
 def accepted_conflict_name(slug: str, model_id: str, field: str) -> str:
@@ -215,9 +217,9 @@ def dismissed_proposal_name(canonical_id: str) -> str:
     return DISMISSED_PREFIX + canonical_id
 
 
-def conflict_values(found: FactConflict) -> dict[str, Any]:
-    """What both sides say, as a setting keeps it."""
-    return dict(_to_json({"catalog": found.catalog_value, "provider": found.provider_value}))
+def conflict_values(conflict: FactConflict) -> dict[str, Any]:
+    """Both values, as stored in the setting."""
+    return dict(_to_json({"catalog": conflict.catalog_value, "provider": conflict.provider_value}))
 
 
 def match_subject(slug: str, model_id: str) -> str:
@@ -228,17 +230,16 @@ def match_subject(slug: str, model_id: str) -> str:
 
 
 def undo(audit_id: int, actor: Actor, now: datetime) -> AuditRow:
-    """Take an entry of the audit log back, its own entry in that log; to take that one back is to redo it.
+    """Undo an entry of the audit log, as a new entry; undoing that one redoes it.
 
-    Raises DecisionError, with nothing written, where the state is not what the entry left any more.
+    Raises DecisionError, with nothing written, if the state has changed since the entry.
     """
     entry = db.session.scalar(select(AuditRow).where(AuditRow.id == audit_id).with_for_update())
     if entry is None:
         raise DecisionError("There is no such entry in the audit log.")
     if db.session.scalar(select(AuditRow.id).where(AuditRow.undoes_id == audit_id)):
         raise DecisionError("This was taken back already.")
-    found = _current_state(entry)
-    if found != entry.after:
+    if _current_state(entry) != entry.after:
         raise DecisionError(_changed_since_message(entry))
     if entry.action == "override":
         _restore_override(entry, now)
@@ -246,7 +247,7 @@ def undo(audit_id: int, actor: Actor, now: datetime) -> AuditRow:
         _restore(entry.action, entry.subject, entry.before, now)
     try:
         return audit.record(actor, entry.action, entry.subject, entry.after, entry.before, "", now, undoes=entry.id)
-    except IntegrityError:  # another admin was quicker by a moment; SQLite has no row to lock
+    except IntegrityError:  # a concurrent undo; SQLite has no row locks
         db.session.rollback()
         raise DecisionError("This was taken back already.") from None
 
@@ -255,11 +256,9 @@ def _current_state(entry: AuditRow) -> DecisionState | None:
     if entry.action != "override":
         return _load_state(entry.action, entry.subject)
     slug, canonical_id, priority = overrides.parse_subject(entry.subject)
-    same = (
-        one for one in overrides.load_for_model(canonical_id) if (one.provider_id, one.priority) == (slug, priority)
-    )
-    found = next(same, None)
-    return to_json(found) if found else None
+    overrides_of_model = overrides.load_for_model(canonical_id)
+    current = next((one for one in overrides_of_model if (one.provider_id, one.priority) == (slug, priority)), None)
+    return to_json(current) if current else None
 
 
 def _restore_override(entry: AuditRow, now: datetime) -> None:
@@ -290,31 +289,27 @@ def _decision_query(kind: str, subject: str) -> Any:
 
 
 def _load_state(kind: str, subject: str) -> DecisionState | None:
-    """What the audit log calls the state of a subject: the decision's value, and its reason where it has one."""
+    """A subject's state in the audit log: the decision's value, with its reason if it has one. Locks the row."""
     columns = _decision_query(kind, subject).with_only_columns(DecisionRow.value, DecisionRow.reason)
-    found = db.session.execute(columns.with_for_update()).first()
-    if found is None:
+    row = db.session.execute(columns.with_for_update()).first()
+    if row is None:
         return None
-    value, reason = found
+    value, reason = row
     return {**value, "reason": reason} if reason else dict(value)
 
 
 def _restore(kind: str, subject: str, state: Mapping[str, Any] | None, now: datetime) -> None:
-    """Make a subject's decision what a state says, None for "no decision"."""
+    """Set a subject's decision to an audit state; None deletes it."""
     if state is None:
-        where = (DecisionRow.kind == kind, DecisionRow.subject == subject)
-        db.session.execute(delete(DecisionRow).where(*where).execution_options(synchronize_session=False))
+        execute_dml(delete(DecisionRow).where(DecisionRow.kind == kind, DecisionRow.subject == subject))
         return
     value = {name: one for name, one in state.items() if name != "reason"}
-    statement = insert(DecisionRow).values(
-        kind=kind, subject=subject, value=value, reason=state.get("reason", ""), decided_at=now
-    )
-    changed = {name: statement.excluded[name] for name in ("value", "reason", "decided_at")}
-    db.session.execute(statement.on_conflict_do_update(index_elements=["kind", "subject"], set_=changed))
+    row = {"kind": kind, "subject": subject, "value": value, "reason": state.get("reason", ""), "decided_at": now}
+    upsert(DecisionRow, [row], ["kind", "subject"], ["value", "reason", "decided_at"])
 
 
 def _to_json(value: Any) -> Any:
-    """As a database gives it back; prices as text, since neither database's JSON keeps the digits of a number."""
+    """Plain JSON data as read from the database; prices as text, since JSON numbers lose digits in both databases."""
     return msgspec.json.decode(_encode(value))
 
 

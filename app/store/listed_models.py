@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Insert, Integer, bindparam, delete, exists, func, insert, select, update
 
+from app.catalog.effective import effective_facts
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel, Listing
 from app.catalog.matching import CatalogIndex, Match
-from app.catalog.overrides import Override, effective_facts
+from app.catalog.overrides import Override
 from app.extensions import db
 from app.store import catalog, listings, overrides
 from app.store.engine.statements import batches, cached_statement, execute_dml

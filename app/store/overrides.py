@@ -14,12 +14,12 @@ from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, select
 
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CatalogIndex, Match
+from app.catalog.override_files import OverrideEntry
 from app.catalog.overrides import (
     HIGHEST_PRIORITY,
     MANUAL_PRIORITY,
     Fact,
     Override,
-    OverrideEntry,
     OverrideError,
     from_facts,
     from_json,

@@ -1,4 +1,4 @@
-"""The public catalogs: what each told last, and the history of asking them. A good answer survives all failures."""
+"""The public catalogs: each one's last good answer, which survives all failures, and the history of refreshes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from app.catalog.sources import SOURCES
 from app.catalog.sources.claims import FORMAT, Claim, deserialize, serialize
 from app.extensions import db
 from app.store.engine.dialect import insert
+from app.store.engine.views import build_view
 from app.store.schema.catalog_tables import CatalogRefreshRow, CatalogSourceRow
 
 _FORMAT = bytes([FORMAT])
@@ -23,36 +24,36 @@ _MAX_ETAG_LENGTH, _MAX_LAST_MODIFIED_LENGTH, _MAX_URL_LENGTH = 200, 100, 500
 
 @dataclass(frozen=True, slots=True)
 class KnownSource:
-    """What is at hand of a source before it is asked."""
+    """A source's stored answer, for a conditional request."""
 
     etag: str = ""
     last_modified: str = ""
-    """Both empty unless the content at hand came from this very address and can be read by this version."""
+    """Both empty unless the stored content came from the same URL and is readable by this version."""
     model_count: int = 0
-    """Of the last good answer."""
+    """Models of the last good answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """A source as a page shows it."""
+    """A source for display."""
 
     name: str
     title: str
-    url: str
+    url: str = ""
     """Where the last good answer came from; empty before the first."""
-    model_count: int
-    checked_at: datetime | None
-    """When it was last asked, whatever came of it."""
-    fetched_at: datetime | None
-    """When it last gave or confirmed what is in force; None: it never has."""
-    error_code: str | None
-    error_message: str | None
-    """What went wrong when it was last asked."""
+    model_count: int = 0
+    checked_at: datetime | None = None
+    """When it was last fetched, successfully or not."""
+    fetched_at: datetime | None = None
+    """When it last sent or confirmed the content in force; None: never."""
+    error_code: str | None = None
+    error_message: str | None = None
+    """The error of the last fetch."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshView:
-    """One attempt as a page shows it."""
+    """One refresh attempt for display."""
 
     id: int
     source: str
@@ -84,13 +85,13 @@ def load_known(name: str, url: str) -> KnownSource:
     row = db.session.execute(select(*columns).where(CatalogSourceRow.name == name)).first()
     if row is None:
         return KnownSource()
-    etag, last_modified, model_count, asked, form = row
-    is_at_hand = asked == url[:_MAX_URL_LENGTH] and form is not None and bytes(form) == _FORMAT
-    return KnownSource(etag if is_at_hand else "", last_modified if is_at_hand else "", model_count)
+    etag, last_modified, model_count, stored_url, format_byte = row
+    is_usable = stored_url == url[:_MAX_URL_LENGTH] and format_byte is not None and bytes(format_byte) == _FORMAT
+    return KnownSource(etag if is_usable else "", last_modified if is_usable else "", model_count)
 
 
 def content_hashes() -> dict[str, tuple[bytes, datetime]]:
-    """Name → hash and date of its last good answer, for those that have one."""
+    """Name → (hash, date) of its last good answer, for sources that have one."""
     query = select(CatalogSourceRow.name, CatalogSourceRow.content_hash, CatalogSourceRow.fetched_at)
     return {
         name: (content_hash, fetched_at)
@@ -104,60 +105,37 @@ def fetch_dates() -> dict[str, datetime]:
 
 
 def load_claims(name: str) -> tuple[Claim, ...]:
-    """What a source last told; nothing where that was kept by another version, until it is asked again."""
+    """The claims of a source's last answer; empty if another version stored it, until it is fetched again."""
     content = db.session.scalar(select(CatalogSourceRow.content).where(CatalogSourceRow.name == name))
     return deserialize(zlib.decompress(content[1:])) if content and content[:1] == _FORMAT else ()
 
 
 def list_sources() -> list[SourceView]:
-    """All sources, in the order in which they are believed. One query."""
+    """All sources, in order of trust. One query."""
     rows = {row.name: row for row in db.session.scalars(select(CatalogSourceRow))}
-    return [_to_view(source.name, source.title, rows.get(source.name)) for source in SOURCES.values()]
-
-
-def _to_view(name: str, title: str, row: CatalogSourceRow | None) -> SourceView:
-    if row is None:
-        return SourceView(name, title, "", 0, None, None, None, None)
-    return SourceView(
-        name=name,
-        title=title,
-        url=row.url,
-        model_count=row.model_count,
-        checked_at=row.checked_at,
-        fetched_at=row.fetched_at,
-        error_code=row.error_code,
-        error_message=row.error_message,
-    )
+    return [
+        build_view(SourceView, rows[source.name], title=source.title)
+        if source.name in rows
+        else SourceView(source.name, source.title)
+        for source in SOURCES.values()
+    ]
 
 
 def list_refreshes(limit: int = 50) -> list[RefreshView]:
     """The latest attempts, newest first. One query."""
     query = select(CatalogRefreshRow).order_by(CatalogRefreshRow.id.desc()).limit(limit)
-    return [
-        RefreshView(
-            id=row.id,
-            source=row.source,
-            title=SOURCES[row.source].title if row.source in SOURCES else row.source,
-            trigger=row.trigger,
-            outcome=row.outcome,
-            message=row.message,
-            model_count=row.model_count,
-            added=row.added,
-            changed=row.changed,
-            removed=row.removed,
-            changes=row.changes,
-            started_at=row.started_at,
-            ended_at=row.ended_at,
-        )
-        for row in db.session.scalars(query)
-    ]
+    titles = {source.name: source.title for source in SOURCES.values()}
+    return [build_view(RefreshView, row, title=titles.get(row.source, row.source)) for row in db.session.scalars(query)]
 
 
 def due_sources(now: datetime, every: timedelta, after_failure: timedelta) -> list[str]:
-    """Names of the sources that were not asked for so long; one that failed is asked again sooner."""
-    rows = {line.name: line for line in list_sources()}
-    wait = {name: min(every, after_failure) if rows[name].error_code else every for name in rows}
-    return [name for name, line in rows.items() if line.checked_at is None or line.checked_at + wait[name] <= now]
+    """Names of the sources not fetched for `every`, or for `after_failure` if the last fetch failed."""
+    return [
+        source.name
+        for source in list_sources()
+        if source.checked_at is None
+        or source.checked_at + (min(every, after_failure) if source.error_code else every) <= now
+    ]
 
 
 # ------------------------------------------------------------------ write
@@ -166,15 +144,15 @@ def due_sources(now: datetime, every: timedelta, after_failure: timedelta) -> li
 def save(
     name: str,
     url: str,
-    told: Sequence[Claim],
+    claims: Sequence[Claim],
     model_count: int,
     now: datetime,
     *,
     etag: str = "",
     last_modified: str = "",
 ) -> bool:
-    """Keep a good answer in place of the one before; False if it says the same."""
-    content = serialize(told)
+    """Save a good answer in place of the previous one; False if their claims are equal."""
+    content = serialize(claims)
     content_hash = hashlib.sha256(content).digest()
     before = db.session.scalar(select(CatalogSourceRow.content_hash).where(CatalogSourceRow.name == name))
     _write(
@@ -194,7 +172,7 @@ def save(
 
 
 def confirm(name: str, now: datetime) -> None:
-    """Note that what is at hand is what the source still says."""
+    """Record that the source's stored answer is still current."""
     db.session.execute(
         update(CatalogSourceRow)
         .where(CatalogSourceRow.name == name)
@@ -203,7 +181,7 @@ def confirm(name: str, now: datetime) -> None:
 
 
 def record_failure(name: str, url: str, code: str, message: str, now: datetime) -> None:
-    """Note what went wrong; what is at hand stays, with its date."""
+    """Record a failed fetch; the stored answer stays, with its date."""
     db.session.execute(
         insert(CatalogSourceRow)
         .values(name=name, url=url[:_MAX_URL_LENGTH], etag="", last_modified="", model_count=0)
@@ -217,7 +195,7 @@ def record_failure(name: str, url: str, code: str, message: str, now: datetime) 
 
 
 def record_refresh(facts: Mapping[str, Any]) -> None:
-    """Write one attempt into the history. facts: by the columns of `CatalogRefreshRow`."""
+    """Add one attempt to the history. facts: columns of `CatalogRefreshRow`."""
     db.session.add(CatalogRefreshRow(**facts))
     db.session.flush()
 

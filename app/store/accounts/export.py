@@ -1,6 +1,6 @@
-"""All that is kept of one user, part by part, for the user: never a key, nor the text of a token.
+"""Export of all data stored about one user, part by part; never a key or the text of a token.
 
-Each part is read in batches; between two of them no transaction is open, so that whoever reads slowly holds nothing.
+Each part is read in batches, with no transaction open in between, so that a slow reader holds no locks.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, null, select, true, union_all
+from sqlalchemy import Select, case, func, null, select, true, union_all
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.catalog.listing import ListedModel
@@ -29,15 +29,14 @@ from app.store.schema.tables import CredentialRow, MarkRow, ProviderRow, ResultR
 _BATCH_SIZE = 200
 _CHANGE_BATCH_SIZE = 1_000
 _APPLIED_OUTCOMES = ("complete", "unchanged", "partial")
-"""Outcomes after which the list that was answered is in force."""
+"""Outcomes after which the answered list is in force."""
 
 ExportObject = Mapping[str, Any]
-"""What msgspec can write as a JSON object."""
+"""Can be encoded by msgspec as a JSON object."""
 
 
 def export_account(user_id: int) -> ExportObject:
-    """The account itself, with since when it has a second factor, never its secret. Raises NoResultFound if there is
-    none."""
+    """The account itself, without secrets. Raises NoResultFound for an unknown id."""
     names = (
         "email",
         "is_admin",
@@ -52,13 +51,13 @@ def export_account(user_id: int) -> ExportObject:
         "told_topics",
     )
     query = select(*(getattr(UserRow, name) for name in names)).where(UserRow.id == user_id)
-    found = dict(db.session.execute(query).mappings().one())
+    fields = dict(db.session.execute(query).mappings().one())
     _end_transaction()
-    return found
+    return fields
 
 
 def keys(user_id: int) -> Iterator[ExportObject]:
-    """What is known of each API key."""
+    """Each API key's metadata."""
     names = (
         "id",
         "label",
@@ -83,72 +82,68 @@ def keys(user_id: int) -> Iterator[ExportObject]:
         .where(CredentialRow.user_id == user_id)
         .order_by(CredentialRow.id)
     )
-    found = [dict(row) for row in db.session.execute(query).mappings()]
-    _end_transaction()
-    yield from found
+    return _iter_rows(query)
 
 
 def lists(user_id: int) -> Iterator[ExportObject]:
-    """The list in force of each key, one at a time, as the provider gave it."""
+    """Each key's list in force, one at a time, as the provider sent it."""
     return _iter_lists(user_id, CredentialRow.listed_at, CredentialRow.listing_id)
 
 
 def quarantined_lists(user_id: int) -> Iterator[ExportObject]:
-    """Answers that wait to be accepted or dropped, one at a time."""
+    """Answers held for review, one at a time."""
     return _iter_lists(user_id, CredentialRow.checked_at, CredentialRow.suspect_listing_id)
 
 
 def _iter_lists(
-    user_id: int, moment: InstrumentedAttribute[datetime | None], listing: InstrumentedAttribute[int | None]
+    user_id: int, time: InstrumentedAttribute[datetime | None], listing: InstrumentedAttribute[int | None]
 ) -> Iterator[ExportObject]:
     query = (
-        select(CredentialRow.id, ProviderRow.slug, moment, listing)
+        select(CredentialRow.id, ProviderRow.slug, time, listing)
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
         .where(CredentialRow.user_id == user_id, listing.is_not(None))
         .order_by(CredentialRow.id)
     )
-    found = db.session.execute(query).all()
+    rows = db.session.execute(query).all()
     _end_transaction()
-    for key, provider, at, listing_id in found:
+    for key, provider, at, listing_id in rows:
         for models in _iter_models(listing_id):
-            yield {"key": key, "provider": provider, moment.key: at, "models": models}
+            yield {"key": key, "provider": provider, time.key: at, "models": models}
 
 
 def earlier_lists(user_id: int) -> Iterator[ExportObject]:
-    """Every other list that a sync met, one at a time: each once for a key, also for a key that was removed.
+    """All other lists that syncs got, one at a time: once per key, also for deleted keys.
 
-    first_at, last_at: when syncs got it; none where only the next list's sync is still kept. in_force: whether it
-    ever was, or was only kept aside.
+    first_at, last_at: when syncs got it; None if only the sync of the next list is still stored. in_force: whether it
+    ever was, or was only held for review.
     """
-    theirs = ResultRow.user_id == user_id
-    of, applied = (
-        (ResultRow.credential_id, ResultRow.provider_id, ResultRow.label),
-        ResultRow.outcome.in_(_APPLIED_OUTCOMES),
+    is_own = ResultRow.user_id == user_id
+    key_columns = ResultRow.credential_id, ResultRow.provider_id, ResultRow.label
+    applied = ResultRow.outcome.in_(_APPLIED_OUTCOMES)
+    after = select(
+        *key_columns, ResultRow.listing_id.label("listing_id"), ResultRow.ended_at.label("at"), applied.label("applied")
     )
-    got = select(
-        *of, ResultRow.listing_id.label("listing_id"), ResultRow.ended_at.label("at"), applied.label("applied")
-    )
-    before = select(*of, ResultRow.before_listing_id, null(), true())
-    met = union_all(
-        got.where(theirs, ResultRow.listing_id.is_not(None)),
-        before.where(theirs, ResultRow.before_listing_id.is_not(None)),
+    before = select(*key_columns, ResultRow.before_listing_id, null(), true())
+    seen = union_all(
+        after.where(is_own, ResultRow.listing_id.is_not(None)),
+        before.where(is_own, ResultRow.before_listing_id.is_not(None)),
     ).subquery()
-    key = (met.c.credential_id, ProviderRow.slug, met.c.label, met.c.listing_id)
-    first, last = func.min(met.c.at, type_=UtcDateTime), func.max(met.c.at, type_=UtcDateTime)
+    key = (seen.c.credential_id, ProviderRow.slug, seen.c.label, seen.c.listing_id)
+    first, last = func.min(seen.c.at, type_=UtcDateTime), func.max(seen.c.at, type_=UtcDateTime)
     query = (
-        select(*key, first, last, func.max(case((met.c.applied, 1), else_=0)))
-        .join(ProviderRow, ProviderRow.id == met.c.provider_id)
-        .outerjoin(CredentialRow, CredentialRow.id == met.c.credential_id)
+        select(*key, first, last, func.max(case((seen.c.applied, 1), else_=0)))
+        .join(ProviderRow, ProviderRow.id == seen.c.provider_id)
+        .outerjoin(CredentialRow, CredentialRow.id == seen.c.credential_id)
         .where(
-            CredentialRow.listing_id.is_distinct_from(met.c.listing_id),
-            CredentialRow.suspect_listing_id.is_distinct_from(met.c.listing_id),
+            CredentialRow.listing_id.is_distinct_from(seen.c.listing_id),
+            CredentialRow.suspect_listing_id.is_distinct_from(seen.c.listing_id),
         )
         .group_by(*key)
-        .order_by(met.c.listing_id, met.c.credential_id, met.c.label)
+        .order_by(seen.c.listing_id, seen.c.credential_id, seen.c.label)
     )
-    found = db.session.execute(query).all()
+    rows = db.session.execute(query).all()
     _end_transaction()
-    for credential_id, provider, label, listing_id, first_at, last_at, was_in_force in found:
+    for credential_id, provider, label, listing_id, first_at, last_at, was_in_force in rows:
         about = {"key": credential_id, "provider": provider, "label": label, "in_force": bool(was_in_force)}
         for models in _iter_models(listing_id):
             yield about | {"first_at": first_at, "last_at": last_at, "models": models}
@@ -180,54 +175,36 @@ def changes(user_id: int) -> Iterator[ExportObject]:
 
 
 def marks(user_id: int) -> Iterator[ExportObject]:
-    """Models starred or hidden."""
-    names = ("provider", "model_id", "mark", "marked_at")
-    query = select(*(getattr(MarkRow, name) for name in names)).where(MarkRow.user_id == user_id)
-    found = [dict(row) for row in db.session.execute(query.order_by(MarkRow.id)).mappings()]
-    _end_transaction()
-    yield from found
+    """Starred and hidden models."""
+    return _iter_own(user_id, MarkRow, "provider", "model_id", "mark", "marked_at")
 
 
 def feeds(user_id: int) -> Iterator[ExportObject]:
-    """That there is a feed, without its secret address."""
+    """The feed, without its secret URL."""
     query = select(FeedRow.created_at, FeedRow.renewed_at).where(FeedRow.user_id == user_id)
-    found = [dict(row) for row in db.session.execute(query).mappings()]
-    _end_transaction()
-    yield from found
+    return _iter_rows(query)
 
 
 def tokens(user_id: int) -> Iterator[ExportObject]:
-    names = ("name", "hint", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at")
-    query = select(*(getattr(TokenRow, name) for name in names)).where(TokenRow.user_id == user_id)
-    found = [dict(row) for row in db.session.execute(query.order_by(TokenRow.id)).mappings()]
-    _end_transaction()
-    yield from found
+    return _iter_own(
+        user_id, TokenRow, "name", "hint", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at"
+    )
 
 
 def digest_subscriptions(user_id: int) -> Iterator[ExportObject]:
-    """Of what they get letters, and when the last one went."""
+    """Topics of the e-mail digest, and when the last one was sent."""
     query = select(SubscriptionRow.topics, SubscriptionRow.sent_at).where(SubscriptionRow.user_id == user_id)
-    found = [dict(row) for row in db.session.execute(query).mappings()]
-    _end_transaction()
-    yield from found
+    return _iter_rows(query)
 
 
 def identities(user_id: int) -> Iterator[ExportObject]:
-    """The accounts at OpenID providers that sign in to this one."""
-    names = ("issuer", "subject", "email", "created_at", "used_at")
-    query = select(*(getattr(IdentityRow, name) for name in names)).where(IdentityRow.user_id == user_id)
-    found = [dict(row) for row in db.session.execute(query.order_by(IdentityRow.id)).mappings()]
-    _end_transaction()
-    yield from found
+    """Linked accounts at OpenID providers."""
+    return _iter_own(user_id, IdentityRow, "issuer", "subject", "email", "created_at", "used_at")
 
 
 def sessions(user_id: int) -> Iterator[ExportObject]:
-    """The sessions."""
-    names = ("agent", "address", "created_at", "seen_at")
-    query = select(*(getattr(SessionRow, name) for name in names)).where(SessionRow.user_id == user_id)
-    found = [dict(row) for row in db.session.execute(query.order_by(SessionRow.id)).mappings()]
-    _end_transaction()
-    yield from found
+    """Active sessions."""
+    return _iter_own(user_id, SessionRow, "agent", "address", "created_at", "seen_at")
 
 
 PARTS: dict[str, Callable[[int], Iterator[ExportObject]]] = {
@@ -246,8 +223,19 @@ PARTS: dict[str, Callable[[int], Iterator[ExportObject]]] = {
 }
 
 
+def _iter_own(user_id: int, row: Any, *columns: str) -> Iterator[ExportObject]:
+    query = select(*(getattr(row, column) for column in columns)).where(row.user_id == user_id)
+    return _iter_rows(query.order_by(row.id))
+
+
+def _iter_rows(query: Select[*tuple[Any, ...]]) -> Iterator[ExportObject]:
+    rows = [dict(row) for row in db.session.execute(query).mappings()]
+    _end_transaction()
+    yield from rows
+
+
 def _iter_models(listing_id: int | None) -> Iterator[Sequence[ListedModel]]:
-    """What one list holds; nothing, if it was dropped meanwhile."""
+    """The models of a list; nothing if it was deleted meanwhile."""
     loaded = listings.load_many([] if listing_id is None else [listing_id])
     _end_transaction()
     for listing in loaded.values():
@@ -258,10 +246,10 @@ def _to_result(line: run_queries.ResultView) -> ExportObject:
     return _to_dict(line, "run_id", "listing_id", "before_listing_id", "comparison_id")
 
 
-def _to_dict(line: Any, *but: str) -> dict[str, Any]:
-    """The fields of a frozen dataclass, without those that mean nothing outside of the database."""
+def _to_dict(line: Any, *excluding: str) -> dict[str, Any]:
+    """The fields of a dataclass, except those in `excluding`, which mean nothing outside the database."""
     names = (one.name for one in dataclasses.fields(line))
-    return {name: getattr(line, name) for name in names if name not in but}
+    return {name: getattr(line, name) for name in names if name not in excluding}
 
 
 def _end_transaction() -> None:

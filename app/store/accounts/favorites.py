@@ -1,36 +1,35 @@
-"""What a person thinks of models: starred, hidden. Kept apart from what syncs write, and named in words.
+"""Starred and hidden models. Stored apart from what syncs write, by id text.
 
-A mark is of one provider's id, or (with an empty provider) of a canonical model, whoever serves it. The nearer one
-decides: a star taken from one provider's line stays taken although the canonical model has one.
+A mark applies to one provider's model, or (with an empty provider) to a canonical model at all providers. The more
+specific one wins: an unstarred offer stays unstarred although its canonical model is starred.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Literal
 
-from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, func, select, tuple_
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, func, select, tuple_
 
 from app.extensions import db
 from app.store.schema.tables import MarkRow, UserRow
 
 Mark = Literal["starred", "hidden", "plain"]
 ModelKey = tuple[str, str]
-"""Slug of the provider, or an empty one, and the id of the model there."""
+"""(provider slug or empty, model id)"""
 MAX_MARKS = 5_000
-"""Marks of one person: more than anyone makes by hand."""
+"""Marks of one user: more than anyone sets by hand."""
 
 
 def set_mark(user_id: int, provider: str, model_id: str, mark: Mark, canonical_id: str | None, now: datetime) -> bool:
-    """Mark a model; "plain" takes a mark away. False if there are too many already.
+    """Mark a model; "plain" removes its mark. False if the user has MAX_MARKS.
 
-    `canonical_id` is what the provider's id means today: where that one is marked, "plain" has to be said.
+    canonical_id: the provider's model's current canonical id; if that one is marked, "plain" is stored explicitly.
     """
-    above = find_mark(user_id, "", canonical_id) if provider and canonical_id else "plain"
+    inherited = find_mark(user_id, "", canonical_id) if provider and canonical_id else "plain"
     row = db.session.scalar(select(MarkRow).where(_is_mark_of(user_id, provider, model_id)))
-    if mark == above:
+    if mark == inherited:
         if row is not None:
             db.session.delete(row)
         db.session.flush()
@@ -46,39 +45,34 @@ def set_mark(user_id: int, provider: str, model_id: str, mark: Mark, canonical_i
 
 
 def find_mark(user_id: int, provider: str, model_id: str) -> Mark:
-    """The mark of exactly this name."""
-    found = db.session.scalar(select(MarkRow.mark).where(_is_mark_of(user_id, provider, model_id)))
-    return found or "plain"  # type: ignore[return-value]  # the database keeps to MARKS
+    """The mark of exactly this key."""
+    mark = db.session.scalar(select(MarkRow.mark).where(_is_mark_of(user_id, provider, model_id)))
+    return mark or "plain"  # type: ignore[return-value]  # a check constraint allows only MARKS
 
 
-def load_marks(user_id: int, named: Collection[ModelKey]) -> dict[ModelKey, Mark]:
-    """The marks of these names, those without one left out."""
-    if not named:
+def load_marks(user_id: int, models: Collection[ModelKey]) -> dict[ModelKey, Mark]:
+    """The marks of these models; those without one are left out."""
+    if not models:
         return {}
-    found = db.session.execute(_marks_query(), {"user_id": user_id, "named": list(named)})
-    return {(provider, model_id): mark for provider, model_id, mark in found}  # type: ignore[misc]
+    rows = db.session.execute(_MARKS_QUERY, {"user_id": user_id, "models": list(models)})
+    return {(provider, model_id): mark for provider, model_id, mark in rows}  # type: ignore[misc]
 
 
 def load_all_marks(user_id: int) -> dict[ModelKey, Mark]:
-    """Every mark of a person."""
-    found = db.session.execute(_all_marks_query(), {"user_id": user_id})
-    return {(provider, model_id): mark for provider, model_id, mark in found}  # type: ignore[misc]
+    """All marks of a user."""
+    rows = db.session.execute(_ALL_MARKS_QUERY, {"user_id": user_id})
+    return {(provider, model_id): mark for provider, model_id, mark in rows}  # type: ignore[misc]
 
 
-@cache
-def _all_marks_query() -> Select[str, str, str]:
-    """Built once, as the next: to build a statement takes longer than to answer it."""
-    return select(MarkRow.provider, MarkRow.model_id, MarkRow.mark).where(MarkRow.user_id == bindparam("user_id"))
-
-
-@cache
-def _marks_query() -> Select[str, str, str]:
-    named: BindParameter[Sequence[ModelKey]] = bindparam("named", expanding=True)
-    return _all_marks_query().where(tuple_(MarkRow.provider, MarkRow.model_id).in_(named))
+_ALL_MARKS_QUERY = select(MarkRow.provider, MarkRow.model_id, MarkRow.mark).where(
+    MarkRow.user_id == bindparam("user_id")
+)
+_MODELS: BindParameter[Sequence[ModelKey]] = bindparam("models", expanding=True)
+_MARKS_QUERY = _ALL_MARKS_QUERY.where(tuple_(MarkRow.provider, MarkRow.model_id).in_(_MODELS))
 
 
 def set_columns(user_id: int, columns: Collection[str]) -> None:
-    """Keep the columns of the user's page of models."""
+    """Save the columns of the user's models page."""
     row = db.session.get_one(UserRow, user_id)
     row.model_columns = ",".join(columns)
 

@@ -1,7 +1,7 @@
-"""Who somebody is elsewhere: the account that a subject of an OpenID provider signs in to.
+"""Links from subjects of OpenID providers to the accounts they sign in to.
 
-The pair of issuer and subject alone says who it is (OpenID Connect Core, 5.7). Addresses change hands, so the one kept
-here is only shown.
+Only the pair of issuer and subject identifies a person (OpenID Connect Core, 5.7). E-mail addresses change owners, so
+the one stored here is for display only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
 from app.store.engine.dialect import insert
+from app.store.engine.statements import execute_dml
 from app.store.schema.columns import NO_ID_REUSE, BigId, UtcDateTime, foreign_key
 from app.store.schema.tables import UserRow
 
@@ -31,9 +32,9 @@ class IdentityRow(Row):
     user_id: Mapped[int] = mapped_column(foreign_key("users.id"))
     issuer: Mapped[str] = mapped_column(String(MAX_LENGTH))
     subject: Mapped[str] = mapped_column(String(MAX_LENGTH))
-    """What the provider calls the person, for ever."""
+    """The provider's permanent id of the person."""
     email: Mapped[str] = mapped_column(String(320))
-    """The address the provider named last; empty where it named none."""
+    """The latest e-mail address from the provider; empty if it sent none."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     used_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -44,18 +45,18 @@ def find(issuer: str, subject: str) -> tuple[IdentityRow, UserRow] | None:
         .join(UserRow, UserRow.id == IdentityRow.user_id)
         .where(IdentityRow.issuer == issuer, IdentityRow.subject == subject)
     )
-    found = db.session.execute(query).first()
-    return (found[0], found[1]) if found else None
+    row = db.session.execute(query).first()
+    return (row[0], row[1]) if row else None
 
 
 def find_by_user(user_id: int) -> IdentityRow | None:
-    """The one linked last."""
+    """The most recently linked identity."""
     query = select(IdentityRow).where(IdentityRow.user_id == user_id).order_by(IdentityRow.id.desc()).limit(1)
     return db.session.scalar(query)
 
 
 def link(user_id: int, issuer: str, subject: str, email: str, now: datetime) -> bool:
-    """False if the subject signs in to an account already, or the account is linked to another subject there."""
+    """False if the subject is linked to an account already, or the account to another subject of this issuer."""
     statement = (
         insert(IdentityRow)
         .values(user_id=user_id, issuer=issuer, subject=subject, email=email[:320], created_at=now, used_at=now)
@@ -66,5 +67,4 @@ def link(user_id: int, issuer: str, subject: str, email: str, now: datetime) -> 
 
 
 def unlink(user_id: int) -> None:
-    statement = delete(IdentityRow).where(IdentityRow.user_id == user_id)
-    db.session.execute(statement.execution_options(synchronize_session=False))
+    execute_dml(delete(IdentityRow).where(IdentityRow.user_id == user_id))

@@ -1,19 +1,20 @@
-"""Requests for another password: a row for each, whose link works once, for an hour.
+"""Password reset requests: one row each, whose link works once, for an hour.
 
-The link's token is made by the worker that mails it, so neither the web nor Redis ever holds it; only its SHA-256 is
-kept here. An address without an account gets a row too: what the web does for it is the same, and takes as long.
+The worker that sends the e-mail creates the link's token, so neither the web nor Redis ever holds it; only its SHA-256
+is stored. An address without an account gets a row too, so that the response takes as long.
 """
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Delete, ForeignKey, Index, LargeBinary, Update, delete, select, update
+from sqlalchemy import ColumnElement, ForeignKey, Index, LargeBinary, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
+from app.store.accounts.token_hash import hash_token
+from app.store.engine.statements import execute_dml
 from app.store.schema.columns import NO_ID_REUSE, BigId, UtcDateTime
 from app.store.schema.tables import UserRow
 
@@ -33,18 +34,18 @@ class PasswordResetRow(Row):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
-    """Whose password; none where the address has no account, and the address itself is not kept."""
+    """None if the address has no account; the address itself is not stored."""
     digest: Mapped[bytes | None] = mapped_column(LargeBinary(32), unique=True)
     """SHA-256 of the token in the link."""
     tries: Mapped[int] = mapped_column(default=0)
-    """How often a worker began to mail it."""
+    """How often a worker has started to send it."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 def create(user: UserRow | None, now: datetime) -> int:
-    """The number of a new request. What is a day old goes on this occasion."""
-    _run(delete(PasswordResetRow).where(PasswordResetRow.created_at < now - _KEEP_FOR))
+    """Create a request and return its id. Also deletes requests older than a day."""
+    execute_dml(delete(PasswordResetRow).where(PasswordResetRow.created_at < now - _KEEP_FOR))
     row = PasswordResetRow(user_id=user.id if user and user.is_active else None, created_at=now, tries=0)
     db.session.add(row)
     db.session.flush()
@@ -52,9 +53,9 @@ def create(user: UserRow | None, now: datetime) -> int:
 
 
 def claim(reset_id: int, now: datetime) -> tuple[str, str] | None:
-    """The address to mail to and a new token for the link, which the worker that mails it alone ever sees.
+    """(e-mail address, new token for the link), which only the sending worker ever sees.
 
-    None where there is nothing to mail: no account, sent already, tried too often or too old.
+    None if there is nothing to send: no account, already sent, tried too often or too old.
     """
     query = (
         select(PasswordResetRow, UserRow)
@@ -62,20 +63,21 @@ def claim(reset_id: int, now: datetime) -> tuple[str, str] | None:
         .where(PasswordResetRow.id == reset_id, *_is_unsent(now))
         .with_for_update(of=PasswordResetRow)
     )
-    found = db.session.execute(query.execution_options(populate_existing=True)).first()
-    if found is None or not found[1].is_active:
+    row = db.session.execute(query.execution_options(populate_existing=True)).first()
+    if row is None or not row[1].is_active:
         return None
+    request, user = row
     token = secrets.token_urlsafe(32)
-    found[0].digest, found[0].tries = _digest(token), found[0].tries + 1
-    return found[1].email, token
+    request.digest, request.tries = hash_token(token), request.tries + 1
+    return user.email, token
 
 
 def mark_sent(reset_id: int, now: datetime) -> None:
-    _run(update(PasswordResetRow).where(PasswordResetRow.id == reset_id).values(sent_at=now))
+    execute_dml(update(PasswordResetRow).where(PasswordResetRow.id == reset_id).values(sent_at=now))
 
 
 def stale_requests(now: datetime, after: timedelta) -> list[int]:
-    """Requests that nobody mailed within `after`, for their jobs to be queued again."""
+    """Ids of requests not sent within `after`, whose jobs are to be queued again."""
     query = select(PasswordResetRow.id).where(
         PasswordResetRow.user_id.is_not(None), PasswordResetRow.created_at < now - after, *_is_unsent(now)
     )
@@ -83,28 +85,28 @@ def stale_requests(now: datetime, after: timedelta) -> list[int]:
 
 
 def find_account(token: str, now: datetime) -> UserRow | None:
-    """The account whose password this link may change."""
+    """The account whose password this link may reset; None if the link is invalid or expired."""
     query = (
         select(UserRow)
         .join(PasswordResetRow, PasswordResetRow.user_id == UserRow.id)
-        .where(PasswordResetRow.digest == _digest(token), PasswordResetRow.created_at > now - VALID_FOR)
+        .where(PasswordResetRow.digest == hash_token(token), PasswordResetRow.created_at > now - VALID_FOR)
     )
-    found = db.session.scalar(query)
-    return found if found is not None and found.is_active else None
+    user = db.session.scalar(query)
+    return user if user is not None and user.is_active else None
 
 
 def consume(token: str, now: datetime) -> UserRow | None:
-    """Take the link, and every other of its account. Of two at one moment one gets it."""
+    """Use up the link, and all others of its account. Of two concurrent uses only one succeeds."""
     user = find_account(token, now)
-    if user is None or not _run(delete(PasswordResetRow).where(PasswordResetRow.digest == _digest(token))):
+    if user is None or not execute_dml(delete(PasswordResetRow).where(PasswordResetRow.digest == hash_token(token))):
         return None
     delete_all(user.id)
     return user
 
 
 def delete_all(user_id: int) -> None:
-    """No link of the account works any more."""
-    _run(delete(PasswordResetRow).where(PasswordResetRow.user_id == user_id))
+    """Invalidate all links of the account."""
+    execute_dml(delete(PasswordResetRow).where(PasswordResetRow.user_id == user_id))
 
 
 def _is_unsent(now: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -113,13 +115,3 @@ def _is_unsent(now: datetime) -> tuple[ColumnElement[bool], ...]:
         PasswordResetRow.tries < MAX_TRIES,
         PasswordResetRow.created_at > now - _RETRY_FOR,
     )
-
-
-def _run(statement: Delete | Update) -> int:
-    """How many rows it met."""
-    done = db.session.execute(statement.execution_options(synchronize_session=False))
-    return int(done.rowcount)  # type: ignore[attr-defined]
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

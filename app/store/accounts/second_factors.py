@@ -1,7 +1,7 @@
-"""What an account asks for beside its password: the sealed secret of an authenticator app, and recovery codes.
+"""Two-factor authentication: the sealed TOTP secret of an account, and its recovery codes.
 
-`users.second_factor_at` says whether it asks at all: a secret without it is one that was shown, but not confirmed yet.
-A recovery code is eighty random bits, so its plain hash, taken with the account's number, cannot be guessed back.
+`users.second_factor_at` says whether it is enabled; a secret without it has been shown but not confirmed. A recovery
+code is 80 random bits, so its hash, salted with the account's id, cannot be brute-forced.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from sqlalchemy import BigInteger, LargeBinary, UniqueConstraint, delete, func, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
-from app.store.engine.dialect import insert
+from app.store.engine.dialect import upsert
+from app.store.engine.statements import execute_dml
 from app.store.schema.columns import NO_ID_REUSE, BigId, UtcDateTime, foreign_key
 from app.store.schema.tables import UserRow
 
 CODE_COUNT = 10
-"""Recovery codes that are given out at once."""
+"""Recovery codes issued at once."""
 _CODE_BYTES, _GROUP = 10, 4
 
 
@@ -33,7 +34,7 @@ class SecondFactorRow(Row):
     sealed_secret: Mapped[bytes] = mapped_column(LargeBinary)
     """See `app.auth.secretbox`."""
     last_step: Mapped[int] = mapped_column(BigInteger, default=0)
-    """The time step whose code was used last: neither it nor an earlier one counts again."""
+    """The time step of the last accepted code: codes of it or earlier ones are rejected."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -44,7 +45,7 @@ class RecoveryCodeRow(Row):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     user_id: Mapped[int] = mapped_column(foreign_key("users.id"))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32))
-    """SHA-256 of the account's number and the code."""
+    """SHA-256 of the account's id and the code."""
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
@@ -54,48 +55,37 @@ def find_by_user(user_id: int) -> SecondFactorRow | None:
 
 
 def save_pending(user: UserRow, sealed_secret: bytes, now: datetime) -> None:
-    """Keep a secret that the person was shown, in the place of one that was not confirmed either.
+    """Save a secret that was shown but not confirmed, in place of an earlier one.
 
-    It touches nothing where the account asks for codes already.
+    Does nothing if two-factor authentication is enabled.
     """
-    if user.second_factor_at is not None:
-        return
-    statement = insert(SecondFactorRow).values(
-        user_id=user.id, sealed_secret=sealed_secret, last_step=0, created_at=now
-    )
-    new = {name: statement.excluded[name] for name in ("sealed_secret", "last_step", "created_at")}
-    db.session.execute(statement.on_conflict_do_update(index_elements=["user_id"], set_=new))
+    if user.second_factor_at is None:
+        row = {"user_id": user.id, "sealed_secret": sealed_secret, "last_step": 0, "created_at": now}
+        upsert(SecondFactorRow, [row], ["user_id"], ["sealed_secret", "last_step", "created_at"])
 
 
 def consume_step(user_id: int, step: int) -> bool:
-    """Take a time step. False if it, or a later one, was taken before: of two at one moment one gets it."""
-    done = db.session.execute(
-        update(SecondFactorRow)
-        .where(SecondFactorRow.user_id == user_id, SecondFactorRow.last_step < step)
-        .values(last_step=step)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(done.rowcount)
+    """Use up a time step. False if it or a later one was used before; of two concurrent uses one succeeds."""
+    is_unused = SecondFactorRow.user_id == user_id, SecondFactorRow.last_step < step
+    return execute_dml(update(SecondFactorRow).where(*is_unused).values(last_step=step)) > 0
 
 
 def enable(user: UserRow, now: datetime) -> list[str]:
-    """From now on the account asks for codes. The recovery codes, which nobody can read here again."""
+    """Enable two-factor authentication; returns the recovery codes, which cannot be read again."""
     user.second_factor_at = now
     return replace_codes(user.id)
 
 
 def disable(user: UserRow) -> None:
-    """The account asks for its password alone; the secret and the recovery codes are gone."""
+    """Disable two-factor authentication, and delete the secret and the recovery codes."""
     user.second_factor_at = None
     for row in (SecondFactorRow, RecoveryCodeRow):
-        statement = delete(row).where(row.user_id == user.id)
-        db.session.execute(statement.execution_options(synchronize_session=False))
+        execute_dml(delete(row).where(row.user_id == user.id))
 
 
 def replace_codes(user_id: int) -> list[str]:
-    """Ten recovery codes in the place of those before, as `abcd-efgh-ijkl-mnop`."""
-    gone = delete(RecoveryCodeRow).where(RecoveryCodeRow.user_id == user_id)
-    db.session.execute(gone.execution_options(synchronize_session=False))
+    """Ten new recovery codes, as `abcd-efgh-ijkl-mnop`; the previous ones are deleted."""
+    execute_dml(delete(RecoveryCodeRow).where(RecoveryCodeRow.user_id == user_id))
     plain = [base64.b32encode(secrets.token_bytes(_CODE_BYTES)).decode().lower() for _ in range(CODE_COUNT)]
     db.session.add_all(RecoveryCodeRow(user_id=user_id, digest=_digest(user_id, code)) for code in plain)
     db.session.flush()
@@ -103,19 +93,14 @@ def replace_codes(user_id: int) -> list[str]:
 
 
 def consume_code(user_id: int, typed: str, now: datetime) -> bool:
-    """Take a recovery code, however its letters and dashes were typed. False if it is none, or was used before."""
+    """Use up a recovery code, ignoring case, spaces and dashes. False if it is invalid or was used before."""
     code = "".join(typed.split()).replace("-", "").lower()
-    done = db.session.execute(
-        update(RecoveryCodeRow)
-        .where(
-            RecoveryCodeRow.user_id == user_id,
-            RecoveryCodeRow.digest == _digest(user_id, code),
-            RecoveryCodeRow.used_at.is_(None),
-        )
-        .values(used_at=now)
-        .execution_options(synchronize_session=False)
+    is_unused = (
+        RecoveryCodeRow.user_id == user_id,
+        RecoveryCodeRow.digest == _digest(user_id, code),
+        RecoveryCodeRow.used_at.is_(None),
     )
-    return bool(done.rowcount)
+    return execute_dml(update(RecoveryCodeRow).where(*is_unused).values(used_at=now)) > 0
 
 
 def count_unused_codes(user_id: int) -> int:

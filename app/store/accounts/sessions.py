@@ -1,42 +1,42 @@
-"""Who is signed in where: a row for each session, which ends the moment its row is gone.
+"""Sign-in sessions: one row each; deleting the row ends the session at once.
 
-A session's token is 256 random bits in the browser's signed cookie; only its SHA-256 is kept here. Of an address no
-more is kept than is shown.
+A session's token is 256 random bits in the browser's signed cookie; only its SHA-256 is stored. Of an IP address only
+the network is stored, as it is displayed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 
-from sqlalchemy import Delete, Index, LargeBinary, Select, String, Update, bindparam, delete, select, update
+from sqlalchemy import Index, LargeBinary, String, bindparam, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
+from app.store.accounts.token_hash import hash_token
+from app.store.engine.statements import execute_dml
 from app.store.schema.columns import NO_ID_REUSE, BigId, UtcDateTime, foreign_key
 from app.store.schema.tables import UserRow
 
 MAX_AGENT_LENGTH, MAX_SESSIONS = 200, 50
 IDLE_TIMEOUT = timedelta(days=30)
-"""A session that nobody used for so long is over, as its cookie is."""
+"""A session unused for this long ends, as does its cookie."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """How long sessions last."""
+    """Session lifetimes."""
 
-    unused: timedelta = IDLE_TIMEOUT
-    in_all: timedelta = timedelta(days=30)
-    """After so long one signs in anew, however much it is used: a stolen cookie is not good for ever."""
+    idle: timedelta = IDLE_TIMEOUT
+    absolute: timedelta = timedelta(days=30)
+    """Maximum lifetime, however much it is used: a stolen cookie does not work forever."""
 
 
 DEFAULT_LIMITS = SessionLimits()
 TOUCH_EVERY = timedelta(minutes=5)
-"""That a session was used is written no more often than this."""
+"""Minimum interval between two updates of `seen_at`."""
 
 
 class SessionRow(Row):
@@ -48,30 +48,30 @@ class SessionRow(Row):
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     """SHA-256 of the token in the cookie."""
     agent: Mapped[str] = mapped_column(String(MAX_AGENT_LENGTH), default="")
-    """What the browser said of itself at sign-in: hostile text."""
+    """User-Agent at sign-in: untrusted text."""
     address: Mapped[str] = mapped_column(String(45), default="")
-    """The network it signed in from, see `short_address`."""
+    """Network of the sign-in, see `shorten_address`."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 def create(user_id: int, agent: str, address: str, now: datetime) -> str:
-    """Begin a session and return its token, which nobody can read here again.
+    """Create a session and return its token, which cannot be read again.
 
-    What nobody used for long goes on this occasion, and of the user's own sessions the longest unused beyond MOST.
+    Also deletes all expired sessions, and the user's least recently used ones beyond MAX_SESSIONS.
     """
-    _run(delete(SessionRow).where(SessionRow.seen_at < now - IDLE_TIMEOUT))
+    execute_dml(delete(SessionRow).where(SessionRow.seen_at < now - IDLE_TIMEOUT))
     newest = (
         select(SessionRow.id)
         .where(SessionRow.user_id == user_id)
         .order_by(SessionRow.seen_at.desc(), SessionRow.id.desc())
         .limit(MAX_SESSIONS - 1)
     )
-    _run(delete(SessionRow).where(SessionRow.user_id == user_id, SessionRow.id.not_in(newest)))
+    execute_dml(delete(SessionRow).where(SessionRow.user_id == user_id, SessionRow.id.not_in(newest)))
     token = secrets.token_urlsafe(32)
     row = SessionRow(
         user_id=user_id,
-        digest=_digest(token),
+        digest=hash_token(token),
         agent=agent.replace("\0", "")[:MAX_AGENT_LENGTH],
         address=shorten_address(address),
         created_at=now,
@@ -82,43 +82,41 @@ def create(user_id: int, agent: str, address: str, now: datetime) -> str:
     return token
 
 
-def find(token: str, now: datetime, lives: SessionLimits = DEFAULT_LIMITS) -> tuple[SessionRow, UserRow] | None:
-    """The session of this token with its user; None once it was ended, was not used for long or is old. One query."""
-    told = {"digest": _digest(token), "since": now - lives.unused, "born": now - lives.in_all}
-    found = db.session.execute(_by_digest_query(), told).first()
-    return (found[0], found[1]) if found else None
+def find(token: str, now: datetime, limits: SessionLimits = DEFAULT_LIMITS) -> tuple[SessionRow, UserRow] | None:
+    """The session with this token and its user; None once it was ended or has expired. One query."""
+    values = {"digest": hash_token(token), "seen_since": now - limits.idle, "created_since": now - limits.absolute}
+    row = db.session.execute(_BY_DIGEST_QUERY, values).first()
+    return (row[0], row[1]) if row else None
 
 
-@cache
-def _by_digest_query() -> Select[SessionRow, UserRow]:
-    """Built once: every request asks it, and to build it takes longer than to answer it."""
-    return (
-        select(SessionRow, UserRow)
-        .join(UserRow, UserRow.id == SessionRow.user_id)
-        .where(
-            SessionRow.digest == bindparam("digest"),
-            SessionRow.seen_at >= bindparam("since"),
-            SessionRow.created_at >= bindparam("born"),
-        )
+_BY_DIGEST_QUERY = (
+    select(SessionRow, UserRow)
+    .join(UserRow, UserRow.id == SessionRow.user_id)
+    .where(
+        SessionRow.digest == bindparam("digest"),
+        SessionRow.seen_at >= bindparam("seen_since"),
+        SessionRow.created_at >= bindparam("created_since"),
     )
+)
 
 
 def touch(row: SessionRow, now: datetime) -> bool:
-    """Note that it is used, unless that was noted a moment ago. True if there is something to commit."""
+    """Record that it was used, at most once per TOUCH_EVERY. True if there is something to commit."""
     due = now - TOUCH_EVERY
     if row.seen_at > due:
         return False
-    return _run(update(SessionRow).where(SessionRow.id == row.id, SessionRow.seen_at <= due).values(seen_at=now)) > 0
+    is_due = SessionRow.id == row.id, SessionRow.seen_at <= due
+    return execute_dml(update(SessionRow).where(*is_due).values(seen_at=now)) > 0
 
 
-def list_for_user(user_id: int, now: datetime, lives: SessionLimits = DEFAULT_LIMITS) -> list[SessionRow]:
-    """A user's sessions that count, the one used last first."""
+def list_for_user(user_id: int, now: datetime, limits: SessionLimits = DEFAULT_LIMITS) -> list[SessionRow]:
+    """A user's valid sessions, the most recently used first."""
     query = (
         select(SessionRow)
         .where(
             SessionRow.user_id == user_id,
-            SessionRow.seen_at >= now - lives.unused,
-            SessionRow.created_at >= now - lives.in_all,
+            SessionRow.seen_at >= now - limits.idle,
+            SessionRow.created_at >= now - limits.absolute,
         )
         .order_by(SessionRow.seen_at.desc(), SessionRow.id.desc())
     )
@@ -126,25 +124,25 @@ def list_for_user(user_id: int, now: datetime, lives: SessionLimits = DEFAULT_LI
 
 
 def end(user_id: int, session_id: int) -> bool:
-    """End one of the user's own. False if there is none of theirs."""
-    return _run(delete(SessionRow).where(SessionRow.id == session_id, SessionRow.user_id == user_id)) > 0
+    """End one of the user's own sessions. False if it does not exist or is not theirs."""
+    return execute_dml(delete(SessionRow).where(SessionRow.id == session_id, SessionRow.user_id == user_id)) > 0
 
 
 def end_all(user_id: int, *, excluding: int | None = None) -> int:
     """End the user's sessions, except session `excluding`. Returns how many there were."""
-    theirs = delete(SessionRow).where(SessionRow.user_id == user_id)
+    statement = delete(SessionRow).where(SessionRow.user_id == user_id)
     if excluding is not None:
-        theirs = theirs.where(SessionRow.id != excluding)
-    return _run(theirs)
+        statement = statement.where(SessionRow.id != excluding)
+    return execute_dml(statement)
 
 
 def end_all_users() -> int:
-    """End all sessions of all people. Returns how many there were."""
-    return _run(delete(SessionRow))
+    """End all sessions of all users. Returns how many there were."""
+    return execute_dml(delete(SessionRow))
 
 
 def shorten_address(address: str) -> str:
-    """The network of an address: "203.0.113.…", "2001:db8:7:…"; empty for what is none, such as a socket."""
+    """The network of an IP address: "203.0.113.…", "2001:db8:7:…"; empty for anything else, such as a socket."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -154,13 +152,3 @@ def shorten_address(address: str) -> str:
             return ":".join(f"{int(parsed) >> shift & 0xFFFF:x}" for shift in (112, 96, 80)) + ":…"
         parsed = parsed.ipv4_mapped
     return str(parsed).rpartition(".")[0] + ".…"
-
-
-def _run(statement: Delete | Update) -> int:
-    """How many rows it met."""
-    done = db.session.execute(statement.execution_options(synchronize_session=False))
-    return int(done.rowcount)  # type: ignore[attr-defined]
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -1,11 +1,10 @@
-"""Personal tokens: what a program shows to read, or to sync, as the person who made it.
+"""Personal access tokens: let a program read, or sync, as the user who created them.
 
-Only the SHA-256 of a token is kept. A token is 256 random bits, so its plain hash cannot be guessed back.
+Only the SHA-256 of a token is stored. A token is 256 random bits, so an unsalted hash cannot be brute-forced.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Collection
@@ -16,16 +15,18 @@ from sqlalchemy import ColumnElement, Index, LargeBinary, String, func, or_, sel
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Row, db
+from app.store.accounts.token_hash import hash_token
+from app.store.engine.statements import execute_dml
 from app.store.schema.columns import NO_ID_REUSE, BigId, Json, UtcDateTime, foreign_key
 from app.store.schema.tables import UserRow
 
 PREFIX = "msk_"
-"""Every token begins so, for secret scanners and for the eye."""
+"""Prefix of every token, for secret scanners and for people."""
 Scope = Literal["read", "sync"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 MAX_NAME_LENGTH, MAX_LIFETIME_DAYS, MAX_TOKENS = 60, 3_650, 50
 _TOUCH_EVERY = timedelta(minutes=1)
-"""A token's last use is written no more often than this."""
+"""Minimum interval between two updates of `last_used_at`."""
 _LIST_AFTER_END = timedelta(days=30)
 
 
@@ -39,7 +40,7 @@ class TokenRow(Row):
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     """SHA-256 of the token."""
     hint: Mapped[str] = mapped_column(String(20))
-    """Its last four characters, to tell several apart."""
+    """Its last four characters, to tell tokens apart."""
     scopes: Mapped[list[str]] = mapped_column(Json)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -52,12 +53,23 @@ class TokenRow(Row):
         return "expired" if self.expires_at is not None and self.expires_at <= now else "live"
 
 
+def validation_error(name: str, scopes: tuple[str, ...], days: int | None) -> str | None:
+    """Why the token is invalid, as a sentence for display; None if it is valid."""
+    if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        return f"Name the program that will use it, in at most {MAX_NAME_LENGTH} characters on one line."
+    if not scopes or not set(scopes) <= set(SCOPES):
+        return "Choose what it may do: read, sync, or both."
+    if days is not None and not 1 <= days <= MAX_LIFETIME_DAYS:
+        return f"Let it live for 1 to {MAX_LIFETIME_DAYS} days, or for ever."
+    return None
+
+
 def create(
     user_id: int, name: str, scopes: Collection[str], now: datetime, days: int | None = None
 ) -> tuple[TokenRow, str] | None:
-    """A new token, and its text, which nobody can show again. None if the user has as many as one may have.
+    """A new token and its text, which cannot be read again. None if the user has MAX_TOKENS.
 
-    scopes: some of SCOPES; days: how long it lives, None for ever.
+    scopes: a subset of SCOPES; days: its lifetime, None for unlimited.
     """
     if count_live(user_id, now) >= MAX_TOKENS:
         return None
@@ -65,7 +77,7 @@ def create(
     row = TokenRow(
         user_id=user_id,
         name=name,
-        digest=_digest(text),
+        digest=hash_token(text),
         hint=f"{PREFIX}…{text[-4:]}",
         scopes=[scope for scope in SCOPES if scope in scopes],
         expires_at=None if days is None else now + timedelta(days=days),
@@ -77,7 +89,7 @@ def create(
 
 
 def list_for_user(user_id: int, now: datetime) -> list[TokenRow]:
-    """A user's tokens, the newest first; what ended over a month ago is left out."""
+    """A user's tokens, newest first, without those that ended over a month ago."""
     since = now - _LIST_AFTER_END
     query = (
         select(TokenRow)
@@ -92,60 +104,39 @@ def list_for_user(user_id: int, now: datetime) -> list[TokenRow]:
 
 
 def revoke(user_id: int, token_id: int, now: datetime) -> bool:
-    """End one of the user's own tokens, for good. False if there is none of theirs, or it is revoked already."""
-    done = db.session.execute(
-        update(TokenRow)
-        .where(TokenRow.id == token_id, TokenRow.user_id == user_id, TokenRow.revoked_at.is_(None))
-        .values(revoked_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    """Revoke one of the user's own tokens. False if it is not theirs or already revoked."""
+    is_own = TokenRow.id == token_id, TokenRow.user_id == user_id, TokenRow.revoked_at.is_(None)
+    return execute_dml(update(TokenRow).where(*is_own).values(revoked_at=now)) > 0
 
 
 def revoke_all(user_id: int, now: datetime) -> int:
-    """End all tokens of the user, for good. Returns how many still counted."""
-    done = db.session.execute(
-        update(TokenRow)
-        .where(TokenRow.user_id == user_id, *_is_live(now))
-        .values(revoked_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    return int(done.rowcount)  # type: ignore[attr-defined]
+    """Revoke all tokens of the user. Returns how many were live."""
+    return execute_dml(update(TokenRow).where(TokenRow.user_id == user_id, *_is_live(now)).values(revoked_at=now))
 
 
 def count_live(user_id: int, now: datetime) -> int:
-    """How many of the user's tokens count."""
+    """Number of the user's tokens that are neither revoked nor expired."""
     return db.session.scalar(select(func.count(TokenRow.id)).where(TokenRow.user_id == user_id, *_is_live(now))) or 0
 
 
 def find(text: str) -> tuple[TokenRow, UserRow] | None:
-    """The token of this text with its user, whatever its state. Found by its hash, so that the time it takes tells
-    nothing of any token."""
-    digest = _digest(text)
+    """The token with this text and its user, in any state. Looked up by hash, so that timing reveals nothing."""
+    digest = hash_token(text)
     query = select(TokenRow, UserRow).join(UserRow, UserRow.id == TokenRow.user_id).where(TokenRow.digest == digest)
-    found = db.session.execute(query.execution_options(populate_existing=True)).first()
-    if found is None or not hmac.compare_digest(found[0].digest, digest):
+    row = db.session.execute(query.execution_options(populate_existing=True)).first()
+    if row is None or not hmac.compare_digest(row[0].digest, digest):
         return None
-    return found[0], found[1]
+    return row[0], row[1]
 
 
 def touch(row: TokenRow, now: datetime) -> bool:
-    """Write that it was used, unless that was written a moment ago. True if there is something to commit."""
+    """Record that it was used, at most once a minute. True if there is something to commit."""
     due = now - _TOUCH_EVERY
     if row.last_used_at is not None and row.last_used_at > due:
         return False
-    done = db.session.execute(
-        update(TokenRow)
-        .where(TokenRow.id == row.id, or_(TokenRow.last_used_at.is_(None), TokenRow.last_used_at <= due))
-        .values(last_used_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    is_due = TokenRow.id == row.id, or_(TokenRow.last_used_at.is_(None), TokenRow.last_used_at <= due)
+    return execute_dml(update(TokenRow).where(*is_due).values(last_used_at=now)) > 0
 
 
 def _is_live(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return TokenRow.revoked_at.is_(None), or_(TokenRow.expires_at.is_(None), TokenRow.expires_at > now)
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

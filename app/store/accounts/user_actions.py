@@ -1,6 +1,6 @@
-"""What an admin does to an account, each with its entry in the audit log.
+"""Admin actions on accounts, each with an entry in the audit log.
 
-Nothing here touches the installation's own account, and nobody takes away the last admin.
+The installation's own account cannot be acted on, and the last admin cannot be removed.
 """
 
 from __future__ import annotations
@@ -16,27 +16,26 @@ from app.store import audit
 from app.store.accounts import feeds, second_factors, tokens
 from app.store.accounts import users as accounts
 from app.store.audit import Actor
+from app.store.engine.statements import execute_dml
 from app.store.plans import PlanRow
 from app.store.schema.catalog_tables import AuditRow
 from app.store.schema.tables import UserRow
 
 AUDIT_ACTION = "user"
-"""Of the audit log's entries; their subject is the address."""
-
-
+"""Action of the audit entries; their subject is the e-mail address."""
 DELETED_ACCOUNT = "a deleted account"
 ACCOUNT_OWNER = Actor(None, "its owner")
 
 
 class UserActionError(ValueError):
-    """It cannot be done. The text is a sentence for whoever tried."""
+    """The action is not possible. The text is a sentence for display."""
 
 
 LAST_ADMIN_MESSAGE = "This is the last admin who can sign in. Make someone else an admin first."
 
 
 def find_by_id(user_id: int) -> UserRow | None:
-    """An account that can be acted on."""
+    """An account, locked for an action; None for the installation's own."""
     return _find(UserRow.id == user_id)
 
 
@@ -45,8 +44,10 @@ def find_by_email(email: str) -> UserRow | None:
 
 
 def disable(user: UserRow, actor: Actor, now: datetime) -> None:
-    """Keep the account from signing in and from syncing. Its sessions, its tokens and the address of its feed end, and
-    do not come back when it is enabled. Raises UserActionError."""
+    """Disable sign-in and syncing, and end the account's sessions, tokens and feed URL for good.
+
+    Raises UserActionError for the last admin.
+    """
     if user.disabled_at is None:
         _require_other_admin(user)
         user.disabled_at = now
@@ -72,7 +73,7 @@ def promote(user: UserRow, actor: Actor, now: datetime) -> None:
 
 
 def demote(user: UserRow, actor: Actor, now: datetime) -> None:
-    """Raises UserActionError."""
+    """Raises UserActionError for the last admin."""
     if user.is_admin:
         _require_other_admin(user)
         user.is_admin = False
@@ -80,13 +81,13 @@ def demote(user: UserRow, actor: Actor, now: datetime) -> None:
 
 
 def sign_out(user: UserRow, actor: Actor, now: datetime) -> None:
-    """End all sessions of the account. Its tokens and the address of its feed go on."""
+    """End all sessions of the account, but not its tokens and feed URL."""
     accounts.end_sessions(user)
     _record(user, actor, now, None, {"sessions": "ended"})
 
 
 def reset_second_factor(user: UserRow, actor: Actor, now: datetime) -> None:
-    """Let an account in with its password alone, whose phone and recovery codes are lost; its sessions end."""
+    """Disable two-factor authentication for an account that lost its device and codes; its sessions end."""
     if user.second_factor_at is not None:
         second_factors.disable(user)
         accounts.end_sessions(user)
@@ -94,14 +95,14 @@ def reset_second_factor(user: UserRow, actor: Actor, now: datetime) -> None:
 
 
 def remove(user: UserRow, actor: Actor, now: datetime) -> None:
-    """Delete the account with its keys, runs and results. Raises UserActionError."""
+    """Delete the account with its keys, runs and results. Raises UserActionError for the last admin."""
     _require_other_admin(user)
     _record(user, actor, now, {"account": "there"}, None)
     accounts.remove(user)
 
 
 def delete_own(user: UserRow, now: datetime) -> None:
-    """Delete one's own account. What stays, the audit log and plans of admins, does not name the person any more.
+    """Delete an account on its owner's request; audit log and plans are anonymised.
 
     Raises UserActionError for the last admin.
     """
@@ -116,7 +117,7 @@ def record_invitation(email: str, actor: Actor, now: datetime) -> None:
 
 
 def record_own_change(user: UserRow, after: audit.AuditState, now: datetime, actor: Actor | None = None) -> None:
-    """What the owner did to the account's doors (or `actor` for them), in words of ours and numbers only."""
+    """Record a security-relevant change by the owner (or by `actor` for them). after: our own words and numbers only."""
     _record(user, actor or Actor(user.id, user.email), now, None, after)
 
 
@@ -138,7 +139,7 @@ def _anonymize(user: UserRow) -> None:
         .values(subject=DELETED_ACCOUNT),
         update(PlanRow).where(PlanRow.made_by_id == user.id).values(made_by=DELETED_ACCOUNT),
     ):
-        db.session.execute(statement.execution_options(synchronize_session=False))
+        execute_dml(statement)
 
 
 def _find(*conditions: object) -> UserRow | None:
@@ -147,8 +148,8 @@ def _find(*conditions: object) -> UserRow | None:
 
 
 def _require_other_admin(user: UserRow) -> None:
-    """Two who act at one moment queue for the admins' rows, so that each knows what the other left."""
-    if db.engine.dialect.name == "sqlite":  # which locks no rows; any write holds all of it, one of nothing will do
+    """Raises UserActionError for the last admin. Locks the admins' rows, so that concurrent actions see each other."""
+    if db.engine.dialect.name == "sqlite":  # no row locks; any write locks all of it, also one that changes nothing
         db.session.execute(update(UserRow).where(false()).values(is_admin=UserRow.is_admin))
     query = (
         select(UserRow.id)

@@ -12,31 +12,32 @@ from app.store import due
 from app.store.accounts import password_resets, sessions
 from app.store.accounts.sessions import SessionLimits, SessionRow
 from app.store.engine.dialect import insert
+from app.store.engine.statements import execute_dml
 from app.store.schema.tables import CredentialRow, UserRow
 
 SERVER_NAME = "server"
-"""What the installation's own account is called."""
-NO_PASSWORD = "!"  # noqa: S105  (it says that there is none)
-"""A hash that no password has."""
+"""Stored e-mail of the installation's own account."""
+NO_PASSWORD = "!"  # noqa: S105  (means: none)
+"""A hash that no password matches."""
 _BLANK_KEY = bytes(32)
 TOUCH_EVERY = timedelta(days=1)
 
 
 def find_by_session(
-    identity: str, token: str, now: datetime, lives: SessionLimits = sessions.DEFAULT_LIMITS
+    identity: str, token: str, now: datetime, limits: SessionLimits = sessions.DEFAULT_LIMITS
 ) -> tuple[SessionRow, UserRow] | None:
-    """The session of this token with its account, whose identity `<id>.<stamp>` it must know.
+    """The session with this token and its account, if `identity` is that account's `<id>.<stamp>`.
 
     None once the session was ended or the password was changed. One query.
     """
-    found = sessions.find(token, now, lives)
-    if found is None or not secrets.compare_digest(found[1].get_id().encode(), identity.encode()):
+    session = sessions.find(token, now, limits)
+    if session is None or not secrets.compare_digest(session[1].get_id().encode(), identity.encode()):
         return None
-    return found
+    return session
 
 
 def find_by_identity(identity: str) -> UserRow | None:
-    """The account of `<id>.<stamp>`, while that is its stamp and it may sign in."""
+    """The account of `<id>.<stamp>`, if the stamp is current and the account may sign in."""
     number = identity.partition(".")[0]
     user = db.session.get(UserRow, int(number)) if number.isascii() and number.isdigit() and len(number) < 19 else None
     if user is None or not user.is_active:
@@ -45,7 +46,7 @@ def find_by_identity(identity: str) -> UserRow | None:
 
 
 def find_email(user_id: int) -> str | None:
-    """Where letters to this person go; None for the installation's own account and for one that is gone."""
+    """The account's e-mail address; None for the installation's own account and for a deleted one."""
     return db.session.scalar(select(UserRow.email).where(UserRow.id == user_id, UserRow.is_server.is_(False)))
 
 
@@ -54,10 +55,10 @@ def find_by_email(email: str) -> UserRow | None:
 
 
 def create(email: str, password_hash: str, now: datetime, *, is_admin: bool = False) -> UserRow | None:
-    """A new account; the first of all is an admin. None if the address is taken.
+    """A new account; the very first is an admin. None if the address is taken.
 
-    Whether it is the first is decided by the insert itself, under PostgreSQL behind a lock that two first
-    sign-ups at one moment have to queue for.
+    The insert itself decides whether it is the first; on PostgreSQL an advisory lock serialises concurrent first
+    sign-ups.
     """
     if db.engine.dialect.name == "postgresql" and not db.session.scalar(_people_query().limit(1)):
         db.session.execute(select(func.pg_advisory_xact_lock(0x6D6F64656C)))
@@ -78,15 +79,15 @@ def create(email: str, password_hash: str, now: datetime, *, is_admin: bool = Fa
 
 
 def set_password(user: UserRow, password_hash: str) -> None:
-    """Every session of the account ends with it."""
+    """Set the password and end all sessions of the account."""
     user.password_hash = password_hash
     end_sessions(user)
 
 
 def end_sessions(user: UserRow) -> None:
-    """The new stamp would end them alone; without their rows they are not listed any more either.
+    """End all sessions and password reset links of the account.
 
-    Links to another password that were mailed end with them.
+    The new stamp alone would invalidate the sessions; deleting the rows also removes them from lists.
     """
     user.auth_stamp = _new_stamp()
     sessions.end_all(user.id)
@@ -99,15 +100,15 @@ def is_empty() -> bool:
 
 
 def list_all() -> list[UserRow]:
-    """All people, without the installation's own account."""
+    """All accounts except the installation's own."""
     return list(db.session.scalars(_people_query().order_by(UserRow.id)))
 
 
-def server_account(now: datetime, *, make: bool = True) -> UserRow | None:
-    """The installation's own account, which nobody can sign in as. None if it is not there and not to be made."""
-    found = db.session.scalar(select(UserRow).where(UserRow.is_server))
-    if found is None and make:
-        # Its name is no e-mail address, and its password no hash: neither can be typed.
+def server_account(now: datetime, *, create: bool = True) -> UserRow | None:
+    """The installation's own account, which nobody can sign in to. None if it does not exist and `create` is false."""
+    account = db.session.scalar(select(UserRow).where(UserRow.is_server))
+    if account is None and create:
+        # neither its e-mail nor its password hash can match any input
         statement = insert(UserRow).values(
             email=SERVER_NAME,
             password_hash=NO_PASSWORD,
@@ -117,12 +118,12 @@ def server_account(now: datetime, *, make: bool = True) -> UserRow | None:
             created_at=now,
         )
         db.session.execute(statement.on_conflict_do_nothing())
-        found = db.session.scalars(select(UserRow).where(UserRow.is_server)).one()
-    return found
+        account = db.session.scalars(select(UserRow).where(UserRow.is_server)).one()
+    return account
 
 
 def touch(user: UserRow, now: datetime, every: timedelta = TOUCH_EVERY) -> bool:
-    """Note that somebody is here, unless it was noted lately. Who was away for long has their keys due again."""
+    """Record a visit, at most once per `every`. After a long absence the account's keys become due again."""
     seen_at = user.last_sign_in_at
     if seen_at is not None and now - seen_at < every:
         return False
@@ -133,20 +134,20 @@ def touch(user: UserRow, now: datetime, every: timedelta = TOUCH_EVERY) -> bool:
 
 
 def remove(user: UserRow) -> None:
-    """The account and everything of its: keys, runs, results.
+    """Delete the account with its keys, runs and results.
 
-    Sealed keys are overwritten first, and SQLite is told to blank what it deletes. PostgreSQL keeps the old version of
-    a row until its next vacuum, SQLite's journal until it is written over.
+    Sealed keys are overwritten first, and SQLite zeroes deleted content. PostgreSQL keeps old row versions until the
+    next vacuum, SQLite's journal until it is overwritten.
     """
     if db.engine.dialect.name == "sqlite":
         db.session.execute(text("PRAGMA secure_delete=ON"))
     sealed = update(CredentialRow).where(CredentialRow.user_id == user.id, CredentialRow.sealed_key.is_not(None))
-    db.session.execute(sealed.values(sealed_key=_BLANK_KEY).execution_options(synchronize_session=False))
+    execute_dml(sealed.values(sealed_key=_BLANK_KEY))
     db.session.execute(delete(UserRow).where(UserRow.id == user.id))
 
 
 def mark_changes_seen(user_id: int, until: datetime) -> None:
-    """Move the cursor forward, never back."""
+    """Mark changes up to `until` as seen; the cursor never moves back."""
     db.session.execute(
         update(UserRow)
         .where(UserRow.id == user_id, func.coalesce(UserRow.changes_seen_at < until, True))

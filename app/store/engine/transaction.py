@@ -19,9 +19,9 @@ RETRY_FOR_S = 10.0
 _FIRST_WAIT_S, _MAX_WAIT_S = 0.1, 4.0
 
 
-def run_in_transaction(act: Callable[[], T], patience_s: float = RETRY_FOR_S) -> T:
-    """The result of `act`, committed. Transient errors are retried for `patience_s` seconds, others raised."""
-    until, wait_s = time.monotonic() + patience_s, _FIRST_WAIT_S
+def run_in_transaction(act: Callable[[], T], retry_for_s: float = RETRY_FOR_S) -> T:
+    """The result of `act`, committed. Transient errors are retried for `retry_for_s` seconds, others raised."""
+    until, wait_s = time.monotonic() + retry_for_s, _FIRST_WAIT_S
     while True:
         try:
             set_lock_timeout()

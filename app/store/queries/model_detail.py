@@ -10,9 +10,10 @@ import msgspec
 from sqlalchemy import select, tuple_
 
 from app.catalog.changes import Change
+from app.catalog.effective import effective_facts
 from app.catalog.listing import CAPABILITIES, ListedModel
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import Override, effective_facts
+from app.catalog.overrides import Override
 from app.extensions import db
 from app.store import overrides
 from app.store.queries import runs

@@ -16,10 +16,11 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_
 from sqlalchemy.orm import aliased, defer
 
-from app.catalog.listing import CAPABILITIES, PRICES, ListedModel
+from app.catalog.effective import FactConflict
+from app.catalog.effective import find_conflicts as conflicts_of
+from app.catalog.listing import CAPABILITIES, LIMITS, PRICES, ListedModel
 from app.catalog.matching import Candidate, CanonicalModel, CatalogIndex, identity_key
-from app.catalog.overrides import LIMITS, MANUAL_PRIORITY, FactConflict, Override, from_json, merge
-from app.catalog.overrides import find_conflicts as conflicts_of
+from app.catalog.overrides import MANUAL_PRIORITY, Override, from_json, merge
 from app.catalog.proposals import Proposal, Sighting, propose
 from app.extensions import db
 from app.store.decisions import Decisions, accepted_conflict_name, conflict_values, dismissed_proposal_name
