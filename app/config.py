@@ -1,7 +1,7 @@
-"""Settings: read from the environment once, frozen, and loud about what is missing or unsafe.
+"""Settings, read from the environment once and then frozen. A missing or unsafe setting is an error at start.
 
-Secrets come as `NAME`, as `NAME_FILE` (a path), or, outside production, from the git-ignored instance folder
-where `flask up` puts the ones it makes. There is no default secret.
+A secret is read from `NAME`, from the file that `NAME_FILE` names or, outside production, from the git-ignored instance
+folder, where `flask up` writes those it generates. There are no default secrets.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _DEMO_BASE_URLS_FILE = "demo_places.json"
 _MAX_SOCKET_PATH = 100  # the kernel allows 107 bytes for a socket's path
 _SECRET_SUFFIXES = ("_API_KEY", "_SECRET", "_TOKEN", "_PASSWORD", "_KEYS", "_KEY")
 _MIN_MASKED_PASSWORD = 12
-_IDLE_CONNECTIONS = 5  # connections a process keeps for the next request; what it opens beyond them it closes again
+"""Shorter passwords in URLs are not masked in logs: they may be ordinary words, which would become unreadable."""
+_IDLE_CONNECTIONS = 5
+"""Database connections that a process keeps open between requests; further ones are closed after use."""
 
 SignupMode = Literal["open", "invite", "closed"]
 SecondFactorPolicy = Literal["off", "admins", "everyone"]
@@ -49,74 +51,101 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Settings:
-    """Everything a process needs to know. It never holds a private vault key: see `open_vault`."""
+    """The settings of one process. Private vault keys are not among them: see `load_keyring`."""
 
     instance: Path
+    """MODELSYNC_INSTANCE=./instance: Folder of the SQLite database, the private Redis, generated secrets, logs and
+    backups."""
     database_url: str
+    """DATABASE_URL=: `postgresql://user:password@host/name`. Empty: SQLite in the instance folder."""
     redis_url: str
+    """REDIS_URL=: `redis://`, `rediss://` or `unix://`; with TLS `rediss://:password@host:6379/0?ssl_ca_certs=/path`.
+    Empty: a private Redis that `flask up` starts."""
     production: bool = False
+    """APP_ENV=development: `development` generates missing secrets. `production` generates nothing; anything missing
+    or weak stops the start."""
     secret_key: str = ""
+    """SECRET_KEY=: Signs sessions and encrypts the secrets of two-step sign-in. For the web server."""
     vault_public_key: str = ""
+    """VAULT_PUBLIC_KEY=: Encrypts API keys: for the web server. `flask vault new` prints the pair."""
     cron_secret: str = ""
+    """CRON_SECRET=: Bearer token of `/api/models/sync/cron`. Empty: the endpoint does not exist."""
     admin_api_key: str = ""
-    """Opens the admin's endpoints to programs; empty: only admins themselves pass."""
+    """ADMIN_API_KEY=: Bearer token of the administration endpoints (`/admin/model-sync/…`, `/models/stats`,
+    `/providers/stats`). Empty: admins only."""
     signup: SignupMode = "open"
+    """SIGNUP=open: Who can sign up: `open` (everybody), `invite` (`flask users invite EMAIL`) or `closed` (`flask
+    users add EMAIL`)."""
     base_urls: Mapping[str, str] = field(default_factory=dict)
-    """Provider slug → base URL that takes the place of the provider's own."""
+    """Provider slug → base URL, from `<SLUG>_BASE_URL`."""
     trusted_proxies: int = 0
+    """TRUSTED_PROXIES=0: Number of reverse proxies in front that set `X-Forwarded-For`, `-Proto` and `-Host`."""
     secure_cookies: bool = False
+    """SECURE_COOKIES=: Send cookies over HTTPS only: `true` or `false`. Empty: `true` in production."""
     max_streams: int = 200
-    """Event streams one web process holds; beyond it the page polls."""
+    """MAX_STREAMS=200: Event streams per web process. Beyond it, pages poll."""
     database_pool_size: int = 15
-    """Connections to the database that one process opens at most."""
+    """DATABASE_POOL_SIZE=15: Maximum connections to the database per process."""
     log_level: str = "INFO"
+    """LOG_LEVEL=INFO: `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
     log_format: Literal["human", "json"] = "human"
+    """LOG_FORMAT=: `human`, or `json` (one object per line). Empty: `json` in production, otherwise `human`."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names that the web answers to, besides this machine's own; `.example.com` stands for all below it."""
+    """ALLOWED_HOSTS=: Host names that people use for this server, separated by commas; `.example.com` covers all names
+    below it. Other names get no answer. Required in production; otherwise this machine's names and addresses are
+    allowed."""
     allowed_private_networks: tuple[IpNetwork, ...] = ()
-    """Private networks that users' own addresses may lead into, such as a LAN with an Ollama server."""
+    """ALLOWED_PRIVATE_NETWORKS=: Private networks that users' own servers (Ollama, vLLM …) may be in, separated by
+    commas, such as `192.168.1.0/24,127.0.0.1/32`."""
     catalog_urls: Mapping[str, str] = field(default_factory=dict)
-    """Public catalog → address, or path of a file, that takes the place of its own."""
+    """CATALOG_MODELSDEV_URL=: models.dev.
+    CATALOG_LITELLM_URL=: LiteLLM's map of models.
+    CATALOG_OPENROUTER_URL=: OpenRouter's list.
+    CATALOG_AIHUBMIX_URL=: AIHubMix's list."""
     catalog_refresh_hours: int = 24
-    """How often the public catalogs are asked; 0: never by themselves."""
+    """CATALOG_REFRESH_HOURS=24: Hours between refreshes from the public catalogs; `0` turns them off."""
     sync_interval_hours: int = 6
-    """How often the server's own keys are synced; 0: never by themselves."""
+    """MODEL_SYNC_INTERVAL_HOURS=6: Hours between syncs of the server's own keys; `0` turns them off."""
     sync_on_startup: bool = False
-    """Whether the scheduler has them synced as it starts."""
+    """SYNC_MODELS_ON_STARTUP=false: Also sync them when the scheduler starts."""
     metrics: bool = False
-    """Whether `/metrics` is there."""
+    """METRICS=false: Serve Prometheus metrics at `/metrics`."""
     metrics_token: str = ""
-    """What a scraper must send as its bearer; empty: nothing."""
+    """METRICS_TOKEN=: Bearer token that scrapers must send, at least 32 characters. Empty: anyone who reaches
+    `/metrics` can read it."""
     history_keep_days: int = 730
-    """How long runs and old lists are kept; 0 for ever."""
+    """HISTORY_KEEP_DAYS=730: Days to keep finished syncs and old lists; `0` keeps them forever. A key's current list
+    is never deleted."""
     session_hours: int = 720
-    """So long after signing in one has to do it again."""
+    """SESSION_HOURS=720: Hours after which people have to sign in again. OWASP ASVS level 2 asks for 12."""
     session_idle_minutes: int = 43_200
-    """A session that is not used for so long is over."""
+    """SESSION_IDLE_MINUTES=43200: Minutes after which an unused session ends. OWASP ASVS level 2 asks for 30."""
     require_second_factor: SecondFactorPolicy = "off"
-    """Who has to have a second factor; nobody, unless set."""
+    """REQUIRE_SECOND_FACTOR=off: Who must use two-step sign-in: `off` (nobody), `admins` or `everyone`."""
     public_url: str = ""
-    """This server's address as browsers have it, without a slash at the end; links in letters begin so."""
+    """PUBLIC_URL=: Address of this server in browsers, such as `https://modelsync.example.com`. Needed for email and
+    OpenID Connect."""
     mail_from: str = ""
-    """The sender of letters; empty: none are sent. Only workers know how, see `mail_server`."""
+    """MAIL_FROM=: Sender of emails, such as `Modelsync <modelsync@example.com>`. Empty: no emails are sent. Workers
+    also need SMTP_URL."""
     oidc: auth_settings.OpenIdProvider | None = None
     demo_url: str = ""
-    """Where the simulated providers listen; empty outside demo mode."""
+    """MODELSYNC_DEMO_URL, set by `flask up --demo`: base URL of the simulated providers; empty outside of demo mode."""
 
     @property
     def embedded_redis(self) -> Path | None:
-        """Socket of the Redis that `flask up` starts, None where REDIS_URL names another."""
+        """Socket of the Redis server that `flask up` starts; None if REDIS_URL names another."""
         return Path(self.redis_url[len("unix://") :]) if self.redis_url == _embedded_redis_url(self.instance) else None
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings. Raises ConfigError with one sentence for the first thing that is wrong.
+    """Read the settings. Raises ConfigError for the first one that is wrong.
 
-    A process reads the secrets of its role only: `flask up` starts workers and the scheduler with
-    MODELSYNC_ROLE set, and they hold neither the session secret nor the cron's.
+    A process reads only the secrets of its role: `flask up` starts workers and the scheduler with MODELSYNC_ROLE set,
+    and these get neither SECRET_KEY nor the bearer tokens of the web.
     """
     production = _read_choice(environ, "APP_ENV", ("development", "production"), "development") == "production"
-    signs = _read_choice(environ, "MODELSYNC_ROLE", ("web", "worker", "scheduler"), "web") == "web"
+    is_web = _read_choice(environ, "MODELSYNC_ROLE", ("web", "worker", "scheduler"), "web") == "web"
     instance = _instance_path(environ)
     environ = _apply_demo_base_urls(environ, instance)
     settings = Settings(
@@ -126,10 +155,10 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             read_secret(environ, "DATABASE_URL") or f"sqlite:///{instance}/modelsync.sqlite"
         ),
         redis_url=_parse_redis_url(read_secret(environ, "REDIS_URL") or _embedded_redis_url(instance)),
-        secret_key=_read_stored_secret(environ, "SECRET_KEY", instance, production) if signs else "",
+        secret_key=_read_stored_secret(environ, "SECRET_KEY", instance, production) if is_web else "",
         vault_public_key=_read_stored_secret(environ, "VAULT_PUBLIC_KEY", instance, production),
-        cron_secret=read_secret(environ, "CRON_SECRET") if signs else "",
-        admin_api_key=read_secret(environ, "ADMIN_API_KEY") if signs else "",
+        cron_secret=read_secret(environ, "CRON_SECRET") if is_web else "",
+        admin_api_key=read_secret(environ, "ADMIN_API_KEY") if is_web else "",
         signup=_read_signup_mode(environ),
         base_urls=_read_base_urls(environ),
         trusted_proxies=_read_int(environ, "TRUSTED_PROXIES", 0, 0, 10),
@@ -145,22 +174,22 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         sync_interval_hours=_read_int(environ, "MODEL_SYNC_INTERVAL_HOURS", 6, 0, 24 * 365),
         sync_on_startup=_read_flag(environ, "SYNC_MODELS_ON_STARTUP", False),
         metrics=_read_flag(environ, "METRICS", False),
-        metrics_token=read_secret(environ, "METRICS_TOKEN") if signs else "",
+        metrics_token=read_secret(environ, "METRICS_TOKEN") if is_web else "",
         history_keep_days=_read_int(environ, "HISTORY_KEEP_DAYS", 730, 0, 100_000),
         session_hours=_read_int(environ, "SESSION_HOURS", 720, 1, 24 * 365),
         session_idle_minutes=_read_int(environ, "SESSION_IDLE_MINUTES", 43_200, 10, 43_200),
         require_second_factor=_read_second_factor_policy(environ),
         demo_url=environ.get("MODELSYNC_DEMO_URL", ""),
-        **_read_auth_settings(environ, signs, _read_flag(environ, "SECURE_COOKIES", production)),
+        **_read_auth_settings(environ, is_web, _read_flag(environ, "SECURE_COOKIES", production)),
     )
     _reject_weak_secrets(settings)
     return settings
 
 
 def load_keyring(environ: Mapping[str, str] = os.environ) -> Keyring:
-    """The private vault keys, for workers and the command line; the web process never calls this.
+    """The private vault keys, for workers and the command line. The web process never calls this.
 
-    Raises ConfigError if they are missing or malformed, or if the public key in use is not theirs.
+    Raises ConfigError if VAULT_PRIVATE_KEYS is missing or malformed.
     """
     production = environ.get("APP_ENV") == "production"
     instance = _instance_path(environ)
@@ -174,13 +203,13 @@ def load_keyring(environ: Mapping[str, str] = os.environ) -> Keyring:
 
 
 def load_server_keys(environ: Mapping[str, str] = os.environ) -> dict[str, ApiKey]:
-    """Provider → the server's own API key, `<SLUG>_API_KEY`: for workers and the command line, never for the web."""
-    named = {slug: read_secret(environ, f"{provider.variable}_API_KEY") for slug, provider in PROVIDERS.items()}
-    return {slug: ApiKey(value) for slug, value in named.items() if value}
+    """Provider slug → the server's own API key, from `<SLUG>_API_KEY`. For workers and the command line."""
+    values = {slug: read_secret(environ, provider.key_variable) for slug, provider in PROVIDERS.items()}
+    return {slug: ApiKey(value) for slug, value in values.items() if value}
 
 
 def load_mail_server(environ: Mapping[str, str] = os.environ) -> auth_settings.MailServer:
-    """Where workers hand letters in. Raises ConfigError if SMTP_URL is missing or malformed."""
+    """The SMTP server, for workers. Raises ConfigError if SMTP_URL is missing or malformed."""
     url = read_secret(environ, "SMTP_URL")
     if not url:
         raise ConfigError("MAIL_FROM is set, but SMTP_URL is not: set it or SMTP_URL_FILE where workers run.")
@@ -191,7 +220,7 @@ def load_mail_server(environ: Mapping[str, str] = os.environ) -> auth_settings.M
 
 
 def load_public_key(settings: Settings) -> PublicKey:
-    """What the web process seals with. Raises ConfigError if VAULT_PUBLIC_KEY is missing or malformed."""
+    """The key that API keys are sealed with. Raises ConfigError if VAULT_PUBLIC_KEY is missing or malformed."""
     if not settings.vault_public_key:
         raise ConfigError(_missing_message("VAULT_PUBLIC_KEY"))
     try:
@@ -201,7 +230,7 @@ def load_public_key(settings: Settings) -> PublicKey:
 
 
 def require_web_secrets(settings: Settings) -> None:
-    """Raises ConfigError unless the web process has what it needs."""
+    """Raises ConfigError if a setting is missing that the web process needs."""
     if not settings.secret_key:
         raise ConfigError(_missing_message("SECRET_KEY"))
     load_public_key(settings)
@@ -210,44 +239,43 @@ def require_web_secrets(settings: Settings) -> None:
 
 
 def collect_secrets(settings: Settings, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """All secrets that this process was given, for its logs to hide; none of another role's is read for it."""
-    given = [settings.secret_key, settings.cron_secret, settings.admin_api_key, settings.metrics_token]
+    """All secrets that this process may read, to be masked in its logs. Reads none of another role's."""
+    values = [settings.secret_key, settings.cron_secret, settings.admin_api_key, settings.metrics_token]
     for name in environ:
-        bare = name.removesuffix("_FILE")
-        if bare.endswith(_SECRET_SUFFIXES) and bare != "VAULT_PUBLIC_KEY":
-            with contextlib.suppress(ConfigError):  # somebody else's file, perhaps
-                given.append(read_secret(environ, bare))
+        base_name = name.removesuffix("_FILE")
+        if base_name.endswith(_SECRET_SUFFIXES) and base_name != "VAULT_PUBLIC_KEY":
+            with contextlib.suppress(ConfigError):  # perhaps a file that only another role can read
+                values.append(read_secret(environ, base_name))
     if environ.get("MODELSYNC_ROLE") == "worker":
-        given.append(_read_stored_secret(environ, "VAULT_PRIVATE_KEYS", settings.instance, settings.production))
-    mail = ""
+        values.append(_read_stored_secret(environ, "VAULT_PRIVATE_KEYS", settings.instance, settings.production))
+    smtp_url = ""
     with contextlib.suppress(ConfigError):
-        mail = read_secret(environ, "SMTP_URL")
-    for url in (settings.database_url, settings.redis_url, mail):
+        smtp_url = read_secret(environ, "SMTP_URL")
+    for url in (settings.database_url, settings.redis_url, smtp_url):
         parts = _split_url(url)
-        # A shorter password may be a plain word, which then could not be read anywhere in the log.
         if parts and len(parts.password or "") >= _MIN_MASKED_PASSWORD:
-            given += [parts.password or "", unquote(parts.password or "")]
-    return [value for value in given if value]
+            values += [parts.password or "", unquote(parts.password or "")]
+    return [value for value in values if value]
 
 
 def make_secrets(environ: Mapping[str, str], instance: Path) -> list[str]:
-    """Generate what the environment does not give into the instance folder (0700, files 0600).
+    """Generate the secrets that the environment lacks, into the instance folder (mode 0700, files 0600).
 
-    Never in production. Returns the names of what was made. Raises ConfigError if the folder cannot be written.
+    Not for production. Returns the names of the generated ones. Raises ConfigError if the folder cannot be written.
     """
-    made = []
+    names = []
     try:
         instance.mkdir(mode=0o700, parents=True, exist_ok=True)
         instance.chmod(0o700)
         if not _read_stored_secret(environ, "SECRET_KEY", instance, production=False):
             _write_private_file(instance, "SECRET_KEY", secrets.token_urlsafe(48))
-            made.append("SECRET_KEY")
+            names.append("SECRET_KEY")
         if not read_secret(environ, "VAULT_PUBLIC_KEY"):
             private = _read_stored_secret(environ, "VAULT_PRIVATE_KEYS", instance, production=False)
             if not private:
                 private = generate_private_key()
                 _write_private_file(instance, "VAULT_PRIVATE_KEYS", private)
-                made.append("VAULT_PRIVATE_KEYS")
+                names.append("VAULT_PRIVATE_KEYS")
             _write_private_file(instance, "VAULT_PUBLIC_KEY", Keyring(private).public)
     except OSError as error:
         raise ConfigError(
@@ -256,11 +284,14 @@ def make_secrets(environ: Mapping[str, str], instance: Path) -> list[str]:
         ) from None
     except VaultError as error:
         raise ConfigError(str(error)) from None
-    return made
+    return names
 
 
 def read_secret(environ: Mapping[str, str], name: str) -> str:
-    """`NAME`, or the content of the file that `NAME_FILE` names. Raises ConfigError if it cannot be read."""
+    """`NAME`, or the content of the file that `NAME_FILE` names; empty if neither is set.
+
+    Raises ConfigError if the file cannot be read.
+    """
     if environ.get(name):
         return environ[name].strip()
     path = environ.get(f"{name}_FILE")
@@ -277,7 +308,7 @@ def secret_path(instance: Path, name: str) -> Path:
 
 
 def save_demo_base_urls(instance: Path, base_urls: Mapping[str, str]) -> None:
-    """Note where a demo's simulated providers are, so that no command of the shell asks the real ones."""
+    """Save the simulated providers' addresses, so that shell commands in a demo never contact the real ones."""
     _write_private_file(instance, _DEMO_BASE_URLS_FILE, json.dumps(dict(base_urls)))
 
 
@@ -285,17 +316,17 @@ def _apply_demo_base_urls(environ: Mapping[str, str], instance: Path) -> Mapping
     try:
         return {**environ, **json.loads(secret_path(instance, _DEMO_BASE_URLS_FILE).read_text(encoding="utf-8"))}
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return environ  # in production the folder may be another role's; a demo is its user's alone
+        return environ  # in production the folder may belong to another role; a demo has only one user
 
 
 def _instance_path(environ: Mapping[str, str]) -> Path:
-    """The instance folder; a relative one is meant from the project's folder, wherever a command is typed."""
+    """The instance folder. A relative path starts at the project folder, not at the current one."""
     return (ROOT / (environ.get("MODELSYNC_INSTANCE") or "instance")).resolve()
 
 
 def _read_stored_secret(environ: Mapping[str, str], name: str, instance: Path, production: bool) -> str:
-    if given := read_secret(environ, name):
-        return given
+    if value := read_secret(environ, name):
+        return value
     path = secret_path(instance, name)
     if production:
         return ""
@@ -309,19 +340,19 @@ def _read_stored_secret(environ: Mapping[str, str], name: str, instance: Path, p
 
 def _write_private_file(instance: Path, name: str, value: str) -> None:
     path = secret_path(instance, name)
-    with tempfile.NamedTemporaryFile("w", dir=instance, delete=False) as file:  # made with mode 0600
+    with tempfile.NamedTemporaryFile("w", dir=instance, delete=False) as file:  # has mode 0600
         file.write(value + "\n")
     os.replace(file.name, path)
 
 
 def _reject_weak_secrets(settings: Settings) -> None:
-    given = {
+    secrets_by_name = {
         "SECRET_KEY": settings.secret_key,
         "CRON_SECRET": settings.cron_secret,
         "ADMIN_API_KEY": settings.admin_api_key,
         "METRICS_TOKEN": settings.metrics_token,
     }
-    for name, value in given.items():
+    for name, value in secrets_by_name.items():
         if value and len(value) < MIN_SECRET_LENGTH:
             raise ConfigError(
                 f"{name} is too short: give it at least {MIN_SECRET_LENGTH} random characters, "
@@ -348,10 +379,7 @@ def _parse_database_url(url: str) -> str:
 
 
 def _parse_redis_url(url: str) -> str:
-    """The address as it was given, with its query: all who connect to Redis read it themselves.
-
-    What is wrong is named, but nothing of the address: it may hold a password.
-    """
+    """The validated URL, unchanged. Errors repeat no part of it except file names, it may hold a password."""
     parts = _split_url(url)
     if parts is None:
         raise ConfigError(
@@ -366,7 +394,7 @@ def _parse_redis_url(url: str) -> str:
         if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") and not os.access(path, os.R_OK):
             raise ConfigError(f"REDIS_URL names a file as {name} that cannot be read: {path}.")
     try:
-        redis.ConnectionPool.from_url(url).make_connection()  # reads all options, connects to nobody
+        redis.ConnectionPool.from_url(url).make_connection()  # parses all options, does not connect
     except (TypeError, ValueError, redis.RedisError):
         raise ConfigError(
             "REDIS_URL has an option after its ? that cannot be: for TLS begin with rediss:// "
@@ -376,7 +404,7 @@ def _parse_redis_url(url: str) -> str:
 
 
 def _split_url(url: str) -> SplitResult | None:
-    """The parts of an address, None if it or its port cannot be read."""
+    """The parts of a URL; None if it or its port is malformed."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -388,7 +416,7 @@ def _split_url(url: str) -> SplitResult | None:
 def _embedded_redis_url(instance: Path) -> str:
     socket = instance / "redis.sock"
     if len(str(socket)) > _MAX_SOCKET_PATH:
-        # Deep folders do not fit into a socket's address; the name keeps instances apart.
+        # Too long for a socket address: use the temporary folder, with a name that is unique to the instance.
         name = hashlib.sha256(str(instance).encode()).hexdigest()[:16]
         socket = Path(tempfile.gettempdir()) / f"modelsync-{os.getuid()}-{name}" / "redis.sock"
     return f"unix://{socket}"
@@ -400,9 +428,9 @@ def _rate_limit_url(redis_url: str) -> str:
 
 def _read_base_urls(environ: Mapping[str, str]) -> dict[str, str]:
     urls = {}
-    # The last is where a service account's key is exchanged for a token.
-    named = {slug: f"{provider.variable}_BASE_URL" for slug, provider in PROVIDERS.items()}
-    for slug, name in {**named, "google-oauth": "GOOGLE_OAUTH_BASE_URL"}.items():
+    variables = {slug: provider.base_url_variable for slug, provider in PROVIDERS.items()}
+    # "google-oauth" is not a provider: keys of service accounts are exchanged for tokens there.
+    for slug, name in {**variables, "google-oauth": "GOOGLE_OAUTH_BASE_URL"}.items():
         if url := environ.get(name, "").strip():
             parts = _split_url(url)
             if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
@@ -414,17 +442,17 @@ def _read_base_urls(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_catalog_urls(environ: Mapping[str, str]) -> dict[str, str]:
-    named = {
+    urls = {
         "modelsdev": _read_catalog_url(environ, "CATALOG_MODELSDEV_URL"),
         "litellm": _read_catalog_url(environ, "CATALOG_LITELLM_URL"),
         "openrouter": _read_catalog_url(environ, "CATALOG_OPENROUTER_URL"),
         "aihubmix": _read_catalog_url(environ, "CATALOG_AIHUBMIX_URL"),
     }
-    return {name: url for name, url in named.items() if url}
+    return {source: url for source, url in urls.items() if url}
 
 
 def _read_catalog_url(environ: Mapping[str, str], name: str) -> str:
-    """An http address, or the path of a file, made absolute from the project's folder."""
+    """An HTTP URL, or an absolute file path. Relative paths start at the project folder."""
     url = environ.get(name, "").strip()
     if not url or url.startswith(("http://", "https://")):
         parts = _split_url(url)
@@ -453,18 +481,18 @@ def _read_log_format(environ: Mapping[str, str], production: bool) -> Literal["h
 
 
 def _read_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
-    given = environ.get("ALLOWED_HOSTS", "")
-    hosts = tuple(part.strip().lower() for part in given.split(",") if part.strip())
+    value = environ.get("ALLOWED_HOSTS", "")
+    hosts = tuple(part.strip().lower() for part in value.split(",") if part.strip())
     if not all(_HOST_PATTERN.fullmatch(host) for host in hosts):
         raise ConfigError(
-            f"ALLOWED_HOSTS is {given!r}: use names with commas between, without scheme or port, such as "
+            f"ALLOWED_HOSTS is {value!r}: use names with commas between, without scheme or port, such as "
             "modelsync.example.com; .example.com stands for all names below it."
         )
     return hosts
 
 
-def _read_auth_settings(environ: Mapping[str, str], signs: bool, is_secure: bool) -> dict[str, Any]:
-    """What of `Settings` says who may come in. Only the web is told the client secret of OpenID Connect."""
+def _read_auth_settings(environ: Mapping[str, str], is_web: bool, is_secure: bool) -> dict[str, Any]:
+    """Fields of `Settings` that `auth.settings` reads. Only the web gets the OpenID Connect client secret."""
     try:
         public_url = auth_settings.read_public_url(environ, is_secure)
         return {
@@ -473,7 +501,7 @@ def _read_auth_settings(environ: Mapping[str, str], signs: bool, is_secure: bool
             "oidc": auth_settings.load_openid_provider(
                 environ, read_secret, public_url, _read_signup_mode(environ) == "open"
             )
-            if signs
+            if is_web
             else None,
         }
     except ValueError as error:
@@ -497,10 +525,10 @@ def _read_choice(environ: Mapping[str, str], name: str, allowed: tuple[str, ...]
     return value
 
 
-def _read_int(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+def _read_int(environ: Mapping[str, str], name: str, default: int, minimum: int, maximum: int) -> int:
     value = environ.get(name) or str(default)
-    if not (value.isascii() and value.isdigit() and len(value) <= 9) or not least <= int(value) <= most:
-        raise ConfigError(f"{name} is {value!r}: use a whole number from {least} to {most}.")
+    if not (value.isascii() and value.isdigit() and len(value) <= 9) or not minimum <= int(value) <= maximum:
+        raise ConfigError(f"{name} is {value!r}: use a whole number from {minimum} to {maximum}.")
     return int(value)
 
 
@@ -512,26 +540,26 @@ def _read_flag(environ: Mapping[str, str], name: str, default: bool) -> bool:
 
 
 def flask_config(settings: Settings) -> dict[str, object]:
-    """The settings in the names of Flask and its extensions."""
+    """The settings under the names that Flask and its extensions use."""
     return {
         "SETTINGS": settings,
         "SECRET_KEY": settings.secret_key or None,
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
-        # Parameters may hold what a person typed: an error's text, and so the log, goes without them.
+        # Bound parameters may contain what a user typed: keep them out of exceptions, and so out of the log.
         "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True, "pool_pre_ping": True, **_pool_options(settings)},
         "SESSION_COOKIE_NAME": "__Host-session" if settings.secure_cookies else "session",
         "SESSION_COOKIE_PATH": "/",
         "SESSION_COOKIE_SECURE": settings.secure_cookies,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
-        # Nothing sets it; if anything ever does, it is no weaker than the session's.
+        # Flask-Login's cookie is never set; should that change, it is as strict as the session's.
         "REMEMBER_COOKIE_NAME": "__Host-remember" if settings.secure_cookies else "remember",
         "REMEMBER_COOKIE_SECURE": settings.secure_cookies,
         "REMEMBER_COOKIE_HTTPONLY": True,
         "REMEMBER_COOKIE_SAMESITE": "Lax",
         "REMEMBER_COOKIE_DURATION": timedelta(days=0),
         "PERMANENT_SESSION_LIFETIME": timedelta(minutes=settings.session_idle_minutes),
-        "SESSION_REFRESH_EACH_REQUEST": False,  # but as its use is noted: see `web.doors`
+        "SESSION_REFRESH_EACH_REQUEST": False,  # refreshed when a visit is recorded: see `web.app.errors`
         "MAX_CONTENT_LENGTH": 1024 * 1024,
         "MAX_FORM_MEMORY_SIZE": 256 * 1024,
         "WTF_CSRF_TIME_LIMIT": None,
@@ -544,15 +572,15 @@ def flask_config(settings: Settings) -> dict[str, object]:
 
 
 def _pool_options(settings: Settings) -> dict[str, object]:
-    """Connections are held for moments, so few serve many; whoever gets none soon is told so (see `web.doors`)."""
-    kept = min(settings.database_pool_size, _IDLE_CONNECTIONS)
-    size = {"pool_size": kept, "max_overflow": settings.database_pool_size - kept}
+    """Connections are held briefly, so a few serve many requests; a request that gets none in time fails with 503."""
+    idle = min(settings.database_pool_size, _IDLE_CONNECTIONS)
+    size = {"pool_size": idle, "max_overflow": settings.database_pool_size - idle}
     return {"poolclass": FifoPool, "pool_timeout": 10, **size}
 
 
 def current() -> Settings:
-    """The settings of the app that is running."""
+    """The settings of the current app."""
     settings = current_app.config["SETTINGS"]
     if not isinstance(settings, Settings):
-        raise TypeError("the app was made without settings")
+        raise TypeError("the app was created without settings")
     return settings

@@ -1,4 +1,4 @@
-"""The extensions, made here and bound in `create_app`."""
+"""Flask extensions, created here and initialised in `create_app`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, SessionTransaction,
 
 
 class Row(DeclarativeBase):
-    """Base of every row. Constraints are named, so that migrations can refer to them on every database."""
+    """Base class of all ORM classes. Constraints are named, so that migrations can refer to them on every database."""
 
     metadata = MetaData(
         naming_convention={
@@ -34,25 +34,25 @@ class Row(DeclarativeBase):
 
 
 _IPV6_PREFIX_LENGTH = 64
-"""Bits of an IPv6 address that a network is given; whoever has it chooses the others as they like."""
+"""Networks get at least a /64, within which a client can choose its address freely."""
 
 
 def client_network() -> str:
-    """Where a request comes from, for limits: its IPv4 address, or the /64 network of its IPv6 address."""
-    address = get_remote_address()
+    """The request's origin for rate limits: its IPv4 address, or the /64 network of its IPv6 address."""
+    remote = get_remote_address()
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        address = ipaddress.ip_address(remote.partition("%")[0])
     except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is None:
-            return str(ipaddress.ip_network((found, _IPV6_PREFIX_LENGTH), strict=False))
-        found = found.ipv4_mapped
-    return str(found)
+        return remote
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.ip_network((address, _IPV6_PREFIX_LENGTH), strict=False))
+        address = address.ipv4_mapped
+    return str(address)
 
 
 def _rate_limit_key() -> str:
-    """Whose limit a request counts against: an account's, else a network's."""
+    """The signed-in user, or else the client's network."""
     return f"user:{current_user.id}" if current_user and current_user.is_authenticated else client_network()
 
 
@@ -60,10 +60,10 @@ _MAY_HAVE_WRITTEN = "may have written"
 
 
 class CommitOnCloseSession(Session):
-    """Ends what only read by COMMIT; what may have written, and was not committed, is taken back as ever.
+    """Session that ends read-only transactions with COMMIT; on close, uncommitted writes are rolled back as usual.
 
-    psycopg forgets its prepared statements at each ROLLBACK (psycopg 3.3, `PrepareManager`), so that PostgreSQL would
-    plan every statement of every page anew: half of its work and more.
+    psycopg drops its prepared statements at each ROLLBACK (psycopg 3.3, `PrepareManager`), after which PostgreSQL plans
+    every statement of every page again: more than half of its work.
     """
 
     def close(self) -> None:
@@ -71,13 +71,13 @@ class CommitOnCloseSession(Session):
             if self.in_transaction() and not (
                 self.info.get(_MAY_HAVE_WRITTEN) or self.new or self.dirty or self.deleted
             ):
-                with contextlib.suppress(SQLAlchemyError):  # of a connection that is lost nobody wants anything more
+                with contextlib.suppress(SQLAlchemyError):  # the connection is gone; nothing to clean up
                     self.commit()
-        finally:  # whatever ends the commit, such as the end of who asked: the connection goes back
+        finally:  # also if the commit is interrupted, or the connection would not return to its pool
             super().close()
 
     def connection(self, *args: Any, **kwargs: Any) -> Connection:
-        self.info[_MAY_HAVE_WRITTEN] = True  # what is done with it cannot be seen from here
+        self.info[_MAY_HAVE_WRITTEN] = True  # the session does not see what is executed on it
         return super().connection(*args, **kwargs)
 
 

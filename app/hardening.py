@@ -1,4 +1,4 @@
-"""What the operating system has to be told about processes of ours."""
+"""Operating system settings for our processes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
 
 def die_with_parent() -> None:
-    """On Linux: if even `kill -9` ends whoever started this process, the kernel ends it too."""
+    """On Linux: have the kernel end this process when its parent ends, even by `kill -9`."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def keep_memory_private() -> None:
-    """For whoever holds what opens API keys: no core dump, and on Linux no debugger of the same user looks in.
+    """For processes that hold the keyring: no core dumps and, on Linux, no debugger of the same user.
 
-    Children made by a fork inherit it; a program that is started anew does not.
+    Forked children inherit it, executed programs do not.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

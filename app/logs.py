@@ -1,12 +1,11 @@
-"""Logs: one line for each event, as JSON or for the eye, through one chain, whoever speaks.
+"""Logging: one line per event, as JSON or for a terminal, through one chain for our code and all libraries.
 
-Our own code and every library speak by the standard library's `logging`; structlog adds what belongs to the request
-or the job, and makes the line. Nobody is to log a secret in the first place. The second line of defence is here: what
-looks like a key or a password, or is one of this process's own secrets, is hidden, in messages, values and
-tracebacks. And no text can begin a line of its own or steer a terminal: what does not print is shown by its number.
+Everything logs through the standard library's `logging`; structlog adds the ids of the request or job and renders the
+line. No code is to log a secret. As a second line of defence, whatever looks like a key or a password, or is one of
+this process's own secrets, is masked in messages, values and tracebacks. Non-printable characters are escaped, so that
+no text can start a new line or control a terminal.
 
-This file stands alone, on structlog and the standard library: gunicorn's master loads it without the app (see
-`serving.py`).
+This module imports nothing of the app: gunicorn's master loads it alone (see `serving.py`).
 """
 
 from __future__ import annotations
@@ -30,19 +29,20 @@ LogFormat = Literal["human", "json"]
 LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
 MASK = "[hidden]"
 MAX_TEXT_LENGTH = 4_000
-"""Characters of one value that a line shows at most."""
+"""Characters of one value that are logged."""
 _MAX_SCANNED_LENGTH = 20_000
+"""Characters of one value that are searched for secrets; the rest is dropped first."""
 _MAX_DEPTH, _MAX_ITEMS = 4, 50
 _MAX_FRAMES, _MAX_CAUSES = 40, 5
 _LEADING_FIELDS = ("time", "level", "logger", "event")
 
-# ------------------------------------------------------------------ what is hidden
+# ------------------------------------------------------------------ masking
 
 _KEY_PATTERNS = re.compile(
     r"""
     -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
     | (?<![A-Za-z0-9])(?:sk|pk|rk|gsk|xai|csk|cpk|rc|vck|fw|hf|r8|aimo|nvapi|pplx|tgp_v1|msk|gh[opsu]|github_pat|glpat)
-      [-_][A-Za-z0-9_\-]{10,}                         # keys of providers, and our own tokens
+      [-_][A-Za-z0-9_\-]{10,}                         # API keys of providers, and our own tokens
     | (?<![A-Za-z0-9])AIza[\w\-]{16,} | (?<![A-Za-z0-9])ya29\.[\w.\-]{10,} | (?<![A-Z0-9])AKIA[A-Z0-9]{12,}
     | (?<![A-Za-z0-9])eyJ[\w\-]{8,}(?:\.[\w\-]+){1,2}   # JSON Web Tokens
     """,
@@ -60,48 +60,48 @@ _WORD = re.compile(r"[A-Za-z0-9_\-]{8,}")
 
 
 class Redactor:
-    """Hides what looks like a secret, and each word of the secrets it was told.
+    """Masks what looks like a secret, and each word of the given secrets.
 
-    It keeps only digests of those: a process's memory holds no further copy of them because of its logs.
+    It keeps only salted digests of those, so that logging adds no further copy of them to the process's memory.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._salt = os.urandom(16)
         self._digests = frozenset(self._digest(word) for secret in secrets for word in _WORD.findall(secret))
 
-    def hide(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         text = _KEY_PATTERNS.sub(MASK, text)
         text = _AUTH_SCHEMES.sub(rf"\1\2{MASK}", text)
         text = _SECRET_HEADERS.sub(rf"\1\2{MASK}", text)
         text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
         text = _URL_SECRETS.sub(rf"\1{MASK}", text)
         text = _NAMED_SECRETS.sub(_mask_named_secret, text)
-        return _WORD.sub(self._hide_word, text) if self._digests else text
+        return _WORD.sub(self._mask_known_secret, text) if self._digests else text
 
     def _digest(self, word: str) -> bytes:
         return hashlib.blake2b(word.encode(), digest_size=16, key=self._salt).digest()
 
-    def _hide_word(self, found: re.Match[str]) -> str:
-        return MASK if self._digest(found[0]) in self._digests else found[0]
+    def _mask_known_secret(self, match: re.Match[str]) -> str:
+        return MASK if self._digest(match[0]) in self._digests else match[0]
 
 
-def _mask_named_secret(found: re.Match[str]) -> str:
-    return found[0] if found[2].startswith(MASK[:-1]) else f"{found[1]}{MASK}"
+def _mask_named_secret(match: re.Match[str]) -> str:
+    return match[0] if match[2].startswith(MASK[:-1]) else f"{match[1]}{MASK}"
 
 
 def escape_unprintable(text: str) -> str:
-    """The text in one line, with everything that does not print (line breaks, escapes, marks of direction, halves of
-    characters) shown by its number."""
+    """The text on one line, with non-printable characters (line breaks, escapes, direction marks, surrogates) as escape
+    sequences."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-# ------------------------------------------------------------------ the chain
+# ------------------------------------------------------------------ processors and renderers
 
 
 class _EventSanitizer:
-    """structlog's processor that makes everything of an event fit to be shown."""
+    """structlog processor that masks, escapes and bounds everything in an event."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -109,14 +109,14 @@ class _EventSanitizer:
     def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
         error = event.pop("exc_info", None)
         event.pop("stack_info", None)
-        shown = {self.text(str(name)): self._named(str(name), value, 0) for name, value in event.items()}
+        fields = {self.text(str(name)): self._named_value(str(name), value, 0) for name, value in event.items()}
         if lines := list(_format_traceback(error)):
-            shown["exception"] = [self.text(line) for line in lines]
-        first = {name: shown.pop(name) for name in _LEADING_FIELDS if name in shown}
-        return first | shown
+            fields["exception"] = [self.text(line) for line in lines]
+        leading = {name: fields.pop(name) for name in _LEADING_FIELDS if name in fields}
+        return leading | fields
 
     def text(self, text: str) -> str:
-        clean = escape_unprintable(self._redactor.hide(text[:_MAX_SCANNED_LENGTH]))
+        clean = escape_unprintable(self._redactor.redact(text[:_MAX_SCANNED_LENGTH]))
         return clean if len(clean) <= MAX_TEXT_LENGTH else clean[:MAX_TEXT_LENGTH] + "…"
 
     def value(self, value: object, depth: int = 0) -> object:
@@ -124,28 +124,28 @@ class _EventSanitizer:
             return value
         if depth < _MAX_DEPTH:
             if isinstance(value, Mapping):
-                some = list(value.items())[:_MAX_ITEMS]
-                # Together with its name, as a secret may be told by that alone.
-                return {self.text(str(name)): self._named(str(name), one, depth) for name, one in some}
+                items = list(value.items())[:_MAX_ITEMS]
+                return {self.text(str(name)): self._named_value(str(name), item, depth) for name, item in items}
             if isinstance(value, list | tuple | set | frozenset):
-                return [self.value(one, depth + 1) for one in list(value)[:_MAX_ITEMS]]
+                return [self.value(item, depth + 1) for item in list(value)[:_MAX_ITEMS]]
         return self.text(value if isinstance(value, str) else _to_text(value))
 
-    def _named(self, name: str, value: object, depth: int) -> object:
-        if isinstance(value, str) and MASK in self._redactor.hide(f"{name}: {value}"):
-            return self.text(value) if MASK in self._redactor.hide(value) else MASK
+    def _named_value(self, name: str, value: object, depth: int) -> object:
+        """Looks at value and name together, since only the name may give a secret away."""
+        if isinstance(value, str) and MASK in self._redactor.redact(f"{name}: {value}"):
+            return self.text(value) if MASK in self._redactor.redact(value) else MASK
         return self.value(value, depth + 1)
 
 
 def _to_text(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # a log line must not fail over what it tells of
+    except Exception:  # logging must not fail because of a broken __str__
         return f"<{type(value).__name__}>"
 
 
 def _format_traceback(error: object) -> Iterator[str]:
-    """A traceback as lines, the first cause first, without the locals of any frame."""
+    """Lines of a traceback, the first cause first, without local variables. error: as `exc_info`."""
     if error is True:
         error = sys.exc_info()
     if isinstance(error, tuple):
@@ -154,10 +154,10 @@ def _format_traceback(error: object) -> Iterator[str]:
     while isinstance(error, BaseException) and error not in chain and len(chain) < _MAX_CAUSES:
         chain.append(error)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    for number, one in enumerate(reversed(chain)):
+    for number, exception in enumerate(reversed(chain)):
         if number:
             yield "and then"
-        yield from _format_exception(one)
+        yield from _format_exception(exception)
 
 
 def _format_exception(error: BaseException) -> Iterator[str]:
@@ -177,11 +177,11 @@ def _render_json(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
 
 
 def _render_console(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
-    rest = {name: value for name, value in event.items() if name not in (*_LEADING_FIELDS, "exception")}
-    values = "".join(f"  {name}={_quote(value)}" for name, value in rest.items())
+    others = {name: value for name, value in event.items() if name not in (*_LEADING_FIELDS, "exception")}
+    values = "".join(f"  {name}={_quote(value)}" for name, value in others.items())
     trace = "".join(f"\n    {line}" for line in event.get("exception", ()))
-    who = f" {event['logger']}:" if "logger" in event else ""
-    return f"{event.get('time', '')} {event.get('level', ''):<8}{who} {event.get('event', '')}{values}{trace}"
+    logger = f" {event['logger']}:" if "logger" in event else ""
+    return f"{event.get('time', '')} {event.get('level', ''):<8}{logger} {event.get('event', '')}{values}{trace}"
 
 
 def _quote(value: object) -> str:
@@ -197,23 +197,23 @@ _SHARED_PROCESSORS: tuple[Callable[..., Any], ...] = (
 )
 
 
-def build_formatter(form: LogFormat, secrets: Iterable[str] = ()) -> logging.Formatter:
-    """What makes lines of records, ours and the libraries'."""
+def build_formatter(log_format: LogFormat, secrets: Iterable[str] = ()) -> logging.Formatter:
+    """Formatter for records of structlog and of the standard library."""
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=list(_SHARED_PROCESSORS),
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             _EventSanitizer(Redactor(secrets)),
-            _render_json if form == "json" else _render_console,
+            _render_json if log_format == "json" else _render_console,
         ],
     )
 
 
-# ------------------------------------------------------------------ where it goes
+# ------------------------------------------------------------------ output
 
 
 class ConsoleHandler(logging.Handler):
-    """Standard error as it is at that moment, each event by one write."""
+    """Writes to the current `sys.stderr`, one write per event."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -223,21 +223,22 @@ class ConsoleHandler(logging.Handler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """The standard library would print the values that did not fit, which nothing has cleaned."""
-        place = logging.LogRecord(record.name, logging.ERROR, "", 0, "a line of the log could not be made", None, None)
-        with contextlib.suppress(Exception):  # there is nowhere to say it
-            sys.stderr.write(self.format(place) + "\n")
+        """Overridden because the standard library prints the record's unmasked arguments."""
+        notice = logging.LogRecord(record.name, logging.ERROR, "", 0, "a line of the log could not be made", None, None)
+        with contextlib.suppress(Exception):  # nowhere left to report it
+            sys.stderr.write(self.format(notice) + "\n")
 
 
 _HANDLER_NAME = "modelsync"
 _LIBRARY_LOGGERS = ("gunicorn", "gunicorn.error", "gunicorn.access", "rq.worker", "rq.job", "werkzeug")
+"""Loggers whose own handlers are removed."""
 
 
-def configure(form: LogFormat, level: str, secrets: Iterable[str] = ()) -> None:
-    """Bring everything that is logged in this process into one chain; may be called again.
+def configure(log_format: LogFormat, level: str, secrets: Iterable[str] = ()) -> None:
+    """Route all logging of this process through one chain. May be called again.
 
-    Until `speak` is called only warnings and worse are written: a command of the shell is not to be chatty.
-    secrets: this process's own, which are hidden wherever they come up.
+    Only warnings and errors are written until `configure_process` is called, so that shell commands stay quiet.
+    secrets: of this process; masked wherever they appear.
     """
     structlog.configure(
         processors=[
@@ -250,12 +251,12 @@ def configure(form: LogFormat, level: str, secrets: Iterable[str] = ()) -> None:
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
-    console = _find_console_handler(root)
-    if console is None:
-        console = ConsoleHandler(logging.WARNING)
-        console.set_name(_HANDLER_NAME)
-        root.addHandler(console)
-    console.setFormatter(build_formatter(form, secrets))
+    handler = _find_console_handler(root)
+    if handler is None:
+        handler = ConsoleHandler(logging.WARNING)
+        handler.set_name(_HANDLER_NAME)
+        root.addHandler(handler)
+    handler.setFormatter(build_formatter(log_format, secrets))
     logging.getLogger("app").setLevel(level)
     for name in _LIBRARY_LOGGERS:
         library = logging.getLogger(name)
@@ -264,18 +265,21 @@ def configure(form: LogFormat, level: str, secrets: Iterable[str] = ()) -> None:
 
 
 def configure_process(level: str | None = None) -> None:
-    """This process serves: whatever its level lets through is written, and also how it ends, should it fail."""
-    if console := _find_console_handler(logging.getLogger()):
-        console.setLevel(logging.NOTSET)
+    """For long-running processes: write everything that the level allows, as well as warnings and uncaught exceptions.
+
+    level: overrides that of `configure`.
+    """
+    if handler := _find_console_handler(logging.getLogger()):
+        handler.setLevel(logging.NOTSET)
     if level:
         logging.getLogger("app").setLevel(level)
     logging.captureWarnings(True)
     sys.excepthook = _log_crash
-    threading.excepthook = lambda it: _log_crash(it.exc_type, it.exc_value, it.exc_traceback)
+    threading.excepthook = lambda args: _log_crash(args.exc_type, args.exc_value, args.exc_traceback)
 
 
 def _find_console_handler(root: logging.Logger) -> logging.Handler | None:
-    """Found by its name: gunicorn's master made it by another copy of this file, and its workers inherit it."""
+    """By name, not by class: gunicorn's workers inherit one that the master made from its own copy of this module."""
     return next((handler for handler in root.handlers if handler.get_name() == _HANDLER_NAME), None)
 
 

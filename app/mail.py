@@ -1,4 +1,4 @@
-"""Hand a letter to the mail server. The only user of smtplib."""
+"""Builds e-mail messages and hands them to the mail server. The only user of smtplib."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ SECURITY_EVENT_TEXTS: Mapping[SecurityEvent, str] = {
     "unlinked": "It is not linked to an account at the sign-in server any more: its password alone opens it.",
 }
 _LONG_HEADER_POLICY = policy.default.clone(max_line_length=500, cte_type="7bit")
-"""A longer header would be encoded in pieces, and no mail program looks for an address in them."""
+"""Keeps List-Unsubscribe in one piece: mail programs do not find an address in an encoded, folded header."""
 
 
 class MailError(Exception):
-    """A letter could not be handed in. Its text is a sentence without the address it was for."""
+    """A message could not be sent. Its text is a sentence and does not contain the recipient's address."""
 
 
 def password_reset_email(sender: str, to: str, link: str) -> EmailMessage:
-    """The letter with the link that leads to another password."""
     return _build_email(
         sender,
         to,
@@ -43,7 +42,7 @@ def password_reset_email(sender: str, to: str, link: str) -> EmailMessage:
 
 
 def signup_email(sender: str, to: str, link: str) -> EmailMessage:
-    """The letter with the link that makes an account with this address."""
+    """link: creates the account."""
     return _build_email(
         sender,
         to,
@@ -54,65 +53,67 @@ def signup_email(sender: str, to: str, link: str) -> EmailMessage:
     )
 
 
-def account_exists_email(sender: str, to: str, address: str) -> EmailMessage:
-    """To who has an account and signs up once more. address: this server's."""
+def account_exists_email(sender: str, to: str, public_url: str) -> EmailMessage:
+    """For a sign-up with an address that has an account already."""
     return _build_email(
         sender,
         to,
         "You have an account at Modelsync",
         "Somebody, probably you, wanted to sign up at Modelsync with this address. It has an account already.\n\n"
-        f"Sign in:\n\n{address}/login\n\nIf you forgot the password, choose another:\n\n{address}/reset\n\n"
+        f"Sign in:\n\n{public_url}/login\n\nIf you forgot the password, choose another:\n\n{public_url}/reset\n\n"
         "If it was not you, do nothing: nothing was changed, and nobody was told that there is an account.\n",
     )
 
 
-def security_notice_email(sender: str, to: str, address: str, change: SecurityEvent) -> EmailMessage:
-    """To the owner of an account, one of whose ways in was changed, whoever did it. address: this server's."""
+def security_notice_email(sender: str, to: str, public_url: str, event: SecurityEvent) -> EmailMessage:
     return _build_email(
         sender,
         to,
         "Your account at Modelsync was changed",
-        f"Something was changed at your account at Modelsync. {SECURITY_EVENT_TEXTS[change]}\n\n"
+        f"Something was changed at your account at Modelsync. {SECURITY_EVENT_TEXTS[event]}\n\n"
         "If it was you, there is nothing to do. If it was not, choose another password at once, which ends all\n"
-        f"sessions, and look at what the settings show:\n\n{address}/reset\n{address}/settings\n",
+        f"sessions, and look at what the settings show:\n\n{public_url}/reset\n{public_url}/settings\n",
     )
 
 
-def _build_email(sender: str, to: str, subject: str, text: str) -> EmailMessage:
-    letter = EmailMessage()
-    letter["From"], letter["To"], letter["Subject"] = sender, to, subject
-    letter["Date"], letter["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2].strip("> "))
-    letter["Auto-Submitted"] = "auto-generated"
-    letter.set_content(text, cte="8bit")  # quoted-printable might break the link
-    return letter
+def digest_email(sender: str, to: str, subject: str, text: str, unsubscribe_url: str) -> EmailMessage:
+    """A subscribed message with one-click unsubscribe (RFC 8058).
 
-
-def digest_email(sender: str, to: str, subject: str, text: str, stop_link: str) -> EmailMessage:
-    """A letter that its reader asked for, and ends by one press in the mail program (RFC 8058).
-
-    stop_link: the address that ends them when it is posted to.
+    unsubscribe_url: the mail program sends a POST to it.
     """
-    letter = EmailMessage(_LONG_HEADER_POLICY)
-    letter["From"], letter["To"], letter["Subject"] = sender, to, subject
-    letter["Date"], letter["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2].strip("> "))
-    letter["Auto-Submitted"] = "auto-generated"
-    letter["List-Unsubscribe"], letter["List-Unsubscribe-Post"] = f"<{stop_link}>", "List-Unsubscribe=One-Click"
-    letter.set_content(text)
-    return letter
+    message = EmailMessage(_LONG_HEADER_POLICY)
+    _set_headers(message, sender, to, subject)
+    message["List-Unsubscribe"] = f"<{unsubscribe_url}>"
+    message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    message.set_content(text)
+    return message
 
 
-def send(server: MailServer, letter: EmailMessage) -> None:
-    """Hand it in, within some ten seconds for each step. Raises MailError.
+def _build_email(sender: str, to: str, subject: str, text: str) -> EmailMessage:
+    message = EmailMessage()
+    _set_headers(message, sender, to, subject)
+    message.set_content(text, cte="8bit")  # quoted-printable might break the link
+    return message
 
-    A password is never sent in the clear, but to this machine itself: a server that wants one has to offer TLS.
+
+def _set_headers(message: EmailMessage, sender: str, to: str, subject: str) -> None:
+    message["From"], message["To"], message["Subject"] = sender, to, subject
+    message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2].strip("> "))
+    message["Auto-Submitted"] = "auto-generated"
+
+
+def send(server: MailServer, message: EmailMessage) -> None:
+    """Send a message, with a time-out of ten seconds per step. Raises MailError.
+
+    A password is sent in clear to this machine only: any other server that wants one has to offer TLS.
     """
     try:
         with _connect(server) as smtp:
             if server.user:
                 smtp.login(server.user, server.password)
-            smtp.send_message(letter)
+            smtp.send_message(message)
     except (smtplib.SMTPException, OSError, ValueError) as error:
-        # Words of the server or of a failed command may repeat an address.
+        # The error's own text may contain an address.
         raise MailError(f"The mail server did not take a letter ({type(error).__name__}).") from None
 
 
@@ -135,5 +136,5 @@ def _connect(server: MailServer) -> smtplib.SMTP:
 
 @cache
 def _tls_context() -> ssl.SSLContext:
-    """The authorities that this machine trusts; to load them takes 20 ms."""
+    """Trusts this machine's certificate authorities. Cached: loading them takes 20 ms."""
     return ssl.create_default_context()

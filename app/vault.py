@@ -1,17 +1,16 @@
 """Seal, open and reseal API keys.
 
-HPKE (RFC 9180) with the hybrid KEM ML-KEM-768 + X25519, HKDF-SHA256 and AES-256-GCM. Whoever holds the public
-key can seal, only a holder of the private key can open: the web process has the first, workers the second.
-`info` binds a sealed key to its user, credential, provider and vault key version, so that it opens nowhere else.
+HPKE (RFC 9180) with the hybrid KEM ML-KEM-768 + X25519, HKDF-SHA256 and AES-256-GCM. The public key can only seal, the
+private key is needed to open: the web process has the former, workers the latter. `info` binds a sealed key to its
+user, credential, provider and vault key version, so that it opens nowhere else.
 
-Written forms: public `2:<base64 of 1184 bytes ML-KEM + 32 bytes X25519>`, private
-`2:<base64 of a 64-byte ML-KEM seed + 32 bytes X25519>,1:…`, newest first or in any order.
+Text forms: public `2:<base64 of 1184 bytes ML-KEM + 32 bytes X25519>`, private
+`2:<base64 of a 64-byte ML-KEM seed + 32 bytes X25519>,1:…`, in any order.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -34,11 +33,11 @@ _MLKEM_PUBLIC_BYTES, _MLKEM_SEED_BYTES, _X25519_BYTES = 1184, 64, 32
 
 
 class VaultError(Exception):
-    """A vault key is missing or malformed. Its text is a sentence for the operator; it holds no key."""
+    """A vault key is missing or malformed. Its text is a sentence for the operator and contains no key."""
 
 
 class UnsealError(Exception):
-    """This sealed key does not open: another vault key, another owner, or damaged bytes."""
+    """A sealed key does not open: it belongs to another vault key or another context, or its bytes are damaged."""
 
 
 class ApiKey:
@@ -50,12 +49,12 @@ class ApiKey:
         self._value = value
 
     def reveal(self) -> str:
-        """The key itself: call it where a request is signed or a key is sealed, nowhere else."""
+        """The key itself. Call it only where a request is signed or a key is sealed."""
         return self._value
 
     @property
     def hint(self) -> str:
-        """`•••• 3f9c`; only dots for a key so short that four characters would tell much of it, or for a JSON."""
+        """`•••• 3f9c`; only dots for JSON, and for keys under 16 characters, of which four would reveal too much."""
         return f"•••• {self._value[-4:]}" if len(self._value) >= 16 and self._value[0] != "{" else "••••"
 
     def __repr__(self) -> str:
@@ -69,49 +68,49 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class SealContext:
-    """Whom a sealed key belongs to."""
+    """What a sealed key is bound to. It opens only in the same context."""
 
     user_id: int
     credential_id: int
     provider: str
 
     def info(self, version: int) -> bytes:
+        """HPKE's `info` for a vault key version."""
         parts = ("modelsync credential", self.user_id, self.credential_id, self.provider, version)
         return "\x1f".join(map(str, parts)).encode()
 
 
 class PublicKey:
-    """Holds a public key: can seal, cannot open."""
+    """A vault's public key: seals, cannot open."""
 
-    def __init__(self, written: str) -> None:
-        """Raises VaultError if `written` is no public vault key."""
-        self.version, raw = _parse_key(written, "VAULT_PUBLIC_KEY")
-        if len(raw) != _MLKEM_PUBLIC_BYTES + _X25519_BYTES:
-            raise VaultError(_malformed_message("VAULT_PUBLIC_KEY"))
+    def __init__(self, encoded: str) -> None:
+        """Raises VaultError if `encoded` is not a public vault key."""
+        self.version, raw = _parse_key(encoded, "VAULT_PUBLIC_KEY")
         try:
             self._key = MLKEM768X25519PublicKey(
                 MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC_BYTES]),
                 X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC_BYTES:]),
             )
-        except ValueError:
+        except ValueError:  # including a wrong length
             raise VaultError(_malformed_message("VAULT_PUBLIC_KEY")) from None
         self.fingerprint = hashlib.sha256(raw).digest()
-        """32 bytes that tell this public key from every other, whatever version it was given."""
+        """SHA-256 of the key without its version, 32 bytes."""
 
-    def seal(self, key: ApiKey, owner: SealContext) -> bytes:
-        """About 1.2 kB plus the key's own length."""
-        return _SUITE.encrypt(key.reveal().encode(), self._key, info=owner.info(self.version))
+    def seal(self, key: ApiKey, context: SealContext) -> bytes:
+        """The sealed key: about 1.2 kB longer than the key."""
+        return _SUITE.encrypt(key.reveal().encode(), self._key, info=context.info(self.version))
 
 
 class Keyring:
-    """Holds private keys by version: can open what any of them sealed."""
+    """A vault's private keys by version: opens what was sealed to any of them."""
 
-    def __init__(self, written: str) -> None:
-        """Raises VaultError if `written` is no list of private vault keys."""
+    def __init__(self, encoded: str) -> None:
+        """Raises VaultError if `encoded` is not a list of private vault keys."""
         self._keys: dict[int, MLKEM768X25519PrivateKey] = {}
         self._digest_keys: dict[int, bytes] = {}
         self.public = ""
-        for part in filter(None, (part.strip() for part in written.split(","))):
+        """The newest public key, in its text form."""
+        for part in filter(None, (part.strip() for part in encoded.split(","))):
             version, raw = _parse_key(part, "VAULT_PRIVATE_KEYS")
             if len(raw) != _MLKEM_SEED_BYTES + _X25519_BYTES or version in self._keys:
                 raise VaultError(_malformed_message("VAULT_PRIVATE_KEYS"))
@@ -126,32 +125,32 @@ class Keyring:
 
     @property
     def versions(self) -> list[int]:
-        """Of the private keys at hand, the oldest first."""
+        """Versions of the private keys, oldest first."""
         return sorted(self._keys)
 
-    def open(self, sealed: bytes, version: int, owner: SealContext) -> ApiKey:
-        """Raises CannotOpen, which says nothing about why: a wrong key and a moved row look the same."""
+    def open(self, sealed: bytes, version: int, context: SealContext) -> ApiKey:
+        """Raises UnsealError. It does not say why: a wrong vault key and a wrong context cannot be told apart."""
         if version not in self._keys:
             raise UnsealError(f"vault key {version} is not among VAULT_PRIVATE_KEYS")
         try:
-            return ApiKey(_SUITE.decrypt(sealed, self._keys[version], info=owner.info(version)).decode())
+            return ApiKey(_SUITE.decrypt(sealed, self._keys[version], info=context.info(version)).decode())
         except (InvalidTag, ValueError):
             raise UnsealError("the sealed key does not open") from None
 
     def digest(self, key: ApiKey) -> bytes:
-        """32 bytes that tell this API key from every other, and tell nothing to whoever lacks the private vault key.
+        """HMAC-SHA256 of an API key, 32 bytes: tells keys apart without revealing them.
 
-        Of the oldest private key at hand: they change when that one is taken away.
+        Keyed by the oldest private key, so that adding a version changes no digest. Removing the oldest changes all.
         """
         return hmac.digest(self._digest_keys[min(self._digest_keys)], key.reveal().encode(), "sha256")
 
-    def reseal(self, sealed: bytes, version: int, owner: SealContext, sealer: PublicKey) -> bytes:
-        """The same API key sealed to the sealer's version. Raises CannotOpen."""
-        return sealer.seal(self.open(sealed, version, owner), owner)
+    def reseal(self, sealed: bytes, version: int, context: SealContext, public_key: PublicKey) -> bytes:
+        """The same API key, sealed to `public_key`. Raises UnsealError."""
+        return public_key.seal(self.open(sealed, version, context), context)
 
 
 def generate_private_key(version: int = 1) -> str:
-    """A fresh private vault key in its written form."""
+    """A new private vault key in its text form."""
     kem, exchange = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
     raw = kem.private_bytes_raw() + exchange.private_bytes_raw()
     return f"{version}:{base64.b64encode(raw).decode()}"
@@ -162,13 +161,13 @@ def _encode_public_key(version: int, kem: MLKEM768PrivateKey, exchange: X25519Pr
     return f"{version}:{base64.b64encode(raw).decode()}"
 
 
-def _parse_key(written: str, variable: str) -> tuple[int, bytes]:
-    version, colon, encoded = written.strip().partition(":")
-    if not colon or not re.fullmatch(r"[1-9][0-9]{0,8}", version):
+def _parse_key(encoded: str, variable: str) -> tuple[int, bytes]:
+    version, _, content = encoded.strip().partition(":")
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", version):
         raise VaultError(_malformed_message(variable))
     try:
-        return int(version), base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
+        return int(version), base64.b64decode(content, validate=True)
+    except ValueError:
         raise VaultError(_malformed_message(variable)) from None
 
 

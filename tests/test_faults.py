@@ -35,15 +35,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 from sqlalchemy import select, text
 
-from app import config, jobs, logs
+from app import clock, config, logs
 from app.cli import backup
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import context, enqueue, tasks
 from app.store import runs
 from app.store.schema.tables import ProviderRow, ResultRow, RunRow, UserRow
 from app.sync import run as sync
-from app.sync.dispatch import utc_now
 from app.sync.http.retry import RetryPolicy
 from app.vault import Keyring
 from tests.chaos.verdict import queued
@@ -139,7 +139,7 @@ class Scene:
         set_the_far_end(self.simulator)
 
     def begin(self) -> int:
-        begun = jobs.start_sync(self.alice.id, "manual")
+        begun = enqueue.start_sync(self.alice.id, "manual")
         assert begun and begun.is_new
         db.session.remove()
         return begun.run_id
@@ -162,11 +162,11 @@ class Scene:
     def close_what_is_open(self, run_id: int) -> None:
         """What the scheduler's housekeeping does once a lease is over."""
         db.session.remove()
-        runs.close_lost(utc_now() + sync.LEASE + timedelta(seconds=1))
+        runs.close_lost(clock.utc_now() + sync.LEASE + timedelta(seconds=1))
         db.session.commit()
         if db.session.get_one(RunRow, run_id).state == "queued":
             db.session.remove()
-            jobs.enqueue_run(run_id)
+            enqueue.enqueue_run(run_id)
             self.work_off(Reports())
 
     def told(self, reports: Reports) -> list[tuple[str, bytes]]:
@@ -228,15 +228,19 @@ def scene(
     app.config["SETTINGS"] = dataclasses.replace(
         settings, base_urls=urls, allowed_private_networks=(ipaddress.ip_network("127.0.0.0/8"),)
     )
-    real = jobs.sync_context
+    real = context.sync_context
 
     @contextlib.contextmanager
     def quick(*args: Any, **kwargs: Any) -> Iterator[sync.SyncContext]:
         """Two tries and no long waits, as nobody waits for ninety runs of a minute."""
         with real(*args, **kwargs) as means:
-            yield dataclasses.replace(means, in_all_s=6.0, patience=RetryPolicy(tries=2, first_s=0.01, most_s=0.01))
+            yield dataclasses.replace(
+                means,
+                total_timeout_s=6.0,
+                retry_policy=RetryPolicy(max_attempts=2, initial_wait_s=0.01, max_wait_s=0.01),
+            )
 
-    monkeypatch.setattr(jobs, "sync_context", quick)
+    monkeypatch.setattr(tasks, "sync_context", quick)
     secrets = {slug: f"sk-{kind}-{MARK}-{slug}-{MARK}-4f2a" for slug, kind in SLUGS.items()}
     secrets["google-vertex"] = service_account()
     alice.row.sync_on_sign_in = False

@@ -4,7 +4,7 @@
  4  jobs
  3  sync
  2  store · providers   siblings, blind to each other
- 1  catalog · vault     catalog: stdlib and msgspec · vault: stdlib and cryptography
+ 1  catalog · vault · clock     catalog: stdlib and msgspec · vault: stdlib and cryptography
 
 Around it stand `app/__init__.py`, which wires everything, `config`, `extensions` and `passwords`, which know none of
 the layers above 2, the tools of sign-in (`access`: its settings, `box`, `totp`, `openid`, `mail`), which know nothing
@@ -34,14 +34,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serving": set(),
     "config": {"providers", "vault", "auth", "store"},
     "providers": {"catalog"},
+    "help": set(),
+    "variables": {"auth", "config", "providers"},
     "store": {"catalog", "vault", "extensions"},
-    "sync": {"store", "providers", "catalog", "vault", "extensions"},
+    "sync": {"store", "providers", "catalog", "vault", "clock", "extensions"},
     "jobs": {
         "sync",
         "store",
         "providers",
         "catalog",
         "vault",
+        "clock",
         "extensions",
         "config",
         "hardening",
@@ -55,11 +58,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "providers",
         "catalog",
         "vault",
+        "clock",
         "extensions",
         "config",
         "auth",
+        "help",
+        "variables",
     },
-    "api": {"jobs", "store", "providers", "catalog", "extensions", "config", "web"},
+    "api": {"jobs", "store", "providers", "catalog", "clock", "extensions", "config", "web"},
     "cli": {
         "jobs",
         "sync",
@@ -67,6 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "providers",
         "catalog",
         "vault",
+        "clock",
         "extensions",
         "hardening",
         "logs",
@@ -74,8 +81,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "auth",
         "api",
         "web",
+        "help",
+        "variables",
     },
-    "demo": {"sync", "store", "providers", "catalog", "vault", "extensions", "config", "auth", "web"},
+    "demo": {"sync", "store", "providers", "catalog", "vault", "clock", "extensions", "config", "auth", "web"},
 }
 ONLY_IN: dict[str, set[str]] = {
     # asking.py and tokens.py only name httpx.Client, as the type of an argument. openid.py asks the one server that the
@@ -83,7 +92,14 @@ ONLY_IN: dict[str, set[str]] = {
     "httpx": {"sync/http/fetch.py", "sync/dispatch.py", "sync/http/google_auth.py", "auth/openid.py"},
     "httpcore": {"sync/http/fetch.py", "sync/http/ssrf.py"},
     "google": {"sync/http/google_auth.py"},
-    "rq": {"jobs/__init__.py", "jobs/registry.py", "jobs/queues.py", "jobs/monitoring.py", "jobs/workers.py"},
+    "rq": {
+        "jobs/enqueue.py",
+        "jobs/monitoring.py",
+        "jobs/queues.py",
+        "jobs/registry.py",
+        "jobs/tasks.py",
+        "jobs/workers.py",
+    },
     "cryptography": {"vault.py", "auth/secretbox.py"},
     "pyotp": {"auth/totp.py"},
     "authlib": {"auth/openid.py"},

@@ -113,7 +113,7 @@ def test_half_a_character_is_no_failure(kept: Kept) -> None:
 @given(st.text())
 def test_whatever_is_logged_prints_in_one_line(text: str) -> None:
     assert logs.escape_unprintable(text).isprintable()
-    assert logs.escape_unprintable(logs.Redactor([OURS]).hide(text)).isprintable()
+    assert logs.escape_unprintable(logs.Redactor([OURS]).redact(text)).isprintable()
 
 
 def test_a_traceback_has_its_causes_and_no_locals(kept: Kept) -> None:
@@ -212,7 +212,7 @@ def test_what_is_no_secret_stays_readable() -> None:
         "sk and pk are prefixes; tokens 128000; key number 7",
         "GET /history/12/results/3 of feeds and resets",
     ):
-        assert logs.Redactor([OURS]).hide(text) == text
+        assert logs.Redactor([OURS]).redact(text) == text
 
 
 def test_the_secrets_of_a_process_are_those_it_was_given(tmp_path: Any) -> None:
@@ -279,7 +279,7 @@ def test_a_failure_that_nobody_thought_of_is_told_without_the_key_by_run_and_req
     assert MARK not in kept.text and OURS not in kept.text
     if kept.lines[0][0] == "{":
         failed = [told for told in map(json.loads, kept.lines) if told["event"] == "job failed"]
-        assert [(one["job"], one["request_id"]) for one in failed] == [("do_run", number)]
+        assert [(one["job"], one["request_id"]) for one in failed] == [("run_sync", number)]
         assert failed[0]["run_id"] > 0 and failed[0]["ms"] >= 0
     assert issubclass(workers.SyncWorker, workers.JobLoggingMixin)
 
@@ -289,7 +289,7 @@ def test_one_chain_writes_each_line_once_also_after_gunicorns_master_made_one(
 ) -> None:
     from app import serving
 
-    serving._logs.set_up("json", "INFO")  # as the master does, by its own copy of the module
+    serving._logs.configure("json", "INFO")  # as the master does, by its own copy of the module
     logs.configure("json", "INFO")
     logging.getLogger("app.x").warning("once and not twice")
     assert capsys.readouterr().err.count("once and not twice") == 1

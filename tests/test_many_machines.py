@@ -15,9 +15,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import config, jobs
+from app import config
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import queues
 from app.store.schema.tables import CredentialRow, RunRow
 from tests.conftest import _REDIS, _STAGES, PASSWORD, Person
 from tests.installation import Part, serving, working
@@ -44,7 +45,7 @@ def machines(app: Flask, settings: config.Settings, tmp_path: Path, until: Until
     with contextlib.ExitStack() as stack:
         pools = [stack.enter_context(working(settings, tmp_path / f"work-{n}.log")) for n in (1, 2)]
         webs = [stack.enter_context(serving(settings, tmp_path / f"web-{n}.log")) for n in (1, 2)]
-        until(lambda: jobs.count_live_workers() >= 2, 40)
+        until(lambda: queues.count_live_workers() >= 2, 40)
         yield Machines(webs, pools)
 
 

@@ -11,14 +11,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import config, create_app
+from app import clock, config, create_app
 from app.extensions import db
 from app.store import credentials, rotation, runs
 from app.store.accounts import users
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from app.sync import key_rotation
 from app.sync import run as sync
-from app.sync.dispatch import utc_now
 from app.sync.http.fetch import new_client
 from app.sync.http.retry import RetryPolicy
 from app.sync.run import SyncContext
@@ -38,8 +37,10 @@ SLUGS = ("openai", "groq")
 def working(settings: config.Settings, written: str, run_ids: Sequence[int]) -> None:
     """A worker that has all vault keys, and does one run after the other."""
     with create_app(settings).app_context(), new_client() as client:
-        patience = RetryPolicy(tries=1)
-        means = SyncContext(Keyring(written), client, settings.base_urls, now=utc_now, in_all_s=30.0, patience=patience)
+        patience = RetryPolicy(max_attempts=1)
+        means = SyncContext(
+            Keyring(written), client, settings.base_urls, now=clock.utc_now, total_timeout_s=30.0, retry_policy=patience
+        )
         for run_id in run_ids:
             assert sync.execute(run_id, means)
 
@@ -48,7 +49,7 @@ def rotating(settings: config.Settings, privates: Sequence[str]) -> None:
     """`flask keys rotate`, each time with one more vault key."""
     with create_app(settings).app_context():
         for newest in range(2, len(privates) + 1):
-            done = key_rotation.rotate(Keyring(",".join(privates[:newest])), utc_now)
+            done = key_rotation.rotate(Keyring(",".join(privates[:newest])), clock.utc_now)
             assert done.is_whole and done.resealed == USERS * len(SLUGS), done
 
 
@@ -56,14 +57,14 @@ def test_rotations_while_fifty_syncs_run_lose_nothing(app: Flask, settings: conf
     kept: dict[int, str] = {}
     providers = credentials.providers_by_slug()
     for number in range(USERS):
-        user = users.create(f"user{number}@example.com", _CHEAP_HASH, utc_now())
+        user = users.create(f"user{number}@example.com", _CHEAP_HASH, clock.utc_now())
         assert user is not None
         for slug in SLUGS:
             key = f"sk-good-{number:04d}-of-{slug}"
-            row = credentials.add(user.id, providers[slug], "", ApiKey(key), sealer, utc_now())
+            row = credentials.add(user.id, providers[slug], "", ApiKey(key), sealer, clock.utc_now())
             assert row is not None
             kept[row.id] = key
-    run_ids = runs.start_many([user.id for user in users.list_all()], "cron", utc_now())
+    run_ids = runs.start_many([user.id for user in users.list_all()], "cron", clock.utc_now())
     db.session.commit()
     assert len(run_ids) == USERS
     privates = [os.environ["VAULT_PRIVATE_KEYS"], *(generate_private_key(2 + number) for number in range(ROTATIONS))]

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
+from app import clock
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import rotation
 from app.store.schema.tables import CredentialRow, ProviderRow, ResultRow
 from app.sync import key_rotation
-from app.sync.run import SyncContext, utc_now
+from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError, generate_private_key
 from tests.cli.test_commands import Run
 from tests.cli.test_commands import run as run  # the fixture
@@ -179,7 +180,7 @@ def test_what_was_tampered_with_is_refused_and_named_and_the_rest_goes_on(
     found = findings(run, code=1)["API keys"]["says"]
     assert f"{len(touched)} of {len(touched | whole)} do not open" in found
     assert all(str(number) in found for number in touched)
-    assert set(key_rotation.check_keys(means.vault, utc_now()).shut) == touched
+    assert set(key_rotation.check_keys(means.vault, clock.utc_now()).shut) == touched
 
 
 @both_databases
@@ -206,7 +207,7 @@ def test_a_rotation_refuses_what_was_tampered_with_and_does_not_heal_it(
     touched = _exchange_between_users(alice, bob)
     db.session.commit()
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", f"{NEW},{os.environ['VAULT_PRIVATE_KEYS']}")
-    done = key_rotation.rotate(Keyring(os.environ["VAULT_PRIVATE_KEYS"]), utc_now)
+    done = key_rotation.rotate(Keyring(os.environ["VAULT_PRIVATE_KEYS"]), clock.utc_now)
     assert {key.credential_id for key in done.shut} == touched and done.removable == []
     versions = {key.credential_id: key.version for batch in rotation.iter_batches() for key in batch}
     assert versions == {whole: 2, **dict.fromkeys(touched, 1)}

@@ -21,10 +21,10 @@ from cryptography.x509.oid import NameOID
 from flask import Flask
 from sqlalchemy import select
 
-from app import config, create_app, jobs
+from app import config, create_app
 from app.cli import supervisor
 from app.extensions import db
-from app.jobs import monitoring
+from app.jobs import enqueue, monitoring, pubsub, queues
 from app.store.queries import runs
 from app.store.schema.tables import RunRow
 from tests.conftest import _EVERYTHING, Person, _answers, _settings, _until
@@ -38,7 +38,7 @@ PASSWORD = "it's: 100% / p@ss#word?"
 
 def program() -> str:
     """A redis-server that was built with TLS, which the embedded one is not. In CI there must be one."""
-    names = ["redis-server", supervisor._redis_server()]
+    names = ["redis-server", supervisor._find_redis_server()]
     for name in names:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             # Asked for TLS without a certificate, a program with TLS complains of that, another of the option.
@@ -149,7 +149,7 @@ def test_a_job_is_queued_and_worked_off_over_tls(
     alice.add_key("openai")
     alice.sign_in()
     with working(settings, tmp_path / "work.log") as part:
-        until(jobs.count_live_workers, 30)
+        until(queues.count_live_workers, 30)
         answer = alice.post("/sync", htmx=True)
         assert "notice" not in answer.text, words(answer.text)  # neither "no Redis" nor "no worker"
 
@@ -169,7 +169,7 @@ def test_a_job_is_queued_and_worked_off_over_tls(
 def test_who_watches_a_run_is_told_over_tls(app: Flask, until: Until) -> None:
     news = monitoring.watch_run(7)
     next(news)  # subscribed
-    jobs.publish_run_changed(7)
+    pubsub.publish_run_changed(7)
     next(news)
     with redis.Redis.from_url(config.current().redis_url) as client:
         assert client.pubsub_numpat() == 1
@@ -223,7 +223,7 @@ def test_what_is_wrong_is_one_sentence_without_the_password(
         app.extensions.pop("redis").close()
         if mine:
             app.extensions["redis"] = mine
-    assert page.status_code == 200 and jobs.NO_REDIS in words(page.text)
+    assert page.status_code == 200 and enqueue.NO_REDIS in words(page.text)
     logged = "\n".join(record.getMessage() + (record.exc_text or "") for record in caplog.records)
     assert silent_about_it(result.output, page.text, logged)
 

@@ -17,8 +17,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from app import config, create_app
-from app.cli.vault_commands import warn_of_shut_keys
+from app import clock, config, create_app
+from app.cli.vault_commands import warn_about_unopenable_keys
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials, rotation, runs
@@ -26,7 +26,7 @@ from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from app.sync import key_rotation
 from app.sync import run as sync
 from app.sync.http.fetch import new_client
-from app.sync.run import SyncContext, utc_now
+from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, UnsealError, generate_private_key
 from tests.cli.test_commands import Run, said
 from tests.cli.test_commands import run as run  # the fixture
@@ -154,7 +154,7 @@ def test_a_key_that_was_replaced_after_it_was_read_stays_as_its_owner_saved_it(
 ) -> None:
     row = alice.add_key("openai", key_of(1))
     (stale,) = rotation.load_older_than(2, 0)
-    credentials.replace(row, "openai", ApiKey(key_of(2)), sealer, utc_now())
+    credentials.replace(row, "openai", ApiKey(key_of(2)), sealer, clock.utc_now())
     db.session.commit()
     assert rotation.save_resealed([(stale, both.reseal(stale.sealed, 1, stale.owner, PublicKey(both.public)))], 2) == 0
     db.session.commit()
@@ -171,14 +171,14 @@ def test_a_key_that_is_replaced_by_a_page_which_read_it_before_the_rotation_open
 
     def rotating() -> None:
         with alice.app.app_context():
-            assert key_rotation.rotate(both, utc_now).resealed == 1
+            assert key_rotation.rotate(both, clock.utc_now).resealed == 1
 
     thread = threading.Thread(target=rotating)
     db.session.commit()
     thread.start()
     thread.join(30)
     assert row.vault_version == 1  # as this session read it
-    credentials.replace(row, "openai", ApiKey(key_of(2)), sealer, utc_now())
+    credentials.replace(row, "openai", ApiKey(key_of(2)), sealer, clock.utc_now())
     db.session.commit()
     assert opened(both) == {row.id: key_of(2)}
 
@@ -210,11 +210,11 @@ class Bustle:
     def sync_seven_times(self, user_id: int) -> None:
         with new_client() as client:
             for _ in range(7):
-                started = runs.start(user_id, "manual", utc_now())
+                started = runs.start(user_id, "manual", clock.utc_now())
                 db.session.commit()
                 assert started and started.is_new
                 urls = self.simulator.base_urls
-                means = SyncContext(vault=self.vault, client=client, base_urls=urls, in_all_s=20.0)
+                means = SyncContext(vault=self.vault, client=client, base_urls=urls, total_timeout_s=20.0)
                 assert sync.execute(started.run.id, means)
 
     def replace_again_and_again(self, credential_id: int) -> None:
@@ -224,7 +224,7 @@ class Bustle:
                 return
             found = credentials.find(credential_id)
             assert found
-            credentials.replace(*found, ApiKey(key_of(number)), publics[number % 3], utc_now())
+            credentials.replace(*found, ApiKey(key_of(number)), publics[number % 3], clock.utc_now())
             found[0].check_asked_at = None
             db.session.commit()
             self.saved[credential_id] = key_of(number)
@@ -246,13 +246,13 @@ def test_while_twenty_syncs_run_and_keys_are_replaced_a_rotation_loses_nothing(
     while any(thread.is_alive() for thread in syncing) or not rounds:
         # Back to the first version by hand, so that there is always something to rotate: that too compares first.
         _age(vault)
-        assert not key_rotation.rotate(vault, utc_now).shut
+        assert not key_rotation.rotate(vault, clock.utc_now).unopenable
         rounds += 1
     bustle.over.set()
     for thread in (*syncing, replacing):
         thread.join(60)
     assert not bustle.wrong
-    key_rotation.rotate(vault, utc_now)
+    key_rotation.rotate(vault, clock.utc_now)
     assert opened(Keyring(THIRD)) == kept | bustle.saved
     assert bustle.saved and rounds > 1
     assert db.session.scalars(select(RunRow.state)).all() == ["done"] * 21
@@ -288,7 +288,7 @@ def rotating_until_killed(settings: config.Settings, written: str, phase: tuple[
 
     setattr(rotation, name, deadly)
     with create_app(settings).app_context():
-        key_rotation.rotate(Keyring(written), utc_now)
+        key_rotation.rotate(Keyring(written), clock.utc_now)
 
 
 @both_databases
@@ -311,7 +311,7 @@ def test_killed_at_any_moment_and_run_again_it_finishes(
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     assert opened(both) == kept  # half way, every key opens
-    done = key_rotation.rotate(both, utc_now)
+    done = key_rotation.rotate(both, clock.utc_now)
     assert done.is_whole and done.removable == [1]
     assert opened(Keyring(SECOND)) == kept
 
@@ -325,10 +325,10 @@ def test_with_a_wrong_private_key_the_owners_are_asked_and_nothing_is_destroyed(
 ) -> None:
     row = alice.add_key("openai", key_of(1))
     before = sealed_bytes()
-    warn_of_shut_keys(vault)
+    warn_about_unopenable_keys(vault)
     assert capsys.readouterr().err == ""
     wrong = Keyring(generate_private_key(1))
-    warn_of_shut_keys(wrong)
+    warn_about_unopenable_keys(wrong)
     assert f"1 of 1 API key cannot be opened with VAULT_PRIVATE_KEYS (numbers {row.id})" in capsys.readouterr().err
     assert "Enter the key again" in alice.sign_in().client.get("/profile").text
     assert sealed_bytes() == before
@@ -338,7 +338,7 @@ def test_with_a_wrong_private_key_the_owners_are_asked_and_nothing_is_destroyed(
     assert found["vault"]["state"] == "bad" and "version 1 does not open" in found["vault"]["says"]
     assert found["API keys"]["state"] == "bad"
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", right)
-    warn_of_shut_keys(vault)  # it was found again
+    warn_about_unopenable_keys(vault)  # it was found again
     assert capsys.readouterr().err == ""
     assert "Enter the key again" not in alice.client.get("/profile").text
     assert opened(vault) == {row.id: key_of(1)}
@@ -351,14 +351,14 @@ def test_once_every_key_was_entered_again_the_lost_vault_key_is_forgotten(
     fresh = generate_private_key(1)  # the same number by mistake
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", fresh)
     seal_with(app, Keyring(fresh).public)
-    rotation.save_known_answer(PublicKey(Keyring(fresh).public), utc_now())
+    rotation.save_known_answer(PublicKey(Keyring(fresh).public), clock.utc_now())
     db.session.commit()
-    warn_of_shut_keys(Keyring(fresh))
+    warn_about_unopenable_keys(Keyring(fresh))
     assert "cannot be opened" in capsys.readouterr().err
-    credentials.replace(row, "openai", ApiKey(key_of(2)), PublicKey(Keyring(fresh).public), utc_now())
+    credentials.replace(row, "openai", ApiKey(key_of(2)), PublicKey(Keyring(fresh).public), clock.utc_now())
     db.session.commit()
     assert findings(run, code=1)["vault"]["state"] == "bad"
-    warn_of_shut_keys(Keyring(fresh))
+    warn_about_unopenable_keys(Keyring(fresh))
     assert capsys.readouterr().err == ""
     assert findings(run, code=1)["vault"]["state"] == "good"
     assert opened(Keyring(fresh)) == {row.id: key_of(2)}

@@ -1,4 +1,4 @@
-"""`/api/models/sync` and its cron door, with the fields of the owner's documents."""
+"""`/api/models/sync` and its cron endpoint, with the original specification's field names."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 from flask import Blueprint, abort, request, url_for
 from flask_login import current_user, login_required
 
-from app import config, jobs
+from app import clock, config
 from app.api.operations import describe
-from app.api.schemas import QueuedSyncs, StartedSync, SyncState, result_json
+from app.api.schemas import QueuedSyncs, StartedSync, SyncState
 from app.extensions import csrf, limiter
+from app.jobs import enqueue
 from app.store import credentials, runs
 from app.store.queries import runs as run_queries
-from app.web.app import filters
+from app.store.queries.results import result_json
 
 blueprint = Blueprint("models_sync", __name__, url_prefix="/api/models/sync")
 
@@ -29,13 +30,13 @@ def last_sync() -> dict[str, Any]:
     return {
         "lastSync": {
             "id": run.id,
-            "synced_at": filters.isoformat(run.ended_at),
+            "synced_at": clock.isoformat(run.ended_at),
             "total_new_models": run.total_new_models,
             "sync_results": [result_json(result) for result in run.results],
         }
         if run
         else None,
-        "needsSync": runs.needs_sync(runs.last_finished(current_user.id, whole=True), filters.now()),
+        "needsSync": runs.needs_sync(runs.last_finished(current_user.id, whole=True), clock.utc_now()),
     }
 
 
@@ -45,11 +46,11 @@ def last_sync() -> dict[str, Any]:
 @limiter.limit("60 per minute")
 def start() -> Any:
     """Start a sync of the signed-in user: 202 with the run's id, or the live one's."""
-    begun = jobs.start_sync(current_user.id, "api")
-    if begun is None:
+    started = enqueue.start_sync(current_user.id, "api")
+    if started is None:
         return {"error": "There is no active API key to sync. Add one on the profile page."}, 409
-    answer = {"run_id": begun.run_id, "id": begun.run_id, "started": begun.is_new, "notice": begun.trouble}
-    return answer, 202, {"Location": url_for("history.run", run_id=begun.run_id)}
+    body = {"run_id": started.run_id, "id": started.run_id, "started": started.is_new, "notice": started.queue_problem}
+    return body, 202, {"Location": url_for("history.run", run_id=started.run_id)}
 
 
 @blueprint.route("/cron", methods=["GET", "POST"])
@@ -61,11 +62,11 @@ def cron() -> Any:
     secret = config.current().cron_secret
     if not secret:
         abort(404)
-    given = request.headers.get("Authorization", "")
-    if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), f"Bearer {secret}".encode()):
+    header = request.headers.get("Authorization", "")
+    if not hmac.compare_digest(header.encode("utf-8", "surrogateescape"), f"Bearer {secret}".encode()):
         return {"error": "The Authorization header must be: Bearer, then CRON_SECRET."}, 401
     queued = credentials.count_users_to_sync()
-    trouble = jobs.enqueue_full_sync("cron")
-    if trouble:
+    problem = enqueue.enqueue_full_sync("cron")
+    if problem:
         return {"error": "The job queue (Redis) cannot be reached, so nothing was queued. Try again later."}, 503
-    return {"queued": queued, "notice": jobs.queue_problem()}
+    return {"queued": queued, "notice": enqueue.queue_problem()}

@@ -1,4 +1,4 @@
-"""`/models/stats` and `/providers/stats`: how many there are and how they do, for whoever runs the installation."""
+"""`/models/stats` and `/providers/stats`: counts and health, for operators."""
 
 from __future__ import annotations
 
@@ -6,56 +6,56 @@ from typing import Any
 
 from flask import Blueprint
 
-from app.api.admin_auth import admin_limit_key, admit_admin
+from app import clock
+from app.api.admin_auth import admin_rate_limit_key, authenticate_admin
 from app.api.admin_schemas import ModelStatistics, ProviderStatistics
-from app.api.operations import READS, for_admins
+from app.api.operations import READS, describe_admin
 from app.extensions import limiter
 from app.store.queries import stats
-from app.web.app import filters
 
 blueprint = Blueprint("stats", __name__)
-_limited = limiter.shared_limit(READS, scope="api read", key_func=admin_limit_key)
+_rate_limit = limiter.shared_limit(READS, scope="api read", key_func=admin_rate_limit_key)
 
 
 @blueprint.get("/models/stats")
-@for_admins({200: ModelStatistics})
-@_limited
+@describe_admin({200: ModelStatistics})
+@_rate_limit
 def models() -> dict[str, Any]:
     """How many models there are.
 
     Of all that any key lists or listed: the fields of `/admin/model-sync/status`, and two more.
     """
-    admit_admin("read")
-    found = stats.model_stats()
+    authenticate_admin("read")
+    counts = stats.model_stats()
     return {
-        "total": found.total,
-        "active": found.active,
-        "by_modality": dict(found.by_modality),
-        "by_provider": dict(found.by_provider),
-        "by_kind": dict(found.by_kind),
+        "total": counts.total,
+        "active": counts.active,
+        "by_modality": dict(counts.by_modality),
+        "by_provider": dict(counts.by_provider),
+        "by_kind": dict(counts.by_kind),
     }
 
 
 @blueprint.get("/providers/stats")
-@for_admins({200: ProviderStatistics})
-@_limited
+@describe_admin({200: ProviderStatistics})
+@_rate_limit
 def providers() -> dict[str, Any]:
     """How each provider does, and how many models it has."""
-    admit_admin("read")
-    found = stats.provider_stats(filters.now())
+    authenticate_admin("read")
+    counts = stats.provider_stats(clock.utc_now())
     return {
-        "total": found.total,
-        "active": found.active,
-        "healthy": found.healthy,
+        "total": counts.total,
+        "active": counts.active,
+        "healthy": counts.healthy,
         "providers": {
-            one.slug: {
-                "name": one.name,
-                "active": one.is_active,
-                "healthy": one.is_healthy,
-                "total_models": one.total_models,
-                "active_models": one.active_models,
-                "last_synced": filters.isoformat(one.last_synced_at) if one.last_synced_at else None,
+            provider.slug: {
+                "name": provider.name,
+                "active": provider.is_active,
+                "healthy": provider.is_healthy,
+                "total_models": provider.total_models,
+                "active_models": provider.active_models,
+                "last_synced": clock.isoformat(provider.last_synced_at) if provider.last_synced_at else None,
             }
-            for one in found.providers
+            for provider in counts.providers
         },
     }

@@ -1,4 +1,4 @@
-"""`/api/v1`: what the pages show, for programs, as the person whose token or session it is."""
+"""`/api/v1`: the data of the pages as JSON, for the user of the token or session."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from http import HTTPStatus
 
 from flask import Blueprint, url_for
 
-from app import jobs
+from app import clock
 from app.api.auth import Caller
-from app.api.operations import Reply, operation, wrong
-from app.api.paging import cursor_of, cut, not_a_cursor, where_of
-from app.api.problems import Refused
+from app.api.operations import Reply, invalid_field, operation
+from app.api.paging import decode_cursor, encode_cursor, invalid_cursor, paginate
+from app.api.problems import ApiError
 from app.api.v1_schemas import (
     ChangeQuery,
     DifferencePage,
@@ -23,33 +23,34 @@ from app.api.v1_schemas import (
     ModelPage,
     ModelQuery,
     PageQuery,
-    Provider,
     ProviderPage,
     ProviderQuery,
+    ProviderSummary,
     ResultPage,
     Run,
     RunOrder,
     RunPage,
-    StartedRun,
-    difference_of,
-    gone_of,
-    key_of,
-    model_of,
-    result_of,
-    run_of,
+    RunReceipt,
+    to_difference,
+    to_gone_model,
+    to_key,
+    to_model,
+    to_result,
+    to_run,
 )
+from app.catalog import humanize
 from app.extensions import csrf, db
+from app.jobs import enqueue
+from app.jobs.lost_runs import close_lost_runs
+from app.providers import PROVIDERS
 from app.store import credentials
 from app.store.credentials import CredentialWithSlug
 from app.store.queries import change_feed, model_search
 from app.store.queries import runs as run_queries
 from app.store.queries.model_search import ModelFilter
-from app.web.app import filters
-from app.web.models.search import parse_token_count
-from app.web.sync import close_lost
 
 blueprint = Blueprint("api_v1", __name__, url_prefix="/api/v1")
-csrf.exempt(blueprint)  # a token's request has none; a session's is checked in `doors.admit`
+csrf.exempt(blueprint)  # token requests have none; for sessions `auth.authenticate` checks it
 
 _NO_KEYS = "There is no active API key to sync. Add one on the profile page, or enable one."
 
@@ -61,22 +62,22 @@ def providers(caller: Caller, query: ProviderQuery) -> Reply:
 
     Those you have a key for, by slug.
     """
-    lines = run_queries.list_keys(caller.user.id, filters.now())
-    mine = {line.provider for line in lines}
-    found = [
-        Provider(
+    keys = run_queries.list_keys(caller.user.id, clock.utc_now())
+    own_slugs = {key.provider for key in keys}
+    summaries = [
+        ProviderSummary(
             slug=slug,
             title=provider.title,
             description=provider.description,
             site=provider.site,
-            keys=sum(line.provider == slug for line in lines),
-            active_keys=sum(line.provider == slug and line.is_active for line in lines),
-            listed_at=max((line.listed_at for line in lines if line.provider == slug and line.listed_at), default=None),
+            keys=sum(key.provider == slug for key in keys),
+            active_keys=sum(key.provider == slug and key.is_active for key in keys),
+            listed_at=max((key.listed_at for key in keys if key.provider == slug and key.listed_at), default=None),
         )
-        for slug, provider in filters.providers().items()
-        if query.all or slug in mine
+        for slug, provider in PROVIDERS.items()
+        if query.all or slug in own_slugs
     ]
-    page, following = cut(found, "providers", lambda one: (one.slug,), query.after, query.limit, str)
+    page, following = paginate(summaries, "providers", lambda summary: (summary.slug,), query.after, query.limit, str)
     return Reply(ProviderPage(page, following), following=following)
 
 
@@ -87,43 +88,43 @@ def keys(caller: Caller, query: KeyQuery) -> Reply:
 
     What is known of your keys, by their number; never the keys themselves.
     """
-    lines = [
-        line for line in run_queries.list_keys(caller.user.id, filters.now()) if query.provider in ("", line.provider)
+    keys = [
+        key for key in run_queries.list_keys(caller.user.id, clock.utc_now()) if query.provider in ("", key.provider)
     ]
-    page, following = cut(lines, "keys", lambda line: (line.id,), query.after, query.limit, int)
-    return Reply(KeyPage([key_of(line) for line in page], following), following=following)
+    page, following = paginate(keys, "keys", lambda key: (key.id,), query.after, query.limit, int)
+    return Reply(KeyPage([to_key(key) for key in page], following), following=following)
 
 
 @blueprint.get("/keys/<int:key_id>")
 @operation(Key, tag="Keys", also=(404,))
 def key(caller: Caller, key_id: int) -> Key:
     """One API key."""
-    return _key(caller, key_id)
+    return _load_key(caller, key_id)
 
 
 @blueprint.post("/keys/<int:key_id>/accept")
-@operation(StartedRun, tag="Keys", scope="sync", status=202, also=(404, 409))
+@operation(RunReceipt, tag="Keys", scope="sync", status=202, also=(404, 409))
 def accept(caller: Caller, key_id: int) -> Reply:
     """Accept the answer kept aside.
 
     The provider is asked again, and its answer is taken if it is still the same.
     """
-    row, _ = _own(caller, key_id)
+    row, _ = _load_own_key(caller, key_id)
     if not credentials.accept_quarantined(row):
-        raise Refused(HTTPStatus.CONFLICT, "No answer is kept aside for this key, so there is nothing to accept.")
+        raise ApiError(HTTPStatus.CONFLICT, "No answer is kept aside for this key, so there is nothing to accept.")
     db.session.commit()
-    return _begin(caller, credential_id=key_id)
+    return _start_run(caller, credential_id=key_id)
 
 
 @blueprint.post("/keys/<int:key_id>/keep")
 @operation(Key, tag="Keys", scope="sync", also=(404, 409))
 def keep(caller: Caller, key_id: int) -> Key:
     """Keep the list and drop the answer kept aside."""
-    row, _ = _own(caller, key_id)
+    row, _ = _load_own_key(caller, key_id)
     if not credentials.reject_quarantined(row):
-        raise Refused(HTTPStatus.CONFLICT, "No answer is kept aside for this key: your list is in force as it is.")
+        raise ApiError(HTTPStatus.CONFLICT, "No answer is kept aside for this key: your list is in force as it is.")
     db.session.commit()
-    return _key(caller, key_id)
+    return _load_key(caller, key_id)
 
 
 @blueprint.get("/models")
@@ -134,9 +135,9 @@ def models(caller: Caller, query: ModelQuery) -> Reply:
     The filters and their names are those of the page of models.
     """
     if query.after and not model_search.is_cursor(query.after, query.sort):
-        raise not_a_cursor()
-    page = model_search.search(caller.user.id, _wanted(query), filters.now(), query.after or None, query.limit)
-    body = ModelPage([model_of(line) for line in page.lines], page.following, page.total)
+        raise invalid_cursor()
+    page = model_search.search(caller.user.id, _model_filter(query), clock.utc_now(), query.after or None, query.limit)
+    body = ModelPage([to_model(model) for model in page.lines], page.following, page.total)
     return Reply(body, following=page.following)
 
 
@@ -147,18 +148,18 @@ def gone(caller: Caller, query: GoneQuery) -> Reply:
 
     The latest two hundred, by provider and id.
     """
-    lines = model_search.unlisted(caller.user.id, query.provider)
-    page, following = cut(
-        lines,
+    models = model_search.unlisted(caller.user.id, query.provider)
+    page, following = paginate(
+        models,
         "gone",
-        lambda line: (line.provider, line.provider_model_id, line.label),
+        lambda model: (model.provider, model.provider_model_id, model.label),
         query.after,
         query.limit,
         str,
         str,
         str,
     )
-    return Reply(GonePage([gone_of(line) for line in page], following), following=following)
+    return Reply(GonePage([to_gone_model(model) for model in page], following), following=following)
 
 
 @blueprint.get("/changes")
@@ -168,61 +169,61 @@ def changes(caller: Caller, query: ChangeQuery) -> Reply:
 
     Reading them here does not clear the badge of the pages.
     """
-    where = where_of(query.after, "changes", int, int)
-    lines = change_feed.list_changes(
+    position = decode_cursor(query.after, "changes", int, int)
+    changes = change_feed.list_changes(
         caller.user.id,
         kind=query.kind,
         provider=query.provider,
-        after=(where[0], where[1]) if where else None,
+        after=(position[0], position[1]) if position else None,
         size=query.limit + 1,
     )
-    page = lines[: query.limit]
-    following = cursor_of("changes", page[-1].result_id, page[-1].change_id) if len(lines) > query.limit else None
-    return Reply(DifferencePage([difference_of(line) for line in page], following), following=following)
+    page = changes[: query.limit]
+    following = encode_cursor("changes", page[-1].result_id, page[-1].change_id) if len(changes) > query.limit else None
+    return Reply(DifferencePage([to_difference(change) for change in page], following), following=following)
 
 
 @blueprint.get("/runs")
 @operation(RunPage, tag="Changes and runs", query=PageQuery, paged=True)
 def runs(caller: Caller, query: PageQuery) -> Reply:
     """Your syncs, the latest first."""
-    close_lost()
-    where = where_of(query.after, "runs", int)
-    lines, before = run_queries.list_runs(caller.user.id, where[0] if where else None, query.limit)
-    following = None if before is None else cursor_of("runs", before)
-    return Reply(RunPage([run_of(line) for line in lines], following), following=following)
+    close_lost_runs()
+    position = decode_cursor(query.after, "runs", int)
+    views, next_id = run_queries.list_runs(caller.user.id, position[0] if position else None, query.limit)
+    following = None if next_id is None else encode_cursor("runs", next_id)
+    return Reply(RunPage([to_run(run) for run in views], following), following=following)
 
 
 @blueprint.post("/runs")
-@operation(StartedRun, tag="Changes and runs", scope="sync", body=RunOrder, status=202, also=(404, 409))
+@operation(RunReceipt, tag="Changes and runs", scope="sync", body=RunOrder, status=202, also=(404, 409))
 def start(caller: Caller, body: RunOrder) -> Reply:
     """Start a sync.
 
     A sync that is under way already is named instead of a second one.
     """
-    if body.provider and body.provider not in filters.providers():
-        raise wrong("provider", "There is no such provider.")
+    if body.provider and body.provider not in PROVIDERS:
+        raise invalid_field("provider", "There is no such provider.")
     if body.key_id is not None:
-        _own(caller, body.key_id)
-    return _begin(caller, provider=body.provider or None, credential_id=body.key_id)
+        _load_own_key(caller, body.key_id)
+    return _start_run(caller, provider=body.provider or None, credential_id=body.key_id)
 
 
 @blueprint.get("/runs/<int:run_id>")
 @operation(Run, tag="Changes and runs", also=(404,))
 def run(caller: Caller, run_id: int) -> Run:
     """One sync."""
-    return run_of(_run(caller, run_id))
+    return to_run(_load_run(caller, run_id))
 
 
 @blueprint.get("/runs/<int:run_id>/results")
 @operation(ResultPage, tag="Changes and runs", query=PageQuery, also=(404,), paged=True)
 def results(caller: Caller, query: PageQuery, run_id: int) -> Reply:
     """What came of a sync, key by key."""
-    found = _run(caller, run_id)
-    page, following = cut(found.results, "results", lambda line: (line.id,), query.after, query.limit, int)
-    return Reply(ResultPage([result_of(line) for line in page], following), following=following)
+    run = _load_run(caller, run_id)
+    page, following = paginate(run.results, "results", lambda result: (result.id,), query.after, query.limit, int)
+    return Reply(ResultPage([to_result(result) for result in page], following), following=following)
 
 
-def _wanted(query: ModelQuery) -> ModelFilter:
+def _model_filter(query: ModelQuery) -> ModelFilter:
     kind = "" if query.all else query.kind or "chat"
     price = query.max_price.removeprefix("$")
     return ModelFilter(
@@ -231,36 +232,36 @@ def _wanted(query: ModelQuery) -> ModelFilter:
         capabilities=frozenset(query.capability),
         kind=kind,
         most_input_price=Decimal(price) if price else None,
-        least_context=parse_token_count(query.min_context),
+        least_context=humanize.parse_token_count(query.min_context),
         only_new=query.new == "yes",
         sort=query.sort,
     )
 
 
-def _own(caller: Caller, key_id: int) -> CredentialWithSlug:
-    found = credentials.find_own(caller.user.id, key_id)
-    if found is None:
-        raise Refused(HTTPStatus.NOT_FOUND, f"You have no API key number {key_id}: see /api/v1/keys.")
-    return found
+def _load_own_key(caller: Caller, key_id: int) -> CredentialWithSlug:
+    key = credentials.find_own(caller.user.id, key_id)
+    if key is None:
+        raise ApiError(HTTPStatus.NOT_FOUND, f"You have no API key number {key_id}: see /api/v1/keys.")
+    return key
 
 
-def _key(caller: Caller, key_id: int) -> Key:
-    _own(caller, key_id)
-    (line,) = run_queries.list_keys(caller.user.id, filters.now(), key_id)
-    return key_of(line)
+def _load_key(caller: Caller, key_id: int) -> Key:
+    _load_own_key(caller, key_id)
+    (key,) = run_queries.list_keys(caller.user.id, clock.utc_now(), key_id)
+    return to_key(key)
 
 
-def _run(caller: Caller, run_id: int) -> run_queries.RunView:
-    close_lost()
-    found = run_queries.load_run(run_id, caller.user.id)
-    if found is None:
-        raise Refused(HTTPStatus.NOT_FOUND, f"You have no sync number {run_id}: see /api/v1/runs.")
-    return found
+def _load_run(caller: Caller, run_id: int) -> run_queries.RunView:
+    close_lost_runs()
+    run = run_queries.load_run(run_id, caller.user.id)
+    if run is None:
+        raise ApiError(HTTPStatus.NOT_FOUND, f"You have no sync number {run_id}: see /api/v1/runs.")
+    return run
 
 
-def _begin(caller: Caller, *, provider: str | None = None, credential_id: int | None = None) -> Reply:
-    begun = jobs.start_sync(caller.user.id, "api", provider=provider, credential_id=credential_id)
-    if begun is None:
-        raise Refused(HTTPStatus.CONFLICT, _NO_KEYS)
-    body = StartedRun(begun.run_id, begun.is_new, begun.trouble)
-    return Reply(body, 202, {"Location": url_for("api_v1.run", run_id=begun.run_id)})
+def _start_run(caller: Caller, *, provider: str | None = None, credential_id: int | None = None) -> Reply:
+    started = enqueue.start_sync(caller.user.id, "api", provider=provider, credential_id=credential_id)
+    if started is None:
+        raise ApiError(HTTPStatus.CONFLICT, _NO_KEYS)
+    body = RunReceipt(started.run_id, started.is_new, started.queue_problem)
+    return Reply(body, 202, {"Location": url_for("api_v1.run", run_id=started.run_id)})

@@ -1,4 +1,4 @@
-"""Hash and verify passwords with argon2id, in argon2-cffi's own recommended parameters (RFC 9106, low memory)."""
+"""Hash and verify passwords with argon2id, using argon2-cffi's RFC 9106 low-memory parameters."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 
 MIN_LENGTH, MAX_LENGTH = 12, 256
 _MAX_AFFIX_LENGTH = 6
-"""So many digits and signs make no other password of a word."""
+"""A common password with up to this many digits and signs around it is still a common password."""
 
 _hasher = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
-# Verified where there is no account, so that an unknown address takes as long as a wrong password. It is no secret, and
-# made beforehand: to make it at every start would cost each process 0.15 s.
+# Verified where there is no account, so that an unknown address takes as long as a wrong password. Not a secret, and
+# precomputed because hashing takes 0.15 s, which every process would pay at its start.
 _DUMMY_HASH = "$argon2id$v=19$m=65536,t=3,p=4$32Ax1qcRnRlufHw1uVmeEw$t03fLyTQ0aWrE44RwxSNXtbxXxsIao8eM60JyAmRLRQ"
 
 
@@ -25,20 +25,21 @@ def hash_password(password: str) -> str:
 
 
 def verify(password_hash: str | None, password: str) -> bool:
-    """Whether `password` fits; None stands for an account that does not exist and never fits.
+    """Whether `password` matches the hash, in the same time in all cases.
 
-    What is no hash stands for an account without a password: it never fits either, and takes as long.
+    password_hash: None for an account that does not exist; anything that is not a hash stands for an account without a
+    password. Neither ever matches.
     """
-    real = password_hash if password_hash and password_hash.startswith("$") else None
+    real_hash = password_hash if password_hash and password_hash.startswith("$") else None
     try:
-        _hasher.verify(real or _DUMMY_HASH, password)
+        _hasher.verify(real_hash or _DUMMY_HASH, password)
     except (VerificationError, InvalidHashError):
         return False
-    return real is not None
+    return real_hash is not None
 
 
 def policy_violation(password: str, email: str = "") -> str | None:
-    """What is wrong with a new password, as a sentence; None if nothing is. email: of the account it is for."""
+    """Why a new password is not acceptable, as a sentence; None if it is. email: of the account it is for."""
     if len(password) < MIN_LENGTH:
         return f"Choose a password of at least {MIN_LENGTH} characters."
     if len(password) > MAX_LENGTH:
@@ -52,17 +53,16 @@ def policy_violation(password: str, email: str = "") -> str | None:
 
 
 def _is_common(word: str) -> bool:
-    """Whether it leaked often, is one that did with a few digits or signs around it, or says one of them again and
-    again."""
+    """Whether it is a leaked password, one with a few digits or signs around it, or repetitions of one."""
     core = word.strip(string.digits + string.punctuation + " ")
     if len(word) - len(core) > _MAX_AFFIX_LENGTH:
         core = word
-    again = (word + word).find(word, 1)  # so long is what it repeats
-    return bool({word, core, word[:again]} & _load_common_passwords())
+    period = (word + word).find(word, 1)  # length of the shortest string that `word` is a repetition of
+    return bool({word, core, word[:period]} & _load_common_passwords())
 
 
 @cache
 def _load_common_passwords() -> frozenset[str]:
-    """Those that leaked most often, lower case."""
+    """The most frequently leaked passwords, in lower case."""
     lines = files("app.auth").joinpath("common_passwords.txt").read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if not line.startswith("#"))

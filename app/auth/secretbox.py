@@ -1,9 +1,9 @@
-"""What the web process seals for itself: AES-256-GCM under a key that HKDF-SHA256 derives from SECRET_KEY.
+"""Encryption with a key derived from SECRET_KEY: AES-256-GCM under HKDF-SHA256, for what the web process must read.
 
-The vault is for what the web must not be able to open. A second factor's secret is another matter: the web checks codes
-against it at each sign-in. With the database alone nobody opens it; with another SECRET_KEY neither does the web.
+Unlike the vault's, these secrets can be read by the web: it checks the codes of second factors at each sign-in. They
+cannot be read with the database alone, nor after SECRET_KEY was changed.
 
-A sealed box is a version byte, twelve bytes of nonce, and the ciphertext with its tag (NIST SP 800-38D, RFC 5869).
+Format: a version byte, 12 bytes of nonce, then the ciphertext with its tag (NIST SP 800-38D, RFC 5869).
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ _NONCE_BYTES = 12
 
 
 class DecryptionError(Exception):
-    """A box does not open: it was sealed under another SECRET_KEY, for another purpose, or was changed."""
+    """It was encrypted under another SECRET_KEY or with other associated data, or was changed."""
 
 
-def encrypt(secret_key: str, content: bytes, purpose: str) -> bytes:
-    """purpose: what it is and whose, such as "second factor of 7". Only who names the same opens it again."""
+def encrypt(secret_key: str, content: bytes, associated_data: str) -> bytes:
+    """associated_data: what this is and whose, such as "second factor of 7"; `decrypt` needs the same."""
     nonce = os.urandom(_NONCE_BYTES)
-    return _VERSION + nonce + _cipher(secret_key).encrypt(nonce, content, _associated_bytes(purpose))
+    return _VERSION + nonce + _cipher(secret_key).encrypt(nonce, content, _associated_bytes(associated_data))
 
 
-def decrypt(secret_key: str, box: bytes, purpose: str) -> bytes:
-    """Raises BoxError."""
-    if box[:1] != _VERSION or len(box) <= 1 + _NONCE_BYTES:
+def decrypt(secret_key: str, encrypted: bytes, associated_data: str) -> bytes:
+    """Raises DecryptionError."""
+    if encrypted[:1] != _VERSION or len(encrypted) <= 1 + _NONCE_BYTES:
         raise DecryptionError("This was sealed in another way than this version knows.")
-    nonce, sealed = box[1 : 1 + _NONCE_BYTES], box[1 + _NONCE_BYTES :]
+    nonce, ciphertext = encrypted[1 : 1 + _NONCE_BYTES], encrypted[1 + _NONCE_BYTES :]
     try:
-        return _cipher(secret_key).decrypt(nonce, sealed, _associated_bytes(purpose))
+        return _cipher(secret_key).decrypt(nonce, ciphertext, _associated_bytes(associated_data))
     except InvalidTag:
         raise DecryptionError("This was sealed under another SECRET_KEY, or was changed.") from None
 
 
-def _associated_bytes(purpose: str) -> bytes:
-    return _VERSION + purpose.encode()
+def _associated_bytes(associated_data: str) -> bytes:
+    return _VERSION + associated_data.encode()
 
 
 def _cipher(secret_key: str) -> AESGCM:
-    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"modelsync box 1").derive(secret_key.encode())
-    return AESGCM(derived)
+    derived_key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"modelsync box 1").derive(secret_key.encode())
+    return AESGCM(derived_key)

@@ -1,7 +1,7 @@
-"""Settings of who may come in, and how: sign-in by OpenID Connect, and the mail server that passwords are reset by.
+"""Settings for signing in: OpenID Connect, the public URL, and the mail server that password resets are sent by.
 
-Each is read from the environment as a whole: all that it needs is there and fits, or nothing of it is. Errors are
-ValueErrors with a sentence that names the setting, never what it is set to where that may hold a secret.
+Each group is read as a whole: it is complete and consistent, or it raises ValueError with a sentence that names the
+setting, but not its value where that may contain a secret.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 Environ = Mapping[str, str]
 SecretReader = Callable[[Environ, str], str]
-"""`config.secret`: NAME, or what the file holds that NAME_FILE names."""
+"""`config.read_secret`: the value of NAME, or the content of the file that NAME_FILE names."""
 _DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
 _PUBLIC_URL_REQUIRED = (
     "{} needs PUBLIC_URL: the address of this server as browsers have it, such as https://example.com."
@@ -24,49 +24,53 @@ _PUBLIC_URL_REQUIRED = (
 SecurityEvent = Literal[
     "password", "password reset", "second factor on", "second factor off", "recovery codes", "linked", "unlinked"
 ]
-"""What may be changed of the ways into an account; its owner is told."""
+"""A change to how an account is signed in to. Its owner is notified by e-mail."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class OpenIdProvider:
-    """The one provider of OpenID Connect that people may sign in with."""
+    """The OpenID Connect provider that people may sign in with."""
 
     issuer: str
+    """OIDC_ISSUER=: Address of the identity provider. Empty: no OpenID Connect."""
     client_id: str
+    """OIDC_CLIENT_ID=: This server's client ID there."""
     client_secret: str
+    """OIDC_CLIENT_SECRET=: The client secret. For the web server only."""
     title: str = "OpenID Connect"
-    """What the button calls it."""
+    """OIDC_TITLE=: Name on the sign-in button. Empty: OpenID Connect."""
     allowed_domains: tuple[str, ...] = ()
-    """Of e-mail addresses, lower case; empty: all."""
+    """OIDC_ALLOWED_DOMAINS=: Domains of email addresses that may sign in this way, separated by commas. Empty: all."""
     link_by_email: bool = False
-    """Whether a verified address alone leads into an account that has a password."""
+    """OIDC_LINK_BY_EMAIL=false: Let a verified email address into the account that has it; the account's password,
+    tokens and feed URL then end."""
     signup: bool = False
-    """Whether somebody without an account is given one."""
+    """OIDC_SIGNUP=: Create accounts for people who have none: `true` or `false`. Empty: `true` if SIGNUP is `open`."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class MailServer:
-    """Where letters are handed in."""
+    """The SMTP server that outgoing messages are handed to."""
 
     host: str
     port: int
     is_tls: bool
-    """Whether TLS begins at once (smtps) or where the server offers it (smtp, STARTTLS)."""
+    """True: TLS from the start (smtps). False: STARTTLS if the server offers it (smtp)."""
     user: str = ""
     password: str = ""
 
 
 def load_openid_provider(
-    environ: Environ, secret: SecretReader, public_url: str, signup_is_open: bool
+    environ: Environ, read_secret: SecretReader, public_url: str, signup_is_open: bool
 ) -> OpenIdProvider | None:
-    """None where OIDC_ISSUER is not set. Raises ValueError."""
+    """None if OIDC_ISSUER is not set. Raises ValueError."""
     issuer = environ.get("OIDC_ISSUER", "").strip()
     if not issuer:
         return None
     if not _is_safe_issuer(_split_url(issuer)):
         raise ValueError("OIDC_ISSUER must be an https:// address without a user name, a query or a fragment.")
     client_id = environ.get("OIDC_CLIENT_ID", "").strip()
-    client_secret = secret(environ, "OIDC_CLIENT_SECRET")
+    client_secret = read_secret(environ, "OIDC_CLIENT_SECRET")
     if not client_id or not client_secret:
         raise ValueError("OIDC_ISSUER needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE).")
     if not public_url:
@@ -84,7 +88,10 @@ def load_openid_provider(
 
 
 def read_public_url(environ: Environ, is_secure: bool) -> str:
-    """This server's address as browsers have it, without a slash at the end; empty if unset. Raises ValueError."""
+    """PUBLIC_URL without a slash at the end; empty if unset. Raises ValueError.
+
+    is_secure: whether cookies are sent over HTTPS only, so that the URL has to be https://.
+    """
     url = environ.get("PUBLIC_URL", "").strip().rstrip("/")
     if not url:
         return ""
@@ -99,7 +106,7 @@ def read_public_url(environ: Environ, is_secure: bool) -> str:
 
 
 def read_mail_from(environ: Environ, public_url: str) -> str:
-    """The sender of letters; empty if no letters are sent. Raises ValueError."""
+    """MAIL_FROM; empty if unset, so that no e-mail is sent. Raises ValueError."""
     sender = environ.get("MAIL_FROM", "").strip()
     if not sender:
         return ""
@@ -111,7 +118,7 @@ def read_mail_from(environ: Environ, public_url: str) -> str:
 
 
 def parse_smtp_url(url: str) -> MailServer:
-    """Read SMTP_URL. Raises ValueError, which repeats nothing of it: it may hold a password."""
+    """The server that SMTP_URL names. Raises ValueError without any part of the URL, since it may hold a password."""
     parts = _split_url(url)
     if parts is None or parts.scheme not in _DEFAULT_PORTS or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(
@@ -128,7 +135,7 @@ def parse_smtp_url(url: str) -> MailServer:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent to it stays on this machine."""
+    """Whether traffic to this host stays on this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -142,7 +149,7 @@ def _is_safe_issuer(parts: SplitResult | None) -> bool:
 
 
 def _split_url(url: str) -> SplitResult | None:
-    """The parts of an address with a host, None if it or its port cannot be read."""
+    """The parts of a URL; None if it has no host, or if it or its port is malformed."""
     try:
         parts = urlsplit(url)
         _ = parts.port

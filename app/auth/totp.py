@@ -1,4 +1,4 @@
-"""Codes of authenticator apps (TOTP, RFC 6238): six digits, a new one each thirty seconds. The only user of pyotp."""
+"""Codes of authenticator apps (TOTP, RFC 6238): six digits, a new one every thirty seconds. The only user of pyotp."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ import pyotp
 
 STEP_S, DIGITS = 30, 6
 _MAX_DRIFT_STEPS = 1
-"""So many steps a phone's clock may be ahead or behind."""
+"""How far a phone's clock may be ahead or behind."""
 _ISSUER = "Modelsync"
 
 
 def new_secret() -> str:
-    """160 random bits in base32, as authenticator apps take them."""
+    """160 random bits in base32, the form that authenticator apps expect."""
     return pyotp.random_base32()
 
 
 def provisioning_uri(secret: str, email: str) -> str:
-    """The otpauth:// address that a QR code carries."""
+    """The otpauth:// URI for the QR code."""
     return pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=_ISSUER)
 
 
-def verify(secret: str, typed: str, now: datetime, after: int) -> int | None:
-    """The time step whose code was typed; None if it is the code of none that counts.
+def verify(secret: str, code: str, now: datetime, after: int) -> int | None:
+    """The time step whose code this is; None if it is not a valid code.
 
-    typed: as a person writes it, spaces do not matter. after: the step that was used last; neither it nor one before
-    it counts again.
+    code: as typed; spaces are ignored. after: the time step used last; it and earlier ones are not valid again.
     """
-    digits = "".join(typed.split())
+    digits = "".join(code.split())
     if len(digits) != DIGITS or not (digits.isascii() and digits.isdigit()):
         return None
-    codes, here = pyotp.TOTP(secret), int(now.timestamp()) // STEP_S
-    fitting = [
+    totp, current = pyotp.TOTP(secret), int(now.timestamp()) // STEP_S
+    matches = [
         step
-        for step in range(here - _MAX_DRIFT_STEPS, here + _MAX_DRIFT_STEPS + 1)
-        if hmac.compare_digest(codes.at(step * STEP_S), digits) and step > after
+        for step in range(current - _MAX_DRIFT_STEPS, current + _MAX_DRIFT_STEPS + 1)
+        if hmac.compare_digest(totp.at(step * STEP_S), digits) and step > after
     ]
-    return fitting[0] if fitting else None
+    return matches[0] if matches else None

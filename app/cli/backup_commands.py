@@ -1,4 +1,4 @@
-"""`flask backup`: the database in one file, looked at, and put back."""
+"""`flask backup`: create, verify and restore backups."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import contextlib
 import os
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import click
 import redis
-from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import config, jobs
+from app import clock, config
 from app.catalog import humanize
 from app.cli import backup
-from app.cli.backup import BackupError, Manifest, Verified
-from app.cli.install import NotReady, set_up
-from app.cli.output import print_json
+from app.cli.backup import BackupError, Manifest, VerifyResult
+from app.cli.install import UP_LOCK, InstallationError, flask_app, instance_lock, set_up
+from app.cli.output import format_ids, json_option, print_json
 from app.extensions import db
+from app.jobs import queues
 from app.store.accounts import sessions
 from app.vault import Keyring
 
-_AS_THEN = (
+_RESTORE_NOTICE = (
     "Everybody has to sign in again. All else is as it was then: passwords, disabled accounts, and personal tokens and "
     "feed addresses, which count again if they were revoked since. `flask users disable` ends all those of an account."
 )
@@ -35,7 +35,7 @@ backup_group = AppGroup("backup", help="The database in one file. Vault keys and
 
 @backup_group.command("create")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="One object.")
+@json_option("One object.")
 def create(file: Path | None, as_json: bool) -> None:
     """Back the database up as of this moment, while everything runs. Without FILE: into the instance folder."""
     os.umask(0o077)
@@ -50,29 +50,29 @@ def create(file: Path | None, as_json: bool) -> None:
         print_json([{"file": str(target), **asdict(manifest)}])
         return
     size = target.stat().st_size / 1024**2
-    click.echo(f"Backed up {_what(manifest)} to {target} ({size:.1f} MB).")
-    click.echo(_apart())
+    click.echo(f"Backed up {_describe_contents(manifest)} to {target} ({size:.1f} MB).")
+    click.echo(_describe_missing_secrets())
 
 
 @backup_group.command("verify")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One object.")
+@json_option("One object.")
 def verify(file: Path, as_json: bool) -> None:
     """See that a backup is whole and opens, and, where the private vault keys are, that its API keys do.
 
     Exit code 1 if anything is wrong.
     """
     try:
-        found = backup.verify(file, _vault())
+        result = backup.verify(file, _load_keyring())
     except BackupError as error:
         raise click.ClickException(str(error)) from None
     if as_json:
-        keys = {"opened": found.opened, "do_not_open": found.shut} if found.tried else None
-        print_json([{**asdict(found.manifest), "api_keys": keys}])
+        api_keys = {"opened": result.opened, "do_not_open": result.unopenable} if result.has_keyring else None
+        print_json([{**asdict(result.manifest), "api_keys": api_keys}])
     else:
-        click.echo(f"{file} is whole: {_what(found.manifest)}, of {_moment(found.manifest)}.")
-        click.echo(_keys(found))
-    sys.exit(1 if found.shut else 0)
+        click.echo(f"{file} is whole: {_describe_contents(result.manifest)}, of {_format_created_at(result.manifest)}.")
+        click.echo(_describe_keys(result))
+    sys.exit(1 if result.unopenable else 0)
 
 
 @backup_group.command("restore")
@@ -80,35 +80,38 @@ def verify(file: Path, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Replace what the database holds.")
 def restore(file: Path, yes: bool) -> None:
     """Put a backup in the database's place and bring it to this version. Stop Modelsync everywhere before."""
-    settings = config.current()
+    instance = config.current().instance
+    busy = f"Modelsync is running on {instance}: stop it, then restore."
     try:
-        with backup.stopped(settings.instance), backup.unpacked(file) as (manifest, copy):
-            backup.refuse_newer(manifest)
-            backup.refuse_other_kind(manifest)
-            _refuse_workers()
-            found = backup.look_into(manifest, copy, _vault())
-            if not yes and (missed := backup.in_the_way()):
-                raise BackupError(f"The database holds {missed}: say --yes to replace all of it by the backup.")
-            backup.put_in_place(manifest, copy)
-            set_up(current_app._get_current_object())  # type: ignore[attr-defined]
-            sessions.end_all_users()  # some of them had ended since
+        with instance_lock(instance, UP_LOCK, busy), backup.unpack(file) as (manifest, copy):
+            backup.check_revision(manifest)
+            backup.check_dialect(manifest)
+            _check_no_workers()
+            result = backup.verify_unpacked(manifest, copy, _load_keyring())
+            if not yes and (existing := backup.describe_existing_data()):
+                raise BackupError(f"The database holds {existing}: say --yes to replace all of it by the backup.")
+            backup.replace_database(manifest, copy)
+            set_up(flask_app())
+            sessions.end_all_users()  # some were revoked after the backup
             db.session.commit()
-    except (BackupError, NotReady, config.ConfigError) as error:
+    except (BackupError, InstallationError, config.ConfigError) as error:
         raise click.ClickException(str(error)) from None
     except SQLAlchemyError:
         raise click.ClickException("The database cannot be used: see `flask doctor`.") from None
-    click.echo(f"Restored {_what(manifest)}, of {_moment(manifest)}; the database is at this version.")
-    click.echo(_keys(found))
-    click.echo(_AS_THEN)
+    click.echo(
+        f"Restored {_describe_contents(manifest)}, of {_format_created_at(manifest)}; the database is at this version."
+    )
+    click.echo(_describe_keys(result))
+    click.echo(_RESTORE_NOTICE)
 
 
-def _refuse_workers() -> None:
-    with contextlib.suppress(redis.RedisError):  # without its queue nobody works
-        if jobs.count_live_workers():
+def _check_no_workers() -> None:
+    with contextlib.suppress(redis.RedisError):  # no workers without Redis
+        if queues.count_live_workers():
             raise BackupError("Workers are running: stop them and the web processes everywhere, then restore.")
 
 
-def _vault() -> Keyring | None:
+def _load_keyring() -> Keyring | None:
     try:
         return config.load_keyring()
     except config.ConfigError:
@@ -116,10 +119,10 @@ def _vault() -> Keyring | None:
 
 
 def _default_file() -> Path:
-    return config.current().instance / "backups" / f"modelsync-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.zip"
+    return config.current().instance / "backups" / f"modelsync-{clock.utc_now():%Y%m%dT%H%M%SZ}.zip"
 
 
-def _what(manifest: Manifest) -> str:
+def _describe_contents(manifest: Manifest) -> str:
     users, keys = manifest.rows.get("users", 0), sum(manifest.vault_versions.values())
     rows = sum(manifest.rows.values())
     return (
@@ -128,34 +131,33 @@ def _what(manifest: Manifest) -> str:
     )
 
 
-def _moment(manifest: Manifest) -> str:
+def _format_created_at(manifest: Manifest) -> str:
     return f"{datetime.fromisoformat(manifest.created_at):%Y-%m-%d %H:%M} UTC"
 
 
-def _keys(found: Verified) -> str:
-    total = found.opened + len(found.shut)
-    if not found.tried:
-        needed = ", ".join(found.manifest.vault_versions) or "none"
+def _describe_keys(result: VerifyResult) -> str:
+    total = result.opened + len(result.unopenable)
+    if not result.has_keyring:
+        needed = ", ".join(result.manifest.vault_versions) or "none"
         return f"Its API keys were not tried: VAULT_PRIVATE_KEYS is not here (versions needed: {needed})."
-    if found.shut:
-        some = ", ".join(map(str, found.shut[:10])) + (" …" if len(found.shut) > 10 else "")
+    if result.unopenable:
         return (
-            f"{len(found.shut)} of {humanize.pluralize(total, 'API key')} do not open with VAULT_PRIVATE_KEYS "
-            f"(numbers {some}): put the private key of then into it before you start."
+            f"{len(result.unopenable)} of {humanize.pluralize(total, 'API key')} do not open with VAULT_PRIVATE_KEYS "
+            f"(numbers {format_ids(result.unopenable)}): put the private key of then into it before you start."
         )
     return f"{humanize.pluralize(total, 'API key')}, all open with VAULT_PRIVATE_KEYS."
 
 
-def _apart() -> str:
-    """What a backup lacks, and where that is."""
-    vault, session = (f"{name} ({_place_of(name)})" for name in ("VAULT_PRIVATE_KEYS", "SECRET_KEY"))
+def _describe_missing_secrets() -> str:
+    """Which secrets the backup lacks, and where they are stored."""
+    vault, session = (f"{name} ({_secret_location(name)})" for name in ("VAULT_PRIVATE_KEYS", "SECRET_KEY"))
     return f"It holds neither {vault} nor {session}: keep these too, apart from it. Without the first no API key opens."
 
 
-def _place_of(name: str) -> str:
+def _secret_location(name: str) -> str:
     if os.environ.get(name):
         return "in the environment"
     if path := os.environ.get(f"{name}_FILE"):
         return path
-    kept = config.secret_path(config.current().instance, name)
-    return str(kept) if kept.is_file() else "not on this machine"
+    file = config.secret_path(config.current().instance, name)
+    return str(file) if file.is_file() else "not on this machine"

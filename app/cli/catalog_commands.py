@@ -1,4 +1,4 @@
-"""`flask catalog …`: refresh the canonical catalog, look at it, and ask it what an id means."""
+"""`flask catalog`: refresh and inspect the canonical catalog, match provider ids."""
 
 from __future__ import annotations
 
@@ -11,25 +11,23 @@ import click
 import msgspec
 from flask.cli import AppGroup
 
-from app import config
+from app import clock, config
 from app.catalog import humanize
 from app.catalog.differences import Difference
 from app.catalog.listing import PRICES, ListedModel
 from app.catalog.matching import CanonicalModel, CatalogIndex
 from app.catalog.sources import SOURCES
-from app.cli.errors import sentences
-from app.cli.output import print_json, print_table
+from app.cli.errors import report_errors
+from app.cli.output import json_option, print_json, print_table
 from app.store import catalog, sources
 from app.store.catalog import SourcedFact
 from app.sync.catalog import refresh
 from app.sync.http.fetch import new_client
-from app.sync.run import utc_now
-from app.web.app import filters
 
 catalog_group = AppGroup("catalog", help="The canonical catalog of models.")
-_SHOWN = 10
+_MAX_CHANGES = 10
 _GATEWAYS = [name for name, source in SOURCES.items() if source.is_gateway]
-_TOLD = {"updated": "updated", "unchanged": "unchanged", "refused": "REFUSED", "failed": "FAILED"}
+_OUTCOMES = {"updated": "updated", "unchanged": "unchanged", "refused": "REFUSED", "failed": "FAILED"}
 
 
 # ------------------------------------------------------------------ refresh
@@ -38,7 +36,7 @@ _TOLD = {"updated": "updated", "unchanged": "unchanged", "refused": "REFUSED", "
 @catalog_group.command("refresh")
 @click.argument("source", required=False, type=click.Choice(list(SOURCES)))
 @click.option("--accept-shrunk", is_flag=True, help="Believe it though a fifth or more of its models are missing.")
-@sentences
+@report_errors
 def catalog_refresh(source: str | None, accept_shrunk: bool) -> None:
     """Ask the public catalogs (or one) for news, now; exit code 0 only if none failed or was refused."""
     _refresh([source] if source else list(SOURCES), accept_shrunk=accept_shrunk)
@@ -47,7 +45,7 @@ def catalog_refresh(source: str | None, accept_shrunk: bool) -> None:
 @catalog_group.command("import")
 @click.argument("source", type=click.Choice(_GATEWAYS))
 @click.option("--accept-shrunk", is_flag=True, help="Believe it though a fifth or more of its models are missing.")
-@sentences
+@report_errors
 def catalog_import(source: str, accept_shrunk: bool) -> None:
     """Import the list of an authoritative source: another name for `refresh` of it."""
     _refresh([source], accept_shrunk=accept_shrunk)
@@ -55,46 +53,48 @@ def catalog_import(source: str, accept_shrunk: bool) -> None:
 
 def _refresh(names: Sequence[str], *, accept_shrunk: bool) -> None:
     urls = config.current().catalog_urls
-    went_wrong = False
+    has_failed = False
     with new_client() as client:
         for name in names:
-            done = refresh.refresh(
-                name, "cli", client=client, now=utc_now, url=urls.get(name, ""), accept_shrunk=accept_shrunk
+            result = refresh.refresh(
+                name, "cli", client=client, now=clock.utc_now, url=urls.get(name, ""), accept_shrunk=accept_shrunk
             )
-            went_wrong = went_wrong or done.outcome in ("refused", "failed")
-            for text in _lines(done):
-                click.echo(text)
-    sys.exit(1 if went_wrong else 0)
+            has_failed = has_failed or result.outcome in ("refused", "failed")
+            for line in _refresh_lines(result):
+                click.echo(line)
+    sys.exit(1 if has_failed else 0)
 
 
-def _lines(done: refresh.RefreshResult) -> Iterator[str]:
-    counts = done.counts
-    told = f"{SOURCES[done.source].title}: {_TOLD[done.outcome]}"
-    if done.outcome in ("refused", "failed"):
-        yield f"{told}. {done.message}"
+def _refresh_lines(result: refresh.RefreshResult) -> Iterator[str]:
+    counts = result.counts
+    summary = f"{SOURCES[result.source].title}: {_OUTCOMES[result.outcome]}"
+    if result.outcome in ("refused", "failed"):
+        yield f"{summary}. {result.message}"
         return
-    news = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count) or "nothing new"
-    yield f"{told}, {humanize.pluralize(done.model_count, 'entry', 'entries')}; canonical models: {news}."
-    if done.message:
-        yield f"  {done.message}"
-    for difference in done.changes[:_SHOWN]:
-        yield f"  {_difference(difference)}"
-    if len(done.changes) > _SHOWN:
-        yield f"  … and {len(done.changes) - _SHOWN:,} more."
+    counts_text = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count) or "nothing new"
+    yield f"{summary}, {humanize.pluralize(result.model_count, 'entry', 'entries')}; canonical models: {counts_text}."
+    if result.message:
+        yield f"  {result.message}"
+    for difference in result.changes[:_MAX_CHANGES]:
+        yield f"  {_format_difference(difference)}"
+    if len(result.changes) > _MAX_CHANGES:
+        yield f"  … and {len(result.changes) - _MAX_CHANGES:,} more."
 
 
-def _difference(difference: Difference) -> str:
+def _format_difference(difference: Difference) -> str:
     kind, model_id, fields = difference
-    told = "; ".join(f"{_words(field)} {_value(before)} → {_value(after)}" for field, before, after in fields)
-    return f"{kind} {model_id}{': ' if told else ''}{told}"
+    changes = "; ".join(
+        f"{_field_name(field)} {_format_value(before)} → {_format_value(after)}" for field, before, after in fields
+    )
+    return f"{kind} {model_id}{': ' if changes else ''}{changes}"
 
 
-def _words(field: str) -> str:
+def _field_name(field: str) -> str:
     return field.replace("_per_million", " price").replace("_", " ")
 
 
-def _value(value: Any) -> str:
-    """A fact in words, on one line however long it is."""
+def _format_value(value: Any) -> str:
+    """A fact in words, on one line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value in (None, "", (), {}):
@@ -104,53 +104,53 @@ def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-# ------------------------------------------------------------------ look
+# ------------------------------------------------------------------ inspect
 
 
 @catalog_group.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@sentences
+@json_option("Print one JSON object.")
+@report_errors
 def catalog_status(as_json: bool) -> None:
     """Tell which catalog is in force, and of every source when it was asked and what came of it."""
     version = catalog.version_in_force()
-    lines = [_source(line) for line in sources.list_sources()]
+    rows = [_source_json(source) for source in sources.list_sources()]
     if as_json:
         in_force = version and {
             "version": version.number,
             "digest": version.digest,
             "models": version.model_count,
-            "loaded_at": filters.isoformat(version.loaded_at),
+            "loaded_at": clock.isoformat(version.loaded_at),
         }
-        print_json([{"in_force": in_force, "sources": lines}])
+        print_json([{"in_force": in_force, "sources": rows}])
         return
     if version:
-        since = filters.isoformat(version.loaded_at)
+        since = clock.isoformat(version.loaded_at)
         click.echo(f"Version {version.number} is in force since {since}: {version.model_count:,} models.")
-    print_table([_in_short(line) for line in lines])
+    print_table([_short_row(source) for source in rows])
 
 
-def _in_short(line: Mapping[str, Any]) -> dict[str, Any]:
-    """For a table: times to the minute, in UTC."""
-    moments = {f"{name} (UTC)": (line[name] or "")[:16].replace("T", " ") for name in ("asked", "last_good")}
-    return {"source": line["source"], "models": line["models"], **moments, "error": line["error"]}
+def _short_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Row of the table: times in UTC, to the minute."""
+    times = {f"{name} (UTC)": (row[name] or "")[:16].replace("T", " ") for name in ("asked", "last_good")}
+    return {"source": row["source"], "models": row["models"], **times, "error": row["error"]}
 
 
-def _source(line: sources.SourceView) -> dict[str, Any]:
-    url = config.current().catalog_urls.get(line.name) or SOURCES[line.name].url
+def _source_json(source: sources.SourceView) -> dict[str, Any]:
+    url = config.current().catalog_urls.get(source.name) or SOURCES[source.name].url
     return {
-        "source": line.name,
-        "models": line.model_count,
-        "asked": filters.isoformat(line.checked_at) or None,
-        "last_good": filters.isoformat(line.fetched_at) or None,
-        "error": line.error_message,
+        "source": source.name,
+        "models": source.model_count,
+        "asked": clock.isoformat(source.checked_at) or None,
+        "last_good": clock.isoformat(source.fetched_at) or None,
+        "error": source.error_message,
         "url": url,
     }
 
 
 @catalog_group.command("show")
 @click.argument("canonical_id")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@sentences
+@json_option("Print one JSON object.")
+@report_errors
 def catalog_show(canonical_id: str, as_json: bool) -> None:
     """Show what the catalog knows of a model, each fact with who says so and when."""
     _, index = catalog.load_index()
@@ -163,23 +163,23 @@ def catalog_show(canonical_id: str, as_json: bool) -> None:
         return
     click.echo(model.id)
     rows = [
-        {"fact": _unit(fact.field), "value": _value(fact.value), "source": fact.source, "date": fact.date}
+        {"fact": _field_label(fact.field), "value": _format_value(fact.value), "source": fact.source, "date": fact.date}
         for fact in facts
     ]
     print_table(rows)
-    for title, told in (("also called", list(model.aliases)), ("served by", list(model.served))):
-        if told:
-            click.echo(f"{title}: {', '.join(told)}")
+    for title, names in (("also called", list(model.aliases)), ("served by", list(model.served))):
+        if names:
+            click.echo(f"{title}: {', '.join(names)}")
 
 
 def _no_such_model(canonical_id: str, index: CatalogIndex) -> str:
-    near = index.candidates("", ListedModel(id=canonical_id), 3)
-    hint = f" Did you mean {', '.join(one.canonical_id for one in near)}?" if near else ""
+    candidates = index.candidates("", ListedModel(id=canonical_id), 3)
+    hint = f" Did you mean {', '.join(candidate.canonical_id for candidate in candidates)}?" if candidates else ""
     return f"The catalog has no model {canonical_id}.{hint} Canonical ids read `lab/model`."
 
 
-def _unit(field: str) -> str:
-    return f"{_words(field)}, USD per million tokens" if field in PRICES else _words(field)
+def _field_label(field: str) -> str:
+    return f"{_field_name(field)}, USD per million tokens" if field in PRICES else _field_name(field)
 
 
 def _model_json(model: CanonicalModel, facts: Sequence[SourcedFact]) -> dict[str, Any]:
@@ -189,21 +189,21 @@ def _model_json(model: CanonicalModel, facts: Sequence[SourcedFact]) -> dict[str
         "aliases": list(model.aliases),
         "served": {slug: list(ids) for slug, ids in model.served.items()},
         "facts": {
-            fact.field: {"value": _plain(fact.value), "source": fact.source, "date": fact.date or None}
+            fact.field: {"value": _to_json(fact.value), "source": fact.source, "date": fact.date or None}
             for fact in facts
         },
     }
 
 
-def _plain(value: Any) -> Any:
-    """As JSON has it; prices digit by digit, as texts."""
+def _to_json(value: Any) -> Any:
+    """JSON-compatible; prices as exact decimal strings."""
     return msgspec.to_builtins(value, builtin_types=())
 
 
 # ------------------------------------------------------------------ match
 
 
-class _Pair(msgspec.Struct):
+class _ModelRef(msgspec.Struct):
     provider: str
     model_id: str
 
@@ -214,32 +214,32 @@ class _Pair(msgspec.Struct):
 @click.option(
     "--json", "as_json", is_flag=True, help='One object a line; without arguments, reads {"provider", "model_id"}.'
 )
-@sentences
+@report_errors
 def catalog_match(provider: str | None, model_ids: Sequence[str], as_json: bool) -> None:
     """Tell which canonical model a provider means by an id, and by which rule."""
     _, index = catalog.load_index()
     if provider is None:
         if not as_json:
             raise click.UsageError("Name a provider and its ids, or give --json and JSON lines on standard input.")
-        for pair in _pairs(sys.stdin):
-            print_json([pair | _matched(index, pair["provider"], pair["model_id"])])
+        for ref in _read_refs(sys.stdin):
+            print_json([ref | _match_json(index, ref["provider"], ref["model_id"])])
         return
     if not model_ids:
         raise click.UsageError(f"Name at least one id of {provider}.")
-    found = [
-        {"provider": provider, "model_id": model_id, **_matched(index, provider, model_id)} for model_id in model_ids
+    matches = [
+        {"provider": provider, "model_id": model_id, **_match_json(index, provider, model_id)} for model_id in model_ids
     ]
-    print_json(found) if as_json else print_table(found)
+    print_json(matches) if as_json else print_table(matches)
 
 
-def _pairs(lines: TextIO) -> Iterator[dict[str, Any]]:
-    """The objects on standard input, with whatever else is in them. Raises ClickException naming the bad line."""
-    for number, text in enumerate(lines, 1):
-        if not text.strip():
+def _read_refs(lines: TextIO) -> Iterator[dict[str, Any]]:
+    """Objects on standard input, with all their fields. Raises ClickException naming an invalid line."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
             continue
         try:
-            msgspec.json.decode(text, type=_Pair)
-            yield json.loads(text)
+            msgspec.json.decode(line, type=_ModelRef)
+            yield json.loads(line)
         except (ValueError, RecursionError):
             raise click.ClickException(
                 f'Line {number} is not an object with the texts "provider" and "model_id": '
@@ -247,7 +247,7 @@ def _pairs(lines: TextIO) -> Iterator[dict[str, Any]]:
             ) from None
 
 
-def _matched(index: CatalogIndex, provider: str, model_id: str) -> dict[str, Any]:
+def _match_json(index: CatalogIndex, provider: str, model_id: str) -> dict[str, Any]:
     match = index.match(provider, ListedModel(id=model_id))
     return {
         "canonical_id": match.canonical_id,

@@ -1,4 +1,4 @@
-"""`flask overrides …`: what people decided about models at providers, which sync never touches."""
+"""`flask overrides`: manual and generated overrides of model facts."""
 
 from __future__ import annotations
 
@@ -11,31 +11,22 @@ from typing import Any, TextIO
 import click
 from flask.cli import AppGroup
 
+from app import clock
 from app.catalog.listing import CAPABILITIES
-from app.catalog.overrides import (
-    HIGHEST_PRIORITY,
-    MANUAL_PRIORITY,
-    Fact,
-    Override,
-    OverrideError,
-    format_file,
-    format_line,
-    parse_file,
-    resolve_canonical_id,
-)
-from app.cli.errors import sentences
-from app.cli.output import print_table
+from app.catalog.override_files import format_file, format_line, parse_file
+from app.catalog.overrides import HIGHEST_PRIORITY, MANUAL_PRIORITY, Fact, Override, OverrideError, resolve_canonical_id
+from app.cli.errors import report_errors
+from app.cli.output import json_option, print_table
 from app.extensions import db
 from app.store import catalog, credentials, overrides
 from app.store.audit import COMMAND_LINE
 from app.sync.catalog.rebuild import rebuild
-from app.sync.run import utc_now
 
 overrides_group = AppGroup("overrides", help="What providers and people say otherwise about a model.")
 
 
 class _Price(click.ParamType):
-    """USD per million tokens, digit by digit."""
+    """USD per million tokens, as an exact decimal."""
 
     name = "usd"
 
@@ -46,7 +37,7 @@ class _Price(click.ParamType):
             self.fail(f"{value!r} is no price in USD per million tokens.", param, ctx)
 
 
-_ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
+_YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
 class _Capability(click.ParamType):
@@ -58,9 +49,9 @@ class _Capability(click.ParamType):
         if isinstance(value, tuple):
             return value
         name, _, answer = value.partition("=")
-        if name not in CAPABILITIES or answer.lower() not in _ANSWERS:
+        if name not in CAPABILITIES or answer.lower() not in _YES_NO:
             self.fail(f"{value!r}: write one of {', '.join(CAPABILITIES)}, and =yes or =no behind it.", param, ctx)
-        return name, _ANSWERS[answer.lower()]
+        return name, _YES_NO[answer.lower()]
 
 
 _PRIORITY = click.option(
@@ -72,34 +63,34 @@ _PRIORITY = click.option(
 )
 
 
-def _told(command: Callable[..., Any]) -> Callable[..., Any]:
-    """As `sentences`, and what is wrong with an override is one sentence too; nothing of it is kept."""
+def _report_override_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As `report_errors`, also for OverrideError, which rolls back."""
 
     @functools.wraps(command)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
         except OverrideError as error:
             db.session.rollback()
             raise click.ClickException(str(error)) from None
 
-    return sentences(told)
+    return report_errors(wrapped)
 
 
 @overrides_group.command("list")
 @click.option("--provider", help="Only of this provider.")
 @click.option("--manual", is_flag=True, help="Only what people decided (from priority 100).")
-@click.option("--json", "as_json", is_flag=True, help="One object a line, as in a file of overrides.")
-@_told
+@json_option("One object a line, as in a file of overrides.")
+@_report_override_errors
 def overrides_list(provider: str | None, manual: bool, as_json: bool) -> None:
     """List the overrides: made by sync below priority 100, a person's from there on."""
     _check_provider(provider)
-    found = overrides.export(provider, only_manual=manual)
+    rows = overrides.export(provider, only_manual=manual)
     if as_json:
-        for override in found:
+        for override in rows:
             click.echo(format_line(override))
     else:
-        print_table([_row(override) for override in found])
+        print_table([_row(override) for override in rows])
 
 
 @overrides_group.command("set")
@@ -114,7 +105,7 @@ def overrides_list(provider: str | None, manual: bool, as_json: bool) -> None:
 @click.option("--capability", "capabilities", type=_Capability(), multiple=True, help="For example tools=yes.")
 @_PRIORITY
 @click.option("--reason", required=True, help="Why, for whoever reads it later.")
-@_told
+@_report_override_errors
 def overrides_set(
     provider: str,
     model: str,
@@ -132,34 +123,34 @@ def overrides_set(
         )
     if not reason.strip():
         raise click.ClickException("Give a --reason, for whoever reads it later.")
-    stored = overrides.amend(provider, model, priority, facts, reason.strip(), COMMAND_LINE, utc_now())
-    rebuild(utc_now())  # the pages follow
+    stored = overrides.amend(provider, model, priority, facts, reason.strip(), COMMAND_LINE, clock.utc_now())
+    rebuild(clock.utc_now())  # applies it to the catalog
     db.session.commit()
-    click.echo(f"{_subject(stored)}: {_clauses(stored)}.")
+    click.echo(f"{_describe_target(stored)}: {_describe_facts(stored)}.")
 
 
 @overrides_group.command("remove")
 @click.argument("provider")
 @click.argument("model")
 @_PRIORITY
-@_told
+@_report_override_errors
 def overrides_remove(provider: str, model: str, priority: int) -> None:
     """Take back what was decided about MODEL at PROVIDER: the provider's and the catalog's word holds again."""
     _check_provider(provider)
-    removed = overrides.remove(provider, _canonical_id(provider, model), priority, COMMAND_LINE, utc_now())
+    removed = overrides.remove(provider, _canonical_id(provider, model), priority, COMMAND_LINE, clock.utc_now())
     if removed is None:
         raise click.ClickException(
             f"There is no override of {model} at {provider} with priority {priority}: "
             f"see `flask overrides list --provider {provider} --manual`."
         )
-    rebuild(utc_now())  # the pages follow
+    rebuild(clock.utc_now())  # applies it to the catalog
     db.session.commit()
-    click.echo(f"Removed {_subject(removed)}.")
+    click.echo(f"Removed {_describe_target(removed)}.")
 
 
 @overrides_group.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@_told
+@_report_override_errors
 def overrides_import(file: str) -> None:
     """Take over the manual overrides of a JSON file (- for standard input): all of them, or none if one is wrong.
 
@@ -167,26 +158,26 @@ def overrides_import(file: str) -> None:
     over, since sync makes those itself.
     """
     name = "standard input" if file == "-" else Path(file).name
-    with click.open_file(file, "rb") as opened:
-        content = opened.read()
+    with click.open_file(file, "rb") as stream:
+        content = stream.read()
     try:
         entries = parse_file(content.decode(), name)
     except UnicodeDecodeError:
         raise click.ClickException(f"{name} is not UTF-8 text.") from None
-    done = overrides.import_all(entries, COMMAND_LINE, utc_now())
-    if done.added or done.changed:
-        rebuild(utc_now())
+    result = overrides.import_all(entries, COMMAND_LINE, clock.utc_now())
+    if result.added or result.changed:
+        rebuild(clock.utc_now())
     db.session.commit()
-    click.echo(f"{done.added} added, {done.changed} changed, {done.unchanged} as they were.")
-    if done.passed_over:
-        click.echo(f"{done.passed_over} below priority {MANUAL_PRIORITY} passed over: sync makes those itself.")
+    click.echo(f"{result.added} added, {result.changed} changed, {result.unchanged} as they were.")
+    if result.skipped:
+        click.echo(f"{result.skipped} below priority {MANUAL_PRIORITY} passed over: sync makes those itself.")
 
 
 @overrides_group.command("export")
 @click.argument("file", type=click.File("w", encoding="utf-8", atomic=True), default="-")
 @click.option("--provider", help="Only of this provider.")
 @click.option("--manual", is_flag=True, help="Only what people decided (from priority 100).")
-@_told
+@_report_override_errors
 def overrides_export(file: TextIO, provider: str | None, manual: bool) -> None:
     """Write the overrides as a JSON array to a file (or standard output), sorted, as `import` takes it."""
     _check_provider(provider)
@@ -198,10 +189,10 @@ def _check_provider(slug: str | None) -> None:
         raise click.ClickException(f'There is no provider "{slug}": see `flask providers list`.')
 
 
-def _canonical_id(provider: str, said: str) -> str:
-    """What `said` means; itself where the catalog has no such model (any more)."""
+def _canonical_id(provider: str, model: str) -> str:
+    """The canonical id of a model; `model` itself if the catalog does not know it (any more)."""
     _, index = catalog.load_index()
-    return resolve_canonical_id(index, provider, said) or said
+    return resolve_canonical_id(index, provider, model) or model
 
 
 def _row(override: Override) -> dict[str, Any]:
@@ -209,21 +200,21 @@ def _row(override: Override) -> dict[str, Any]:
         "provider": override.provider_id,
         "model": override.model_id,
         "priority": override.priority,
-        "says": _clauses(override),
+        "says": _describe_facts(override),
         "reason": override.reason,
     }
 
 
-def _subject(override: Override) -> str:
+def _describe_target(override: Override) -> str:
     return f"{override.model_id} at {override.provider_id} (priority {override.priority})"
 
 
-def _clauses(override: Override) -> str:
-    """ "input price 5.0 USD, context length 32000, tools yes": exact, unlike on the page."""
-    return ", ".join(_clause(*fact) for fact in override.facts.items()) or "serves it, nothing else"
+def _describe_facts(override: Override) -> str:
+    """ "input price 5.0 USD, context length 32000, tools yes", with exact numbers."""
+    return ", ".join(_describe_fact(*fact) for fact in override.facts.items()) or "serves it, nothing else"
 
 
-def _clause(field: str, fact: Fact) -> str:
+def _describe_fact(field: str, fact: Fact) -> str:
     if isinstance(fact, Decimal):
         return f"{field.removesuffix('_per_million').replace('_', ' ')} price {fact} USD"
     return f"{field.replace('_', ' ')} {('no', 'yes')[fact] if isinstance(fact, bool) else fact}"

@@ -14,9 +14,11 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Literal
 
+from app import clock
+
 TODAY = 36
 
-Does = Literal["chat", "embedding", "image", "video", "speech", "transcription", "realtime", "moderation", "other"]
+SimKind = Literal["chat", "embedding", "image", "video", "speech", "transcription", "realtime", "moderation", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class SimModel:
     """All facts that any of the shapes can express; each shape says what the real API would say of them."""
 
     id: str
-    does: Does = "chat"
+    does: SimKind = "chat"
     name: str = ""
     created_at: datetime = datetime(2025, 6, 1, tzinfo=UTC)
     context: int = 131_072
@@ -43,7 +45,7 @@ class SimModel:
     @property
     def title(self) -> str:
         """Its name, or one made from the id: `gpt-5.4-mini` → `GPT 5.4 Mini`."""
-        return self.name or _title(self.id)
+        return self.name or _title_from_id(self.id)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -69,7 +71,7 @@ class SimModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ListEvent:
     """Something that happens to a provider's list at the beginning of a day."""
 
     day: int
@@ -80,9 +82,9 @@ class Event:
 
 
 @cache
-def listing_on(slug: str, day: int) -> tuple[SimModel, ...]:
+def list_models(slug: str, day: int) -> tuple[SimModel, ...]:
     """The provider's list on a day. A provider without a list of its own gets three plain models."""
-    models = {model.id: model for model in _base(slug)}
+    models = {model.id: model for model in _base_models(slug)}
     absent = dict(models)
     for event in TIMELINE:
         if event.slug != slug:
@@ -99,18 +101,18 @@ def listing_on(slug: str, day: int) -> tuple[SimModel, ...]:
     return tuple(models.values())
 
 
-def novelties(slug: str, models: Iterable[SimModel], count: int) -> list[SimModel]:
+def invent_models(slug: str, models: Iterable[SimModel], count: int) -> list[SimModel]:
     """`count` chat models that `models` does not have yet, like the first chat model among them."""
     models = list(models)
     taken = {model.id for model in models}
-    pattern = next(model for model in (*models, *_base(slug)) if model.does == "chat")
+    pattern = next(model for model in (*models, *_base_models(slug)) if model.does == "chat")
     stem = _STEMS.get(slug, "new-model")
     found: list[SimModel] = []
     number = 1
     while len(found) < count:
         model_id = f"{stem}-{number}"
         if model_id not in taken:
-            found.append(replace(pattern, id=model_id, name="", created_at=datetime.now(UTC).replace(microsecond=0)))
+            found.append(replace(pattern, id=model_id, name="", created_at=clock.utc_now().replace(microsecond=0)))
         number += 1
     return found
 
@@ -134,12 +136,12 @@ _CHAT = {
 
 _FINE_TUNE = {"seen_by": "work", "tools": True, "created_at": datetime(2026, 1, 20, tzinfo=UTC)}
 
-TIMELINE: tuple[Event, ...] = (
-    Event(0, "openai", "lists", "ft:gpt-4o-mini-2024-07-18:demo:support:9xTr41", _FINE_TUNE),
-    Event(4, "openrouter", "changes", "deepseek/deepseek-v4-flash", {"prompt": Decimal("0.11")}),
-    Event(5, "openai", "lists", "gpt-5.5", {"created_at": datetime(2026, 4, 23, tzinfo=UTC), **_CHAT}),
-    Event(5, "openai", "lists", "gpt-5.5-pro", {"created_at": datetime(2026, 4, 23, tzinfo=UTC), **_CHAT}),
-    Event(
+TIMELINE: tuple[ListEvent, ...] = (
+    ListEvent(0, "openai", "lists", "ft:gpt-4o-mini-2024-07-18:demo:support:9xTr41", _FINE_TUNE),
+    ListEvent(4, "openrouter", "changes", "deepseek/deepseek-v4-flash", {"prompt": Decimal("0.11")}),
+    ListEvent(5, "openai", "lists", "gpt-5.5", {"created_at": datetime(2026, 4, 23, tzinfo=UTC), **_CHAT}),
+    ListEvent(5, "openai", "lists", "gpt-5.5-pro", {"created_at": datetime(2026, 4, 23, tzinfo=UTC), **_CHAT}),
+    ListEvent(
         6,
         "openrouter",
         "lists",
@@ -151,37 +153,37 @@ TIMELINE: tuple[Event, ...] = (
             "created_at": datetime(2026, 4, 24, tzinfo=UTC),
         },
     ),
-    Event(8, "groq", "changes", "openai/gpt-oss-120b", {"prompt": Decimal("0.12"), "completion": Decimal("0.5")}),
-    Event(10, "groq", "unlists", "moonshotai/kimi-k2-instruct-0905"),
-    Event(12, "google", "lists", "gemini-3.1-flash-lite", {**_CHAT, "output": 65_536}),
-    Event(15, "anthropic", "changes", "claude-sonnet-4-6", {"context": 1_000_000, "output": 128_000}),
-    Event(17, "groq", "lists", "moonshotai/kimi-k2-instruct-0905"),
-    Event(
+    ListEvent(8, "groq", "changes", "openai/gpt-oss-120b", {"prompt": Decimal("0.12"), "completion": Decimal("0.5")}),
+    ListEvent(10, "groq", "unlists", "moonshotai/kimi-k2-instruct-0905"),
+    ListEvent(12, "google", "lists", "gemini-3.1-flash-lite", {**_CHAT, "output": 65_536}),
+    ListEvent(15, "anthropic", "changes", "claude-sonnet-4-6", {"context": 1_000_000, "output": 128_000}),
+    ListEvent(17, "groq", "lists", "moonshotai/kimi-k2-instruct-0905"),
+    ListEvent(
         18,
         "openrouter",
         "changes",
         "moonshotai/kimi-k2.6",
         {"prompt": Decimal("0.6"), "completion": Decimal("2.5")},
     ),
-    Event(20, "openai", "unlists", "chatgpt-4o-latest"),
-    Event(22, "openrouter", "changes", "qwen/qwen3-coder", {"context": 1_048_576}),
-    Event(22, "openrouter", "unlists", "openrouter/owl-alpha"),
-    Event(25, "google", "changes", "gemma-4-31b-it", {"context": 262_144}),
-    Event(
+    ListEvent(20, "openai", "unlists", "chatgpt-4o-latest"),
+    ListEvent(22, "openrouter", "changes", "qwen/qwen3-coder", {"context": 1_048_576}),
+    ListEvent(22, "openrouter", "unlists", "openrouter/owl-alpha"),
+    ListEvent(25, "google", "changes", "gemma-4-31b-it", {"context": 262_144}),
+    ListEvent(
         27,
         "anthropic",
         "lists",
         "claude-opus-4-8",
         {**_CHAT, "created_at": datetime(2026, 7, 14, tzinfo=UTC)},
     ),
-    Event(
+    ListEvent(
         28,
         "openrouter",
         "lists",
         "anthropic/claude-opus-4.8",
         {**_CHAT, "prompt": Decimal(5), "completion": Decimal(25)},
     ),
-    Event(
+    ListEvent(
         30,
         "groq",
         "lists",
@@ -194,32 +196,32 @@ TIMELINE: tuple[Event, ...] = (
             "output": 40_960,
         },
     ),
-    Event(31, "openai", "changes", "gpt-4o-2024-05-13", {"retires_on": "2026-12-31"}),
-    Event(33, "openai", "lists", "gpt-5.6-mini", {**_CHAT, "created_at": datetime(2026, 8, 11, tzinfo=UTC)}),
-    Event(33, "openrouter", "changes", "z-ai/glm-5.1", {"prompt": Decimal("0.9"), "completion": Decimal(3)}),
-    Event(36, "google", "lists", "gemini-3.5-pro-preview", {**_CHAT, "output": 65_536}),
-    Event(
+    ListEvent(31, "openai", "changes", "gpt-4o-2024-05-13", {"retires_on": "2026-12-31"}),
+    ListEvent(33, "openai", "lists", "gpt-5.6-mini", {**_CHAT, "created_at": datetime(2026, 8, 11, tzinfo=UTC)}),
+    ListEvent(33, "openrouter", "changes", "z-ai/glm-5.1", {"prompt": Decimal("0.9"), "completion": Decimal(3)}),
+    ListEvent(36, "google", "lists", "gemini-3.5-pro-preview", {**_CHAT, "output": 65_536}),
+    ListEvent(
         36,
         "openrouter",
         "lists",
         "google/gemini-3.5-pro-preview",
         {**_CHAT, "prompt": Decimal(2), "completion": Decimal(12)},
     ),
-    Event(36, "openrouter", "changes", "openai/gpt-5.5", {"prompt": Decimal(4), "completion": Decimal(24)}),
+    ListEvent(36, "openrouter", "changes", "openai/gpt-5.5", {"prompt": Decimal(4), "completion": Decimal(24)}),
 )
 """In the order of the days."""
 
 
 @cache
-def _base(slug: str) -> tuple[SimModel, ...]:
+def _base_models(slug: str) -> tuple[SimModel, ...]:
     table = _TABLES.get(slug, _PLAIN)
-    return tuple(_row(line) for line in table.strip().splitlines())
+    return tuple(_parse_row(line) for line in table.strip().splitlines())
 
 
-def _row(line: str) -> SimModel:
+def _parse_row(line: str) -> SimModel:
     """`id  date  context  output  prompt  completion  flags`; `-` for a price the provider does not say."""
     model_id, day, context, output, prompt, completion, flags = line.split()
-    does = _DOES.get(flags, "chat")
+    does = _KINDS.get(flags, "chat")
     letters = flags if does == "chat" else ""
     return SimModel(
         id=model_id,
@@ -236,7 +238,7 @@ def _row(line: str) -> SimModel:
     )
 
 
-_DOES: dict[str, Does] = {
+_KINDS: dict[str, SimKind] = {
     "EMBEDDING": "embedding",
     "IMAGE": "image",
     "VIDEO": "video",
@@ -248,12 +250,12 @@ _DOES: dict[str, Does] = {
 }
 
 
-def _title(model_id: str) -> str:
+def _title_from_id(model_id: str) -> str:
     words = re.split(r"[-_ ]", model_id.rpartition("/")[2].replace(":", " "))
-    return " ".join(_SPELLED.get(word, word if word[:1].isdigit() else word.capitalize()) for word in words)
+    return " ".join(_SPELLINGS.get(word, word if word[:1].isdigit() else word.capitalize()) for word in words)
 
 
-_SPELLED = {
+_SPELLINGS = {
     "gpt": "GPT",
     "tts": "TTS",
     "oss": "OSS",

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from app import clock
 from app.auth import passwords
 from app.demo import catalogs
 from app.demo.listings import TODAY
-from app.demo.simulator import Simulator, addresses
+from app.demo.simulator import Simulator, provider_urls
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import credentials, due, runs
@@ -28,7 +29,7 @@ ALICE, BOB, CAROL = "alice@demo.example", "bob@demo.example", "carol@demo.exampl
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class DemoKey:
     provider: str
     value: str | None
     """None where the list is read without a key."""
@@ -36,7 +37,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DemoSync:
     """A sync in the past: who, on which day of the history, why, and what was wrong with whom."""
 
     email: str
@@ -48,47 +49,47 @@ class Step:
     """The one provider that was synced; None for all."""
 
 
-KEYS: dict[str, tuple[Key, ...]] = {
+KEYS: dict[str, tuple[DemoKey, ...]] = {
     ALICE: (
-        Key("openai", "sk-demo-alice-personal-4b7e19d25f3f9c", "personal"),
-        Key("openai", "sk-demo-alice-work-90c2aa61d4e871b2", "work"),
-        Key("anthropic", "demo-anthropic-alice-61f0c3b98d27"),
-        Key("google", "demo-google-alice-7d31e04bb2c85f64"),
-        Key("groq", "gsk_demo_alice_58a4c19e7fd0b362"),
-        Key("openrouter", None),
+        DemoKey("openai", "sk-demo-alice-personal-4b7e19d25f3f9c", "personal"),
+        DemoKey("openai", "sk-demo-alice-work-90c2aa61d4e871b2", "work"),
+        DemoKey("anthropic", "demo-anthropic-alice-61f0c3b98d27"),
+        DemoKey("google", "demo-google-alice-7d31e04bb2c85f64"),
+        DemoKey("groq", "gsk_demo_alice_58a4c19e7fd0b362"),
+        DemoKey("openrouter", None),
     ),
     BOB: (
-        Key("openai", "sk-demo-bob-2c95fe6107ab83d4", "team"),
-        Key("google", "demo-google-bob-e8172c40d9ba5f36"),
-        Key("groq", "gsk_demo_bob_revoked_17bc80e24f95"),
+        DemoKey("openai", "sk-demo-bob-2c95fe6107ab83d4", "team"),
+        DemoKey("google", "demo-google-bob-e8172c40d9ba5f36"),
+        DemoKey("groq", "gsk_demo_bob_revoked_17bc80e24f95"),
     ),
     CAROL: (
-        Key("anthropic", "demo-anthropic-carol-b4a75c02ef61"),
-        Key("openrouter", "demo-openrouter-carol-03e9d7c8125bfa46", "shared"),
+        DemoKey("anthropic", "demo-anthropic-carol-b4a75c02ef61"),
+        DemoKey("openrouter", "demo-openrouter-carol-03e9d7c8125bfa46", "shared"),
     ),
 }
 
-HISTORY: tuple[Step, ...] = (
-    Step(ALICE, 0, 9, "manual"),
-    Step(BOB, 0, 14, "manual"),
-    Step(ALICE, 1, 8, "sign-in"),
-    Step(BOB, 1, 10, "manual", only="groq"),
-    Step(CAROL, 2, 16, "manual"),
-    Step(ALICE, 5, 9, "manual"),
-    Step(ALICE, 9, 7, "cron", {"groq": "error_500"}),
-    Step(CAROL, 9, 7, "cron"),
-    Step(ALICE, 9, 11, "manual", only="groq"),
-    Step(ALICE, 13, 18, "api", {"anthropic": "rate_limited"}),
-    Step(ALICE, 16, 7, "cron", {"google": "repeated_cursor"}),
-    Step(CAROL, 16, 7, "cron", {"openrouter": "maintenance"}),
-    Step(ALICE, 18, 12, "sign-in"),
-    Step(ALICE, 23, 7, "cron", {"openai": "shrunk"}),
-    Step(CAROL, 23, 7, "cron"),
-    Step(ALICE, 23, 9, "manual"),
-    Step(CAROL, 29, 15, "cli", {"anthropic": "html"}),
-    Step(ALICE, 30, 7, "cron", {"openrouter": "one_bad_model"}),
-    Step(CAROL, 30, 7, "schedule"),
-    Step(ALICE, TODAY - 1, 8, "manual"),
+HISTORY: tuple[DemoSync, ...] = (
+    DemoSync(ALICE, 0, 9, "manual"),
+    DemoSync(BOB, 0, 14, "manual"),
+    DemoSync(ALICE, 1, 8, "sign-in"),
+    DemoSync(BOB, 1, 10, "manual", only="groq"),
+    DemoSync(CAROL, 2, 16, "manual"),
+    DemoSync(ALICE, 5, 9, "manual"),
+    DemoSync(ALICE, 9, 7, "cron", {"groq": "error_500"}),
+    DemoSync(CAROL, 9, 7, "cron"),
+    DemoSync(ALICE, 9, 11, "manual", only="groq"),
+    DemoSync(ALICE, 13, 18, "api", {"anthropic": "rate_limited"}),
+    DemoSync(ALICE, 16, 7, "cron", {"google": "repeated_cursor"}),
+    DemoSync(CAROL, 16, 7, "cron", {"openrouter": "maintenance"}),
+    DemoSync(ALICE, 18, 12, "sign-in"),
+    DemoSync(ALICE, 23, 7, "cron", {"openai": "shrunk"}),
+    DemoSync(CAROL, 23, 7, "cron"),
+    DemoSync(ALICE, 23, 9, "manual"),
+    DemoSync(CAROL, 29, 15, "cli", {"anthropic": "html"}),
+    DemoSync(ALICE, 30, 7, "cron", {"openrouter": "one_bad_model"}),
+    DemoSync(CAROL, 30, 7, "schedule"),
+    DemoSync(ALICE, TODAY - 1, 8, "manual"),
 )
 """In the order of time. Bob's last sync is over thirty days old, so he is shown that one is recommended."""
 
@@ -101,15 +102,15 @@ def seed(vault: Keyring, sealer: PublicKey, now: datetime | None = None) -> bool
 
     To be called in an app context, on an installed database: migrated, with its providers and catalog. Commits.
     """
-    now = now or datetime.now(UTC)
+    now = now or clock.utc_now()
     if any(users.find_by_email(email) for email in KEYS):
         return False
     start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=TODAY)
-    people = _accounts(start, sealer)
+    people = _create_accounts(start, sealer)
     with Simulator() as simulator, new_client() as client:
-        means = SyncContext(vault, client, simulator.base_urls, patience=RetryPolicy(tries=1))
+        means = SyncContext(vault, client, simulator.base_urls, retry_policy=RetryPolicy(max_attempts=1))
         for step in HISTORY:
-            _perform(step, people[step.email], start, simulator, means)
+            _replay(step, people[step.email], start, simulator, means)
     for email, day in SEEN_UNTIL_DAY.items():
         users.mark_changes_seen(people[email].id, start + timedelta(days=day))
     # The schedule is not to sync all of this at the first minute: the past is what there is to see.
@@ -121,11 +122,11 @@ def seed(vault: Keyring, sealer: PublicKey, now: datetime | None = None) -> bool
 
 def base_urls(port: int) -> dict[str, str]:
     """The environment variables that lead the app to a simulator on this port: providers and public catalogs."""
-    providers = {f"{PROVIDERS[slug].variable}_BASE_URL": url for slug, url in addresses(port).items()}
-    return providers | {f"CATALOG_{name.upper()}_URL": url for name, url in catalogs.addresses(port).items()}
+    providers = {PROVIDERS[slug].base_url_variable: url for slug, url in provider_urls(port).items()}
+    return providers | {f"CATALOG_{name.upper()}_URL": url for name, url in catalogs.catalog_urls(port).items()}
 
 
-def _accounts(start: datetime, sealer: PublicKey) -> dict[str, UserRow]:
+def _create_accounts(start: datetime, sealer: PublicKey) -> dict[str, UserRow]:
     providers = credentials.providers_by_slug()
     password_hash = passwords.hash_password(PASSWORD)
     people = {}
@@ -143,19 +144,19 @@ def _accounts(start: datetime, sealer: PublicKey) -> dict[str, UserRow]:
     return people
 
 
-def _perform(step: Step, user: UserRow, start: datetime, simulator: Simulator, means: SyncContext) -> None:
+def _replay(step: DemoSync, user: UserRow, start: datetime, simulator: Simulator, means: SyncContext) -> None:
     simulator.show_day(step.day)
     simulator.clear_fault()
     for slug, fault in step.faults.items():
         simulator.set_fault(slug, fault)
-    clock = _Clock(start + timedelta(days=step.day, hours=step.hour))
-    started = runs.start(user.id, step.trigger, clock(), provider=step.only)
+    simulated_clock = _SteppingClock(start + timedelta(days=step.day, hours=step.hour))
+    started = runs.start(user.id, step.trigger, simulated_clock(), provider=step.only)
     db.session.commit()
     if started:
-        execute(started.run.id, replace(means, now=clock))
+        execute(started.run.id, replace(means, now=simulated_clock))
 
 
-class _Clock:
+class _SteppingClock:
     """Goes on by 170 ms whenever it is looked at, so that results end one after the other."""
 
     def __init__(self, start: datetime) -> None:

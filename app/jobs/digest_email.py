@@ -1,4 +1,4 @@
-"""Letters with the news of finished runs, written and handed in by a worker, long after the run. They hold no key."""
+"""Digest e-mails about finished runs, built and sent by a worker, independently of the runs. They contain no keys."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from app.sync.http import errors
 log = logging.getLogger(__name__)
 
 KEY_ERROR_CODES = frozenset(problem.code for problem in errors.KeyProblem.__subclasses__())
-"""Codes of errors that are the key's fault: asking again changes nothing."""
+"""Error codes where the key itself is at fault, so that a retry cannot help."""
 _MAX_LINES = 40
-"""So many models are named for each provider; more are counted."""
+"""Changes listed per provider; further ones are only counted."""
 _MAX_LINE_LENGTH = 160
 _TOPIC_NAMES = {
     topics.NEW: ("new model", None),
@@ -33,72 +33,73 @@ _TOPIC_NAMES = {
 
 
 def send_digest(user_id: int, now: datetime) -> bool:
-    """Write the letter that is due to this user, if there is something to tell; commits. False if none was sent.
+    """Send the digest that is due to this user, if there is anything to report; commits. Returns whether one was sent.
 
-    A mail server that does not take it is noted in the log, and the letter tried again later.
+    If the mail server rejects it, that is logged and the digest tried again later.
     """
-    letter = subscriptions.claim(user_id, now)
+    claim = subscriptions.claim(user_id, now)
     db.session.commit()
-    if letter is None:
+    if claim is None:
         return False
-    found = digest.load_digest(user_id, letter.after, letter.until, letter.topics, KEY_ERROR_CODES)
-    db.session.rollback()  # nothing is open while the mail server is asked
-    if found:
+    notices = digest.load_digest(user_id, claim.after, claim.until, claim.topics, KEY_ERROR_CODES)
+    db.session.rollback()  # no transaction stays open during the SMTP dialogue
+    if notices:
         try:
-            _send_email(letter, found)
+            _send_email(claim, notices)
         except (mail.MailError, config.ConfigError) as error:
-            until = subscriptions.mark_failed(letter, now)
+            until = subscriptions.mark_failed(claim, now)
             db.session.commit()
             log.warning("a letter with news was not sent and is tried again from %s on: %s", f"{until:%H:%M}", error)
             return False
-    subscriptions.mark_sent(letter, now if found else None)
+    subscriptions.mark_sent(claim, now if notices else None)
     db.session.commit()
-    return bool(found)
+    return bool(notices)
 
 
-def subject(found: DigestContent) -> str:
-    """ "Modelsync: 2 new models, 1 key that fails": our words and numbers only."""
-    counted = [(found.count(topic), words) for topic, words in _TOPIC_NAMES.items()]
-    return "Modelsync: " + ", ".join(humanize.pluralize(count, *words) for count, words in counted if count)
+def subject(notices: DigestContent) -> str:
+    """ "Modelsync: 2 new models, 1 key that fails". Contains no text of providers or users."""
+    counts = [(notices.count(topic), names) for topic, names in _TOPIC_NAMES.items()]
+    return "Modelsync: " + ", ".join(humanize.pluralize(count, *names) for count, names in counts if count)
 
 
-def body(found: DigestContent, address: str, stop_link: str) -> str:
-    """The letter. address: this server's, as browsers have it."""
-    parts = [_format_provider(news) for news in found.news]
-    if found.keys:
-        parts.append("\n".join(["Keys that fail", *(_format_key(key) for key in found.keys), f"  {address}/profile"]))
-    if found.news:
-        parts.append(f"All changes: {address}/changes")
+def body(notices: DigestContent, public_url: str, unsubscribe_url: str) -> str:
+    """The plain text. public_url: of this server, without a slash at the end."""
+    parts = [_format_provider(news) for news in notices.news]
+    if notices.keys:
+        lines = [_format_key(key) for key in notices.keys]
+        parts.append("\n".join(["Keys that fail", *lines, f"  {public_url}/profile"]))
+    if notices.news:
+        parts.append(f"All changes: {public_url}/changes")
     parts.append(
         "-- \nYou asked for these letters, at most one a day. Choose what is in them:\n"
-        f"{address}/settings#notifications\nNo more of them, without signing in:\n{stop_link}"
+        f"{public_url}/settings#notifications\nNo more of them, without signing in:\n{unsubscribe_url}"
     )
     return "\n\n".join(parts) + "\n"
 
 
-def sanitize_line(words: str, longest: int = _MAX_LINE_LENGTH) -> str:
-    """What a provider or a person typed, harmless in a letter: one line without control characters, bounded, and
-    nothing that a mail program makes a link of."""
-    shown = "".join(" " if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp") else one for one in words)
-    shown = " ".join(shown.split()).replace("://", ": //").replace("www.", "www .")
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+def sanitize_line(text: str, max_length: int = _MAX_LINE_LENGTH) -> str:
+    """Text of a provider or user as one line: no control characters, bounded, and nothing that a mail program would
+    turn into a link."""
+    line = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
+    line = " ".join(line.split()).replace("://", ": //").replace("www.", "www .")
+    return line if len(line) <= max_length else line[: max_length - 1] + "…"
 
 
-def _send_email(letter: DueDigest, found: DigestContent) -> None:
+def _send_email(claim: DueDigest, notices: DigestContent) -> None:
     settings = config.current()
-    stop_link = f"{settings.public_url}/unsubscribe/{letter.stop_token}"
-    words = body(found, settings.public_url, stop_link)
-    written = mail.digest_email(settings.mail_from, letter.email, subject(found), words, stop_link)
-    mail.send(config.load_mail_server(), written)
+    unsubscribe_url = f"{settings.public_url}/unsubscribe/{claim.stop_token}"
+    text = body(notices, settings.public_url, unsubscribe_url)
+    message = mail.digest_email(settings.mail_from, claim.email, subject(notices), text, unsubscribe_url)
+    mail.send(config.load_mail_server(), message)
 
 
 def _format_provider(news: ProviderNews) -> str:
-    told = [*news.changes, *news.uncatalogued]
-    title = humanize.headline(_provider_title(news.provider), news.changes, news.uncatalogued)
-    lines = [f"  {sanitize_line(change.model_id)}: {_format_change(change)}" for change in told[:_MAX_LINES]]
-    if len(told) > _MAX_LINES:
-        lines.append(f"  and {humanize.pluralize(len(told) - _MAX_LINES, 'more change')}")
-    return "\n".join([sanitize_line(title, 300), *lines])
+    changes = [*news.changes, *news.uncatalogued]
+    headline = humanize.headline(_provider_title(news.provider), news.changes, news.uncatalogued)
+    lines = [f"  {sanitize_line(change.model_id)}: {_format_change(change)}" for change in changes[:_MAX_LINES]]
+    if len(changes) > _MAX_LINES:
+        lines.append(f"  and {humanize.pluralize(len(changes) - _MAX_LINES, 'more change')}")
+    return "\n".join([sanitize_line(headline, 300), *lines])
 
 
 def _format_change(change: Change) -> str:
@@ -106,11 +107,8 @@ def _format_change(change: Change) -> str:
 
 
 def _format_key(key: DigestKeyProblem) -> str:
-    name = (
-        f"{_provider_title(key.provider)}, {sanitize_line(key.label, 60)}"
-        if key.label
-        else _provider_title(key.provider)
-    )
+    title = _provider_title(key.provider)
+    name = f"{title}, {sanitize_line(key.label, 60)}" if key.label else title
     return f"  {name}: {sanitize_line(key.message, 300)} {sanitize_line(key.action, 300)}"
 
 

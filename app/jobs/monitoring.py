@@ -1,4 +1,4 @@
-"""What is seen of queues, workers and runs under way: by a page that watches one, and by admins."""
+"""The state of queues, workers and failed jobs, for admins, and change events of runs and plans, for watching pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job
 from rq.utils import as_text
 
-from app import config
+from app import clock, config
 from app.jobs.pubsub import PubSubFanout
 from app.jobs.queues import (
     HEARTBEAT_MAX_AGE_S,
@@ -28,14 +28,14 @@ from app.jobs.queues import (
     open_queues,
     redis_connection,
 )
-from app.jobs.registry import JSON_OPTIONS, JSONJob
+from app.jobs.registry import JSON_OPTIONS, RENAMED, JSONJob
 from app.providers import PROVIDERS
 from app.store import catalog
 from app.sync.limits import circuit_breaker
 from app.sync.limits.store import endpoint_id, load_states
 
 _MAX_FAILED = 50
-_FUNCTION_NAME = re.compile(r"(?:[a-z_]\w*\.)*([a-z_]\w*)\(")
+_FUNCTION_NAME = re.compile(r"((?:[a-z_]\w*\.)*[a-z_]\w*)\(")
 _APP_FRAME = re.compile(r'  File ".*?[/\\]app[/\\]([\w/\\]+)\.py", line (\d+)')
 _ANY_FRAME = re.compile(r'  File "[^"]*", line \d+')
 _EXCEPTION_NAME = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Timeout|Interrupt|Exit))(?::|$)")
@@ -43,17 +43,19 @@ _EXCEPTION_NAME = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Ti
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """What the queue says of itself, for those who look after it."""
+    """The job queue as a whole, for health checks."""
 
     version: str
-    """Of Redis."""
+    """Of the Redis server."""
     queued: int
+    """Jobs that wait, in all queues."""
     workers: int
+    """Workers with a recent heartbeat."""
     has_scheduler: bool
     evicts: bool
-    """Whether it may throw jobs away when its memory is full."""
+    """Whether Redis may delete jobs when its memory is full."""
     now: datetime
-    """By its clock."""
+    """By the clock of the Redis server."""
 
 
 def inspect_queues() -> QueueState:
@@ -71,32 +73,37 @@ def inspect_queues() -> QueueState:
     )
 
 
-def watch_run(run_id: int, every_s: float = 1.0, longest_s: float = 5.0) -> Iterator[bool]:
-    """Yield True whenever something may have changed in a run, first of all at once; False after `longest_s` seconds in
-    which nothing was told of it.
+# ------------------------------------------------------------------ change events
 
-    Without Redis it yields True every `every_s` seconds, so that a watcher goes on by polling the database.
+
+def watch_run(run_id: int, poll_s: float = 1.0, idle_s: float = 5.0) -> Iterator[bool]:
+    """Yield True at once, and then whenever the run may have changed; False after `idle_s` seconds without a message.
+
+    Without Redis it yields True every `poll_s` seconds, so that a watcher goes on by polling the database.
     """
-    return _open_fanout().news(RUN_CHANNEL.format(run_id), every_s, longest_s)
+    return _open_fanout().watch(RUN_CHANNEL.format(run_id), poll_s, idle_s)
 
 
-def watch_plan(plan_id: int, every_s: float = 1.0, longest_s: float = 5.0) -> Iterator[bool]:
-    """The same of a plan."""
-    return _open_fanout().news(PLAN_CHANNEL.format(plan_id), every_s, longest_s)
+def watch_plan(plan_id: int, poll_s: float = 1.0, idle_s: float = 5.0) -> Iterator[bool]:
+    """The same for a plan."""
+    return _open_fanout().watch(PLAN_CHANNEL.format(plan_id), poll_s, idle_s)
 
 
 def _open_fanout() -> PubSubFanout:
-    """This process's, with which all who watch anything listen."""
-    found: PubSubFanout = current_app.extensions.setdefault("ear", PubSubFanout(redis_connection()))
-    return found
+    """The one of this process."""
+    fanout: PubSubFanout = current_app.extensions.setdefault("pubsub", PubSubFanout(redis_connection()))
+    return fanout
+
+
+# ------------------------------------------------------------------ workers, queues, failed jobs
 
 
 @dataclass(frozen=True, slots=True)
 class JobName:
-    """What a job does: the name of its function, and of a sync its run."""
-
     kind: str
+    """Name of the job function, without its module."""
     run_id: int | None
+    """The run, of a job that does a single one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +111,13 @@ class WorkerLine:
     name: str
     host: str
     is_alive: bool
-    """Whether its heart beat in the last seconds."""
+    """Whether it had a heartbeat in the last seconds."""
     state: str
-    """RQ's word: idle · busy · started · suspended …"""
+    """As RQ calls it: idle · busy · started · suspended …"""
     job: JobName | None
-    """What it is at, since the next."""
+    """The job it is working on."""
     since: datetime | None
+    """When that job started."""
     done: int
     failed: int
     born_at: datetime | None
@@ -122,7 +130,7 @@ class QueueLine:
     running: int
     failed: int
     oldest_at: datetime | None
-    """When the next in line was queued."""
+    """When the job that comes next was queued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +140,17 @@ class FailedJob:
     job: JobName
     failed_at: datetime | None
     error: str
-    """The name of the exception alone: its words might hold what somebody typed."""
+    """Name of the exception. Its message is left out, since it might contain what somebody typed."""
     place: str
-    """Where in our code, as `sync.run:120`; empty where that is not known."""
+    """Location in our code, as `sync.run:120`; empty if unknown."""
 
 
 def list_workers() -> list[WorkerLine]:
-    """Those that are there or were until lately, by name. Raises redis.RedisError."""
+    """Registered workers, by host and name. Raises redis.RedisError."""
     connection = redis_connection()
-    fresh: Any = connection.zrangebyscore(WORKERS_KEY, time.time() - HEARTBEAT_MAX_AGE_S, "+inf")
-    beating = {as_text(name) for name in fresh}
-    lines = [_load_worker_line(worker, beating) for worker in Worker.all(connection=connection, **JSON_OPTIONS)]
+    recent: Any = connection.zrangebyscore(WORKERS_KEY, time.time() - HEARTBEAT_MAX_AGE_S, "+inf")
+    live_names = {as_text(name) for name in recent}
+    lines = [_load_worker_line(worker, live_names) for worker in Worker.all(connection=connection, **JSON_OPTIONS)]
     return sorted(lines, key=lambda line: (line.host, line.name))
 
 
@@ -152,56 +160,60 @@ def list_queues() -> list[QueueLine]:
 
 
 def last_scheduler_pass() -> datetime | None:
-    """When the scheduler last went round; None if that is too long ago. Raises redis.RedisError."""
+    """When the scheduler last queued what was due; None if that is longer ago than `SCHEDULER_MAX_AGE_S`.
+
+    Raises redis.RedisError.
+    """
     left_s = int(redis_connection().ttl(SCHEDULER_KEY))
-    return datetime.now(UTC) - timedelta(seconds=SCHEDULER_MAX_AGE_S - left_s) if left_s > 0 else None
+    return clock.utc_now() - timedelta(seconds=SCHEDULER_MAX_AGE_S - left_s) if left_s > 0 else None
 
 
 def providers_with_open_circuit() -> frozenset[str]:
-    """Slugs of those that nobody asks at present, because they failed for many. Raises redis.RedisError.
+    """Slugs of providers that are not requested at present because requests of many users failed.
 
-    At their own addresses and those the operator set: what servers of users' own do is nobody else's business.
+    Covers their own addresses and those set by the operator, but not users' own servers. Raises redis.RedisError.
     """
     overridden = catalog.admin_base_urls() | dict(config.current().base_urls)
-    places = [
+    endpoints = [
         (slug, endpoint_id(slug, url))
         for slug, provider in PROVIDERS.items()
         for url in {provider.base_url, *provider.regions.values(), overridden.get(slug)}
         if url
     ]
-    found = load_states(redis_connection(), [place for _, place in places])
+    states = load_states(redis_connection(), [endpoint for _, endpoint in endpoints])
     now = time.time()
     return frozenset(
         slug
-        for (slug, _), note in zip(places, found, strict=True)
-        if not circuit_breaker.allows(circuit_breaker.decode(note), now)
+        for (slug, _), state in zip(endpoints, states, strict=True)
+        if not circuit_breaker.allows(circuit_breaker.decode(state), now)
     )
 
 
 def list_failed_jobs() -> list[FailedJob]:
-    """The newest that failed, of all queues; RQ forgets them after a day. Raises redis.RedisError."""
-    found = []
+    """The newest failed jobs of all queues, at most 50; RQ drops them after a day. Raises redis.RedisError."""
+    failed_jobs = []
     for queue in open_queues():
         ids = queue.failed_job_registry.get_job_ids(0, _MAX_FAILED - 1, desc=True, cleanup=False)
-        found += [_load_failed_job(job, queue) for job in JSONJob.fetch_many(ids, connection=redis_connection()) if job]
-    found.sort(key=lambda one: one.failed_at or datetime.min.replace(tzinfo=UTC), reverse=True)
-    return found[:_MAX_FAILED]
+        jobs = JSONJob.fetch_many(ids, connection=redis_connection())
+        failed_jobs += [_load_failed_job(job, queue) for job in jobs if job]
+    failed_jobs.sort(key=lambda failed: failed.failed_at or datetime.min.replace(tzinfo=UTC), reverse=True)
+    return failed_jobs[:_MAX_FAILED]
 
 
 def requeue_failed_job(job_id: str) -> bool:
-    """Queue a failed job once more; False if it is not among them. Raises redis.RedisError."""
+    """Queue a failed job once more. False if it is not among the failed ones. Raises redis.RedisError."""
     queue = _find_queue_of_failed(job_id)
     if queue is None:
         return False
     try:
         queue.failed_job_registry.requeue(job_id)
-    except (InvalidJobOperation, NoSuchJobError):  # someone else was quicker
+    except (InvalidJobOperation, NoSuchJobError):  # requeued or deleted by somebody else meanwhile
         return False
     return True
 
 
 def delete_failed_job(job_id: str) -> bool:
-    """Forget a failed job; False if it is not among them. Raises redis.RedisError."""
+    """Delete a failed job. False if it is not among the failed ones. Raises redis.RedisError."""
     queue = _find_queue_of_failed(job_id)
     if queue is None:
         return False
@@ -209,15 +221,23 @@ def delete_failed_job(job_id: str) -> bool:
     return True
 
 
-def _load_worker_line(worker: Any, beating: set[str]) -> WorkerLine:
+def parse_job_name(job: Job) -> JobName:
+    """Read from RQ's description, such as `app.jobs.tasks.run_sync(12)`, so that no payload is decoded for display."""
+    match = _FUNCTION_NAME.match(job.description or "")
+    function = RENAMED.get(match[1], match[1]) if match else ""
+    number = job.id.removeprefix("run-")
+    return JobName(function.rpartition(".")[2], int(number) if number != job.id and number.isdigit() else None)
+
+
+def _load_worker_line(worker: Any, live_names: set[str]) -> WorkerLine:
     try:
         job = worker.get_current_job()
-    except NoSuchJobError:  # done and forgotten since the worker said that it is at it
+    except NoSuchJobError:  # finished and deleted since the worker reported it
         job = None
     return WorkerLine(
         name=worker.name,
         host=worker.hostname or "",
-        is_alive=worker.name in beating,
+        is_alive=worker.name in live_names,
         state=str(worker.get_state()),
         job=parse_job_name(job) if job else None,
         since=_to_utc(job.started_at) if job else None,
@@ -245,23 +265,16 @@ def _load_failed_job(job: Job, queue: Queue) -> FailedJob:
 
 
 def _parse_traceback(traceback: str) -> tuple[str, str]:
-    """The exception's name and where in our code it came up. Its words are left out: nothing knows what they hold."""
+    """The exception's name and where in our code it was raised."""
     name, place = "", ""
     for line in traceback.splitlines():
         if _ANY_FRAME.match(line):
-            name = ""  # of several that caused one another, the last
+            name = ""  # in a chain of exceptions the last one counts
         if (frame := _APP_FRAME.match(line)) and (config.ROOT / "app" / f"{frame[1]}.py").is_file():
             place = f"{frame[1].replace('/', '.')}:{frame[2]}"
-        if not name and (found := _EXCEPTION_NAME.match(line)):
-            name = found[1]
+        if not name and (match := _EXCEPTION_NAME.match(line)):
+            name = match[1]
     return name, place
-
-
-def parse_job_name(job: Job) -> JobName:
-    """Read from RQ's description, `app.jobs.run_sync(12)`: a payload is never unpickled to be shown."""
-    kind = _FUNCTION_NAME.match(job.description or "")
-    number = job.id.removeprefix("run-")
-    return JobName(kind[1] if kind else "", int(number) if number != job.id and number.isdigit() else None)
 
 
 def _find_queue_of_failed(job_id: str) -> Queue | None:

@@ -1,4 +1,4 @@
-"""Tests of providers that admins asked for: a note in Redis each, gone after a day. It decides nothing."""
+"""The state of provider tests that admins start: one key in Redis per provider, for a day. For display only."""
 
 from __future__ import annotations
 
@@ -13,44 +13,43 @@ from app.sync.provider_test import ProviderTestResult
 
 RESULT_TTL = timedelta(days=1)
 _TIMEOUT = timedelta(minutes=2)
-"""After so long without an answer none is waited for."""
+"""A test without a result is given up after this time."""
 
 
 class ProviderTest(msgspec.Struct, frozen=True):
-    asked_at: datetime
-    tried: ProviderTestResult | None = None
-    """None while it is waited for."""
+    updated_at: datetime = msgspec.field(name="asked_at")
+    """When it was started or, with a result, when it ended."""
+    result: ProviderTestResult | None = msgspec.field(name="tried", default=None)
 
-    def is_awaited(self, now: datetime) -> bool:
-        return self.tried is None and now - self.asked_at < _TIMEOUT
+    def is_pending(self, now: datetime) -> bool:
+        return self.result is None and now - self.updated_at < _TIMEOUT
 
 
 def start(slug: str, now: datetime) -> None:
-    """Raises redis.RedisError, as the others."""
+    """Raises redis.RedisError, as do the other functions."""
     _save(slug, ProviderTest(now))
 
 
-def finish(slug: str, now: datetime, tried: ProviderTestResult) -> None:
-    """now: when it was over."""
-    _save(slug, ProviderTest(now, tried))
+def finish(slug: str, now: datetime, result: ProviderTestResult) -> None:
+    _save(slug, ProviderTest(now, result))
 
 
 def load_all(slugs: Iterable[str]) -> dict[str, ProviderTest | None]:
-    """The last test of each provider."""
-    wanted = list(slugs)
-    notes: Any = redis_connection().mget([_redis_key(slug) for slug in wanted]) if wanted else []
-    return {slug: _decode(note) for slug, note in zip(wanted, notes, strict=True)}
+    """The last test of each of these providers."""
+    names = list(slugs)
+    values: Any = redis_connection().mget([_redis_key(slug) for slug in names]) if names else []
+    return {slug: _decode(value) for slug, value in zip(names, values, strict=True)}
 
 
-def _decode(note: bytes | None) -> ProviderTest | None:
+def _decode(value: bytes | None) -> ProviderTest | None:
     try:
-        return msgspec.json.decode(note, type=ProviderTest) if note else None
-    except msgspec.MsgspecError:  # of another version
+        return msgspec.json.decode(value, type=ProviderTest) if value else None
+    except msgspec.MsgspecError:  # written by another version
         return None
 
 
-def _save(slug: str, trial: ProviderTest) -> None:
-    redis_connection().set(_redis_key(slug), msgspec.json.encode(trial), ex=RESULT_TTL)
+def _save(slug: str, test: ProviderTest) -> None:
+    redis_connection().set(_redis_key(slug), msgspec.json.encode(test), ex=RESULT_TTL)
 
 
 def _redis_key(slug: str) -> str:

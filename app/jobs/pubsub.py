@@ -1,5 +1,4 @@
-"""What is told by Redis, heard once by each process and passed on to whoever waits there: a page that watches a sync
-costs no connection of its own, and nothing while nothing happens."""
+"""Redis pub/sub, from jobs to watching pages: one subscription per process, fanned out to all waiting event streams."""
 
 from __future__ import annotations
 
@@ -11,92 +10,100 @@ from collections.abc import Iterator
 
 import redis
 
-from app.jobs.queues import CHANNEL_PATTERN
+from app.jobs.queues import CHANNEL_PATTERN, RUN_CHANNEL, redis_connection
 
 _POLL_S = 1.0
-"""So often it looks whether somebody still waits."""
+"""How often the listener checks whether anybody still waits."""
 _LINGER_S = 5.0
-"""So long it goes on when nobody does: watchers come and go."""
+"""How long it keeps the subscription without waiters: watchers come and go."""
+
+
+def publish_run_changed(*run_ids: int) -> None:
+    """Wake those who watch these runs. Best effort: watchers also poll the database."""
+    with contextlib.suppress(redis.RedisError), redis_connection().pipeline(transaction=False) as pipe:
+        for run_id in run_ids:
+            pipe.publish(RUN_CHANNEL.format(run_id), b"")
+        pipe.execute()
 
 
 class PubSubFanout:
-    """Hears all news while somebody waits for some of it."""
+    """Subscribes to all channels while somebody waits for a message, in one thread."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._connection = connection
         self._lock = threading.Lock()
-        self._waiting: dict[str, set[threading.Event]] = defaultdict(set)
-        self._hears = threading.Event()
+        self._waiters: dict[str, set[threading.Event]] = defaultdict(set)
+        self._is_subscribed = threading.Event()
         self._is_listening = False
 
-    def news(self, channel: str, every_s: float, longest_s: float) -> Iterator[bool]:
-        """Yield at once, and then whenever something was told on the channel, or was perhaps missed: True. After
-        `longest_s` seconds without either: False. While Redis is away: True, every `every_s` seconds.
+    def watch(self, channel: str, poll_s: float, idle_s: float) -> Iterator[bool]:
+        """Yield True at once, and then whenever a message came in on the channel or may have been missed; False after
+        `idle_s` seconds without. While Redis cannot be reached, yield True every `poll_s` seconds.
         """
-        told = threading.Event()
-        with self._waiting_for(channel, told):
-            self._wait_until_it_hears(every_s)
+        message_came = threading.Event()
+        with self._register(channel, message_came):
+            self._wait_until_subscribed(poll_s)
             yield True
             while True:
-                is_told = told.wait(longest_s if self._hears.is_set() else every_s)
-                told.clear()
-                yield is_told or not self._hears.is_set()
+                is_set = message_came.wait(idle_s if self._is_subscribed.is_set() else poll_s)
+                message_came.clear()
+                yield is_set or not self._is_subscribed.is_set()
 
-    def _wait_until_it_hears(self, most_s: float) -> None:
-        """What happens from then on is heard; without Redis nothing is, and whoever waits looks by themselves."""
-        self._hears.wait(most_s)
+    def _wait_until_subscribed(self, timeout_s: float) -> None:
+        """No message is missed from then on. Without Redis there is no subscription, and the caller polls."""
+        self._is_subscribed.wait(timeout_s)
 
     @contextlib.contextmanager
-    def _waiting_for(self, channel: str, told: threading.Event) -> Iterator[None]:
+    def _register(self, channel: str, waiter: threading.Event) -> Iterator[None]:
         with self._lock:
-            self._waiting[channel].add(told)
+            self._waiters[channel].add(waiter)
             if not self._is_listening:
                 self._is_listening = True
-                threading.Thread(target=self._listen, name="ear", daemon=True).start()
+                threading.Thread(target=self._listen, name="pubsub", daemon=True).start()
         try:
             yield
         finally:
             with self._lock:
-                self._waiting[channel].discard(told)
-                if not self._waiting[channel]:
-                    del self._waiting[channel]
+                self._waiters[channel].discard(waiter)
+                if not self._waiters[channel]:
+                    del self._waiters[channel]
 
     def _listen(self) -> None:
-        while not self._may_stop():
+        while not self._stop_if_idle():
             try:
                 with contextlib.closing(self._connection.pubsub()) as pubsub:
                     pubsub.psubscribe(CHANNEL_PATTERN)
-                    self._hear(pubsub)
-            except (redis.RedisError, OSError, ValueError):  # away, or closed under its hands
-                self._hears.clear()
+                    self._dispatch_until_idle(pubsub)
+            except (redis.RedisError, OSError, ValueError):  # unreachable, or closed from another thread
+                self._is_subscribed.clear()
                 time.sleep(_POLL_S)
 
-    def _hear(self, pubsub: redis.client.PubSub) -> None:
-        """Pass on what is told until nobody has waited for a while. Raises redis.RedisError."""
-        waited_for = time.monotonic()
-        while time.monotonic() - waited_for < _LINGER_S:
+    def _dispatch_until_idle(self, pubsub: redis.client.PubSub) -> None:
+        """Returns after `_LINGER_S` without waiters. Raises redis.RedisError."""
+        last_needed = time.monotonic()
+        while time.monotonic() - last_needed < _LINGER_S:
             message = pubsub.get_message(timeout=_POLL_S)
             if message is not None:
-                self._pass_on(message)
-            if self._waiting:
-                waited_for = time.monotonic()
+                self._dispatch(message)
+            if self._waiters:
+                last_needed = time.monotonic()
 
-    def _pass_on(self, message: dict[str, object]) -> None:
+    def _dispatch(self, message: dict[str, object]) -> None:
         channel = message["channel"]
         with self._lock:
-            if message["type"] == "psubscribe":  # for the first time, or again: something may have been missed
-                self._hears.set()
-                heard = [told for waiting in self._waiting.values() for told in waiting]
+            if message["type"] == "psubscribe":  # on a reconnect too, where messages may have been missed
+                self._is_subscribed.set()
+                waiters = [waiter for group in self._waiters.values() for waiter in group]
             else:
                 name = channel.decode() if isinstance(channel, bytes) else str(channel)
-                heard = list(self._waiting.get(name, ()))
-        for told in heard:
-            told.set()
+                waiters = list(self._waiters.get(name, ()))
+        for waiter in waiters:
+            waiter.set()
 
-    def _may_stop(self) -> bool:
-        """Whether nobody waits. If so, whoever comes next begins to listen anew."""
+    def _stop_if_idle(self) -> bool:
+        """Whether nobody waits. If so, the next waiter starts a new listener."""
         with self._lock:
-            if not self._waiting:
+            if not self._waiters:
                 self._is_listening = False
-                self._hears.clear()
-            return not self._waiting
+                self._is_subscribed.clear()
+            return not self._waiters

@@ -1,7 +1,7 @@
-"""The letter to an address that somebody signs up with: it has the link that makes an account, or says there is one.
+"""The e-mail to an address that somebody signs up with: a link that creates the account, or a note that there is one.
 
-Whoever typed the address is told neither. What is to be written waits in the queue sealed for the workers: an address
-that has no account stands in no table, and the link is for who gets the letter alone.
+The sign-up page says neither. The message waits in the queue sealed for the workers, so that an address without an
+account is stored nowhere in clear, and only the addressee gets the link.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from app import config, mail
 from app.vault import ApiKey, Keyring, PublicKey, SealContext
 
 _SEAL_CONTEXT = SealContext(0, 0, "letter to who signs up")
-"""Of no credential: nothing else that is sealed opens as this."""
+"""No credential has it, so that no sealed API key opens as a message, nor a message as a key."""
 
 
-def seal_message(email: str, link: str, sealer: PublicKey) -> str:
-    """For the queue. link: empty where the address has an account."""
+def seal_message(email: str, link: str, public_key: PublicKey) -> str:
+    """The job's argument. link: empty if the address has an account."""
     content = msgspec.json.encode([email, link]).decode()
-    return f"{sealer.version}:{base64.b64encode(sealer.seal(ApiKey(content), _SEAL_CONTEXT)).decode()}"
+    return f"{public_key.version}:{base64.b64encode(public_key.seal(ApiKey(content), _SEAL_CONTEXT)).decode()}"
 
 
-def send_sealed(letter: str, vault: Keyring) -> None:
-    """Hand in the letter of what `sealed` gave. Raises CannotOpen and mail.MailError."""
-    version, _, content = letter.partition(":")
-    opened = vault.open(base64.b64decode(content), int(version), _SEAL_CONTEXT)
-    email, link = msgspec.json.decode(opened.reveal(), type=tuple[str, str])
+def send_sealed(message: str, keyring: Keyring) -> None:
+    """Send what `seal_message` sealed. Raises UnsealError and mail.MailError."""
+    version, _, sealed = message.partition(":")
+    content = keyring.open(base64.b64decode(sealed), int(version), _SEAL_CONTEXT)
+    email, link = msgspec.json.decode(content.reveal(), type=tuple[str, str])
     settings = config.current()
-    written = (
+    mail.send(
+        config.load_mail_server(),
         mail.signup_email(settings.mail_from, email, link)
         if link
-        else mail.account_exists_email(settings.mail_from, email, settings.public_url)
+        else mail.account_exists_email(settings.mail_from, email, settings.public_url),
     )
-    mail.send(config.load_mail_server(), written)

@@ -1,4 +1,4 @@
-"""Who works jobs off: RQ's worker, pool and scheduler, with what each of them lacks."""
+"""RQ's worker, pool and scheduler, with what each of them lacks for us."""
 
 from __future__ import annotations
 
@@ -21,43 +21,36 @@ from app.jobs.registry import JSON_OPTIONS, JSONQueue
 
 _log = structlog.get_logger("app.jobs")
 
-_WORKER_TTL_S = 17  # RQ's worker waits fifteen seconds less for a job, and beats its heart after each wait
+_WORKER_TTL_S = 17  # RQ's worker blocks on its queues for 15 s less than this, and sends a heartbeat after each wait
 _HEARTBEAT_S = 2
 _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 MAX_JOBS = 1_000
-"""After so many jobs a worker is replaced by a fresh one."""
+"""A worker that has done this many jobs is replaced by a new process."""
 
 
 class JobLoggingMixin:
-    """Mixed into a worker: all that a job logs tells which job, which run, and from which request it was asked for."""
+    """Worker mixin: everything logged during a job carries the job's name, its run and the web request it came from."""
 
     def perform_job(self, job: Job, queue: Queue) -> bool:
-        named, began = parse_job_name(job), time.perf_counter()
-        asked = job.meta.get("request_id") if isinstance(job.meta, dict) else None
-        ids = {"job": named.kind, "run_id": named.run_id, "request_id": asked}
-        structlog.contextvars.bind_contextvars(**{name: value for name, value in ids.items() if value})
-        done: bool = super().perform_job(job, queue)  # type: ignore[misc]  # the worker's, which this is mixed into
-        ms = round((time.perf_counter() - began) * 1_000, 1)
-        if not done:
+        name, started = parse_job_name(job), time.perf_counter()
+        request_id = job.meta.get("request_id") if isinstance(job.meta, dict) else None
+        ids = {"job": name.kind, "run_id": name.run_id, "request_id": request_id}
+        structlog.contextvars.bind_contextvars(**{key: value for key, value in ids.items() if value})
+        is_done: bool = super().perform_job(job, queue)  # type: ignore[misc]  # the worker's
+        ms = round((time.perf_counter() - started) * 1_000, 1)
+        if not is_done:
             _log.warning("job failed", ms=ms)
-        else:  # chores come all the time
+        else:  # maintenance runs all the time
             (_log.debug if queue.name == MAINTENANCE else _log.info)("job done", ms=ms)
-        return done
-
-
-def _restore_signal_handlers() -> None:
-    """In a worker that was forked just now: told to stop meanwhile, it ends, and does not do what its pool would."""
-    for number in _STOP_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+        return is_done
 
 
 class JSONJobsMixin:
-    """Mixed into a worker: it takes jobs as `doors` has them, also from queues that RQ's pool made by itself."""
+    """Worker mixin: reads jobs as `registry` defines them, also from queues that RQ's pool creates."""
 
     def __init__(self, queues: Iterable[Queue | str], *args: Any, **kwargs: Any) -> None:
-        named = [one if isinstance(one, str) else one.name for one in queues]
-        super().__init__(named, *args, **kwargs | JSON_OPTIONS)  # type: ignore[call-arg]  # the worker's
+        names = [queue if isinstance(queue, str) else queue.name for queue in queues]
+        super().__init__(names, *args, **kwargs | JSON_OPTIONS)  # type: ignore[call-arg]  # the worker's
 
 
 class SyncWorker(JobLoggingMixin, JSONJobsMixin, Worker):
@@ -80,24 +73,31 @@ class SyncWorker(JobLoggingMixin, JSONJobsMixin, Worker):
         die_with_parent()
         keep_memory_private()
         _restore_signal_handlers()
-        # The pool asks each of its workers to schedule as well; `flask up` has one scheduler of its own.
+        # The pool tells each worker to run a scheduler too; `flask up` has one of its own.
         return super().work(*args, **{**kwargs, "with_scheduler": False, "max_jobs": MAX_JOBS})
 
 
-class SyncPool(WorkerPool):
-    """RQ's pool, in which neither people nor the schedule can keep all workers busy.
+def _restore_signal_handlers() -> None:
+    """In a freshly forked worker: a stop signal ends it, instead of running the pool's handler."""
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
-    One worker takes only what people wait for, another takes the schedule's first; for the rest people come first.
+
+class SyncPool(WorkerPool):
+    """RQ's pool, in which neither interactive nor scheduled jobs can occupy all workers.
+
+    One worker takes interactive jobs only, another scheduled ones first; all others take interactive jobs first.
     """
 
-    _for_people = _for_schedule = ""
+    _interactive_worker = _bulk_worker = ""
 
     def start_workers(self, *args: Any, **kwargs: Any) -> None:
-        self._install_signal_handlers()  # RQ's pool does so only when all are there
+        self._install_signal_handlers()  # RQ installs them only once all workers are started
         super().start_workers(*args, **kwargs)
 
     def start_worker(self, *args: Any, **kwargs: Any) -> None:
-        """None is begun that nobody tells to stop: who is told while it begins one tells that one as well."""
+        """Start a worker with stop signals blocked: one that arrives meanwhile reaches the new worker as well."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         try:
             if self.status != self.Status.STOPPED:
@@ -106,17 +106,17 @@ class SyncPool(WorkerPool):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
     def get_worker_process(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        everything = self._queue_names
-        # RQ's pool forgets the level for workers that it starts in the place of others.
+        all_names = self._queue_names
+        # RQ's pool does not pass the level on to replacement workers.
         kwargs["logging_level"] = "WARNING"
         try:
-            if self._for_people not in self.worker_dict:
-                self._for_people, self._queue_names = name, [INTERACTIVE]
-            elif self._for_schedule not in self.worker_dict:
-                self._for_schedule, self._queue_names = name, [MAINTENANCE, BULK, INTERACTIVE]
+            if self._interactive_worker not in self.worker_dict:
+                self._interactive_worker, self._queue_names = name, [INTERACTIVE]
+            elif self._bulk_worker not in self.worker_dict:
+                self._bulk_worker, self._queue_names = name, [MAINTENANCE, BULK, INTERACTIVE]
             return super().get_worker_process(name, *args, **kwargs)
         finally:
-            self._queue_names = everything
+            self._queue_names = all_names
 
 
 class _JSONCronJob(CronJob):
@@ -125,7 +125,7 @@ class _JSONCronJob(CronJob):
 
 
 class SyncScheduler(CronScheduler):
-    """RQ's scheduler, which leaves a mark each time round: its own registry does not survive a Redis restart."""
+    """RQ's scheduler, which marks each pass in Redis: RQ's own registry does not survive a restart of Redis."""
 
     def register(self, func: Callable[..., object], queue_name: str, *args: Any, **options: Any) -> CronJob:
         job = _JSONCronJob(queue_name, func, *args, **options)

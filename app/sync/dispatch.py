@@ -1,4 +1,4 @@
-"""Ask providers for a run's parts, all at the same time, each within its bounds. No database in here."""
+"""Fetch the lists of many run items at once, each within its limits. No database in here."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import httpx
 
+from app import clock
 from app.providers import PROVIDERS
 from app.providers.contract import Provider
 from app.store.http_cache import NO_HINTS, CacheEntry, FetchHints
@@ -26,150 +27,145 @@ from app.sync.http.retry import DEFAULT_RETRY, Deadline, RetryPolicy
 from app.sync.limits.circuit_breaker import Requester
 from app.sync.limits.limiter import INTERACTIVE_QUOTA, Limiter, Quota
 from app.sync.limits.store import LimiterStore, endpoint_id
-from app.sync.singleflight import Flights
 from app.vault import ApiKey, Keyring, SealContext, UnsealError
 
 T = TypeVar("T")
 FetchOutcome = Answer | NotModified | errors.SyncError | Exception
-
-_flights: Flights[FetchOutcome] = Flights()
-_NO_HINTS_KNOWN: Mapping[int, FetchHints] = {}
-_EndpointKey = tuple[str, str | None]
-"""A provider, and where the key's owner wants it asked."""
-_MAX_THREADS = 256
-_MAX_TOTAL_S = 480.0
-"""Of asking for all parts of a job: less than a job may take (`jobs`)."""
-
 Clock = Callable[[], datetime]
 OnProgress = Callable[..., None]
-"""Called with the ids of runs after every commit that changed what people see of them."""
+"""Called with run ids after every commit that changed what people see of those runs."""
 
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
+_NO_HINTS_KNOWN: Mapping[int, FetchHints] = {}
+_EndpointKey = tuple[str, str | None]
+"""A provider's slug, and the base URL that the key's owner chose."""
+_MAX_THREADS = 256
+_MAX_TOTAL_S = 480.0
+"""Upper bound on the fetches of one job; less than the job's own timeout (see `jobs`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncContext:
-    """What a run works with, given from outside, so that tests patch nothing."""
+    """Everything a run needs from outside, injected so that tests patch nothing."""
 
     vault: Keyring
     client: httpx.Client
     base_urls: Mapping[str, str]
-    """Provider → where the operator has it asked, by the environment: anywhere."""
-    now: Clock = utc_now
-    tell: OnProgress = lambda *_run_ids: None
-    in_all_s: float = TOTAL_TIMEOUT_S
-    guarded: httpx.Client | None = None
-    """For addresses that users or admins chose; without one, a client that reaches public addresses only is made."""
-    patience: RetryPolicy = DEFAULT_RETRY
-    share: Quota = INTERACTIVE_QUOTA
-    """How much of what a provider is asked may be ours."""
-    shared: LimiterStore | None = None
-    """What all workers know together; None where this process is the only one."""
+    """Provider → base URL that the operator set in the environment; unrestricted."""
+    now: Clock = clock.utc_now
+    on_progress: OnProgress = lambda *_run_ids: None
+    total_timeout_s: float = TOTAL_TIMEOUT_S
+    """Of one list, retries included."""
+    restricted: httpx.Client | None = None
+    """SSRF-safe client for addresses that users or admins chose. None: one for public addresses is made when needed."""
+    retry_policy: RetryPolicy = DEFAULT_RETRY
+    quota: Quota = INTERACTIVE_QUOTA
+    limiter_store: LimiterStore | None = None
+    """State shared by all workers; None: this process limits itself."""
     server_keys: Mapping[str, ApiKey] = field(default_factory=dict)
-    """Provider → the key that the server's environment holds."""
+    """Provider → API key in the server's environment."""
     interval: timedelta = timedelta(0)
-    """How often the server's own keys are synced; zero: never by themselves."""
+    """Sync interval of the server's own keys; zero: never automatically."""
     admin_base_urls: Mapping[str, str] = field(default_factory=dict)
-    """Provider → where an admin has it asked: guarded as what users chose, for all their keys go there."""
+    """Provider → base URL that an admin set; restricted like those of users, because every user's key goes there."""
 
     @property
-    def gate(self) -> Limiter:
-        return Limiter(self.shared, self.now, self.patience.sleep, self.share)
+    def limiter(self) -> Limiter:
+        return Limiter(self.limiter_store, self.now, self.retry_policy.sleep, self.quota)
 
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    part: RunItem
+    item: RunItem
     answer: FetchOutcome
     duration_s: float = 0.0
-    memo: CacheEntry | None = None
-    """By what to ask the next time whether the list changed; of a list that did not change, by what was asked."""
+    cache_entry: CacheEntry | None = None
+    """Validators for the next conditional request; after NotModified those that were sent."""
     trace: Trace = field(default_factory=list)
 
 
-def fetch_each(parts: Sequence[RunItem], means: SyncContext) -> list[FetchResult]:
-    """Ask for all parts at once; who does not come in within the bound has timed out."""
-    arrived: queue.SimpleQueue[FetchResult] = queue.SimpleQueue()
-    fetch_all(parts, means, arrived)
-    deadline = deadline_for(parts, means)
-    found: dict[int, FetchResult] = {}
-    while len(found) < len(parts):
+def fetch_each(
+    items: Sequence[RunItem], context: SyncContext, hints: Mapping[int, FetchHints] = _NO_HINTS_KNOWN
+) -> list[FetchResult]:
+    """Fetch all items at once, as `fetch_all`; those that miss the deadline are results with TimedOut."""
+    arrivals: queue.SimpleQueue[FetchResult] = queue.SimpleQueue()
+    fetch_all(items, context, arrivals, hints)
+    deadline = deadline_for(items, context)
+    results: dict[int, FetchResult] = {}
+    while len(results) < len(items):
         try:
-            fetched = arrived.get(timeout=max(0.0, deadline - time.monotonic()))
+            result = arrivals.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             break
-        found[fetched.part.credential_id] = fetched
+        results[result.item.credential_id] = result
     late = errors.TimedOut()
-    return [found.get(part.credential_id) or FetchResult(part, late, means.in_all_s) for part in parts]
+    return [results.get(item.credential_id) or FetchResult(item, late, context.total_timeout_s) for item in items]
 
 
 def fetch_all(
-    parts: Sequence[RunItem],
-    means: SyncContext,
-    arrived: queue.SimpleQueue[FetchResult],
-    asked: Mapping[int, FetchHints] = _NO_HINTS_KNOWN,
+    items: Sequence[RunItem],
+    context: SyncContext,
+    arrivals: queue.SimpleQueue[FetchResult],
+    hints: Mapping[int, FetchHints] = _NO_HINTS_KNOWN,
 ) -> None:
-    """Ask in threads; what comes of it arrives in the queue. asked: what the last answers said, by credential.
+    """Start fetching all items in threads and return; each result is put into `arrivals`. hints: by credential id.
 
-    Each provider at each address has threads of its own, no more than may ask it at once: one that hangs keeps nobody
-    else waiting. Only beyond `_MOST_THREADS` do some places wait for the threads of others.
+    Each endpoint has threads of its own, as many as its quota allows, so that one that hangs delays no other. Only
+    beyond `_MAX_THREADS` do endpoints share threads.
     """
-    by_place: dict[_EndpointKey, queue.SimpleQueue[RunItem]] = defaultdict(queue.SimpleQueue)
-    for part in parts:
-        by_place[_endpoint_key(part)].put(part)
-    seats: queue.SimpleQueue[queue.SimpleQueue[RunItem]] = queue.SimpleQueue()
-    for todo in by_place.values():
-        for _ in range(min(todo.qsize(), means.share.at_once)):
-            seats.put(todo)
+    by_endpoint: dict[_EndpointKey, queue.SimpleQueue[RunItem]] = defaultdict(queue.SimpleQueue)
+    for item in items:
+        by_endpoint[_endpoint_key(item)].put(item)
+    slots: queue.SimpleQueue[queue.SimpleQueue[RunItem]] = queue.SimpleQueue()
+    for pending in by_endpoint.values():
+        for _ in range(min(pending.qsize(), context.quota.max_concurrent)):
+            slots.put(pending)
 
     def work() -> None:
-        for todo in _drain(seats):
-            for part in _drain(todo):
-                arrived.put(_fetch_safely(part, means, asked.get(part.credential_id, NO_HINTS)))
+        for pending in _drain(slots):
+            for item in _drain(pending):
+                arrivals.put(_fetch_safely(item, context, hints.get(item.credential_id, NO_HINTS)))
 
-    # Daemons: a provider that drips for ever must not keep the process from ending.
-    for number in range(min(seats.qsize(), _MAX_THREADS)):
+    # Daemon threads: a provider that trickles bytes for ever must not keep the process from exiting.
+    for number in range(min(slots.qsize(), _MAX_THREADS)):
         threading.Thread(target=work, name=f"fetch-{number}", daemon=True).start()
 
 
-def _fetch_safely(part: RunItem, means: SyncContext, before: FetchHints) -> FetchResult:
-    """Whatever happens is told: of a thread that dies, the run would wait for the others' deadline."""
-    begun = time.monotonic()
+def _fetch_safely(item: RunItem, context: SyncContext, hints: FetchHints) -> FetchResult:
+    """Never raises: a result that does not arrive would hold up the run until its deadline."""
+    started = time.monotonic()
     trace: Trace = []
     try:
-        answer = fetch_one(part, means, before, trace)
-        return FetchResult(part, answer, time.monotonic() - begun, _cache_entry(part, answer, before, means), trace)
+        answer = fetch_one(item, context, hints, trace)
+        return FetchResult(item, answer, time.monotonic() - started, _cache_entry(item, answer, hints, context), trace)
     except Exception as error:
-        return FetchResult(part, errors.internal_error(error), time.monotonic() - begun, trace=trace)
+        return FetchResult(item, errors.internal_error(error), time.monotonic() - started, trace=trace)
 
 
-def deadline_for(parts: Sequence[RunItem], means: SyncContext) -> float:
-    """The moment on the clock that never jumps at which whoever has not come in is given up.
+def deadline_for(items: Sequence[RunItem], context: SyncContext) -> float:
+    """The monotonic time at which the missing results are given up.
 
-    Not after `_LONGEST_S`, however many there are: what came in by then is written, before the job's own time is over.
+    At most `_MAX_TOTAL_S` from now, however many items there are, so that the job can still save what arrived.
     """
-    at_once = means.share.at_once
-    sizes = Counter(_endpoint_key(part) for part in parts)
-    seats = sum(min(size, at_once) for size in sizes.values())
-    # Rounds of those that may ask at once; two seconds for what comes in at the last moment.
-    rounds = (1 + max(sizes.values(), default=0) // at_once) * (1 + seats // _MAX_THREADS)
-    return time.monotonic() + min((means.in_all_s + 2) * rounds, _MAX_TOTAL_S)
+    max_concurrent = context.quota.max_concurrent
+    sizes = Counter(_endpoint_key(item) for item in items)
+    slots = sum(min(size, max_concurrent) for size in sizes.values())
+    rounds = (1 + max(sizes.values(), default=0) // max_concurrent) * (1 + slots // _MAX_THREADS)
+    # Two more seconds a round: a fetch that uses its whole timeout still has to be reported.
+    return time.monotonic() + min((context.total_timeout_s + 2) * rounds, _MAX_TOTAL_S)
 
 
-def _endpoint_key(part: RunItem) -> _EndpointKey:
-    return part.slug, part.base_url
+def _endpoint_key(item: RunItem) -> _EndpointKey:
+    return item.slug, item.base_url
 
 
-def _drain(waiting: queue.SimpleQueue[T]) -> Iterator[T]:
+def _drain(pending: queue.SimpleQueue[T]) -> Iterator[T]:
     with suppress(queue.Empty):
         while True:
-            yield waiting.get_nowait()
+            yield pending.get_nowait()
 
 
 def run_item_for(row: CredentialRow, slug: str) -> RunItem:
-    """A part of no run, for asking without recording."""
+    """An item that belongs to no run, for fetching without saving a result."""
     return RunItem(
         result_id=0,
         credential_id=row.id,
@@ -185,139 +181,126 @@ def run_item_for(row: CredentialRow, slug: str) -> RunItem:
 
 
 def fetch_one(
-    part: RunItem, means: SyncContext, asked: FetchHints = NO_HINTS, trace: Trace | None = None
+    item: RunItem, context: SyncContext, hints: FetchHints = NO_HINTS, trace: Trace | None = None
 ) -> FetchOutcome:
-    """Open the key and fetch. Whatever happens is returned: a thread has nobody to raise to."""
-    provider = PROVIDERS.get(part.slug)
+    """Open the key and fetch the list. Errors are returned, not raised."""
+    provider = PROVIDERS.get(item.slug)
     if provider is None:
-        return errors.RequestRejected(f"This version of Modelsync has no provider “{part.slug}”")
-    now, deadline = means.now(), means.patience.deadline(means.in_all_s)
+        return errors.RequestRejected(f"This version of Modelsync has no provider “{item.slug}”")
+    now, deadline = context.now(), context.retry_policy.deadline(context.total_timeout_s)
     try:
-        if asked.put_off_until and now < asked.put_off_until:
-            until = errors.format_clock_time(asked.put_off_until, now)
+        if hints.put_off_until and now < hints.put_off_until:
+            until = errors.format_clock_time(hints.put_off_until, now)
             return errors.RetryLater(f"{provider.title} asked to wait until {until}, so it was not asked")
-        key = resolve_signing_key(provider, _load_key(part, provider, means), means.client, means.base_urls)
-        return _ask_once(_FetchRequest(part, provider, key, means, asked.memo, deadline, trace))
+        key = resolve_signing_key(provider, _load_key(item, provider, context), context.client, context.base_urls)
+        return _fetch_limited(item, provider, key, context, hints.cache_entry, deadline, trace)
     except (errors.SyncError, NotModified) as error:
         return error
     except Exception as error:  # stored, logged and raised by the caller
         return errors.internal_error(error)
 
 
-@dataclass(frozen=True, slots=True)
-class _FetchRequest:
-    part: RunItem
-    provider: Provider
-    key: ApiKey | None
-    means: SyncContext
-    memo: CacheEntry | None
-    deadline: Deadline
-    trace: Trace | None = None
+def _fetch_limited(
+    item: RunItem,
+    provider: Provider,
+    key: ApiKey | None,
+    context: SyncContext,
+    cache_entry: CacheEntry | None,
+    deadline: Deadline,
+    trace: Trace | None,
+) -> Answer:
+    """Fetch through the limiter. Raises SyncError; one that asks for a longer wait than the run has names the time."""
+    base_url, is_custom = _resolve_base_url(item, provider, context)
 
-    def known(self, base_url: str) -> Validators:
-        """What may be asked by: of an answer from this very address."""
-        if self.memo is None or self.memo["base_url"] != base_url:
-            return Validators()
-        return Validators(self.memo["etag"], self.memo["last_modified"], self.memo["digest"])
-
-
-def _ask_once(question: _FetchRequest) -> FetchOutcome:
-    """Through the gate; whoever asks the same at the same time within this process shares the answer."""
-    base_url, is_typed = _resolve_base_url(question.part, question.provider, question.means)
-    known = question.known(base_url)
-    place = question.part.slug, base_url, "typed" if is_typed else "ours"
-    name = _flights.name(question.key, *place, known.etag, known.last_modified, known.digest)
-    return _flights.join(name, lambda: _fetch_limited(question, base_url, is_typed, known), question.deadline)
-
-
-def _fetch_limited(question: _FetchRequest, base_url: str, is_typed: bool, known: Validators) -> FetchOutcome:
-    part, provider, means, deadline = question.part, question.provider, question.means, question.deadline
-
-    def through(client: httpx.Client) -> Answer:
+    def fetch_with(client: httpx.Client) -> Answer:
         return fetch(
             provider,
-            question.key,
+            key,
             client,
             base_url=base_url,
-            in_all_s=deadline.left_s,
-            patience=means.patience,
-            known=known,
-            trace=question.trace,
+            total_timeout_s=deadline.remaining_s,
+            retry_policy=context.retry_policy,
+            known=_validators_for(base_url, cache_entry),
+            trace=trace,
         )
 
-    def with_its_client() -> Answer:
-        if not is_typed:
-            return through(means.client)
-        with nullcontext(means.guarded) if means.guarded else new_client(guarded=()) as client:
-            return through(client)
+    def fetch_list() -> Answer:
+        if not is_custom:
+            return fetch_with(context.client)
+        with nullcontext(context.restricted) if context.restricted else new_client(restricted=()) as client:
+            return fetch_with(client)
 
-    who = Requester(part.user_id, part.credential_id)
+    requester = Requester(item.user_id, item.credential_id)
     try:
-        return means.gate.ask(endpoint_id(part.slug, base_url), provider.title, who, deadline, with_its_client)
+        return context.limiter.call(endpoint_id(item.slug, base_url), provider.title, requester, deadline, fetch_list)
     except errors.SyncError as error:
-        if not (error.passing and means.patience.is_too_long(error, deadline)):
-            return error
-        now = means.now()
-        return error.put_off(provider.title, now + timedelta(seconds=error.retry_after_s or 0.0), now)
-    except NotModified as error:
-        return error
-    except Exception as error:  # stored, logged and raised by the caller
-        return errors.internal_error(error)
+        if not (error.is_transient and context.retry_policy.exceeds_budget(error, deadline)):
+            raise
+        now = context.now()
+        later = error.with_retry_time(provider.title, now + timedelta(seconds=error.retry_after_s or 0.0), now)
+    raise later
 
 
-def _cache_entry(part: RunItem, answer: FetchOutcome, before: FetchHints, means: SyncContext) -> CacheEntry | None:
+def _validators_for(base_url: str, cache_entry: CacheEntry | None) -> Validators:
+    """The stored validators, if they come from this very address."""
+    if cache_entry is None or cache_entry["base_url"] != base_url:
+        return Validators()
+    return Validators(cache_entry["etag"], cache_entry["last_modified"], cache_entry["digest"])
+
+
+def _cache_entry(item: RunItem, answer: FetchOutcome, hints: FetchHints, context: SyncContext) -> CacheEntry | None:
     if isinstance(answer, NotModified):
-        return before.memo
+        return hints.cache_entry
     if not isinstance(answer, Answer) or not answer.validators:
         return None
-    base_url, _ = _resolve_base_url(part, PROVIDERS[part.slug], means)
+    base_url, _ = _resolve_base_url(item, PROVIDERS[item.slug], context)
     return CacheEntry(
         etag=answer.validators.etag,
         last_modified=answer.validators.last_modified,
         digest=answer.validators.digest,
         base_url=base_url,
         skipped=len(answer.skipped),
-        read_at=means.now().isoformat(),
+        read_at=context.now().isoformat(),
     )
 
 
-def _resolve_base_url(part: RunItem, provider: Provider, means: SyncContext) -> tuple[str, bool]:
-    """The base URL to ask at, and whether a user or an admin typed it. The operator's goes before an admin's, and that
-    before a region's.
+def _resolve_base_url(item: RunItem, provider: Provider, context: SyncContext) -> tuple[str, bool]:
+    """The base URL to use, and whether a user or an admin chose it.
 
-    Raises NoAddress: also for an address that no page keeps with a key of this provider. Whoever wrote it into the
+    Precedence: the user's own server, the operator's setting, the admin's, the key's region, the provider's default.
+
+    Raises MissingBaseURL, also for a stored address that no form accepts for this provider: whoever wrote it into the
     database would be sent the key.
     """
-    if part.base_url and part.base_url not in provider.regions.values():
-        if not provider.own_url:
+    if item.base_url and item.base_url not in provider.regions.values():
+        if not provider.base_url_example:
             raise errors.MissingBaseURL(f"The address that is kept with this key is none of {provider.title}'s")
-        return part.base_url, True
-    if operators := means.base_urls.get(part.slug):
-        return operators, False
-    if admins := means.admin_base_urls.get(part.slug):
-        return admins, True
-    if part.base_url:
-        return part.base_url, False
-    if provider.own_url:
+        return item.base_url, True
+    if operator_url := context.base_urls.get(item.slug):
+        return operator_url, False
+    if admin_url := context.admin_base_urls.get(item.slug):
+        return admin_url, True
+    if item.base_url:
+        return item.base_url, False
+    if provider.base_url_example:
         raise errors.MissingBaseURL
     return provider.base_url, False
 
 
-def _load_key(part: RunItem, provider: Provider, means: SyncContext) -> ApiKey | None:
-    """Raises KeyUnopenable; KeyMissing where the environment has none of the server's and the list needs one."""
-    if not part.is_server:
-        return _open_key(part, means.vault)
-    key = means.server_keys.get(part.slug)
+def _load_key(item: RunItem, provider: Provider, context: SyncContext) -> ApiKey | None:
+    """None for lists that need no key. Raises KeyUnopenable, and KeyMissing if the environment lacks the server's."""
+    if not item.is_server:
+        return _open_key(item, context.vault)
+    key = context.server_keys.get(item.slug)
     if key is None and not provider.public:
-        name = f"{provider.variable}_API_KEY"
-        raise errors.KeyMissing(f"API key not configured: {name} is not set")
+        raise errors.KeyMissing(f"API key not configured: {provider.key_variable} is not set")
     return key
 
 
-def _open_key(part: RunItem, vault: Keyring) -> ApiKey | None:
-    if part.sealed_key is None or part.vault_version is None:
+def _open_key(item: RunItem, vault: Keyring) -> ApiKey | None:
+    if item.sealed_key is None or item.vault_version is None:
         return None
     try:
-        return vault.open(part.sealed_key, part.vault_version, SealContext(part.user_id, part.credential_id, part.slug))
+        return vault.open(item.sealed_key, item.vault_version, SealContext(item.user_id, item.credential_id, item.slug))
     except UnsealError:
         raise errors.KeyUnopenable from None

@@ -1,12 +1,11 @@
-"""`/health`: whether this process answers. `/health/ready`: whether all that it needs is there too.
+"""`/health`: liveness. `/health/ready`: readiness of database, migrations, Redis and workers.
 
-Readiness is asked for every few seconds by whoever sends traffic here, and most of all while something hangs. So
-each check has a thread of its own and a moment to answer; one that still hangs is not asked anew.
+Readiness is polled every few seconds, also while a dependency hangs: each group of checks runs in its own thread with a
+deadline, and a hanging one is not started again.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
@@ -14,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import redis
-from alembic.script import ScriptDirectory
 from flask import Blueprint, Flask, current_app
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app import config, jobs
 from app.extensions import limiter
+from app.jobs import queues
+from app.store.engine import migrations
 from app.store.queries import stats
 
 log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint("health", __name__)
 
 READY_TIMEOUT_S = 1.5
-"""So long an answer takes at most, whatever hangs."""
+"""Maximum response time."""
 _UNKNOWN = "Not known, since the one before it is not there."
 _SLOW = "No answer in time."
 
@@ -37,7 +36,7 @@ _SLOW = "No answer in time."
 class HealthCheck:
     ok: bool
     sentence: str
-    """Ours alone: an error's own words might name hosts and users."""
+    """Our own text: error messages may contain hosts and user names."""
 
 
 HealthChecks = dict[str, HealthCheck]
@@ -45,16 +44,16 @@ HealthChecks = dict[str, HealthCheck]
 
 @dataclass(slots=True)
 class HealthProbe:
-    """One group of checks, asked by one thread at a time."""
+    """A group of checks, run by at most one thread at a time."""
 
     ask: Callable[[], HealthChecks]
     fallback: HealthChecks
-    """What is told while it does not answer."""
+    """The result while it does not respond."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     asking: _ProbeRun | None = None
 
     def begin(self, app: Flask) -> _ProbeRun:
-        """Ask, or join in where somebody asks already."""
+        """Start the checks, or join those already running."""
         with self.lock:
             if self.asking is None or self.asking.done.is_set():
                 self.asking = _ProbeRun()
@@ -65,7 +64,7 @@ class HealthProbe:
         try:
             with app.app_context():
                 asking.found = self.ask()
-        except Exception:  # whoever asked is told that there was no answer, the log why
+        except Exception:  # the caller gets the fallback
             log.exception("readiness could not be found out")
         finally:
             asking.done.set()
@@ -80,27 +79,27 @@ class _ProbeRun:
 @blueprint.get("/health")
 @limiter.exempt
 def health() -> dict[str, str]:
-    """It asks neither database nor Redis."""
+    """Uses neither database nor Redis."""
     return {"status": "ok"}
 
 
 @blueprint.get("/health/ready")
 @limiter.exempt
 def ready() -> tuple[dict[str, object], int]:
-    """Database, migrations, Redis and workers, each as `{"ok", "sentence"}`: 200 if all are fine, else 503."""
+    """{"ok", "sentence"} for each check; 200 if all are ok, else 503."""
     checks = check_all(current_app._get_current_object())  # type: ignore[attr-defined]
-    fine = all(check.ok for check in checks.values())
-    told = {name: {"ok": check.ok, "sentence": check.sentence} for name, check in checks.items()}
-    return {"status": "ready" if fine else "not ready", "checks": told}, 200 if fine else 503
+    all_ok = all(check.ok for check in checks.values())
+    report = {name: {"ok": check.ok, "sentence": check.sentence} for name, check in checks.items()}
+    return {"status": "ready" if all_ok else "not ready", "checks": report}, 200 if all_ok else 503
 
 
 def check_all(app: Flask) -> HealthChecks:
-    """Both probes at once, within IN_ALL_S."""
+    """Run all probes in parallel, within READY_TIMEOUT_S."""
     probes: tuple[HealthProbe, ...] = app.extensions.setdefault("readiness", _probes())
-    until = time.monotonic() + READY_TIMEOUT_S
+    deadline = time.monotonic() + READY_TIMEOUT_S
     checks: HealthChecks = {}
     for probe, asking in [(probe, probe.begin(app)) for probe in probes]:
-        asking.done.wait(max(0.0, until - time.monotonic()))
+        asking.done.wait(max(0.0, deadline - time.monotonic()))
         checks |= asking.found or probe.fallback
     return checks
 
@@ -122,34 +121,19 @@ def _check_database() -> HealthChecks:
             "database": HealthCheck(False, "It cannot be reached, or has no connection free."),
             "migrations": HealthCheck(False, _UNKNOWN),
         }
-    if is_behind(revision):
-        migrations = HealthCheck(False, "The database is not at this version: run `flask setup`.")
-    elif revision == _revisions()[0]:
-        migrations = HealthCheck(True, "The newest one is applied.")
+    if migrations.is_behind(revision):
+        schema = HealthCheck(False, "The database is not at this version: run `flask setup`.")
+    elif revision == migrations.code_revisions()[0]:
+        schema = HealthCheck(True, "The newest one is applied.")
     else:
-        migrations = HealthCheck(True, "The database is of a newer version: an update is under way.")
-    return {"database": HealthCheck(True, "It answers."), "migrations": migrations}
-
-
-def is_behind(revision: str | None) -> bool:
-    """Whether `flask setup` of this version has still to run.
-
-    A revision that this version does not know is a newer one's: during an update the old version goes on with it.
-    """
-    return revision is None or revision in _revisions()[1:]
+        schema = HealthCheck(True, "The database is of a newer version: an update is under way.")
+    return {"database": HealthCheck(True, "It answers."), "migrations": schema}
 
 
 def _check_queue() -> HealthChecks:
     try:
-        workers = jobs.count_live_workers()
+        workers = queues.count_live_workers()
     except redis.RedisError:
         return {"redis": HealthCheck(False, "It cannot be reached."), "workers": HealthCheck(False, _UNKNOWN)}
-    says = f"Alive: {workers}." if workers else "None is running: syncs wait. Start one with `flask work`."
-    return {"redis": HealthCheck(True, "It answers."), "workers": HealthCheck(workers > 0, says)}
-
-
-@functools.cache
-def _revisions() -> list[str]:
-    """The migrations of this version of the code, the newest first."""
-    scripts = ScriptDirectory(str(config.ROOT / "migrations"))
-    return [script.revision for script in scripts.walk_revisions()]
+    sentence = f"Alive: {workers}." if workers else "None is running: syncs wait. Start one with `flask work`."
+    return {"redis": HealthCheck(True, "It answers."), "workers": HealthCheck(workers > 0, sentence)}

@@ -1,8 +1,8 @@
-"""Pasted keys: what the page shows of them before they are saved, and the saving.
+"""Key import: recognises pasted API keys, previews them, and saves the selected ones.
 
-The text stays in the browser: it comes with the request for the preview and once more with the one that saves, and
-goes back in neither answer. What was chosen in between counts by the number of the key, so the preview carries a stamp
-of the text it was made of; a text that changed since is looked at anew, and no key goes where another was meant to.
+The text stays in the browser: it is sent for the preview and again for saving, and no response contains it. The
+preview carries a digest of the text, because choices refer to keys by position: if the text has changed since, the
+preview is rendered again, and no key is sent to the wrong provider.
 """
 
 from __future__ import annotations
@@ -11,153 +11,313 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
+from flask_login import current_user, login_required
 
 from app import clock
-from app.providers import addresses, key_detection
-from app.providers.key_detection import Detection, ParsedPaste, ProviderChoice
+from app.catalog import humanize
+from app.extensions import db, limiter
+from app.providers import addresses
+from app.providers.key_detection import Detection, ParsedPaste, PasteTooLarge, ProviderChoice, parse_paste
 from app.store import credentials
+from app.store.credentials import TooManyKeys
 from app.store.queries.runs import KeyView
 from app.store.schema.tables import CredentialRow
-from app.vault import ApiKey, PublicKey
+from app.vault import ApiKey
+from app.web import keys
 
-MAX_LABEL_LENGTH = 60
+blueprint = Blueprint("key_import", __name__)
+
+_TEXT_CHANGED = "The text changed since you looked. See what is recognised now, then save."
+_NOTHING_FOUND = "No key is recognised here. Paste keys, one on a line, or choose a provider below."
+_NOTHING_SELECTED = "Tick the keys to save."
+_LABEL_TAKEN = "Another page saved one of these keys meanwhile. Look at them again, then save."
+_NO_HINT = "••••"
+_MAX_LINES, _MAX_MESSAGES = 12, 8
 
 
 @dataclass(slots=True)
 class PastedKey:
-    """A recognised key as the preview shows it, with what was chosen for it."""
+    """A recognised key in the preview, with the user's choices."""
 
     number: int
-    find: Detection
+    detection: Detection
     hint: str
-    have: KeyView | None
-    """One that is saved and looks alike: its last characters are the same, more is not known of it here."""
-    is_ticked: bool
-    place: ProviderChoice | None
-    """Where it is to go, None until somebody chose."""
+    saved: KeyView | None
+    """A saved key of the same provider with the same last characters; the rest is not known here."""
+    is_selected: bool
+    choice: ProviderChoice | None
+    """None until chosen."""
     label: str
-    address: str = ""
+    base_url: str = ""
     errors: dict[str, str] = field(default_factory=dict)
-    """Field → what is wrong with it, as a sentence."""
+    """Field → message."""
 
     @property
-    def asks_address(self) -> bool:
-        return any(self.find.needs_base_url(place) for place in self.find.choices)
+    def needs_base_url(self) -> bool:
+        return any(self.detection.needs_base_url(choice) for choice in self.detection.choices)
+
+    def resolve_base_url(self) -> str | None:
+        """The base URL to save; None for the provider's own. Raises InvalidBaseURL."""
+        if self.choice is None:
+            raise ValueError("no provider is chosen")
+        provider = self.choice.provider
+        url = (self.detection.base_url or self.base_url) if provider.base_url_example else ""
+        return addresses.resolve_base_url(provider, self.choice.region, url)
+
+
+@blueprint.post("/keys/preview")
+@login_required
+@limiter.limit("60 per minute")
+def preview() -> Any:
+    """The recognised keys, as a partial for pages with JavaScript."""
+    if not keys.is_htmx():
+        return redirect(url_for("keys.profile", _anchor="add-keys"), 303)
+    text = request.form.get("pasted", "")
+    if not text.strip():
+        return _render_preview([], status="")
+    try:
+        paste = parse_paste(text)
+    except PasteTooLarge as error:
+        return _render_preview([], error=str(error)), 422
+    pasted_keys = propose_keys(paste, keys.my_keys())
+    if _matches_preview(text):
+        apply_choices(pasted_keys, request.form)
+    return _render_preview(pasted_keys, paste, error="" if pasted_keys else _NOTHING_FOUND)
+
+
+@blueprint.post("/keys/paste")
+@login_required
+@limiter.limit("120 per hour")
+def save() -> Any:
+    """Save the keys selected in the preview; without JavaScript, all that are unambiguous."""
+    text = request.form.get("pasted", "")
+    try:
+        paste = parse_paste(text)
+    except PasteTooLarge as error:
+        return _paste_error([], str(error))
+    saved_keys = keys.my_keys()
+    pasted_keys = propose_keys(paste, saved_keys)
+    if not pasted_keys:
+        return _paste_error(pasted_keys, _NOTHING_FOUND, paste)
+    if not keys.is_htmx():
+        return _save_unambiguous(pasted_keys, paste)
+    if not _matches_preview(text):
+        return _paste_error(pasted_keys, _TEXT_CHANGED, paste)
+    apply_choices(pasted_keys, request.form)
+    if not any(key.is_selected for key in pasted_keys):
+        return _paste_error(pasted_keys, _NOTHING_SELECTED, paste)
+    if not validate_keys(pasted_keys, saved_keys):
+        return _paste_error(pasted_keys, "", paste)
+    if error_message := _save_selected(pasted_keys):
+        validate_keys(pasted_keys, keys.my_keys())
+        return _paste_error(pasted_keys, error_message, paste)
+    return _render_saved(pasted_keys, paste)
 
 
 def text_digest(secret: str, user_id: int, text: str) -> str:
-    """Tells a text from every other, and tells nothing of it."""
-    plain = "\n".join(text.splitlines())
-    return hmac.new(secret.encode(), f"pasted {user_id} {plain}".encode(), hashlib.sha256).hexdigest()[:32]
+    """A keyed digest: equal for equal texts (whatever the line endings), and reveals nothing about them."""
+    normalized = "\n".join(text.splitlines())
+    return hmac.new(secret.encode(), f"pasted {user_id} {normalized}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def propose_keys(reading: ParsedPaste, keys: Sequence[KeyView]) -> list[PastedKey]:
-    """The recognised keys as they are proposed: what is sure is ticked, unless one like it is there already."""
-    taken = {(key.provider, key.label) for key in keys}
-    made = []
-    for number, find in enumerate(reading.detections):
-        hint = ApiKey(find.key).hint
-        places = {place.slug for place in find.choices}
-        have = next((key for key in keys if key.hint == hint and hint != "••••" and key.provider in places), None)
-        place = find.choices[0] if find.is_certain else None
+def propose_keys(paste: ParsedPaste, saved_keys: Sequence[KeyView]) -> list[PastedKey]:
+    """The recognised keys; selected unless a similar one is saved already."""
+    taken = {(key.provider, key.label) for key in saved_keys}
+    pasted_keys = []
+    for number, detection in enumerate(paste.detections):
+        hint = ApiKey(detection.key).hint
+        slugs = {choice.slug for choice in detection.choices}
+        similar = (key for key in saved_keys if key.hint == hint != _NO_HINT and key.provider in slugs)
+        saved = next(similar, None)
+        choice = detection.choices[0] if detection.is_certain else None
         label = ""
-        if place and have is None:
-            label = _free_label(place.slug, taken)
-            taken.add((place.slug, label))
-        made.append(PastedKey(number, find, hint, have, have is None, place, label))
-    return made
+        if choice and saved is None:
+            label = _free_label(choice.slug, taken)
+            taken.add((choice.slug, label))
+        pasted_keys.append(PastedKey(number, detection, hint, saved, saved is None, choice, label))
+    return pasted_keys
 
 
-def apply_choices(made: list[PastedKey], form: Mapping[str, str]) -> None:
-    """Take over what a person chose in the preview of this very text."""
-    for line in made:
-        line.is_ticked = f"take-{line.number}" in form
-        wanted = form.get(f"place-{line.number}")
-        if wanted is not None:
-            line.place = next((place for place in line.find.choices if place.value == wanted), None)
-        line.label = form.get(f"label-{line.number}", line.label).strip()
-        line.address = form.get(f"address-{line.number}", "").strip()
+def apply_choices(pasted_keys: Sequence[PastedKey], form: Mapping[str, str]) -> None:
+    """Apply the choices of a preview of the same text."""
+    for key in pasted_keys:
+        key.is_selected = f"take-{key.number}" in form
+        value = form.get(f"place-{key.number}")
+        if value is not None:
+            key.choice = next((choice for choice in key.detection.choices if choice.value == value), None)
+        key.label = form.get(f"label-{key.number}", key.label).strip()
+        key.base_url = form.get(f"address-{key.number}", "").strip()
 
 
-def validate_keys(made: list[PastedKey], keys: Sequence[KeyView]) -> bool:
-    """Say beside its field what keeps a ticked key from being saved. Whether all can be."""
-    taken = {(key.provider, key.label) for key in keys}
-    for line in made:
-        line.errors.clear()
-        if not line.is_ticked:
+def validate_keys(pasted_keys: Sequence[PastedKey], saved_keys: Sequence[KeyView]) -> bool:
+    """Set the errors of the selected keys. Returns whether there are none."""
+    taken = {(key.provider, key.label) for key in saved_keys}
+    for key in pasted_keys:
+        key.errors.clear()
+        if not key.is_selected:
             continue
-        if line.place is None:
-            line.errors["place"] = "Choose whose key this is, or leave it out."
+        if key.choice is None:
+            key.errors["place"] = "Choose whose key this is, or leave it out."
             continue
-        if len(line.label) > MAX_LABEL_LENGTH or not (line.label.isprintable() or not line.label):
-            line.errors["label"] = f"Choose a label of at most {MAX_LABEL_LENGTH} characters on one line."
-        elif (line.place.slug, line.label) in taken:
-            named = f"labelled “{line.label}”" if line.label else "without a label"
-            line.errors["label"] = (
-                f"You have a key of {line.place.provider.title} {named} already: choose another label."
-            )
-        taken.add((line.place.slug, line.label))
+        if error := credentials.label_error(key.label):
+            key.errors["label"] = error
+        elif (key.choice.slug, key.label) in taken:
+            key.errors["label"] = keys.duplicate_label_error(key.choice.provider.title, key.label)
+        taken.add((key.choice.slug, key.label))
         try:
-            chosen_base_url(line)
-        except addresses.InvalidBaseURL as bad:
-            line.errors["address"] = str(bad)
-    return not any(line.errors for line in made)
+            key.resolve_base_url()
+        except addresses.InvalidBaseURL as invalid:
+            key.errors["address"] = str(invalid)
+    return not any(key.errors for key in pasted_keys)
 
 
-def chosen_base_url(line: PastedKey) -> str | None:
-    """The base URL to keep with a key; None for the provider's own. Raises BadAddress."""
-    if line.place is None:
-        raise ValueError("nobody chose whose key this is")
-    provider = line.place.provider
-    url = (line.find.base_url or line.address) if provider.base_url_example else ""
-    return addresses.resolve_base_url(provider, line.place.region, url)
+def _save_selected(pasted_keys: Sequence[PastedKey]) -> str:
+    """Save the selected keys, all or none, and queue their checks. An error message, or empty."""
+    try:
+        rows = _create_credentials(pasted_keys)
+    except TooManyKeys as error:
+        db.session.rollback()
+        return str(error)
+    if rows is None:
+        db.session.rollback()
+        return _LABEL_TAKEN
+    db.session.commit()
+    keys.enqueue_checks([row.id for row in rows])
+    return ""
 
 
-def save_keys(user_id: int, made: Sequence[PastedKey], sealer: PublicKey) -> list[CredentialRow] | None:
-    """Keep what is ticked and checked; the caller commits. None if another page took one of the labels meanwhile.
-
-    Raises TooManyKeys.
-    """
-    rows = credentials.providers_by_slug()
-    added = []
-    for line in made:
-        if not (line.is_ticked and line.place):
+def _create_credentials(pasted_keys: Sequence[PastedKey]) -> list[CredentialRow] | None:
+    """None if another request took one of the labels meanwhile. Raises TooManyKeys."""
+    providers = credentials.providers_by_slug()
+    public_key, now = keys.sealer(), clock.utc_now()
+    rows = []
+    for key in pasted_keys:
+        if not (key.is_selected and key.choice):
             continue
-        secret, provider = ApiKey(line.find.key), rows[line.place.slug]
-        row = credentials.add(user_id, provider, line.label, secret, sealer, clock.utc_now(), chosen_base_url(line))
+        provider, secret = providers[key.choice.slug], ApiKey(key.detection.key)
+        row = credentials.add(current_user.id, provider, key.label, secret, public_key, now, key.resolve_base_url())
         if row is None:
             return None
-        added.append(row)
-    return added
+        rows.append(row)
+    return rows
 
 
-def describe_unrecognised(reading: ParsedPaste) -> list[str]:
-    """The lines that hold no key to save, by number, as sentences."""
+def _save_unambiguous(pasted_keys: Sequence[PastedKey], paste: ParsedPaste) -> Any:
+    """Without JavaScript: save what is unambiguous, and report the other lines by number."""
+    for key in pasted_keys:
+        is_complete = key.choice is not None and not key.detection.needs_base_url(key.choice)
+        key.is_selected = key.saved is None and is_complete
+    selected = [key for key in pasted_keys if key.is_selected]
+    if selected and (error := _save_selected(pasted_keys)):
+        return _paste_error(pasted_keys, error)
+    if selected:
+        count, titles = humanize.pluralize(len(selected), "key"), ", ".join(_selected_titles(selected))
+        flash(f"Saved {count} ({titles}). Each is being checked now.", "good")
+    skipped = [_describe_skipped(key) for key in pasted_keys if not key.is_selected]
+    messages = skipped + describe_unrecognised(paste)
+    if messages:
+        flash(" ".join(messages[:_MAX_MESSAGES]) + (" And so on." if len(messages) > _MAX_MESSAGES else ""), "warn")
+    return redirect(url_for("keys.profile", _anchor="keys" if selected and not messages else None), 303)
+
+
+def _describe_skipped(key: PastedKey) -> str:
+    where = f"Line {key.detection.line}"
+    if key.saved is not None:
+        return f"{where} looks like a key that you have ({key.hint}): it was left out."
+    titles = _provider_titles(key.detection.choices)
+    if key.choice is None and len(titles) > 1:
+        alternatives = ", ".join(titles[:-1]) + " or " + titles[-1]
+        return f"{where} may be of {alternatives}: paste it again under its provider below."
+    return f"{where} looks like a key of {titles[0]}: paste it again under that provider below."
+
+
+def describe_unrecognised(paste: ParsedPaste) -> list[str]:
+    """One sentence per reason, with the numbers of the lines that contain no key."""
     by_reason: dict[str, list[int]] = {}
-    for one in reading.unrecognised:
-        by_reason.setdefault(one.reason, []).append(one.line)
-    return [_describe_lines(numbers, why) for why, numbers in by_reason.items()]
+    for entry in paste.unrecognised:
+        by_reason.setdefault(entry.reason, []).append(entry.line)
+    return [_describe_lines(numbers, reason) for reason, numbers in by_reason.items()]
 
 
-def _describe_lines(numbers: list[int], why: str) -> str:
+def _describe_lines(numbers: list[int], reason: str) -> str:
     if len(numbers) == 1:
-        return f"Line {numbers[0]} {why}."
-    shown = ", ".join(map(str, numbers[:12])) + (" and more" if len(numbers) > 12 else "")
-    return f"Lines {shown}: each {why}."
+        return f"Line {numbers[0]} {reason}."
+    listed = ", ".join(map(str, numbers[:_MAX_LINES])) + (" and more" if len(numbers) > _MAX_LINES else "")
+    return f"Lines {listed}: each {reason}."
 
 
 def _free_label(slug: str, taken: set[tuple[str, str]]) -> str:
-    """None for a provider's first key; then "key 2", "key 3" …"""
+    """Empty for a provider's first key; then "key 2", "key 3" …"""
     if (slug, "") not in taken:
         return ""
     return next(f"key {number}" for number in range(2, 10_000) if (slug, f"key {number}") not in taken)
 
 
-def provider_titles(places: Sequence[ProviderChoice]) -> list[str]:
-    """Their providers, each once."""
-    return list(dict.fromkeys(place.provider.title for place in places))
+def _provider_titles(choices: Sequence[ProviderChoice]) -> list[str]:
+    return list(dict.fromkeys(choice.provider.title for choice in choices))
 
 
-def parse_paste(text: str) -> ParsedPaste:
-    """What is recognised in a pasted text. Raises recognising.TooMuch."""
-    return key_detection.parse_paste(text)
+def _selected_titles(pasted_keys: Sequence[PastedKey]) -> list[str]:
+    return _provider_titles([key.choice for key in pasted_keys if key.is_selected and key.choice])
+
+
+def _render_saved(pasted_keys: Sequence[PastedKey], paste: ParsedPaste) -> str:
+    count = sum(key.is_selected for key in pasted_keys)
+    message = f"Saved {humanize.pluralize(count, 'key')}: " + ", ".join(_selected_titles(pasted_keys))
+    return (
+        render_template(
+            "keys/_found.html",
+            saved=message,
+            unread=describe_unrecognised(paste),
+            left=len(pasted_keys) - count,
+            lines=[],
+        )
+        + render_template("keys/_paste_piece.html", said=f"{message}.")
+        + render_template("keys/_list_piece.html", groups=keys.group_by_provider(keys.my_keys()))
+        + keys.render_idle_status()
+    )
+
+
+def _paste_error(pasted_keys: Sequence[PastedKey], error: str, paste: ParsedPaste | None = None) -> Any:
+    if keys.is_htmx():
+        return _render_preview(pasted_keys, paste, error=error, focus=True), 422
+    flash(error, "bad")
+    return redirect(url_for("keys.profile"), 303)
+
+
+def _render_preview(
+    pasted_keys: Sequence[PastedKey],
+    paste: ParsedPaste | None = None,
+    *,
+    error: str = "",
+    status: str | None = None,
+    focus: bool = False,
+) -> str:
+    """status: the text for screen readers; by default, the error or the number of recognised keys."""
+    if status is None:
+        unclear = sum(key.choice is None for key in pasted_keys)
+        count = humanize.pluralize(len(pasted_keys), "key")
+        status = error or f"{count} recognised" + (f", {unclear} to choose the provider of." if unclear else ".")
+    preview = render_template(
+        "keys/_found.html",
+        lines=pasted_keys,
+        unread=describe_unrecognised(paste) if paste else [],
+        error=error,
+        stamp=text_digest(_secret_key(), current_user.id, request.form.get("pasted", "")),
+        saved="",
+        focus=focus,
+    )
+    return preview + render_template("keys/_said_piece.html", said=status)
+
+
+def _matches_preview(text: str) -> bool:
+    """Whether the choices were made in a preview of this text."""
+    digest = request.form.get("stamp", "").encode("utf-8", "surrogateescape")
+    return hmac.compare_digest(digest, text_digest(_secret_key(), current_user.id, text).encode())
+
+
+def _secret_key() -> str:
+    return str(current_app.config["SECRET_KEY"])

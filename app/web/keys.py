@@ -1,46 +1,44 @@
-"""The profile: the sync status, one's API keys, and the ways to add one. Keys are write-only: none is ever shown."""
+"""The profile page: sync status, the user's API keys, and adding keys. Keys are write-only and never shown."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, abort, current_app, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from app import config, jobs
+from app import clock, config
 from app.extensions import db, limiter
+from app.jobs import enqueue
 from app.providers import PROVIDERS, addresses, get
 from app.store import credentials, runs
 from app.store.credentials import CredentialWithSlug, TooManyKeys
 from app.store.queries import runs as run_queries
 from app.vault import ApiKey, PublicKey
 from app.web import sync
-from app.web.app import filters
 
 blueprint = Blueprint("keys", __name__)
 
-MIN_KEY_LENGTH, MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 8, 8_000, 60
 KEYLESS_PROVIDER = "openrouter"
-"""The provider to try without a key: its list is the longest that anybody may read."""
+"""The provider to try without a key: its public list is the longest."""
 
 
 @blueprint.get("/profile")
 @login_required
 def profile() -> str:
     run = sync.latest_run()
-    lines = my_keys()
-    last = runs.last_finished(current_user.id, whole=True)
-    has_keys = any(line.is_active for line in lines)
+    keys_shown = my_keys()
+    last_run = runs.last_finished(current_user.id, whole=True)
+    has_keys = any(line.is_active for line in keys_shown)
     return render_template(
         "profile.html",
         run=run,
-        trouble=sync.queue_problem_of(run),
-        groups=group_by_provider(lines),
+        problem=sync.queue_problem_of(run),
+        groups=group_by_provider(keys_shown),
         has_keys=has_keys,
-        recommend=has_keys and runs.needs_sync(last, filters.now()),
-        last=last,
+        recommend=has_keys and runs.needs_sync(last_run, clock.utc_now()),
+        last=last_run,
     )
 
 
@@ -53,27 +51,27 @@ def add() -> Any:
     row = credentials.providers_by_slug().get(slug)
     if provider is None or row is None:
         abort(404)
-    typed = _read_key(needed=not provider.public)
+    key = _read_key(needed=not provider.public)
     label = request.form.get("label", "").strip()
-    complaint = typed if isinstance(typed, str) else label_error(label)
-    if complaint or isinstance(typed, str):
-        return _add_error(slug, complaint or "", label)
+    if isinstance(key, str):
+        return _add_error(slug, key, label)
+    if error := credentials.label_error(label):
+        return _add_error(slug, error, label)
     try:
         base_url = addresses.resolve_base_url(
             provider, request.form.get("region", ""), request.form.get("base_url", "")
         )
-    except addresses.InvalidBaseURL as bad:
-        return _add_error(slug, str(bad), label)
+    except addresses.InvalidBaseURL as error:
+        return _add_error(slug, str(error), label)
     try:
-        added = credentials.add(current_user.id, row, label, typed, sealer(), filters.now(), base_url)
-    except TooManyKeys as too_many:
-        return _add_error(slug, str(too_many), label)
-    if added is None:
+        credential = credentials.add(current_user.id, row, label, key, sealer(), clock.utc_now(), base_url)
+    except TooManyKeys as error:
+        return _add_error(slug, str(error), label)
+    if credential is None:
         db.session.rollback()
-        named = f"labelled “{label}”" if label else "without a label"
-        return _add_error(slug, f"You have a key of {provider.title} {named} already: choose another label.", label)
+        return _add_error(slug, duplicate_label_error(provider.title, label), label)
     db.session.commit()
-    enqueue_checks([added.id])
+    enqueue_checks([credential.id])
     if not is_htmx():
         return _redirect_to_profile(slug)
     offer = render_template("keys/_offer.html", provider=provider, saved=True)
@@ -84,32 +82,32 @@ def add() -> Any:
 @login_required
 @limiter.limit("30 per hour")
 def try_without() -> Any:
-    """The list that needs no key, added and synced at one press."""
+    """Add the keyless provider and sync at once."""
     provider = credentials.providers_by_slug().get(KEYLESS_PROVIDER)
     if provider is None:
         abort(404)
     try:
-        added = credentials.add(current_user.id, provider, "", None, sealer(), filters.now())
-    except TooManyKeys as too_many:
-        flash(str(too_many), "bad")
+        credential = credentials.add(current_user.id, provider, "", None, sealer(), clock.utc_now())
+    except TooManyKeys as error:
+        flash(str(error), "bad")
         return redirect(url_for("keys.profile"), 303)
-    if added is not None:
-        credentials.cancel_check(added.id)  # the sync that follows asks anyway
+    if credential is not None:
+        credentials.cancel_check(credential.id)  # the following sync checks the key anyway
     db.session.commit()
-    begun = jobs.start_sync(current_user.id, "manual")
-    answer = sync.sync_response(begun)
+    enqueued = enqueue.start_sync(current_user.id, "manual")
+    response = sync.sync_response(enqueued)
     if not is_htmx():
-        return answer
-    return answer + render_template("keys/_list_piece.html", groups=group_by_provider(my_keys()))
+        return response
+    return response + render_template("keys/_list_piece.html", groups=group_by_provider(my_keys()))
 
 
 @blueprint.post("/keys/<int:credential_id>/sync")
 @login_required
 @limiter.limit("60 per minute")
 def sync_one(credential_id: int) -> Any:
-    """Start a run over this one key; a live run is shown instead of a second one."""
+    """Sync this key; a live run is shown instead of starting a second one."""
     _require_own_key(credential_id)
-    return sync.sync_response(jobs.start_sync(current_user.id, "manual", credential_id=credential_id))
+    return sync.sync_response(enqueue.start_sync(current_user.id, "manual", credential_id=credential_id))
 
 
 @blueprint.post("/keys/<int:credential_id>/label")
@@ -117,13 +115,11 @@ def sync_one(credential_id: int) -> Any:
 def rename(credential_id: int) -> Any:
     row, slug = _require_own_key(credential_id)
     label = request.form.get("label", "").strip()
-    if complaint := label_error(label):
-        return _row_error(slug, credential_id, "label", complaint)
+    if error := credentials.label_error(label):
+        return _row_error(slug, credential_id, "label", error)
     if not credentials.rename(row, label):
         db.session.rollback()
-        title = PROVIDERS[slug].title
-        named = f"labelled “{label}”" if label else "without a label"
-        return _row_error(slug, credential_id, "label", f"You have a key of {title} {named} already.")
+        return _row_error(slug, credential_id, "label", duplicate_label_error(PROVIDERS[slug].title, label))
     db.session.commit()
     return _render_group(slug)
 
@@ -136,7 +132,7 @@ def replace(credential_id: int) -> Any:
     typed = _read_key(needed=True)
     if isinstance(typed, str):
         return _row_error(slug, credential_id, "key", typed)
-    credentials.replace(row, slug, typed, sealer(), filters.now())
+    credentials.replace(row, slug, typed, sealer(), clock.utc_now())
     db.session.commit()
     enqueue_checks([row.id])
     return _render_group(slug)
@@ -155,18 +151,18 @@ def set_active(credential_id: int) -> Any:
 @login_required
 @limiter.limit("60 per minute")
 def accept(credential_id: int) -> Any:
-    """The answer that was kept aside is right: ask again, and take it if it is still the same."""
+    """Accept a quarantined list: fetch again, and apply the list if it is still the same."""
     row, slug = _require_own_key(credential_id)
-    if credentials.accept_quarantined(row):  # else a sync or another page settled it meanwhile: there is nothing to ask
+    if credentials.accept_quarantined(row):  # otherwise it was settled in the meantime
         db.session.commit()
-        jobs.start_sync(current_user.id, "manual", credential_id=credential_id)
+        enqueue.start_sync(current_user.id, "manual", credential_id=credential_id)
     return _render_group(slug)
 
 
 @blueprint.post("/keys/<int:credential_id>/keep")
 @login_required
 def keep(credential_id: int) -> Any:
-    """The list in force is right: forget the answer that was kept aside."""
+    """Reject a quarantined list and keep the current one."""
     row, slug = _require_own_key(credential_id)
     credentials.reject_quarantined(row)
     db.session.commit()
@@ -187,79 +183,55 @@ def delete(credential_id: int) -> Any:
 @blueprint.get("/keys/<int:credential_id>")
 @login_required
 def row(credential_id: int) -> Any:
-    """One key's row, asked for by itself while its check is under way."""
-    found = run_queries.list_keys(current_user.id, filters.now(), credential_id)
-    if not found:
+    """One key's row; polled while its check is running."""
+    rows = run_queries.list_keys(current_user.id, clock.utc_now(), credential_id)
+    if not rows:
         abort(404)
     if not is_htmx():
-        return _redirect_to_profile(found[0].provider)
-    return render_template("keys/_row.html", key=found[0])
+        return _redirect_to_profile(rows[0].provider)
+    return render_template("keys/_row.html", key=rows[0])
 
 
 def _require_own_key(credential_id: int) -> CredentialWithSlug:
-    found = credentials.find_own(current_user.id, credential_id)
-    if found is None:
+    own_key = credentials.find_own(current_user.id, credential_id)
+    if own_key is None:
         abort(404)
-    return found
+    return own_key
 
 
 def sealer() -> PublicKey:
-    """What seals keys for their owners; it cannot open one."""
-    found: PublicKey | None = current_app.extensions.get("sealer")
-    if found is None:
-        found = current_app.extensions["sealer"] = config.load_public_key(config.current())
-    return found
+    """The public key that encrypts API keys; it cannot decrypt them."""
+    public_key: PublicKey | None = current_app.extensions.get("sealer")
+    if public_key is None:
+        public_key = current_app.extensions["sealer"] = config.load_public_key(config.current())
+    return public_key
 
 
 def _read_key(*, needed: bool) -> ApiKey | str | None:
-    """The key of the form; a sentence if it cannot be one."""
+    """The key of the form; an error message if it is invalid; None if optional and absent."""
     value = request.form.get("key", "").strip()
     if not value:
         return "Paste the key first." if needed else None
-    return key_error(value) or ApiKey(value)
+    return credentials.key_error(value) or ApiKey(value)
 
 
-def key_error(value: str) -> str | None:
-    """Why this cannot be an API key, as a sentence; None if it may be one."""
-    if len(value) > MAX_KEY_LENGTH:
-        return f"That is longer than any key ({MAX_KEY_LENGTH} characters at most). Paste the key alone."
-    if value.startswith("{"):
-        # A service account's JSON, which a form may have folded into one line.
-        return (
-            None if _is_json(value) else "That begins like a service account's JSON but is not whole. Paste all of it."
-        )
-    if len(value) < MIN_KEY_LENGTH:
-        return "That is too short for a key. Copy it again from the provider's site."
-    if not value.isascii() or not value.isprintable() or " " in value:
-        return "That has spaces or characters that no key has. Copy the key alone, on one line."
-    return None
-
-
-def _is_json(value: str) -> bool:
-    try:
-        json.loads(value)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def label_error(label: str) -> str | None:
-    if len(label) > MAX_LABEL_LENGTH or not (label.isprintable() or not label):
-        return f"Choose a label of at most {MAX_LABEL_LENGTH} characters on one line."
-    return None
+def duplicate_label_error(title: str, label: str) -> str:
+    """title: the provider's."""
+    description = f"labelled “{label}”" if label else "without a label"
+    return f"You have a key of {title} {description} already: choose another label."
 
 
 def enqueue_checks(credential_ids: Sequence[int]) -> None:
-    """Have workers ask the providers about keys that were just saved and committed."""
+    """Queue checks of newly saved, committed keys."""
     for credential_id in credential_ids:
-        if jobs.enqueue_key_check(credential_id):
-            # Nobody will check it now, so the row is not to wait for it.
+        if enqueue.enqueue_key_check(credential_id):
+            # the check could not be queued: do not show it as pending
             credentials.cancel_check(credential_id)
             db.session.commit()
 
 
 def is_htmx() -> bool:
-    """Whether a piece of the page is wanted, not the page."""
+    """Whether a partial is requested."""
     return bool(request.headers.get("HX-Request"))
 
 
@@ -268,7 +240,7 @@ def _redirect_to_profile(slug: str) -> Any:
 
 
 def _add_error(slug: str, error: str, label: str) -> Any:
-    """Why a new key was not saved, beside its form."""
+    """Report beside the form why a new key was not saved."""
     if is_htmx():
         return render_template("keys/_offer.html", provider=PROVIDERS[slug], error=error, label=label), 422
     flash(f"{PROVIDERS[slug].title}: {error}", "bad")
@@ -276,20 +248,20 @@ def _add_error(slug: str, error: str, label: str) -> Any:
 
 
 def _row_error(slug: str, credential_id: int, wrong: str, error: str) -> Any:
-    """Why a key was not changed, beside the field that is `wrong`."""
+    """Report beside the field `wrong` why a key was not changed."""
     if is_htmx():
-        return _render_group(slug, trouble_with=(credential_id, wrong), error=error), 422
+        return _render_group(slug, error_at=(credential_id, wrong), error=error), 422
     flash(error, "bad")
     return redirect(url_for("keys.profile"), 303)
 
 
 def my_keys() -> list[run_queries.KeyView]:
-    """The keys of whoever asks."""
-    return run_queries.list_keys(current_user.id, filters.now())
+    """The current user's keys."""
+    return run_queries.list_keys(current_user.id, clock.utc_now())
 
 
 def group_by_provider(lines: list[run_queries.KeyView]) -> dict[str, list[run_queries.KeyView]]:
-    """By provider, in the registry's order: the best known ones at its beginning."""
+    """Provider slug → keys, in the registry's order (best known first)."""
     groups: dict[str, list[run_queries.KeyView]] = {slug: [] for slug in PROVIDERS}
     for line in lines:
         groups.setdefault(line.provider, []).append(line)
@@ -297,7 +269,7 @@ def group_by_provider(lines: list[run_queries.KeyView]) -> dict[str, list[run_qu
 
 
 def _render_group(slug: str, **context: Any) -> Any:
-    """A provider's keys after one of them was changed, with the button that may depend on it."""
+    """A provider's keys after a change, and the sync status, which depends on them."""
     if not is_htmx():
         return _redirect_to_profile(slug)
     keys = [line for line in my_keys() if line.provider == slug]
@@ -305,7 +277,7 @@ def _render_group(slug: str, **context: Any) -> Any:
 
 
 def render_idle_status() -> str:
-    """The sync status beside another answer; nothing while a run is live."""
+    """The sync status as an out-of-band partial; empty while a run is live."""
     run = sync.latest_run()
-    # Whether Sync Now can be pressed depends on the keys; a live run's piece is left to its stream.
+    # Whether Sync Now is enabled depends on the keys; a live run's partial is updated by its stream.
     return "" if run and run.is_live else render_template("sync/_idle.html", status=sync.render_status(run))

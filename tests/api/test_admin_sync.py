@@ -11,16 +11,16 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app import config, jobs
+from app import config
 from app.api import admin_sync
-from app.api.sync_report import answered
+from app.api.sync_report import build_report
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.jobs import monitoring
+from app.jobs import enqueue, monitoring
+from app.providers import SYNCABLE
 from app.store import audit, credentials
 from app.store.queries.runs import ResultView
 from app.store.schema.tables import ListingRow, ModelRow, ResultRow, RunRow
-from app.sync.server_keys import SYNCABLE
 from app.vault import Keyring
 from tests.api.calling import program
 from tests.conftest import Person, both_databases
@@ -104,7 +104,7 @@ def test_the_list_of_providers_is_as_documented(ask: Ask) -> None:
     ],
 )
 def test_the_examples_of_one_provider_are_met_to_the_letter(fetched: int, skipped: int, message: str) -> None:
-    told = answered([line("openrouter", fetched=fetched, skipped=skipped)], "openrouter", {"openrouter": 1}, {})
+    told = build_report([line("openrouter", fetched=fetched, skipped=skipped)], "openrouter", {"openrouter": 1}, {})
     assert (told["success"], told["message"]) == (True, message)
     documented = {
         "provider": "openrouter",
@@ -124,7 +124,7 @@ def test_the_example_of_all_providers_is_met_to_the_letter() -> None:
         line("provider1", "skipped", error="API key not configured"),
         line("provider2", "failed", fetched=0, error="Connection timeout"),
     ]
-    told = answered(lines, "", {}, {})
+    told = build_report(lines, "", {}, {})
     assert told["success"] is True
     assert told["message"] == "Processed 21 providers. Success: 19, Errors: 2. Total synced: 5432 models"
     documented = {
@@ -226,7 +226,7 @@ def test_what_is_done_in_time_is_answered_at_once(app: Flask, ask: Ask, vault: K
 def test_what_takes_longer_is_answered_with_the_runs_address(
     app: Flask, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin_sync, "WAIT_S", 0.2)
+    monkeypatch.setattr(admin_sync, "MAX_WAIT_S", 0.2)
     with worker_present(app):
         answer = ask("/all?providers=openai", "POST")
     assert answer.status_code == 202
@@ -239,9 +239,9 @@ def test_without_a_worker_nobody_waits(app: Flask, ask: Ask) -> None:
     for path in ("/provider/openai", "/all?dry_run=true"):
         answer = ask(path, "POST")
         assert answer.status_code == 202
-        assert answer.json["details"]["notice"] == jobs.NO_WORKER
+        assert answer.json["details"]["notice"] == enqueue.NO_WORKER
     with no_redis(app):
-        assert ask("/provider/openai", "POST").json["details"]["notice"] == jobs.NO_REDIS
+        assert ask("/provider/openai", "POST").json["details"]["notice"] == enqueue.NO_REDIS
 
 
 def test_a_sync_that_is_under_way_at_the_same_provider_is_answered_for(app: Flask, ask: Ask) -> None:
@@ -279,7 +279,7 @@ def test_what_cannot_be_synced_is_refused_with_a_sentence(app: Flask, ask: Ask) 
 
 def test_a_run_of_a_persons_own_is_not_told(app: Flask, ask: Ask, alice: Person) -> None:
     alice.add_key("openai")
-    begun = jobs.start_sync(alice.id, "manual")
+    begun = enqueue.start_sync(alice.id, "manual")
     assert begun is not None
     assert ask(f"/runs/{begun.run_id}").status_code == 404
 

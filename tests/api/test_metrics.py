@@ -14,8 +14,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 from rq import Queue
 
-from app import create_app, jobs
+from app import create_app
+from app.clock import utc_now
 from app.extensions import db
+from app.jobs import enqueue, queues
 from app.providers import PROVIDERS
 from app.store.schema.tables import OUTCOMES, ResultRow, RunRow
 from app.sync.limits import circuit_breaker
@@ -81,9 +83,9 @@ def test_with_a_token_only_who_has_it_passes(app: Flask, carol: Person) -> None:
 def test_it_tells_of_runs_results_and_keys(open_app: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     alice.add_key("groq", "bad")
-    synced(alice, dataclasses.replace(means, now=jobs._now))
+    synced(alice, dataclasses.replace(means, now=utc_now))
     alice.add_key("mistral")
-    db.session.add(RunRow(user_id=alice.id, trigger="manual", state="queued", created_at=jobs._now()))
+    db.session.add(RunRow(user_id=alice.id, trigger="manual", state="queued", created_at=utc_now()))
     db.session.commit()
     told = scraped(open_app)
     assert told["database_up"] == told["redis_up"] == {(): 1}
@@ -105,29 +107,29 @@ def test_it_tells_of_runs_results_and_keys(open_app: Flask, alice: Person, means
 def test_it_tells_of_queues_workers_and_the_scheduler(open_app: Flask) -> None:
     told = scraped(open_app)
     assert told["workers"] == told["scheduler_up"] == {(): 0}
-    jobs.enqueue_run(1)
-    jobs.enqueue_full_sync("cron")
-    jobs._connection().set("modelsync:scheduler", "one", ex=60)
+    enqueue.enqueue_run(1)
+    enqueue.enqueue_full_sync("cron")
+    queues.redis_connection().set("modelsync:scheduler", "one", ex=60)
     with worker_present(open_app):
         told = scraped(open_app)
     assert told["workers"] == told["scheduler_up"] == {(): 1}
     assert {key: value for key, value in told["queue_jobs"].items() if value} == {
-        (jobs.INTERACTIVE, "waiting"): 1,
-        (jobs.BULK, "waiting"): 1,
+        (queues.INTERACTIVE, "waiting"): 1,
+        (queues.BULK, "waiting"): 1,
     }
-    assert Queue(jobs.BULK, connection=jobs._connection()).count == 1
+    assert Queue(queues.BULK, connection=queues.redis_connection()).count == 1
 
 
 def test_a_provider_that_nobody_asks_is_told(open_app: Flask) -> None:
     note = circuit_breaker.BreakerState([], since=time.time(), until=time.time() + 60, rest_s=60)
     over = circuit_breaker.BreakerState([], since=time.time() - 90, until=time.time() - 30, rest_s=60)
-    store = RedisLimiterStore(jobs._connection())
+    store = RedisLimiterStore(queues.redis_connection())
     address = open_app.config["SETTINGS"].base_urls["openai"]
-    store.change(endpoint_id("openai", address), lambda _: circuit_breaker.encode(note), 60)
+    store.update(endpoint_id("openai", address), lambda _: circuit_breaker.encode(note), 60)
     region = list(PROVIDERS["alibaba"].regions.values())[-1]
-    store.change(endpoint_id("alibaba", region), lambda _: circuit_breaker.encode(note), 60)
-    store.change(endpoint_id("groq", PROVIDERS["groq"].base_url), lambda _: circuit_breaker.encode(over), 60)
-    store.change(endpoint_id("ollama", "http://192.168.1.4:11434"), lambda _: circuit_breaker.encode(note), 60)
+    store.update(endpoint_id("alibaba", region), lambda _: circuit_breaker.encode(note), 60)
+    store.update(endpoint_id("groq", PROVIDERS["groq"].base_url), lambda _: circuit_breaker.encode(over), 60)
+    store.update(endpoint_id("ollama", "http://192.168.1.4:11434"), lambda _: circuit_breaker.encode(note), 60)
     told = scraped(open_app)["provider_breaker_open"]
     assert {slug for (slug,), value in told.items() if value} == {"openai", "alibaba"}
     assert len(told) == len(PROVIDERS)
@@ -146,7 +148,7 @@ def test_what_cannot_be_read_is_left_out_and_not_zero(open_app: Flask) -> None:
 
 def test_another_process_tells_the_same(open_app: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
-    synced(alice, dataclasses.replace(means, now=jobs._now))
+    synced(alice, dataclasses.replace(means, now=utc_now))
     other = create_app(open_app.config["SETTINGS"])
     both = [scraped(one) for one in (open_app, other, open_app)]
     for told in both:
@@ -173,7 +175,7 @@ def test_nothing_of_anybody_is_in_it(open_app: Flask, alice: Person, means: Sync
     server = alice.add_key("vllm")
     server.base_url = "http://192.168.77.5:8000"
     db.session.commit()
-    synced(alice, dataclasses.replace(means, now=jobs._now))
+    synced(alice, dataclasses.replace(means, now=utc_now))
     text = open_app.test_client().get("/metrics").text
     for word in ("alice", "carol", "@", KEY, key.key_hint[-4:], "label-of-alice", "192.168", "http://", "127.0.0.1"):
         assert word not in text, word
@@ -187,7 +189,7 @@ def test_nothing_of_anybody_is_in_it(open_app: Flask, alice: Person, means: Sync
 @both_databases
 def test_the_number_of_queries_does_not_grow(open_app: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
-    synced(alice, dataclasses.replace(means, now=jobs._now))
+    synced(alice, dataclasses.replace(means, now=utc_now))
     seen: list[Any] = []
     for _ in range(2):
         with counted() as sent:

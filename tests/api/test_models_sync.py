@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, select, update
 
-from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import queues, tasks
 from app.store import credentials
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow, UserRow
 from app.sync.run import SyncContext
@@ -150,7 +150,7 @@ def test_a_wrong_secret_is_refused(app: Flask, cron: dict[str, str], alice: Pers
             answer = app.test_client().open(CRON, method=method, headers={"Authorization": given})
             assert answer.status_code == 401, given
             assert SECRET not in answer.text
-    assert not any(queue.count for queue in jobs.open_queues())
+    assert not any(queue.count for queue in queues.open_queues())
 
 
 @both_databases
@@ -167,8 +167,8 @@ def test_the_cron_syncs_everyone_with_an_active_key_once(
         answer = app.test_client().open(CRON, method=method, headers=cron)
         assert answer.status_code == 200
         assert answer.json["queued"] == 2
-    jobs.enqueue_all_users("cron")
-    jobs.enqueue_all_users("cron")
+    tasks.enqueue_all_users("cron")
+    tasks.enqueue_all_users("cron")
     found = db.session.execute(select(RunRow.user_id, RunRow.trigger, RunRow.state).order_by(RunRow.user_id)).all()
     assert [tuple(row) for row in found] == [(carol.id, "cron", "queued"), (alice.id, "cron", "queued")]
     work_off(app, vault)

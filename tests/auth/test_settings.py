@@ -1,4 +1,4 @@
-"""The settings of sign-in: read whole or refused with a sentence, told only to the processes that need them."""
+"""Sign-in settings: complete or rejected with a sentence, and given only to the processes that need them."""
 
 from __future__ import annotations
 
@@ -7,41 +7,40 @@ from pathlib import Path
 import pytest
 
 from app import config
-from app.auth import secretbox
 from app.auth.settings import MailServer
 from app.cli import supervisor
 from app.config import ConfigError, Settings
 
-SECRET = "what nobody may ever see"
+SECRET = "never to be shown"
 OIDC = {
     "PUBLIC_URL": "https://models.example/",
     "OIDC_ISSUER": "https://id.example/realm",
     "OIDC_CLIENT_ID": "modelsync",
     "OIDC_CLIENT_SECRET": SECRET,
 }
-LETTERS = {"PUBLIC_URL": "https://models.example", "MAIL_FROM": "Modelsync <us@models.example>"}
+EMAIL = {"PUBLIC_URL": "https://models.example", "MAIL_FROM": "Modelsync <us@models.example>"}
 
 
-def loaded(folder: Path, **environ: str) -> Settings:
+def load(folder: Path, **environ: str) -> Settings:
     return config.load({"MODELSYNC_INSTANCE": str(folder), **environ})
 
 
-def test_without_any_of_them_nobody_signs_in_elsewhere_and_no_letters_are_sent(tmp_path: Path) -> None:
-    settings = loaded(tmp_path)
+def test_openid_connect_and_email_are_off_by_default(tmp_path: Path) -> None:
+    settings = load(tmp_path)
     assert (settings.oidc, settings.mail_from, settings.public_url) == (None, "", "")
     assert settings.require_second_factor == "off"
 
 
-def test_sign_in_elsewhere_is_read_as_a_whole(tmp_path: Path) -> None:
-    more = {"OIDC_ALLOWED_DOMAINS": "Example.com, @example.org,", "OIDC_TITLE": "Our ID", "SIGNUP": "closed"}
-    settings = loaded(tmp_path, **OIDC, **more)
+def test_openid_connect_settings_are_read(tmp_path: Path) -> None:
+    options = {"OIDC_ALLOWED_DOMAINS": "Example.com, @example.org,", "OIDC_TITLE": "Our ID", "SIGNUP": "closed"}
+    settings = load(tmp_path, **OIDC, **options)
     assert settings.public_url == "https://models.example" and settings.oidc is not None
     assert settings.oidc.client_secret == SECRET and settings.oidc.title == "Our ID"
     assert settings.oidc.allowed_domains == ("example.com", "example.org")
     assert not settings.oidc.signup and not settings.oidc.link_by_email
     assert SECRET not in repr(settings) and SECRET not in repr(settings.oidc)
-    opened = loaded(tmp_path, **OIDC, OIDC_LINK_BY_EMAIL="true").oidc
-    assert opened is not None and opened.signup and opened.link_by_email
+    provider = load(tmp_path, **OIDC, OIDC_LINK_BY_EMAIL="true").oidc
+    assert provider is not None and provider.signup and provider.link_by_email
 
 
 @pytest.mark.parametrize(
@@ -62,18 +61,18 @@ def test_sign_in_elsewhere_is_read_as_a_whole(tmp_path: Path) -> None:
         ({"REQUIRE_SECOND_FACTOR": "some"}, "REQUIRE_SECOND_FACTOR is 'some'"),
     ],
 )
-def test_what_is_missing_or_unsafe_is_refused_with_a_sentence(
+def test_a_missing_or_unsafe_setting_is_rejected_with_a_sentence(
     tmp_path: Path, change: dict[str, str], sentence: str
 ) -> None:
-    with pytest.raises(ConfigError) as refused:
-        loaded(tmp_path, **{**OIDC, **change})
-    assert str(refused.value).startswith(sentence) and SECRET not in str(refused.value)
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, **{**OIDC, **change})
+    assert str(error.value).startswith(sentence) and SECRET not in str(error.value)
 
 
-def test_letters_need_a_public_address_and_workers_a_mail_server(tmp_path: Path) -> None:
-    assert loaded(tmp_path, **LETTERS).mail_from == LETTERS["MAIL_FROM"]
+def test_email_needs_a_public_url_and_a_mail_server(tmp_path: Path) -> None:
+    assert load(tmp_path, **EMAIL).mail_from == EMAIL["MAIL_FROM"]
     with pytest.raises(ConfigError, match="MAIL_FROM needs PUBLIC_URL"):
-        loaded(tmp_path, MAIL_FROM="us@models.example")
+        load(tmp_path, MAIL_FROM="us@models.example")
     with pytest.raises(ConfigError, match="SMTP_URL is not: set it or SMTP_URL_FILE"):
         config.load_mail_server({})
 
@@ -87,52 +86,39 @@ def test_letters_need_a_public_address_and_workers_a_mail_server(tmp_path: Path)
         ("smtps://[::1]:8025", ("::1", 8025, True, "", "")),
     ],
 )
-def test_a_mail_server_is_read(url: str, server: tuple[str, int, bool, str, str]) -> None:
-    found = config.load_mail_server({"SMTP_URL": url})
-    assert (found.host, found.port, found.is_tls, found.user, found.password) == server
-    assert isinstance(found, MailServer) and (not found.password or found.password not in repr(found))
+def test_smtp_url_is_parsed(url: str, server: tuple[str, int, bool, str, str]) -> None:
+    result = config.load_mail_server({"SMTP_URL": url})
+    assert (result.host, result.port, result.is_tls, result.user, result.password) == server
+    assert isinstance(result, MailServer) and (not result.password or result.password not in repr(result))
 
 
 @pytest.mark.parametrize("url", ["mail.example", "http://u:pa@mail.example", "smtp://u:pa/ss@mail.example", "smtp://"])
-def test_what_is_no_mail_server_is_refused_without_being_repeated(url: str) -> None:
-    with pytest.raises(ConfigError) as refused:
+def test_a_malformed_smtp_url_is_rejected_without_repeating_it(url: str) -> None:
+    with pytest.raises(ConfigError) as error:
         config.load_mail_server({"SMTP_URL": url})
-    assert "u:pa" not in str(refused.value) and str(refused.value).startswith("SMTP_URL must be an address")
+    assert "u:pa" not in str(error.value) and str(error.value).startswith("SMTP_URL must be an address")
 
 
-def test_each_process_is_given_only_what_it_needs(tmp_path: Path) -> None:
-    given = {
+def test_each_process_gets_only_the_secrets_of_its_role(tmp_path: Path) -> None:
+    secrets = {
         "OIDC_CLIENT_SECRET": SECRET,
         "OIDC_CLIENT_SECRET_FILE": "/x",
         "SMTP_URL": "smtp://x",
         "SMTP_URL_FILE": "/y",
     }
-    boss = supervisor.Supervisor(given, None)
-    held = {
-        process.name: set(boss._environment(process)) & set(given)
-        for process in (supervisor.web("127.0.0.1", 1, 1), supervisor.workers(1), supervisor.scheduler())
+    boss = supervisor.Supervisor(secrets, None)
+    received = {
+        process.name: set(boss._environment(process)) & set(secrets)
+        for process in (
+            supervisor.web_process("127.0.0.1", 1, 1),
+            supervisor.worker_process(1),
+            supervisor.scheduler_process(),
+        )
     }
-    assert held == {
+    assert received == {
         "web": {"OIDC_CLIENT_SECRET", "OIDC_CLIENT_SECRET_FILE"},
         "workers": {"SMTP_URL", "SMTP_URL_FILE"},
         "scheduler": set(),
     }
     for role in ("worker", "scheduler"):
-        assert loaded(tmp_path, **{**OIDC, "OIDC_CLIENT_SECRET": ""}, MODELSYNC_ROLE=role).oidc is None
-
-
-def test_a_box_opens_for_its_key_and_purpose_alone() -> None:
-    key, sealed = "k" * 40, secretbox.encrypt("k" * 40, b"content", "mine")
-    assert secretbox.decrypt(key, sealed, "mine") == b"content"
-    assert sealed != secretbox.encrypt(key, b"content", "mine") and b"content" not in sealed
-    changed = sealed[:-1] + bytes([sealed[-1] ^ 1])
-    for other, what, purpose in (
-        ("x" * 40, sealed, "mine"),
-        (key, sealed, "yours"),
-        (key, changed, "mine"),
-        (key, b"\x02" + sealed[1:], "mine"),
-        (key, sealed[:13], "mine"),
-        (key, b"", "mine"),
-    ):
-        with pytest.raises(secretbox.DecryptionError):
-            secretbox.decrypt(other, what, purpose)
+        assert load(tmp_path, **{**OIDC, "OIDC_CLIENT_SECRET": ""}, MODELSYNC_ROLE=role).oidc is None

@@ -20,8 +20,8 @@ import httpx
 import msgspec
 from sqlalchemy import func, insert, select
 
-from app import jobs
 from app.extensions import db
+from app.jobs import context
 from app.store.schema.tables import ListedModelRow, ModelRow, ResultRow
 from app.sync import run as sync
 from app.sync.http.fetch import new_client
@@ -190,7 +190,7 @@ def _growth(stage: Stage, user_id: int) -> Rows:
 def _sync(user_id: int) -> list[int]:
     """As a worker does it, from the claim to the last row."""
     run_ids = begin([user_id])
-    with jobs.sync_context() as means:
+    with context.sync_context() as means:
         done = sync.execute_many(run_ids, means)
     assert done == set(run_ids), "the run was not done"
     return run_ids

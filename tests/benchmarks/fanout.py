@@ -20,8 +20,8 @@ from pathlib import Path
 import httpx
 from sqlalchemy import func, select
 
-from app import jobs
 from app.extensions import db
+from app.jobs import context, enqueue, queues
 from app.store.schema.tables import ResultRow, RunRow
 from app.sync import run as sync
 from app.sync.http.fetch import new_client
@@ -102,7 +102,7 @@ def measure(users: int, rounds: int = 1) -> Load:
         far.list_models(KEYS)
         with stage(best_database(), far) as installed:
             first = person(installed, list(KEYS))
-            with jobs.sync_context() as means:
+            with context.sync_context() as means:
                 sync.execute_many(begin([first]), means)
             people(installed, users - 1, list(KEYS), like=first)
             load = Load(rounds * users * len(KEYS), rounds == 1)
@@ -122,7 +122,7 @@ def _everyone(
     # In a second round they would be among everyone.
     presses = _PRESSES if load.is_single else ()
     cpu, begun = _cpu_of(process.pid), time.monotonic()
-    jobs.enqueue_full_sync("cron")
+    enqueue.enqueue_full_sync("cron")
     waiting: list[int] | None = None
     clicks: list[int] = []
     memory: list[dict[int, int]] = []
@@ -150,7 +150,7 @@ def _everyone(
 
 
 def _press(user_id: int) -> int:
-    begun = jobs.start_sync(user_id, "manual")
+    begun = enqueue.start_sync(user_id, "manual")
     assert begun and begun.is_new and begun.trouble is None, begun
     return begun.run_id
 
@@ -202,7 +202,7 @@ def _workers(installed: Stage) -> Iterator[subprocess.Popen[bytes]]:
         )
     try:
         deadline = time.monotonic() + 30
-        while jobs.count_live_workers() <= _WORKERS:
+        while queues.count_live_workers() <= _WORKERS:
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         yield process

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 
 from rq import Queue, SimpleWorker, SpawnWorker, Worker
 
-from app import config, create_app, jobs
+from app import config, create_app
 from app.extensions import db
-from app.jobs import workers
+from app.jobs import context, queues, tasks, workers
 from app.store import catalog
 from app.sync import run as sync
 from app.sync.http.fetch import new_client
@@ -39,7 +39,7 @@ def rows() -> Rows:
         far.list_models(KEYS)
         with stage(best_database(), far) as installed:
             first = person(installed, list(KEYS))
-            with jobs.sync_context() as means:
+            with context.sync_context() as means:
                 sync.execute_many(begin([first]), means)
             user_ids = people(installed, _TOGETHER * max(_JOBS.values()) // 4, list(KEYS), like=first)
             return [_row(installed, kind, user_ids) for kind in KINDS]
@@ -61,7 +61,7 @@ def _row(installed: Stage, kind: str, user_ids: Sequence[int]) -> tuple[str, str
 
 def _measured(installed: Stage, kind: str, batches: Sequence[tuple[int, ...]]) -> float:
     """CPU seconds of a job."""
-    queue = Queue(_QUEUE, connection=jobs._connection())
+    queue = Queue(_QUEUE, connection=queues.redis_connection())
     for batch in batches:
         queue.enqueue(do, *batch, result_ttl=0)
     command = [sys.executable, "-m", "tests.benchmarks.forking", kind]
@@ -74,22 +74,22 @@ def _measured(installed: Stage, kind: str, batches: Sequence[tuple[int, ...]]) -
 
 def do(*run_ids: int) -> None:
     """The job. A Python of its own has to make the app first, as a worker does once."""
-    if jobs._binding is None:
-        jobs.bind(create_app(), config.load_keyring())
+    if context._binding is None:
+        context.bind(create_app(), config.load_keyring())
     if run_ids:
-        jobs.run_syncs(*run_ids)
+        tasks.run_syncs(*run_ids)
 
 
 def main(kind: str) -> None:
     """As `jobs.work` does it, for one worker and until the queue is empty."""
     app = create_app()
-    jobs.bind(app, config.load_keyring())
+    context.bind(app, config.load_keyring())
     with app.app_context():
         catalog.load_index()
         db.session.remove()
         db.engine.dispose()
         new_client().close()
-        worker = KINDS[kind]([_QUEUE], connection=jobs.open_worker_connection(app))
+        worker = KINDS[kind]([_QUEUE], connection=queues.open_worker_connection(app))
         used = _cpu(lambda: worker.work(burst=True, logging_level="WARNING"))
     sys.stdout.write(json.dumps({"cpu_s": used}))
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from app import jobs
 from app.extensions import db
+from app.jobs import enqueue
 from app.store.schema.tables import RunRow
 from tests.benchmarks import crowd
 from tests.benchmarks.far_end import far_end
@@ -81,7 +81,7 @@ def _loaded(
     def sync() -> None:
         with installed.app.app_context():
             while not over.wait(_EVERY_S):
-                if jobs.start_sync(user_ids[begun[0] % len(user_ids)], "manual"):
+                if enqueue.start_sync(user_ids[begun[0] % len(user_ids)], "manual"):
                     begun[0] += 1
                 db.session.remove()
 

@@ -20,10 +20,11 @@ import redis
 from flask import Flask
 from sqlalchemy import func, insert, select, text
 
-from app import config, create_app, jobs
+from app import config, create_app
 from app.cli import supervisor
 from app.cli.install import set_up
 from app.extensions import db
+from app.jobs import context
 from app.providers import PROVIDERS
 from app.store import credentials, runs
 from app.store.schema.tables import CredentialRow, UserRow
@@ -59,7 +60,7 @@ class Stage:
 
     def environment(self) -> dict[str, str]:
         """For a `flask` command of this installation."""
-        urls = {f"{PROVIDERS[slug].variable}_BASE_URL": url for slug, url in self.far.base_urls.items()}
+        urls = {PROVIDERS[slug].base_url_variable: url for slug, url in self.far.base_urls.items()}
         return environment(
             self.settings.instance,
             DATABASE_URL=self.settings.database_url,
@@ -103,11 +104,11 @@ def stage(database: str, far: FarEnd) -> Iterator[Stage]:
         app = create_app(settings)
         set_up(app)
         with app.app_context():
-            jobs.bind(app, vault)
+            context.bind(app, vault)
             try:
                 yield Stage(database, app, settings, vault, private, far)
             finally:
-                jobs._binding = None
+                context.unbind()
                 db.session.remove()
                 db.engine.dispose()
                 if "redis" in app.extensions:
@@ -136,7 +137,7 @@ def _redis(database: str, folder: str) -> Iterator[str]:
         yield _REDIS
         return
     path = Path(folder) / "redis.sock"
-    with subprocess.Popen(supervisor.redis(path).command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(supervisor.redis_process(path).command, stdout=subprocess.DEVNULL) as process:
         try:
             _until_it_answers(f"unix://{path}")
             yield f"unix://{path}"

@@ -13,8 +13,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from app import jobs
 from app.extensions import db
+from app.jobs import pubsub
 from app.store import runs
 from tests.benchmarks import crowd
 from tests.benchmarks.far_end import far_end
@@ -59,7 +59,7 @@ def _watched(server: Server, user_ids: list[int], cookies: list[str]) -> tuple[f
         _wait_until(begun + SECONDS * (number + 1) / (len(results) + 1))
         runs.settle(part.result_id, now(), {"outcome": "unchanged", "fetched": 100, "chat": 80})
         db.session.commit()
-        jobs.publish_run_changed(part.run_id)
+        pubsub.publish_run_changed(part.run_id)
         if number % 50 == 0:
             most = max(most, server.resident_bytes())
     _wait_until(begun + SECONDS)

@@ -19,10 +19,10 @@ from flask import Flask
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from app import config, create_app, jobs
+from app import config, create_app
 from app.cli.install import set_up
 from app.extensions import db
-from app.jobs import monitoring
+from app.jobs import monitoring, queues
 from app.vault import Keyring, PublicKey
 from tests.chaos import far_end, plan, verdict
 from tests.chaos.people import Crowd
@@ -62,7 +62,7 @@ def reign(
             shutil.copy(built.database.log, logs)
         with app.app_context():
             db.engine.dispose()
-            jobs._connection().close()
+            queues.redis_connection().close()
         return report
 
 

@@ -14,8 +14,8 @@ from flask import Flask
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from app import jobs
 from app.extensions import db
+from app.jobs import enqueue, tasks
 from app.store import credentials, runs
 from app.store.accounts import users
 from app.store.schema.tables import LIVE_STATES, RunRow
@@ -82,11 +82,11 @@ class Crowd:
                 self.did[f"{name}, in vain"] += 1
 
     def press_sync(self) -> None:
-        jobs.start_sync(self.random.choice(self.user_ids), "manual")
+        enqueue.start_sync(self.random.choice(self.user_ids), "manual")
 
     def press_twice(self) -> None:
         user_id = self.random.choice(self.user_ids)
-        first, second = jobs.start_sync(user_id, "manual"), jobs.start_sync(user_id, "manual")
+        first, second = enqueue.start_sync(user_id, "manual"), enqueue.start_sync(user_id, "manual")
         if first and second and second.is_new and db.session.get_one(RunRow, first.run_id).state in LIVE_STATES:
             self.met.append(f"user {user_id} has two live runs")
 
@@ -96,7 +96,7 @@ class Crowd:
         ).all()
         if live:
             run_id, user_id = self.random.choice(live)
-            jobs.cancel_run(run_id, user_id)
+            enqueue.cancel_run(run_id, user_id)
 
     def replace_key(self) -> None:
         key_id = self.random.choice(list(self.owners.values()))
@@ -110,12 +110,12 @@ class Crowd:
             db.session.commit()
 
     def cron(self) -> None:
-        jobs.enqueue_full_sync("cron")
+        enqueue.enqueue_full_sync("cron")
 
     def pass_day(self) -> None:
         """All that waits for a later day comes a day nearer."""
         for column in ("due_at", "put_off_until"):
-            db.session.execute(text(f"UPDATE credentials SET {column} = {column} - interval '1 day'"))
+            db.session.execute(text(f"UPDATE credentials SET {column} = {column} - interval '1 day'"))  # noqa: S608
         db.session.commit()
 
     def live(self) -> int:
@@ -131,7 +131,7 @@ class Crowd:
         with self.app.app_context():
             run_ids = runs.start_many(self.user_ids, "cron", _now())
             db.session.commit()
-            jobs._push_runs(run_ids)
+            tasks.push_runs(run_ids)
             return run_ids
 
     def _key(self, tag: int, slug: str) -> ApiKey:

@@ -25,15 +25,15 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete, func, select, text
 
-from app import config, create_app, jobs
+from app import clock, config, create_app
 from app.cli import backup
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import queues
 from app.store.accounts import users
 from app.store.accounts.sessions import SessionRow
 from app.store.engine import dump
 from app.store.schema.tables import CredentialRow, ModelRow, RunRow, UserRow
-from app.sync import run as sync
 from app.sync.run import SyncContext
 from app.vault import generate_private_key
 from tests.cli.test_commands import Run, said
@@ -180,7 +180,7 @@ def test_without_a_name_it_goes_into_the_instance_folder_and_its_age_is_told(
     assert path.parent == tmp_path / "backups" and path.is_file()
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert findings(run, code=1)["backup"]["state"] == "good"
-    backup.note_last(path, (datetime.now(UTC) - timedelta(days=9)).isoformat())
+    backup.record_last_backup(path, (datetime.now(UTC) - timedelta(days=9)).isoformat())
     found = findings(run, code=1)["backup"]
     assert found["state"] == "warn" and "9 days ago" in found["says"] and "flask backup create" in found["remedy"]
 
@@ -368,7 +368,7 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
             assert "cannot be written" in said(run("backup", "restore", str(file), "--yes"), code=1)
     else:
         # All is dropped and made anew, and the last statement fails.
-        real = backup._run
+        real = backup._run_tool
 
         def broken(program: str, arguments: list[str], **options: Any) -> None:
             if program == "psql":
@@ -376,14 +376,14 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
                 script.write_text(script.read_text(encoding="utf-8") + "\nSELECT 1/0;\n", encoding="utf-8")
             real(program, arguments, **options)
 
-        monkeypatch.setattr(backup, "_run", broken)
+        monkeypatch.setattr(backup, "_run_tool", broken)
         assert "psql failed" in said(run("backup", "restore", str(file), "--yes"), code=1)
     assert dump.load_state() == before
 
 
 def restoring_until_killed(settings: config.Settings, file: Path) -> None:
     """Die when part of it is written; on PostgreSQL wait there, for the test to kill this process."""
-    real_run, real_look = backup._run, dump.time.monotonic
+    real_run, real_look = backup._run_tool, dump.time.monotonic
 
     def slow(program: str, arguments: list[str], **options: Any) -> None:
         if program == "psql":
@@ -399,10 +399,10 @@ def restoring_until_killed(settings: config.Settings, file: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return moment or 0.0
 
-    backup._run = slow
+    backup._run_tool = slow
     dump.time = SimpleNamespace(monotonic=look)  # type: ignore[assignment]
-    with create_app(settings).app_context(), backup.unpacked(file) as (manifest, copy):
-        backup.put_in_place(manifest, copy)
+    with create_app(settings).app_context(), backup.unpack(file) as (manifest, copy):
+        backup.replace_database(manifest, copy)
 
 
 @both_databases
@@ -473,7 +473,7 @@ def test_nothing_is_restored_while_modelsync_runs(run: Run, app: Flask, alice: P
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "Modelsync is running on" in said(run("backup", "restore", str(file), "--yes"), code=1)
     with worker_present(app):
-        assert jobs.count_live_workers()
+        assert queues.count_live_workers()
         assert "Workers are running: stop them" in said(run("backup", "restore", str(file), "--yes"), code=1)
     assert run("backup", "restore", str(file), "--yes").exit_code == 0
 
@@ -489,7 +489,7 @@ def test_a_backup_is_restored_onto_a_machine_that_has_nothing_yet(
         result = app.test_cli_runner().invoke(args=["backup", "restore", str(file)])
         assert result.exit_code == 0, result.output
         assert users.find_by_email("alice@example.com")
-        assert sync.utc_now() and db.session.scalar(select(func.count()).select_from(CredentialRow)) == 1
+        assert clock.utc_now() and db.session.scalar(select(func.count()).select_from(CredentialRow)) == 1
         db.session.remove()
         db.engine.dispose()
     assert not (fresh / "vault_private_keys").exists()

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.cli.batch_commands import spread
+from app import clock
+from app.cli.batch_commands import expand_values
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.providers import SYNCABLE
 from app.store import audit, credentials, plans
 from app.store.schema.tables import ModelRow, RunRow
 from app.sync import server_keys
-from app.sync.run import utc_now
-from app.sync.server_keys import SYNCABLE
 from tests.conftest import both_databases
 from tests.sync.test_run import count, named
 
@@ -55,7 +55,7 @@ def sync(app: Flask, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> S
     ],
 )
 def test_providers_takes_all_words_up_to_the_next_option(typed: str, read: str) -> None:
-    assert spread(typed.split(), "--providers") == read.split()
+    assert expand_values(typed.split(), "--providers") == read.split()
 
 
 @both_databases
@@ -137,7 +137,7 @@ def test_what_cannot_be_synced_is_a_sentence(sync: Shell) -> None:
     db.session.commit()
     assert "`flask providers set groq --enable`" in sync("all", "--providers", "groq").stderr
     assert "requires an argument" in sync("all", "--providers").stderr
-    server_keys.start(["openai"], "cli", utc_now())
+    server_keys.start(["openai"], "cli", clock.utc_now())
     db.session.commit()
     busy = sync("all", "--providers", "openai")
     assert busy.exit_code == 1 and "is under way already" in busy.stderr

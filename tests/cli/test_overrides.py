@@ -10,12 +10,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from app import clock
 from app.catalog.overrides import from_facts, to_json
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, overrides
 from app.store.schema.tables import ListedModelRow
-from app.sync.run import utc_now
 from tests.catalog.test_overrides import DIFFERENT, EMPTY, MANUAL
 from tests.cli.test_commands import Run, run, said
 from tests.conftest import Person, both_databases
@@ -134,6 +134,6 @@ def test_what_cannot_be_is_a_sentence(run: Run, app: Flask, tmp_path: Path) -> N
 
 def test_what_is_about_a_model_that_left_the_catalog_can_be_removed(run: Run) -> None:
     gone = from_facts("groq", "lab/gone", 100, {"tools": True})
-    overrides.restore("groq/lab/gone@100", to_json(gone), utc_now())
+    overrides.restore("groq/lab/gone@100", to_json(gone), clock.utc_now())
     db.session.commit()
     assert said(run("overrides", "remove", "groq", "lab/gone")) == "Removed lab/gone at groq (priority 100)."

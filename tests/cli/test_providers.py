@@ -10,13 +10,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from app import clock
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import credentials
 from app.store.schema.tables import ListingRow, ModelRow, ProviderRow
 from app.sync.catalog.bootstrap import bootstrap
-from app.sync.run import utc_now
 
 ANSWERS = Path(__file__).parent.parent / "providers" / "answers"
 
@@ -49,7 +49,7 @@ def test_an_admins_own_settings_survive_the_mirror(app: Flask) -> None:
     assert (line["enabled"], line["update_frequency"], line["base_url"]) == (False, "weekly", "https://proxy.example")
     db.session.execute(ProviderRow.__table__.update().values(description="changed by hand"))
     db.session.commit()
-    bootstrap(utc_now())
+    bootstrap(clock.utc_now())
     row = credentials.providers_by_slug()["groq"]
     assert (row.is_active, row.admin_update_frequency) == (False, "weekly")
     assert row.admin_base_url == "https://proxy.example"

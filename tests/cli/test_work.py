@@ -12,9 +12,10 @@ import pytest
 import redis
 from flask import Flask
 
-from app import config, create_app, jobs
+from app import config, create_app
 from app.cli import supervisor
 from app.cli.install import set_up
+from app.jobs import queues
 from tests.conftest import Person
 from tests.installation import working
 
@@ -30,11 +31,11 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet(
     late = dataclasses.replace(settings, redis_url=f"unix://{socket}")
     with working(late, tmp_path / "work.log") as part:
         until(lambda: "waiting for it" in part.told, 40)
-        server = subprocess.Popen(supervisor.redis(socket).command, stdout=subprocess.DEVNULL)
+        server = subprocess.Popen(supervisor.redis_process(socket).command, stdout=subprocess.DEVNULL)
         app.extensions["redis"] = redis.Redis.from_url(late.redis_url)
         try:
             until(socket.exists)
-            until(jobs.count_live_workers, 40)
+            until(queues.count_live_workers, 40)
             assert part.told.splitlines()[0] == "Redis cannot be reached: waiting for it."
             assert part.told.count("cannot be reached") == 1 and "Traceback" not in part.told
             assert part.stop() == 0
@@ -50,7 +51,7 @@ def test_a_worker_waits_for_set_up_and_ends_when_told_meanwhile(
     with working(early, tmp_path / "work.log") as part:
         until(lambda: "Waiting" in part.told, 40)
         set_up(create_app(early))
-        until(jobs.count_live_workers, 40)
+        until(queues.count_live_workers, 40)
         assert part.told.splitlines()[0] == "The database is not at this version: run `flask setup`. Waiting for that."
         assert part.told.count("Waiting") == 1 and "Traceback" not in part.told
         assert part.stop() == 0

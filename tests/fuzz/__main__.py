@@ -18,7 +18,7 @@ import hypothesis
 from flask import Flask
 from hypothesis import HealthCheck, Phase
 
-from app import config, create_app
+from app import clock, config, create_app
 from app.cli.install import set_up
 from app.demo.simulator import Simulator
 from app.extensions import db, limiter
@@ -27,7 +27,6 @@ from app.store.accounts import sessions, tokens, users
 from app.store.queries import runs as run_queries
 from app.store.queries import usable
 from app.sync import run as sync
-from app.sync.dispatch import utc_now
 from app.sync.http.fetch import new_client
 from app.sync.http.retry import RetryPolicy
 from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
@@ -129,7 +128,8 @@ def _moved_in(vault: Keyring, simulator: Simulator) -> dict[str, Any]:
     assert found and made and started
     with new_client() as client:
         sync.execute(
-            started.run.id, sync.SyncContext(vault, client, simulator.base_urls, now=utc_now, patience=RetryPolicy(1))
+            started.run.id,
+            sync.SyncContext(vault, client, simulator.base_urls, now=clock.utc_now, retry_policy=RetryPolicy(1)),
         )
     run = run_queries.load_run(started.run.id)
     assert run is not None

@@ -1,4 +1,4 @@
-"""Whoever writes into Redis, as the web may, has workers do nothing but our own jobs: they hold what opens API keys."""
+"""Write access to Redis, which the web has, makes workers run nothing but our own jobs: they hold the keyring."""
 
 from __future__ import annotations
 
@@ -17,121 +17,154 @@ from flask import Flask
 from rq import Callback, Queue
 from rq.job import Job
 
-from app import jobs
-from app.jobs import monitoring
+from app.jobs import enqueue, monitoring, queues
+from app.jobs.periodic import PERIODIC_JOBS
+from app.jobs.registry import JOBS, RENAMED
+from app.store.queries import runs as run_queries
 from app.vault import Keyring
 from tests.conftest import Person
 from tests.web.working import work_off
 
 
-class Planted:
-    """Unpickled, it makes a folder."""
+class FolderMaker:
+    """Creates a folder when it is unpickled."""
 
-    def __init__(self, place: str) -> None:
-        self.place = place
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self.place,)
+        return os.mkdir, (self.folder,)
 
 
-class InJson:
-    """As `app.jobs` writes them, by hand: the attacker knows our code."""
+class AttackersJSON:
+    """The serializer of `app.jobs`, rebuilt: the attacker knows our code."""
 
     dumps = staticmethod(lambda value: json.dumps(value, default=str).encode())
     loads = staticmethod(json.loads)
 
 
-def plant(job: Job, *_: Any) -> None:
-    os.mkdir(job.meta["place"])
+def make_folder(job: Job, *_: Any) -> None:
+    os.mkdir(job.meta["folder"])
 
 
-def as_rq_does(queue: Queue, place: str) -> None:
-    queue.enqueue(os.mkdir, place)
+def _json_queue(queue: Queue) -> Queue:
+    return Queue(queue.name, connection=queue.connection, serializer=AttackersJSON)
 
 
-def as_we_do(queue: Queue, place: str) -> None:
-    Queue(queue.name, connection=queue.connection, serializer=InJson).enqueue(os.mkdir, place)
+def queue_pickle(queue: Queue, folder: str) -> None:
+    queue.enqueue(os.mkdir, folder)
 
 
-def of_an_object(queue: Queue, place: str) -> None:
+def queue_json(queue: Queue, folder: str) -> None:
+    _json_queue(queue).enqueue(os.mkdir, folder)
+
+
+def queue_method(queue: Queue, folder: str) -> None:
     with contextlib.suppress(TypeError):
-        Queue(queue.name, connection=queue.connection, serializer=InJson).enqueue(Path(place).mkdir)
+        _json_queue(queue).enqueue(Path(folder).mkdir)
 
 
-def in_the_arguments(queue: Queue, place: str) -> None:
-    queue.enqueue("app.jobs.housekeeping", Planted(place))
+def queue_pickled_argument(queue: Queue, folder: str) -> None:
+    queue.enqueue("app.jobs.periodic.housekeeping", FolderMaker(folder))
 
 
-def in_what_comes_with_it(queue: Queue, place: str) -> None:
-    queue.enqueue("app.jobs.housekeeping", meta={"request_id": Planted(place)})
+def queue_pickled_meta(queue: Queue, folder: str) -> None:
+    queue.enqueue("app.jobs.periodic.housekeeping", meta={"request_id": FolderMaker(folder)})
 
 
-def when_it_succeeds(queue: Queue, place: str) -> None:
-    ours = Queue(queue.name, connection=queue.connection, serializer=InJson)
-    ours.enqueue("app.jobs.aggregate_days", meta={"place": place}, on_success=Callback(plant))
+def queue_success_callback(queue: Queue, folder: str) -> None:
+    _json_queue(queue).enqueue(
+        "app.jobs.periodic.aggregate_days", meta={"folder": folder}, on_success=Callback(make_folder)
+    )
 
 
-def when_it_fails(queue: Queue, place: str) -> None:
-    ours = Queue(queue.name, connection=queue.connection, serializer=InJson)
-    ours.enqueue("app.jobs.run_sync", "no number", meta={"place": place}, on_failure=Callback(plant))
+def queue_failure_callback(queue: Queue, folder: str) -> None:
+    _json_queue(queue).enqueue(
+        "app.jobs.tasks.run_sync", "no number", meta={"folder": folder}, on_failure=Callback(make_folder)
+    )
 
 
 @pytest.mark.parametrize(
     "attack",
     [
-        as_rq_does,
-        as_we_do,
-        of_an_object,
-        in_the_arguments,
-        in_what_comes_with_it,
-        when_it_succeeds,
-        when_it_fails,
+        queue_pickle,
+        queue_json,
+        queue_method,
+        queue_pickled_argument,
+        queue_pickled_meta,
+        queue_success_callback,
+        queue_failure_callback,
     ],
 )
-def test_a_job_that_none_of_us_queued_does_nothing(
+def test_a_foreign_job_runs_nothing(
     app: Flask, vault: Keyring, carol: Person, tmp_path: Path, attack: Callable[[Queue, str], None]
 ) -> None:
-    place = tmp_path / "planted"
+    folder = tmp_path / "made"
     carol.sign_in()
-    with contextlib.closing(jobs.open_worker_connection(app)) as connection:
-        attack(Queue(jobs.INTERACTIVE, connection=connection), str(place))
-        looked = carol.client.get("/admin/workers")
-        assert looked.status_code == 200 and not place.exists()
+    with contextlib.closing(queues.open_worker_connection(app)) as connection:
+        attack(Queue(queues.INTERACTIVE, connection=connection), str(folder))
+        response = carol.client.get("/admin/workers")
+        assert response.status_code == 200 and not folder.exists()
         work_off(app, vault)
-        assert not place.exists()
+        assert not folder.exists()
         assert carol.client.get("/admin/workers").status_code == 200
-    assert not place.exists()
+    assert not folder.exists()
 
 
-def test_such_a_job_is_a_failed_one_and_the_next_is_done(app: Flask, vault: Keyring, carol: Person) -> None:
-    with contextlib.closing(jobs.open_worker_connection(app)) as connection:
-        Queue(jobs.INTERACTIVE, connection=connection).enqueue(os.getcwd)
-    assert jobs.enqueue_full_sync("cron") is None
+def test_a_foreign_job_fails_and_the_next_job_runs(app: Flask, vault: Keyring, carol: Person) -> None:
+    with contextlib.closing(queues.open_worker_connection(app)) as connection:
+        Queue(queues.INTERACTIVE, connection=connection).enqueue(os.getcwd)
+    assert enqueue.enqueue_full_sync("cron") is None
     work_off(app, vault)
     assert len(monitoring.list_failed_jobs()) == 1
 
 
 def test_nothing_in_redis_is_a_pickle(app: Flask, alice: Person) -> None:
     alice.add_key("openai")
-    assert jobs.start_sync(alice.id, "manual") is not None
-    jobs.enqueue_full_sync("cron")
-    jobs.enqueue_signup_email("1:c2VhbGVk")
-    found = 0
-    with contextlib.closing(jobs.open_worker_connection(app)) as client:
+    assert enqueue.start_sync(alice.id, "manual") is not None
+    enqueue.enqueue_full_sync("cron")
+    enqueue.enqueue_signup_email("1:c2VhbGVk")
+    compressed = 0
+    with contextlib.closing(queues.open_worker_connection(app)) as client:
         for key in client.scan_iter("rq:job:*"):
             with contextlib.suppress(redis.ResponseError):
                 for value in client.hgetall(key).values():
                     with contextlib.suppress(zlib.error):
                         value = zlib.decompress(value)
-                        found += 1
-                    with pytest.raises(Exception):
-                        pickle.loads(value)
-    assert found
+                        compressed += 1
+                    with pytest.raises(Exception):  # noqa: B017  (pickle raises many types)
+                        pickle.loads(value)  # noqa: S301  (to show that it is no pickle)
+    assert compressed
 
 
-def test_every_job_of_ours_is_a_door(app: Flask) -> None:
-    from app.jobs.registry import JOBS
+def test_every_periodic_job_is_registered() -> None:
+    assert {periodic.job for periodic in PERIODIC_JOBS} <= set(JOBS.values())
 
-    scheduled = {f"{one.job.__module__}.{one.job.__qualname__}" for one in jobs.PERIODIC_JOBS}
-    queued = {f"app.jobs.{name}" for name in vars(jobs) if name.startswith("do_")}
-    assert JOBS.keys() == scheduled | queued
+
+# ------------------------------------------------------------------ jobs queued by the release before
+
+
+def test_every_job_of_the_release_before_has_a_new_name() -> None:
+    assert set(RENAMED.values()) == set(JOBS)
+    assert not RENAMED.keys() & JOBS.keys()
+
+
+def test_a_job_queued_under_its_old_name_is_done(app: Flask, vault: Keyring, alice: Person) -> None:
+    alice.add_key("openai")
+    run = enqueue.start_sync(alice.id, "manual")
+    assert run is not None
+    queue = queues.open_queue(queues.INTERACTIVE)
+    queue.empty()
+    queue.enqueue("app.jobs.do_run", run.run_id, job_id=queues.run_job_id(run.run_id))
+    assert monitoring.parse_job_name(queue.jobs[0]) == monitoring.JobName("run_sync", run.run_id)
+    work_off(app, vault)
+    assert monitoring.list_failed_jobs() == []
+    view = run_queries.load_run(run.run_id)
+    assert view is not None and view.state == "done"
+
+
+@pytest.mark.parametrize("old_name", [name for name in RENAMED if name.partition("do_")[2] in ("", "due")])
+def test_a_periodic_job_queued_under_its_old_name_is_done(app: Flask, vault: Keyring, old_name: str) -> None:
+    queues.open_queue(queues.MAINTENANCE).enqueue(old_name)
+    assert work_off(app, vault) == 1
+    assert monitoring.list_failed_jobs() == []

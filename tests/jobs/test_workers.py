@@ -1,4 +1,4 @@
-"""The pool of workers: neither people nor the schedule can keep all of them busy; each is replaced after many jobs."""
+"""The worker pool: neither interactive nor scheduled jobs can occupy all workers; each is replaced after many jobs."""
 
 from __future__ import annotations
 
@@ -29,57 +29,64 @@ def pool(redis_url: str) -> SyncPool:
     return SyncPool(list(QUEUES), connection=connection, num_workers=3, worker_class=SyncWorker)
 
 
-def queues_of(process: Any) -> list[str]:
+def queue_names(process: Any) -> list[str]:
     return list(process._args[1])
 
 
 def spawn(pool: SyncPool, name: str) -> list[str]:
     process = pool.get_worker_process(name, burst=False)
-    pool.worker_dict[name] = process  # type: ignore[assignment]  # as the pool notes one that lives
-    return queues_of(process)
+    pool.worker_dict[name] = process  # type: ignore[assignment]  # as the pool does once it runs
+    return queue_names(process)
 
 
-PEOPLE, SCHEDULE, REST = [INTERACTIVE], [MAINTENANCE, BULK, INTERACTIVE], [INTERACTIVE, MAINTENANCE, BULK]
+INTERACTIVE_ONLY, SCHEDULED_FIRST, INTERACTIVE_FIRST = (
+    [INTERACTIVE],
+    [MAINTENANCE, BULK, INTERACTIVE],
+    [INTERACTIVE, MAINTENANCE, BULK],
+)
 
 
-def test_one_worker_is_kept_for_people_and_one_takes_the_schedule_first(pool: SyncPool) -> None:
-    assert [spawn(pool, name) for name in "abcd"] == [PEOPLE, SCHEDULE, REST, REST]
+def test_one_worker_takes_interactive_jobs_only_and_one_takes_scheduled_jobs_first(pool: SyncPool) -> None:
+    assert [spawn(pool, name) for name in "abcd"] == [
+        INTERACTIVE_ONLY,
+        SCHEDULED_FIRST,
+        INTERACTIVE_FIRST,
+        INTERACTIVE_FIRST,
+    ]
 
 
-def test_it_is_replaced_by_one_of_its_kind(pool: SyncPool) -> None:
+def test_a_worker_is_replaced_by_one_with_the_same_queues(pool: SyncPool) -> None:
     for name in "abc":
         spawn(pool, name)
     del pool.worker_dict["b"]
-    assert spawn(pool, "d") == SCHEDULE
+    assert spawn(pool, "d") == SCHEDULED_FIRST
     del pool.worker_dict["a"]
-    assert spawn(pool, "e") == PEOPLE
+    assert spawn(pool, "e") == INTERACTIVE_ONLY
     del pool.worker_dict["c"]
-    assert spawn(pool, "f") == REST
+    assert spawn(pool, "f") == INTERACTIVE_FIRST
 
 
-def test_a_worker_is_replaced_after_many_jobs_and_schedules_nothing(
-    pool: SyncPool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: dict[str, Any] = {}
-    monkeypatch.setattr(workers.Worker, "work", lambda _self, *_args, **kwargs: asked.update(kwargs) or True)
+def test_a_worker_stops_after_many_jobs_and_runs_no_scheduler(pool: SyncPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {}
+    monkeypatch.setattr(workers.Worker, "work", lambda _self, *_args, **kwargs: options.update(kwargs) or True)
     monkeypatch.setattr(workers, "die_with_parent", lambda: None)
     SyncWorker([INTERACTIVE], connection=pool.connection).work(burst=True, with_scheduler=True)
-    assert (asked["max_jobs"], asked["with_scheduler"]) == (workers.MAX_JOBS, False)
+    assert (options["max_jobs"], options["with_scheduler"]) == (workers.MAX_JOBS, False)
 
 
 @both_databases
-def test_what_is_compiled_before_the_fork_changes_nothing(app: Flask, alice: Person, means: SyncContext) -> None:
+def test_warming_up_before_the_fork_changes_no_data(app: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, means)
     before = [tuple(row) for row in db.session.execute(select(ResultRow.id, ResultRow.outcome, ResultRow.listing_id))]
     sync.warm_up(means.now())
     assert not db.session().in_transaction()
-    found = db.session.execute(select(ResultRow.id, ResultRow.outcome, ResultRow.listing_id))
-    assert [tuple(row) for row in found] == before
+    after = db.session.execute(select(ResultRow.id, ResultRow.outcome, ResultRow.listing_id))
+    assert [tuple(row) for row in after] == before
 
 
 class _Process(subprocess.Popen[bytes]):
-    """Instead of a worker's: one that waits, and in whose first moment the pool is told to stop."""
+    """Stands in for a worker: waits, and sends the pool SIGTERM right after it was started."""
 
     def __init__(self) -> None:
         pass
@@ -89,16 +96,16 @@ class _Process(subprocess.Popen[bytes]):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_a_pool_told_to_stop_while_it_begins_workers_tells_the_one_there_and_begins_no_other(
+def test_sigterm_while_workers_start_stops_the_started_one_and_starts_no_other(
     pool: SyncPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[_Process] = []
+    processes: list[_Process] = []
 
-    def make(*_args: Any, **_kwargs: Any) -> _Process:
-        made.append(_Process())
-        return made[-1]
+    def create(*_args: Any, **_kwargs: Any) -> _Process:
+        processes.append(_Process())
+        return processes[-1]
 
-    monkeypatch.setattr(pool, "get_worker_process", make)
+    monkeypatch.setattr(pool, "get_worker_process", create)
     pool.status = pool.Status.STARTED
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -107,9 +114,9 @@ def test_a_pool_told_to_stop_while_it_begins_workers_tells_the_one_there_and_beg
         for number, handler in before.items():
             signal.signal(number, handler)
     try:
-        assert made[0].wait(5) == -signal.SIGINT
+        assert processes[0].wait(5) == -signal.SIGINT
     finally:
-        for process in made:
+        for process in processes:
             process.kill()
             process.wait(5)
-    assert len(made) == 1 and pool.status == pool.Status.STOPPED
+    assert len(processes) == 1 and pool.status == pool.Status.STOPPED

@@ -23,10 +23,11 @@ import flask_migrate
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import config, create_app, jobs
+from app import config, create_app
 from app.cli.install import set_up
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import enqueue
 from app.store import credentials, rotation, runs
 from app.store.accounts import users
 from app.store.schema.tables import ResultRow, RunRow
@@ -214,7 +215,7 @@ class Installation:
             # A run whose worker was killed is live until its lease is over; whoever syncs meanwhile is given that one.
             until(lambda: not live_runs(), "runs of killed workers are still open", CALM_S + LEASE.total_seconds())
             for user_id in [users.find_by_email(email).id for email in self.emails]:  # type: ignore[union-attr]
-                begun = jobs.start_sync(user_id, "manual")
+                begun = enqueue.start_sync(user_id, "manual")
                 if begun is None or not begun.is_new:
                     self.report.wrong.append(f"no new sync could be begun for user {user_id}: {begun}")
             until(lambda: not live_runs(), "runs are still open", CALM_S + LEASE.total_seconds())

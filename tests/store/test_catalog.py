@@ -8,12 +8,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, select, update
 
-from app import config, jobs
+from app import config
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CanonicalModel
 from app.catalog.sources import SOURCES
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import enqueue, periodic
 from app.store import catalog, sources
 from app.store.schema.catalog_tables import (
     CanonicalRow,
@@ -117,31 +118,31 @@ def outcomes() -> list[tuple[str, str, str]]:
 
 
 def test_a_worker_refreshes_what_was_asked_for_once(app: Flask, vault: Keyring) -> None:
-    assert jobs.enqueue_refresh("modelsdev", "button") is None
-    assert jobs.enqueue_refresh("modelsdev", "button") is None
+    assert enqueue.enqueue_refresh("modelsdev", "button") is None
+    assert enqueue.enqueue_refresh("modelsdev", "button") is None
     assert work_off(app, vault) == 1
     assert outcomes() == [("modelsdev", "button", "updated")]
     assert [line.source for line in sources.list_refreshes(10)] == ["modelsdev"]
 
 
 def test_the_schedule_asks_every_source_that_is_due_and_then_none(app: Flask, vault: Keyring) -> None:
-    jobs.refresh_catalog_if_due()
-    jobs.refresh_catalog_if_due()
+    periodic.refresh_catalog_if_due()
+    periodic.refresh_catalog_if_due()
     assert work_off(app, vault) == len(SOURCES)
     assert outcomes() == [(name, "schedule", "updated") for name in sorted(SOURCES)]
-    jobs.refresh_catalog_if_due()
+    periodic.refresh_catalog_if_due()
     assert work_off(app, vault) == 0
 
 
 def test_zero_hours_mean_never(app: Flask, vault: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
     object.__setattr__(config.current(), "catalog_refresh_hours", 0)
-    jobs.refresh_catalog_if_due()
+    periodic.refresh_catalog_if_due()
     assert work_off(app, vault) == 0
 
 
 def test_a_decision_is_put_into_force_by_a_worker(app: Flask, vault: Keyring) -> None:
     decide("match", "groq/mystery", {"canonical_id": "openai/gpt-4o"})
-    assert jobs.enqueue_rebuild() is None
+    assert enqueue.enqueue_rebuild() is None
     work_off(app, vault)
     assert catalog.load_index()[1].match("groq", ListedModel(id="mystery")).rule == "decided"
 
@@ -149,9 +150,9 @@ def test_a_decision_is_put_into_force_by_a_worker(app: Flask, vault: Keyring) ->
 def test_a_decision_whose_job_was_lost_is_put_into_force_by_the_schedule(app: Flask) -> None:
     decide("match", "groq/mystery", {"canonical_id": "openai/gpt-4o"})
     with no_redis(app):
-        assert "What you decided is saved" in (jobs.enqueue_rebuild() or "")
-        assert "try again later" in (jobs.enqueue_refresh("litellm", "button") or "")
-        jobs.refresh_catalog_if_due()
+        assert "What you decided is saved" in (enqueue.enqueue_rebuild() or "")
+        assert "try again later" in (enqueue.enqueue_refresh("litellm", "button") or "")
+        periodic.refresh_catalog_if_due()
     assert catalog.load_index()[1].match("groq", ListedModel(id="mystery")).rule == "decided"
 
 

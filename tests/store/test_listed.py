@@ -11,11 +11,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app import jobs
 from app.catalog.listing import ListedModel, build_listing
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import periodic
 from app.store import audit, catalog, credentials, decisions, listed_models, listings, models, overrides
 from app.store.audit import Actor
 from app.store.queries import model_detail, model_search, review
@@ -105,7 +105,7 @@ def test_models_of_deleted_keys_are_nobodys_offer_any_more(
     assert ONLY in [offer.provider_model_id for offer in model_detail.list_offers(canonical, alice.id)]
     credentials.remove(db.session.get_one(CredentialRow, key.id))
     db.session.commit()
-    jobs.housekeeping()
+    periodic.housekeeping()
     assert ONLY not in [offer.provider_model_id for offer in model_detail.list_offers(canonical, alice.id)]
     assert not shared(ONLY).is_active
     assert [one.provider_id for one in overrides.load_for_model(GPT_4O)] == []

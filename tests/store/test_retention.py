@@ -8,9 +8,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from app import config, jobs
+from app import config
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
+from app.jobs import periodic
 from app.store.engine import retention
 from app.store.engine.retention import PruneResult
 from app.store.queries import models_of_keys
@@ -99,7 +100,7 @@ def test_zero_days_keep_everything(app: Flask, run: Run, past: None, monkeypatch
     monkeypatch.setattr(config, "current", lambda: _Forever(app))
     refused = run("history", "prune")
     assert refused.exit_code == 1 and "HISTORY_KEEP_DAYS is 0" in refused.output
-    jobs.prune_history()
+    periodic.prune_history()
     assert number(RunRow) == 3
 
 
@@ -116,5 +117,5 @@ class _Forever:
 
 
 def test_the_job_prunes_by_the_setting(past: None) -> None:
-    jobs.prune_history()
+    periodic.prune_history()
     assert number(RunRow) == 1

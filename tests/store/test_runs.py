@@ -5,8 +5,9 @@ from __future__ import annotations
 from flask import Flask
 from sqlalchemy import select
 
-from app import jobs
+from app.clock import utc_now
 from app.extensions import db
+from app.jobs import enqueue, queues
 from app.store import plans, runs
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from app.sync import run as sync
@@ -37,12 +38,12 @@ def test_sync_now_takes_the_other_keys_into_a_queued_run_of_the_schedule(
     alice.add_key("mistral", label="off").is_active = False
     bob.add_key("openai", label="bob's")
     run_id = scheduled(alice, key, clock)
-    begun = jobs.start_sync(alice.id, "manual")
+    begun = enqueue.start_sync(alice.id, "manual")
     assert begun is not None and (begun.run_id, begun.is_new) == (run_id, False)
     run = runs.get(run_id)
     assert run is not None and (run.trigger, run.is_whole, run.state) == ("manual", True, "queued")
     assert asked_in(run_id) == ["due", "other"]
-    interactive, _, _ = jobs.open_queues()
+    interactive, _, _ = queues.open_queues()
     assert len(interactive.job_ids) == 1, "and it goes before the schedule's jobs"
     assert sync.execute(run_id, means)
     assert runs.last_finished(alice.id, whole=True) is not None
@@ -73,7 +74,7 @@ def test_a_run_that_a_worker_began_stays_as_it_is_and_the_page_says_why(
     sentence = "The schedule began this sync, of the keys whose turn it was."
     assert sentence not in alice.client.get("/profile").text, "it can be joined yet"
     db.session.rollback()
-    assert runs.claim([run_id], jobs._now(), sync.LEASE) == {run_id: 1}
+    assert runs.claim([run_id], utc_now(), sync.LEASE) == {run_id: 1}
     db.session.commit()
     answer = alice.post("/sync", htmx=True)
     assert sentence in answer.text

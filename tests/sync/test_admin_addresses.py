@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import context
 from app.providers import PROVIDERS
 from app.providers.addresses import InvalidBaseURL, validate_shared_url
 from app.store.schema.tables import ProviderRow
@@ -30,9 +30,9 @@ METADATA = "https://169.254.169.254/latest"
 @pytest.fixture
 def by_admin(means: SyncContext, simulator: Simulator) -> Iterator[SyncContext]:
     """No provider's address is the operator's; OpenAI's is an admin's, within this machine."""
-    with new_client(guarded=()) as guarded:
+    with new_client(restricted=()) as guarded:
         urls = {"openai": simulator.base_urls["openai"]}
-        yield replace(means, base_urls={}, admin_base_urls=urls, guarded=guarded)
+        yield replace(means, base_urls={}, admin_base_urls=urls, restricted=guarded)
 
 
 def test_an_admins_address_does_not_lead_into_a_private_network(
@@ -49,8 +49,8 @@ def test_an_admins_address_is_asked_where_the_operator_opened_its_network(
     alice: Person, by_admin: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openai")
-    with new_client(guarded=LOOPBACK) as opened:
-        assert only(synced(alice, replace(by_admin, guarded=opened))).outcome == "complete"
+    with new_client(restricted=LOOPBACK) as opened:
+        assert only(synced(alice, replace(by_admin, restricted=opened))).outcome == "complete"
     assert simulator.requests("openai")
 
 
@@ -67,10 +67,10 @@ def test_a_worker_keeps_both_kinds_of_addresses_apart(
 ) -> None:
     db.session.execute(update(ProviderRow).where(ProviderRow.slug == "groq").values(admin_base_url=METADATA))
     db.session.commit()
-    with jobs.sync_context(vault) as means:
+    with context.sync_context(vault) as means:
         assert means.admin_base_urls == {"groq": METADATA}
         assert means.base_urls == simulator.base_urls
-        assert means.guarded is not None
+        assert means.restricted is not None
 
 
 def test_recording_an_answer_with_the_servers_key_is_guarded_too(

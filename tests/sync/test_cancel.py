@@ -7,9 +7,9 @@ from dataclasses import replace
 from flask import Flask
 from sqlalchemy import select
 
-from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import enqueue
 from app.store import runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import CredentialRow, RunRow
@@ -54,9 +54,9 @@ def test_a_running_run_that_is_cancelled_keeps_what_it_settled_and_writes_nothin
     def cancel_after_the_first(_: int) -> None:
         run = run_queries.load_run(run_id)
         if run is not None and run.state == "running" and run.settled == 1:
-            assert jobs.cancel_run(run_id, alice.id)
+            assert enqueue.cancel_run(run_id, alice.id)
 
-    assert not sync.execute(run_id, replace(means, tell=cancel_after_the_first))
+    assert not sync.execute(run_id, replace(means, on_progress=cancel_after_the_first))
     run = run_queries.load_run(run_id)
     assert run is not None and run.state == "cancelled"
     assert {result.provider: result.outcome for result in run.results} == {"openai": "complete", "groq": "skipped"}
@@ -69,7 +69,7 @@ def test_only_the_owner_and_admins_can_cancel(app: Flask, alice: Person, bob: Pe
     started = runs.start(alice.id, "manual", clock())
     db.session.commit()
     assert started is not None
-    assert not jobs.cancel_run(started.run.id, bob.id)
+    assert not enqueue.cancel_run(started.run.id, bob.id)
     bob.sign_in().post("/sync/cancel")
     assert db.session.get_one(RunRow, started.run.id, populate_existing=True).state == "queued"
     answer = alice.sign_in().post("/sync/cancel", htmx=True)

@@ -14,10 +14,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
+from app import clock
 from app.extensions import db
 from app.store import runs
 from app.sync import run as sync
-from app.sync.dispatch import utc_now
 from app.sync.http.fetch import new_client
 from app.sync.limits.store import LocalLimiterStore
 from app.sync.run import SyncContext
@@ -68,10 +68,10 @@ def calm(app: Flask, vault: Keyring, sealer: PublicKey, tmp_path: Path) -> Itera
     crowd = Crowd(app, stage, sealer, random.Random(SEED))  # no secret
     crowd.move_in(3, 4)
     with far_end.Timely(SEED, notes) as timely, new_client() as client:
-        means = SyncContext(vault, client, timely.base_urls, in_all_s=10.0, shared=LocalLimiterStore())
+        means = SyncContext(vault, client, timely.base_urls, total_timeout_s=10.0, limiter_store=LocalLimiterStore())
         for day in (0, 4, 8):
             timely.show(day)
-            run_ids = runs.start_many(crowd.user_ids, "cron", utc_now())
+            run_ids = runs.start_many(crowd.user_ids, "cron", clock.utc_now())
             db.session.commit()
             assert sync.execute_many(run_ids, means) == set(run_ids)
     with verdict.simulator() as simulator:

@@ -10,11 +10,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete, select, text, update
 
-from app import jobs
+from app.clock import utc_now
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.jobs import monitoring
+from app.jobs import enqueue, monitoring, periodic, queues
 from app.providers.contract import SkippedEntry
 from app.store import credentials, plans
 from app.store.accounts import users
@@ -145,7 +145,7 @@ def changes(run: run_queries.RunView) -> list[tuple[str, str]]:
 
 def forget_everything() -> None:
     for table in ("plans", "runs", "overrides", "models", "listed_models", "credentials", "changes", "comparisons"):
-        db.session.execute(text(f"DELETE FROM {table}"))
+        db.session.execute(text(f"DELETE FROM {table}"))  # noqa: S608
     db.session.execute(delete(ListingRow))
     db.session.commit()
     db.session.expunge_all()
@@ -361,15 +361,15 @@ def test_old_plans_are_pruned_and_hold_no_list_back(app: Flask, ours: SyncContex
 
 
 def test_housekeeping_makes_plans_whose_job_was_lost(app: Flask) -> None:
-    plan_id, _ = jobs.start_plan(COMMAND_LINE, ["openai"])
-    jobs.open_queues()[0].empty()
-    jobs.housekeeping()
+    plan_id, _ = enqueue.start_plan(COMMAND_LINE, ["openai"])
+    queues.open_queues()[0].empty()
+    periodic.housekeeping()
     assert monitoring.inspect_queues().queued == 0, "it is young: its job may come yet"
-    db.session.execute(update(PlanRow).values(created_at=jobs._now() - timedelta(minutes=1)))
+    db.session.execute(update(PlanRow).values(created_at=utc_now() - timedelta(minutes=1)))
     db.session.commit()
-    jobs.housekeeping()
-    jobs.housekeeping()
-    assert jobs.open_queues()[0].job_ids == [f"plan-{plan_id}"]
+    periodic.housekeeping()
+    periodic.housekeeping()
+    assert queues.open_queues()[0].job_ids == [f"plan-{plan_id}"]
 
 
 @pytest.mark.parametrize("damaged", [b"no zlib at all", zlib.compress(b"\x81\xa1x"), zlib.compress(b"\x90")])

@@ -23,15 +23,15 @@ from rq import Queue
 from rq.cron import CronScheduler
 from sqlalchemy import func, select, text
 
-from app import config, create_app, jobs
+from app import clock, config, create_app
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
-from app.jobs import monitoring
+from app.jobs import enqueue, monitoring, periodic, tasks
+from app.jobs import queues as job_queues
 from app.store import runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import LIVE_STATES, ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow, RunRow
 from app.sync import run as sync
-from app.sync.dispatch import utc_now
 from app.sync.http.fetch import new_client
 from app.sync.run import SyncContext
 from app.vault import Keyring, PublicKey
@@ -88,7 +88,7 @@ def perform(settings: config.Settings, run_ids: list[int]) -> Callable[[], set[i
     def act() -> set[int]:
         with new_client() as client:
             vault = Keyring(os.environ["VAULT_PRIVATE_KEYS"])
-            return sync.execute_many(run_ids, SyncContext(vault, client, settings.base_urls, in_all_s=10.0))
+            return sync.execute_many(run_ids, SyncContext(vault, client, settings.base_urls, total_timeout_s=10.0))
 
     return act
 
@@ -99,7 +99,7 @@ def count(row: type[Row], *conditions: Any) -> int:
 
 
 def begin(person: Person) -> int:
-    started = runs.start(person.id, "manual", utc_now())
+    started = runs.start(person.id, "manual", clock.utc_now())
     db.session.commit()
     assert started and started.is_new
     return started.run.id
@@ -111,7 +111,7 @@ def everyone(app: Flask, sealer: PublicKey) -> list[Person]:
     found = []
     for number in range(USERS):
         person = _person(app, sealer, f"user-{number}@example.com")
-        person.row.last_sign_in_at = utc_now()
+        person.row.last_sign_in_at = clock.utc_now()
         for slug in ("openai", "groq"):
             person.add_key(slug, f"sk-good-key-{slug}-{number:04}")
         found.append(person)
@@ -121,8 +121,8 @@ def everyone(app: Flask, sealer: PublicKey) -> list[Person]:
 def queued_runs(url: str) -> list[int]:
     """Runs that the waiting jobs do, each as often as it is in one."""
     with redis.Redis.from_url(url) as client:
-        ids = [job_id for name in jobs.QUEUES for job_id in Queue(name, connection=client).job_ids]
-    return [run_id for job_id in ids for run_id in jobs.run_ids_of_job(job_id)]
+        ids = [job_id for name in job_queues.QUEUES for job_id in Queue(name, connection=client).job_ids]
+    return [run_id for job_id in ids for run_id in job_queues.run_ids_of_job(job_id)]
 
 
 # ------------------------------------------------------------------ beginning
@@ -131,7 +131,7 @@ def queued_runs(url: str) -> list[int]:
 def test_two_cron_calls_at_once_give_each_user_one_run(
     everyone: list[Person], settings: config.Settings, redis_url: str
 ) -> None:
-    begun = at_once(settings, *[lambda: jobs.enqueue_all_users("cron")] * 3)
+    begun = at_once(settings, *[lambda: tasks.enqueue_all_users("cron")] * 3)
     assert sum(begun) == USERS
     by_user = Counter(db.session.scalars(select(RunRow.user_id)))
     assert by_user == {person.id: 1 for person in everyone}
@@ -144,7 +144,7 @@ def test_a_cron_and_a_sweep_of_the_schedule_at_once_give_each_user_one_run(
 ) -> None:
     db.session.execute(text("UPDATE credentials SET due_at = created_at"))
     db.session.commit()
-    cron, due = at_once(settings, lambda: jobs.enqueue_all_users("cron"), jobs.enqueue_due)
+    cron, due = at_once(settings, lambda: tasks.enqueue_all_users("cron"), periodic.enqueue_due)
     assert cron + due == USERS
     assert Counter(db.session.scalars(select(RunRow.user_id))) == {person.id: 1 for person in everyone}
     assert count(ResultRow) == 2 * USERS
@@ -155,7 +155,7 @@ def test_clicks_at_one_moment_start_one_run_and_queue_one_job(
     everyone: list[Person], settings: config.Settings, redis_url: str
 ) -> None:
     person = everyone[0]
-    begun = at_once(settings, *[lambda: jobs.start_sync(person.id, "manual")] * 4)
+    begun = at_once(settings, *[lambda: enqueue.start_sync(person.id, "manual")] * 4)
     assert len({one.run_id for one in begun}) == 1
     assert sorted(one.is_new for one in begun) == [False, False, False, True]
     assert (count(RunRow), count(ResultRow)) == (1, 2)
@@ -220,7 +220,7 @@ def test_a_cancel_and_a_finish_at_about_one_moment_end_the_run_in_one_state(
     person = everyone[0]
     simulator.set_latency("openai", latency_s)
     run_id = begin(person)
-    done, cancelled = at_once(settings, perform(settings, [run_id]), lambda: jobs.cancel_run(run_id, person.id))
+    done, cancelled = at_once(settings, perform(settings, [run_id]), lambda: enqueue.cancel_run(run_id, person.id))
     _is_consistent(run_id, done == {run_id}, cancelled)
     again = begin(person)  # and the next one begins
     assert at_once(settings, perform(settings, [again])) == [{again}]
@@ -258,7 +258,7 @@ def test_a_cancel_that_comes_as_the_worker_closes_its_run(
     process, ours = _forked(settings, held, lambda _: None)
     assert is_there.wait(LIMIT_S)
     if comes == "before it closes":
-        cancelled = jobs.cancel_run(run_id, person.id)
+        cancelled = enqueue.cancel_run(run_id, person.id)
         go_on.set()
     else:
         cancelled = _cancelled_while_held(run_id, person, until, go_on)
@@ -279,7 +279,7 @@ def _cancelled_while_held(run_id: int, person: Person, until: Until, go_on: Any)
 
     def cancel() -> None:
         with person.app.app_context():
-            found.append(jobs.cancel_run(run_id, person.id))
+            found.append(enqueue.cancel_run(run_id, person.id))
 
     thread = threading.Thread(target=cancel)
     thread.start()
@@ -346,11 +346,13 @@ def test_two_schedulers_sync_what_is_due_once(
 
     def have_both_swept() -> bool:
         with redis.Redis.from_url(redis_url) as client:
-            queues = [Queue(name, connection=client) for name in jobs.QUEUES]
+            queues = [Queue(name, connection=client) for name in job_queues.QUEUES]
             is_idle = not any(queue.count or queue.started_job_registry.count for queue in queues)
             both = len(CronScheduler.all(client)) == 2
         # Each queues all of the schedule as it starts, and the sweeps queued the syncs.
-        worked = sum(worker.done + worker.failed for worker in monitoring.list_workers()) > 2 * len(jobs.PERIODIC_JOBS)
+        worked = sum(worker.done + worker.failed for worker in monitoring.list_workers()) > 2 * len(
+            periodic.PERIODIC_JOBS
+        )
         return both and is_idle and worked and count(RunRow, RunRow.state == "done") >= USERS
 
     with processes(settings, tmp_path, ["work", "--workers", "2"], ["schedule"], ["schedule"]):
@@ -362,5 +364,5 @@ def test_two_schedulers_sync_what_is_due_once(
     assert set(db.session.scalars(select(RunRow.trigger))) == {"schedule"}
     asked = Counter(seen.headers["authorization"] for seen in simulator.requests())
     assert set(asked.values()) == {1} and len(asked) == 2 * USERS
-    later = utc_now() + timedelta(hours=12)
+    later = clock.utc_now() + timedelta(hours=12)
     assert count(CredentialRow, CredentialRow.due_at < later) == 0, "each is due again in a day"

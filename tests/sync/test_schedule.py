@@ -8,9 +8,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, text
 
-from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import periodic, queues
 from app.providers import PROVIDERS
 from app.store import credentials, due, runs
 from app.store.accounts import users
@@ -171,19 +171,24 @@ def test_two_sweeps_at_one_moment_queue_each_key_once(app: Flask, alice: Person,
     for person in (alice, bob):
         due.set_due({person.add_key("openai").id: datetime.now(UTC) - HOUR})
     db.session.commit()
-    assert jobs.enqueue_due() == 2
-    assert jobs.enqueue_due() == 0
-    _, _, bulk = jobs.open_queues()
+    assert periodic.enqueue_due() == 2
+    assert periodic.enqueue_due() == 0
+    _, _, bulk = queues.open_queues()
     assert len(bulk.job_ids) == 1, "both runs are one job"
     live = [runs.live_run(person.id) for person in (alice, bob)]
     assert all(run is not None and run.trigger == "schedule" for run in live)
 
 
 def test_the_schedule_is_data_and_each_of_it_can_come_twice() -> None:
-    jobs_of_it = {one.job for one in jobs.PERIODIC_JOBS}
-    assert {jobs.housekeeping, jobs.enqueue_due, jobs.refresh_catalog_if_due, jobs.prune_history} <= jobs_of_it
-    assert len(jobs_of_it) == len(jobs.PERIODIC_JOBS)
-    assert all(one.every_s > 0 and one.ttl_s <= one.every_s * 4 for one in jobs.PERIODIC_JOBS)
+    jobs_of_it = {one.job for one in periodic.PERIODIC_JOBS}
+    assert {
+        periodic.housekeeping,
+        periodic.enqueue_due,
+        periodic.refresh_catalog_if_due,
+        periodic.prune_history,
+    } <= jobs_of_it
+    assert len(jobs_of_it) == len(periodic.PERIODIC_JOBS)
+    assert all(one.every_s > 0 and one.ttl_s <= one.every_s * 4 for one in periodic.PERIODIC_JOBS)
 
 
 @both_databases

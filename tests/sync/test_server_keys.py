@@ -9,9 +9,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import config, jobs
+from app import config
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import enqueue, periodic
 from app.store import credentials
 from app.store.accounts import users
 from app.store.queries import runs
@@ -97,9 +98,9 @@ def test_the_first_person_is_an_admin_though_the_installation_has_its_account(
 
 def test_the_sweep_mirrors_the_environment_and_queues_what_is_due(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-server-0a1b")
-    assert jobs.enqueue_due() == 1
+    assert periodic.enqueue_due() == 1
     assert set(of_server()) == {"openai"}
-    begun = jobs.start_server_sync("api", ["groq"])
+    begun = enqueue.start_server_sync("api", ["groq"])
     assert not begun.is_new, "the live run is given instead of a second one"
 
 
@@ -110,9 +111,9 @@ def test_only_workers_are_given_the_keys(monkeypatch: pytest.MonkeyPatch, app: F
 
     environ = {"OPENAI_API_KEY": "sk-of-the-server-0a1b", "ADMIN_API_KEY": "x" * 32, "PATH": "/bin"}
     boss = supervisor.Supervisor(environ, Path())
-    for process in (supervisor.web("127.0.0.1", 1, 1), supervisor.scheduler()):
+    for process in (supervisor.web_process("127.0.0.1", 1, 1), supervisor.scheduler_process()):
         assert "OPENAI_API_KEY" not in boss._environment(process)
-    given = boss._environment(supervisor.workers(1))
+    given = boss._environment(supervisor.worker_process(1))
     assert given["OPENAI_API_KEY"] and "ADMIN_API_KEY" not in given
     assert config.load_server_keys(environ)["openai"].reveal() == "sk-of-the-server-0a1b"
 

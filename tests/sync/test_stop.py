@@ -13,9 +13,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import config, jobs
+from app import config
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import enqueue, periodic, queues
 from app.store.queries import runs
 from app.store.schema.tables import ChangeRow, ResultRow, RunRow
 from tests.conftest import Person, both_databases
@@ -37,7 +38,7 @@ def begin(person: Person, simulator: Simulator, until: Until) -> int:
     person.add_key("openai")
     person.add_key("groq")
     simulator.set_fault("openai", "hang")
-    begun = jobs.start_sync(person.id, "manual")
+    begun = enqueue.start_sync(person.id, "manual")
     assert begun is not None and begun.trouble is None
 
     def is_amid() -> bool:
@@ -71,20 +72,20 @@ def test_told_to_stop_it_finishes_the_run_it_is_at_and_takes_no_other(
     number: signal.Signals,
 ) -> None:
     with working(settings, tmp_path / "work.log") as part:
-        until(jobs.count_live_workers, 30)
+        until(queues.count_live_workers, 30)
         run_id = begin(alice, simulator, until)
         bob.add_key("groq")
         part.process.send_signal(number)
         # The pool's worker has been told as well, and waits for its job.
-        until(lambda: jobs.count_live_workers() == 1)
-        waiting = jobs.start_sync(bob.id, "manual")
+        until(lambda: queues.count_live_workers() == 1)
+        waiting = enqueue.start_sync(bob.id, "manual")
         assert waiting is not None
         assert part.process.poll() is None and state(run_id) == "running"
         simulator.clear_fault("openai")
         assert part.process.wait(30) == 0
         assert is_right(run_id)
         assert state(waiting.run_id) == "queued"
-        assert jobs.count_live_workers() == 0
+        assert queues.count_live_workers() == 0
         assert "Traceback" not in part.told
     with working(settings, tmp_path / "next.log"):
         until(lambda: state(waiting.run_id) == "done", 30)
@@ -96,7 +97,7 @@ def test_one_that_has_no_time_to_finish_leaves_a_run_that_ends_within_its_lease(
 ) -> None:
     """Told again and again, and then killed, as by an impatient supervisor."""
     with working(settings, tmp_path / "work.log") as part:
-        until(jobs.count_live_workers, 30)
+        until(queues.count_live_workers, 30)
         run_id = begin(alice, simulator, until)
         everyone = descendants(part.process.pid)
         for _ in range(2):
@@ -106,13 +107,13 @@ def test_one_that_has_no_time_to_finish_leaves_a_run_that_ends_within_its_lease(
     simulator.clear_fault("openai")
 
     def is_over() -> bool:
-        jobs.housekeeping()  # as the scheduler has it done every 15 s
+        periodic.housekeeping()  # as the scheduler has it done every 15 s
         return state(run_id) != "running"
 
     until(is_over, 40)
     with working(settings, tmp_path / "next.log"):
         if state(run_id) == "lost":  # then one may begin anew at once
-            begun = jobs.start_sync(alice.id, "manual")
+            begun = enqueue.start_sync(alice.id, "manual")
             assert begun is not None and begun.is_new
             run_id = begun.run_id
         until(lambda: state(run_id) == "done", 40)

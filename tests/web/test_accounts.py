@@ -15,13 +15,14 @@ from flask.testing import FlaskClient
 from itsdangerous import TimestampSigner
 from sqlalchemy import func, select, update
 
+from app import clock as app_clock
 from app import config, create_app
+from app.auth.invitations import sign_invitation
 from app.extensions import db, limiter
 from app.store import runs
 from app.store.accounts import feeds, sessions, users
 from app.store.accounts.sessions import SessionRow
 from app.store.schema.tables import RunRow, UserRow
-from app.web.account.accounts import invite_token
 from tests.api.calling import program
 from tests.conftest import PASSWORD, Browser, Clock, Person, both_databases
 from tests.web.plainly import Plainly, words
@@ -116,7 +117,7 @@ def house(app: Flask, request: pytest.FixtureRequest) -> Iterator[Flask]:
 
 def invitation(house: Flask, email: str) -> str:
     with house.test_request_context():
-        return invite_token(email)
+        return sign_invitation(users.normalize_email(email), house.config["SECRET_KEY"])
 
 
 @pytest.mark.parametrize("house", ["closed"], indirect=True)
@@ -484,12 +485,11 @@ def test_signing_in_starts_a_sync_that_is_due_if_the_person_allows_it(alice: Per
 
 
 def test_signing_in_after_a_fresh_sync_starts_none(alice: Person, clock: Clock) -> None:
-    from app.web.app import filters
 
     alice.add_key("openai")
-    started = runs.start(alice.id, "manual", filters.now())
+    started = runs.start(alice.id, "manual", app_clock.utc_now())
     assert started
-    started.run.state, started.run.ended_at = "done", filters.now()
+    started.run.state, started.run.ended_at = "done", app_clock.utc_now()
     for result in pages_results(started.run.id):
         result.outcome = "complete"
     db.session.commit()

@@ -17,9 +17,9 @@ from flask.testing import FlaskClient
 from rq import Queue
 from sqlalchemy import func, select, update
 
-from app import jobs
 from app.extensions import db
-from app.jobs import monitoring, queues
+from app.jobs import enqueue, monitoring, periodic, queues, tasks
+from app.jobs.registry import JOBS
 from app.store import audit, credentials
 from app.store.accounts import users
 from app.store.accounts.sessions import SessionRow
@@ -441,8 +441,8 @@ def fail(app: Flask, vault: Keyring, monkeypatch: pytest.MonkeyPatch, run_id: in
     def broken(*_: Any) -> None:
         raise ConnectionError(f'postgresql://me:{SECRET}@host\nTypeError: {SECRET}\n  File "/x/app/{SECRET}"')
 
-    monkeypatch.setattr(jobs.sync_run, "perform", broken)
-    jobs.enqueue_run(run_id)
+    monkeypatch.setattr(tasks.sync_run, "execute", broken)
+    enqueue.enqueue_run(run_id)
     work_off(app, vault)
 
 
@@ -492,8 +492,8 @@ def test_workers_and_queues_are_shown_as_they_are(app: Flask, house: Person, red
     html = words(page(house, "/admin/workers"))
     assert "No worker is running" in html and "No scheduler is running" in html
     with worker_present(app):
-        jobs.enqueue_run(3)
-        jobs.enqueue_key_check(4)
+        enqueue.enqueue_run(3)
+        enqueue.enqueue_key_check(4)
         with redis.Redis.from_url(redis_url) as client:
             client.set(queues.SCHEDULER_KEY, "somebody", ex=70)
         told = words(page(house, "/admin/workers"))
@@ -511,8 +511,7 @@ def test_a_worker_whose_job_was_done_and_forgotten_meanwhile_is_a_worker_still(a
 
 
 def test_every_job_has_its_words() -> None:
-    queued = {name for name in vars(jobs) if name.startswith("do_")} | {one.job.__name__ for one in jobs.PERIODIC_JOBS}
-    assert queued <= set(workers.JOB_LABELS)
+    assert {name.rpartition(".")[2] for name in JOBS} <= set(workers.JOB_LABELS)
 
 
 def test_the_scheduler_counts_the_days(app: Flask, house: Person, alice: Person, means: SyncContext) -> None:
@@ -520,7 +519,7 @@ def test_the_scheduler_counts_the_days(app: Flask, house: Person, alice: Person,
     synced(alice, means)
     db.session.execute(update(ResultRow).values(ended_at=datetime.now(UTC) - timedelta(days=3)))
     db.session.commit()
-    assert jobs.aggregate_days in {one.job for one in jobs.PERIODIC_JOBS}
-    jobs.aggregate_days()
+    assert periodic.aggregate_days in {one.job for one in periodic.PERIODIC_JOBS}
+    periodic.aggregate_days()
     assert db.session.scalar(select(func.sum(TallyRow.count)).where(TallyRow.slug == "openai")) == 1
-    assert isinstance(jobs.open_queues()[0], Queue)
+    assert isinstance(queues.open_queues()[0], Queue)

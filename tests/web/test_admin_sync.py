@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import enqueue
 from app.store import audit, credentials, plans
 from app.store.queries import runs
 from app.store.schema.tables import ModelRow, RunRow
@@ -119,17 +119,17 @@ def test_what_cannot_be_started_is_said(app: Flask, house: Person) -> None:
 
 
 def test_without_a_worker_or_redis_the_row_and_the_plan_say_so(app: Flask, house: Person) -> None:
-    assert jobs.NO_WORKER in words(press(house).text)
-    assert jobs.NO_WORKER in words(press(house, dry_run="yes").text)
+    assert enqueue.NO_WORKER in words(press(house).text)
+    assert enqueue.NO_WORKER in words(press(house, dry_run="yes").text)
     with no_redis(app):
-        assert jobs.NO_REDIS in words(press(house, dry_run="yes").text)
-        assert jobs.NO_REDIS in words(house.client.get("/admin/plans/1").text)
+        assert enqueue.NO_REDIS in words(press(house, dry_run="yes").text)
+        assert enqueue.NO_REDIS in words(house.client.get("/admin/plans/1").text)
     assert house.client.get("/admin/plans/999").status_code == 404
     assert house.post("/admin/plans/999/apply").status_code == 404
 
 
 def test_keys_of_the_installation_itself_are_not_counted_as_peoples(app: Flask, house: Person, vault: Keyring) -> None:
     before = words(house.client.get("/admin/providers").text).split("Groq")[0]
-    jobs.start_server_sync("api")
+    enqueue.start_server_sync("api")
     db.session.commit()
     assert words(house.client.get("/admin/providers").text).split("Groq")[0] == before

@@ -8,10 +8,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import jobs
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import enqueue
 from app.store import audit, decisions, overrides, sources
 from app.store.audit import Actor
 from app.store.schema.catalog_tables import AuditRow
@@ -385,5 +385,5 @@ def test_without_a_worker_or_redis_the_pages_say_so_and_keep_what_was_decided(ap
     with no_redis(app):
         assert "cannot be reached" in act(house, "/refresh", source="litellm")
         told = words(act(house, "/unknown/leave", provider="chutes", model_id="acme/rocket-2"))
-        assert jobs.NO_REDIS_FOR_DECISIONS in told
+        assert enqueue.NO_REDIS_FOR_DECISIONS in told
     assert entries() == 2

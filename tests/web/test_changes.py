@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from flask import Flask
 
+from app import clock
 from app.catalog.changes import Change, FieldChange
 from app.extensions import db
 from app.store.queries import changes, runs
 from app.store.schema.tables import UserRow
-from app.web.app import filters
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
 from tests.web.plainly import Plainly, read, words
@@ -27,7 +27,7 @@ class Watch:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.moment = NOW
-        monkeypatch.setattr(filters, "now", lambda: self.moment)
+        monkeypatch.setattr(clock, "utc_now", lambda: self.moment)
 
     def forward(self, **by: float) -> None:
         self.moment += timedelta(**by)

@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from app import clock as app_clock
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.store.queries.runs import ResultView
 from app.store.schema.tables import CredentialRow
 from app.sync.run import SyncContext
-from app.web.app import filters
 from app.web.history import scope_chart
 from app.web.history.scope_chart import CalendarDay
 from tests.conftest import Clock, Person, both_databases
@@ -57,7 +57,7 @@ def three(
     clock.forward(days=2)
     alice.row.sync_on_sign_in = False
     later = clock.moment
-    monkeypatch.setattr(filters, "now", lambda: later)
+    monkeypatch.setattr(app_clock, "utc_now", lambda: later)
     alice.sign_in()
     return found
 
@@ -102,7 +102,7 @@ def test_the_page_has_the_calendar_with_its_table_and_a_day_leads_to_its_syncs(
     page = alice.client.get("/history").text
     svg = page.split('<svg class="chart-calendar"', 1)[1].split("</svg>", 1)[0]
     assert 'role="img"' in svg and "3 days with syncs. Results: 3 complete." in svg
-    assert (svg.count("in-complete"), svg.count("<rect")) == (3, 25 * 7 + filters.now().weekday() + 1)
+    assert (svg.count("in-complete"), svg.count("<rect")) == (3, 25 * 7 + app_clock.utc_now().weekday() + 1)
     days = [link for link in read(page).links if "day=" in link]
     assert days == [f"/history?day=2026-11-0{number}" for number in (3, 2, 1)]
     one = alice.client.get(days[1]).text

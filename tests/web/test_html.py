@@ -12,10 +12,11 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, jobs
+from app import create_app
 from app.demo import seed
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import enqueue
 from app.store.accounts import second_factors, users
 from app.store.audit import Actor
 from app.vault import Keyring, PublicKey
@@ -80,7 +81,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, embed
             second_factors.save_pending(careful, b"sealed", datetime.now(UTC))
             second_factors.enable(careful, datetime.now(UTC))
             db.session.commit()
-            jobs.start_plan(Actor(None, seed.CAROL), ["openrouter"])
+            enqueue.start_plan(Actor(None, seed.CAROL), ["openrouter"])
             work_off(app, vault)
             yield House(app)
             db.session.remove()

@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import queues
 from app.store import credentials
 from app.store.schema.tables import CredentialRow, ListingRow, ResultRow, RunRow
 from app.sync import run as sync_run
@@ -348,8 +348,8 @@ def test_deleting_a_key_keeps_its_history(alice: Person, means: SyncContext) -> 
 def test_the_job_payload_holds_an_id_and_nothing_else(app: Flask, alice: Person) -> None:
     alice.sign_in().post("/keys", htmx=True, provider="openai", key=KEY)
     (row,) = stored(alice)
-    (job,) = [job for queue in jobs.open_queues() for job in queue.jobs]
-    assert (job.func_name, job.args, job.kwargs) == ("app.jobs.check_key", [row.id], {})
+    (job,) = [job for queue in queues.open_queues() for job in queue.jobs]
+    assert (job.func_name, job.args, job.kwargs) == ("app.jobs.tasks.check_key", [row.id], {})
 
 
 def test_to_accept_what_is_not_kept_aside_starts_nothing_and_has_a_limit(alice: Person) -> None:

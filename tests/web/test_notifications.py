@@ -10,12 +10,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app import jobs
+from app import clock
 from app.catalog import topics
 from app.catalog.changes import Change, FieldChange
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.jobs import digest_email as writing
+from app.jobs import enqueue, periodic, tasks
 from app.jobs.digest_email import sanitize_line
 from app.store.accounts import subscriptions
 from app.store.accounts.subscriptions import SubscriptionRow
@@ -64,13 +65,13 @@ def checked(page: Plainly, way: str) -> set[str]:
 def sent(house: Flask) -> None:
     """What the scheduler does each minute, and the workers after it."""
     with house.app_context():
-        jobs.enqueue_digests()
+        periodic.enqueue_digests()
         work_off(house, NO_VAULT)
 
 
 def later(monkeypatch: pytest.MonkeyPatch, **by: float) -> None:
     moment = now() + timedelta(**by)
-    monkeypatch.setattr(jobs, "_now", lambda: moment)
+    monkeypatch.setattr(clock, "utc_now", lambda: moment)
 
 
 def body(letters: Letters, number: int = -1) -> str:
@@ -337,7 +338,7 @@ def test_a_disabled_account_gets_none(house: Flask, alice: Person, letters: Lett
     db.session.commit()
     sent(house)
     with house.app_context():
-        jobs.send_digest(alice.id)
+        tasks.send_digest(alice.id)
     assert letters.taken == []
 
 
@@ -349,10 +350,10 @@ def test_a_sync_goes_on_whatever_the_mail_server_does(
     chosen(house, alice, by_mail=topics.TOPICS)
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
     with house.app_context():
-        begun = jobs.start_sync(alice.id, "manual")
+        begun = enqueue.start_sync(alice.id, "manual")
         assert begun is not None
         work_off(house, vault)
-        jobs.enqueue_digests()
+        periodic.enqueue_digests()
         work_off(house, vault)
         assert db.session.get_one(RunRow, begun.run_id, populate_existing=True).state == "done"
 
@@ -393,7 +394,7 @@ def test_key_problems_are_all_that_blame_the_key() -> None:
     everything = list(errors.SyncError.__subclasses__())
     for one in everything:
         everything += one.__subclasses__()
-    assert {one.code for one in everything if one.blames_key and hasattr(one, "code")} == writing.KEY_ERROR_CODES
+    assert {one.code for one in everything if one.key_at_fault and hasattr(one, "code")} == writing.KEY_ERROR_CODES
 
 
 def test_the_same_change_seen_by_two_keys_is_told_once(alice: Person) -> None:

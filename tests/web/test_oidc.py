@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import config, create_app
+from app import clock, config, create_app
 from app.auth.settings import OpenIdProvider
 from app.extensions import db, limiter
 from app.store import audit
@@ -23,7 +23,6 @@ from app.store.accounts import identities, tokens, users
 from app.store.accounts.identities import IdentityRow
 from app.store.schema.tables import UserRow
 from app.web.account import login
-from app.web.app import filters
 from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.web.openid_provider import CLIENT_ID, CLIENT_SECRET, FakeOpenIdProvider
 from tests.web.plainly import Plainly, words
@@ -254,8 +253,8 @@ def _token(client: Any) -> str:
 def test_a_way_back_that_took_too_long_is_refused(make: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
     client = make().test_client()
     address = at_the_provider(client)
-    later = filters.now() + timedelta(minutes=11)
-    monkeypatch.setattr(filters, "now", lambda: later)
+    later = clock.utc_now() + timedelta(minutes=11)
+    monkeypatch.setattr(clock, "utc_now", lambda: later)
     assert _EXPIRED in words(back(client, address).text)
 
 
@@ -374,7 +373,7 @@ def test_where_the_operator_wants_it_a_verified_address_leads_in_and_what_was_ma
 ) -> None:
     """Somebody may have signed up with her address and waited for her to come."""
     alice.sign_in()
-    made = tokens.create(alice.id, "planted", ("read",), filters.now())
+    made = tokens.create(alice.id, "planted", ("read",), clock.utc_now())
     db.session.commit()
     assert made is not None
     provider.who["email"] = alice.row.email
@@ -430,7 +429,7 @@ def test_a_disabled_account_stays_out(make: Callable[..., Flask], carol: Person)
     assert came_back(house.test_client()).status_code == 303
     dora = users.find_by_email(DORA)
     assert dora is not None
-    dora.disabled_at = filters.now()
+    dora.disabled_at = clock.utc_now()
     db.session.commit()
     client = house.test_client()
     answer = came_back(client)
@@ -496,8 +495,8 @@ def test_who_has_no_password_chooses_one_soon_after_signing_in_and_not_later(
     page.submit("/settings/oidc/unlink") if "/settings/oidc/unlink" in page.html else None
     assert rows()[1] == 1
     with monkeypatch.context() as later:
-        moment = filters.now() + login._RECENT_LOGIN + timedelta(seconds=1)
-        later.setattr(filters, "now", lambda: moment)
+        moment = clock.utc_now() + login._RECENT_LOGIN + timedelta(seconds=1)
+        later.setattr(clock, "utc_now", lambda: moment)
         page.submit("/profile/password", password="a fine new password")
         assert "sign in again and do it within ten minutes" in page.words
     page.submit("/profile/password", password="a fine new password")

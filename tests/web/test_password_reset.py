@@ -18,15 +18,15 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 from flask import Flask
 from sqlalchemy import select
 
-from app import create_app, jobs, mail
+from app import clock, create_app, mail
 from app.auth.settings import MailServer
 from app.config import ConfigError
 from app.extensions import db, limiter
+from app.jobs import periodic, tasks
 from app.store.accounts import password_resets, users
 from app.store.accounts.password_resets import PasswordResetRow
 from app.vault import Keyring, generate_private_key
 from app.web.account import password_reset
-from app.web.app import filters
 from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.web.plainly import Plainly, words
 from tests.web.working import work_off
@@ -153,8 +153,8 @@ def test_a_link_works_once_for_an_hour_and_ends_with_every_other_change(
     assert alice.post("/login", email=alice.row.email, password=NEW).status_code == 303
     mailed(house, alice.row.email)
     with monkeypatch.context() as later:
-        moment = filters.now() + timedelta(minutes=61)
-        later.setattr(filters, "now", lambda: moment)
+        moment = clock.utc_now() + timedelta(minutes=61)
+        later.setattr(clock, "utc_now", lambda: moment)
         assert client.get(letters.link()).status_code == 422
     assert client.get(letters.link()).status_code == 200
     users.end_sessions(alice.row)  # as an admin does, or another password
@@ -198,7 +198,7 @@ def test_it_takes_as_long_for_an_address_without_an_account(
 def test_a_disabled_account_gets_no_letter(house: Flask, alice: Person, letters: Letters) -> None:
     mailed(house, alice.row.email)
     link = letters.link()
-    alice.row.disabled_at = filters.now()
+    alice.row.disabled_at = clock.utc_now()
     db.session.commit()
     mailed(house, alice.row.email)
     assert len(letters.taken) == 1
@@ -238,13 +238,13 @@ def test_a_letter_that_was_not_taken_is_tried_again_a_few_times(
     with house.app_context():
         for _ in range(2):
             with pytest.raises(mail.MailError, match=r"did not take a letter \(SMTPDataError\)"):
-                jobs.send_password_reset(reset_id)
+                tasks.send_password_reset(reset_id)
         letters.refuses = False
-        later = filters.now() + timedelta(seconds=20)
-        monkeypatch.setattr(jobs, "_now", lambda: later)
-        jobs.housekeeping()
+        later = clock.utc_now() + timedelta(seconds=20)
+        monkeypatch.setattr(clock, "utc_now", lambda: later)
+        periodic.housekeeping()
         work_off(house, NO_VAULT)
-        jobs.send_password_reset(reset_id)  # one that comes twice mails nothing
+        tasks.send_password_reset(reset_id)  # one that comes twice mails nothing
     assert len(letters.taken) == 1
     assert house.test_client().get(letters.link()).status_code == 200
     assert "alice@" not in caplog.text
@@ -257,10 +257,10 @@ def test_after_five_tries_it_is_given_up(house: Flask, alice: Person, letters: L
     with house.app_context():
         for _ in range(password_resets.MAX_TRIES):
             with pytest.raises(mail.MailError):
-                jobs.send_password_reset(reset_id)
+                tasks.send_password_reset(reset_id)
         letters.refuses = False
-        jobs.send_password_reset(reset_id)
-        assert password_resets.stale_requests(filters.now() + timedelta(seconds=20), timedelta(seconds=15)) == []
+        tasks.send_password_reset(reset_id)
+        assert password_resets.stale_requests(clock.utc_now() + timedelta(seconds=20), timedelta(seconds=15)) == []
     assert letters.taken == []
 
 
@@ -269,7 +269,7 @@ def test_a_worker_without_a_mail_server_says_so(house: Flask, alice: Person, mon
     monkeypatch.delenv("SMTP_URL")
     (reset_id,) = db.session.scalars(select(PasswordResetRow.id))
     with house.app_context(), pytest.raises(ConfigError, match="SMTP_URL is not: set it"):
-        jobs.send_password_reset(reset_id)
+        tasks.send_password_reset(reset_id)
 
 
 def test_a_password_is_never_sent_in_the_clear_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +296,7 @@ def test_asking_is_bounded_per_address_and_per_network(house: Flask, alice: Pers
 
 
 def test_the_second_factor_is_asked_for_after_a_reset(house: Flask, alice: Person, letters: Letters) -> None:
-    alice.row.second_factor_at = filters.now()
+    alice.row.second_factor_at = clock.utc_now()
     db.session.commit()
     mailed(house, alice.row.email)
     page = Plainly(house.test_client()).open(letters.link()).submit(letters.link(), password=NEW)

@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import queues
 from app.store import credentials
 from app.store.schema.tables import CredentialRow
 from app.vault import Keyring
@@ -226,7 +226,7 @@ def test_keys_are_kept_while_redis_is_away(app: Flask, alice: Person) -> None:
     with no_redis(app):
         assert saved(alice, f"{GROQ}\n{OPENAI}").status_code == 200
     assert [row.check_asked_at for row in stored(alice)] == [None, None]
-    assert sum(queue.count for queue in jobs.open_queues()) == 0
+    assert sum(queue.count for queue in queues.open_queues()) == 0
 
 
 # ------------------------------------------------------------------ without a script

@@ -9,9 +9,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app import jobs
+from app import clock
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import context
 from app.store import runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import CredentialRow, ModelRow
@@ -35,10 +36,10 @@ def add(person: Person, url: str, **form: str) -> CredentialRow | None:
 
 
 def synced(person: Person, vault: Keyring) -> run_queries.ResultView:
-    started = runs.start(person.id, "manual", sync.utc_now())
+    started = runs.start(person.id, "manual", clock.utc_now())
     db.session.commit()
     assert started
-    with jobs.sync_context(vault) as means:
+    with context.sync_context(vault) as means:
         sync.execute(started.run.id, means)
     run = run_queries.load_run(started.run.id)
     assert run

@@ -11,8 +11,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.pool import QueuePool
 
-from app import config, jobs
+from app import config
 from app.extensions import db
+from app.jobs import enqueue, pubsub
 from app.jobs.pubsub import PubSubFanout
 from app.store import runs
 from app.sync import run as sync
@@ -97,7 +98,7 @@ def test_a_stream_holds_none_at_its_end_either(
     assert live is not None
     sync.execute(live.id, means)
     db.session.remove()
-    jobs.publish_run_changed(live.id)
+    pubsub.publish_run_changed(live.id)
     heard = watched[0].hear()
     while 'data: <section id="sync-status"' not in heard:
         heard = watched[0].hear()
@@ -113,10 +114,10 @@ def test_a_stream_without_redis_holds_none_while_it_tries_to_listen(
     def note(_ear: PubSubFanout, seconds: float) -> None:
         waited.append((seconds, held()))
 
-    monkeypatch.setattr(PubSubFanout, "_wait_until_it_hears", note)
+    monkeypatch.setattr(PubSubFanout, "_wait_until_subscribed", note)
     with no_redis(app):
         watcher = Watcher(app, alice)
-        assert jobs.NO_REDIS in words(watcher.hear())
+        assert enqueue.NO_REDIS in words(watcher.hear())
         watcher.leave()
     assert waited == [(1.0, 0)]
 

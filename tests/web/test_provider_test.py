@@ -8,15 +8,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import jobs
+from app import clock
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.jobs import provider_test
+from app.jobs import provider_test, queues
 from app.store.schema.catalog_tables import AuditRow
 from app.store.schema.tables import ListingRow, ResultRow, RunRow
 from app.sync.provider_test import ProviderTestResult
 from app.vault import Keyring
-from app.web.app import filters
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named
 from tests.web.plainly import words
@@ -132,13 +131,13 @@ def test_without_htmx_the_page_tells(app: Flask, admin: Person, vault: Keyring) 
 
 
 def test_a_test_that_nobody_answers_is_given_up(app: Flask, admin: Person) -> None:
-    provider_test.start("openai", filters.now() - timedelta(minutes=3))
+    provider_test.start("openai", clock.utc_now() - timedelta(minutes=3))
     piece = admin.client.get(PATH, headers=HTMX).text
     assert "No worker came back to it" in words(piece) and "every 1s" not in piece
 
 
 def test_a_note_of_another_version_is_passed_over(app: Flask) -> None:
-    jobs.queues.redis_connection().set("modelsync:trial:openai", b'{"of": "another"}')
-    provider_test.finish("groq", filters.now(), ProviderTestResult(0.1, False))
+    queues.redis_connection().set("modelsync:trial:openai", b'{"of": "another"}')
+    provider_test.finish("groq", clock.utc_now(), ProviderTestResult(0.1, False))
     found = provider_test.load_all(["openai", "groq", "xai"])
     assert found["openai"] is None and found["xai"] is None and found["groq"] is not None

@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import create_app
+from app import clock, create_app
 from app.auth import secretbox
 from app.extensions import db
 from app.store import audit
@@ -23,7 +23,6 @@ from app.store.accounts import second_factors, tokens
 from app.store.accounts.second_factors import RecoveryCodeRow, SecondFactorRow
 from app.store.schema.tables import RunRow
 from app.web.account import login
-from app.web.app import filters
 from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.web.plainly import Plainly, words
 
@@ -35,8 +34,8 @@ class Hand:
     """A phone with an authenticator app, and a clock that the server shares."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.moment = filters.now().replace(second=10, microsecond=0)
-        monkeypatch.setattr(filters, "now", lambda: self.moment)
+        self.moment = clock.utc_now().replace(second=10, microsecond=0)
+        monkeypatch.setattr(clock, "utc_now", lambda: self.moment)
         self.secret = ""
 
     def forward(self, **by: float) -> None:
@@ -234,7 +233,7 @@ def test_tries_are_bounded_per_account_from_wherever_they_come(
 
 
 def test_personal_tokens_go_on(app: Flask, alice: Person, phone: Hand) -> None:
-    made = tokens.create(alice.id, "editor", ("read",), filters.now())
+    made = tokens.create(alice.id, "editor", ("read",), clock.utc_now())
     db.session.commit()
     assert made is not None
     turned_on(alice, phone)
@@ -322,7 +321,7 @@ def test_the_command_line_turns_it_off_too(app: Flask, alice: Person, phone: Han
 def test_who_has_to_have_one_sees_nothing_before_it_is_set_up(
     app: Flask, alice: Person, carol: Person, phone: Hand, required: Any, asked: set[str]
 ) -> None:
-    made = tokens.create(carol.id, "editor", ("read",), filters.now())
+    made = tokens.create(carol.id, "editor", ("read",), clock.utc_now())
     db.session.commit()
     assert made is not None
     with another_house(app, require_second_factor=required) as house:

@@ -11,9 +11,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app import jobs
 from app.extensions import db, limiter
-from app.jobs import signup_email
+from app.jobs import enqueue, signup_email
 from app.store.accounts import users
 from app.store.schema.tables import UserRow
 from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError
@@ -123,7 +122,7 @@ def test_neither_the_address_nor_the_link_stands_in_the_queue(
 ) -> None:
     asked(house, NEW)
     held = jobs_in(redis_url)
-    assert b"do_sign_up" in held
+    assert b"send_signup_email" in held
     assert NEW.encode() not in held and b"invite" not in held
     letter = signup_email.seal_message(NEW, "https://models.example/x", PublicKey(vault.public))
     other = PublicKey(vault.public).seal(ApiKey("sk-of-somebody"), SealContext(1, 1, "openai"))
@@ -173,7 +172,9 @@ def test_a_letter_that_was_not_taken_is_tried_again(
     assert b"rq:failed" in held and NEW.encode() not in held, "a job that failed tells no address either"
     letters.refuses = False
     assert (
-        jobs.enqueue_signup_email(signup_email.seal_message(NEW, "https://models.example/x", PublicKey(vault.public)))
+        enqueue.enqueue_signup_email(
+            signup_email.seal_message(NEW, "https://models.example/x", PublicKey(vault.public))
+        )
         is None
     )
     work_off(house, vault)

@@ -11,9 +11,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
 
-from app import jobs
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import enqueue, periodic, pubsub, queues, tasks
 from app.store import runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import ResultRow, RunRow
@@ -101,11 +101,11 @@ def test_without_a_worker_it_is_said_at_once_and_the_run_is_kept(app: Flask, ali
     alice.row.sync_on_sign_in = False
     alice.add_key("openai")
     answer = alice.sign_in().post("/sync", htmx=True)
-    assert jobs.NO_WORKER in words(answer.text)
-    assert jobs.NO_WORKER in words(alice.client.get("/profile").text)
-    assert jobs.NO_WORKER in words(alice.client.get("/sync/status", headers=HTMX).text)
+    assert enqueue.NO_WORKER in words(answer.text)
+    assert enqueue.NO_WORKER in words(alice.client.get("/profile").text)
+    assert enqueue.NO_WORKER in words(alice.client.get("/sync/status", headers=HTMX).text)
     with worker_present(app):
-        assert jobs.NO_WORKER not in words(alice.client.get("/sync/status", headers=HTMX).text)
+        assert enqueue.NO_WORKER not in words(alice.client.get("/sync/status", headers=HTMX).text)
     work_off(app, vault)
     assert latest(alice).state == "done"
 
@@ -120,17 +120,17 @@ def test_without_redis_it_is_said_at_once_and_the_run_starts_when_it_is_back(
     with no_redis(app):
         answer = alice.post("/sync", htmx=True)
         assert answer.status_code == 200
-        assert jobs.NO_REDIS in words(answer.text)
-        assert jobs.NO_REDIS in words(alice.client.get("/profile").text)
+        assert enqueue.NO_REDIS in words(answer.text)
+        assert enqueue.NO_REDIS in words(alice.client.get("/profile").text)
     run = latest(alice)
     assert run.state == "queued"
     assert work_off(app, vault) == 0
-    jobs.housekeeping()
+    periodic.housekeeping()
     assert work_off(app, vault) == 0  # so young a run may still come by itself
     db.session.execute(update(RunRow).values(created_at=now() - timedelta(minutes=1)))
     db.session.commit()
-    jobs.housekeeping()
-    jobs.housekeeping()
+    periodic.housekeeping()
+    periodic.housekeeping()
     assert work_off(app, vault) == 1
     assert (latest(alice).id, latest(alice).state) == (run.id, "done")
 
@@ -192,7 +192,7 @@ def test_the_stream_tells_each_row_as_it_turns_and_ends_with_the_whole(
 
     def perform() -> None:
         with app.app_context():
-            sync_run.execute(run_id, dataclasses.replace(means, tell=jobs.publish_run_changed))
+            sync_run.execute(run_id, dataclasses.replace(means, on_progress=pubsub.publish_run_changed))
 
     listener = threading.Thread(target=listen)
     with worker_present(app):
@@ -287,8 +287,8 @@ def test_a_job_that_comes_late_or_twice_does_no_harm(app: Flask, alice: Person, 
     alice.sign_in()
     run = synced(alice, app, vault)
     results = db.session.scalar(select(func.count(ResultRow.id)))
-    jobs.enqueue_run(run.id)
-    jobs.enqueue_run(10**9)
+    enqueue.enqueue_run(run.id)
+    enqueue.enqueue_run(10**9)
     work_off(app, vault)
     assert latest(alice) == run
     assert db.session.scalar(select(func.count(ResultRow.id))) == results
@@ -300,8 +300,8 @@ def test_a_person_who_presses_the_button_does_not_wait_behind_the_cron(app: Flas
         person.add_key("openai")
     run_ids = runs.start_many([alice.id, bob.id], "cron", now())
     db.session.commit()
-    jobs._push_runs(run_ids)
-    interactive, _, bulk = jobs.open_queues()
+    tasks.push_runs(run_ids)
+    interactive, _, bulk = queues.open_queues()
     assert (interactive.count, bulk.count) == (0, 1)
     bob.sign_in().post("/sync", htmx=True)
     mine = latest(bob).id

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from app import jobs, logs, mail
+from app import logs, mail
 from app.extensions import db
+from app.jobs import enqueue
 from app.store import audit
 from app.store.accounts import users
 from tests.conftest import PASSWORD, Person
@@ -103,9 +104,9 @@ def test_two_step_sign_in_is_told_and_noted_whatever_is_done_to_it(
 def test_nobody_is_written_to_where_no_letters_are_sent_or_nobody_is_left(
     app: Flask, house: Flask, alice: Person, letters: Letters
 ) -> None:
-    jobs.notify_owner(alice.id, "password")
+    enqueue.notify_owner(alice.id, "password")
     with house.app_context():
-        jobs.notify_owner(alice.id, "password")
+        enqueue.notify_owner(alice.id, "password")
         users.remove(alice.row)
         db.session.commit()
     assert told(house, letters) == []

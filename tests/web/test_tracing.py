@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app import jobs
+from app.jobs import queues
 from app.web.app import request_id
 from tests.conftest import Person
 
@@ -102,6 +102,6 @@ def test_a_job_carries_the_number_of_the_request_that_asked_for_it(app: Flask, a
     alice.sign_in()
     alice.add_key("openai")
     number = alice.post("/sync", htmx=True).headers["X-Request-ID"]
-    (job,) = [job for queue in jobs.open_queues() for job in queue.jobs]
+    (job,) = [job for queue in queues.open_queues() for job in queue.jobs]
     assert job.meta == {"request_id": number}
     assert request_id.WELL_FORMED.fullmatch(number)

@@ -11,8 +11,7 @@ import redis
 from flask import Flask
 from rq import SimpleWorker
 
-from app import jobs
-from app.jobs import workers
+from app.jobs import context, queues, workers
 from app.vault import Keyring
 
 
@@ -27,23 +26,23 @@ def work_off(app: Flask, vault: Keyring) -> int:
 
 
 def _work_off(app: Flask, vault: Keyring) -> int:
-    jobs.bind(app, vault)
+    context.bind(app, vault)
     try:
-        with contextlib.closing(jobs.open_worker_connection(app)) as connection:
-            worker = _HereWorker(list(jobs.QUEUES), connection=connection)
+        with contextlib.closing(queues.open_worker_connection(app)) as connection:
+            worker = _HereWorker(list(queues.QUEUES), connection=connection)
             queued = sum(queue.count for queue in worker.queues)
             worker.work(burst=True, logging_level="WARNING")
             assert not any(queue.count for queue in worker.queues)
             return queued
     finally:
-        jobs._binding = None
+        context.unbind()
 
 
 @contextlib.contextmanager
 def worker_present(app: Flask) -> Iterator[None]:
     """A worker that is there and busy elsewhere: its heartbeat is fresh, it takes no job."""
-    with contextlib.closing(jobs.open_worker_connection(app)) as connection:
-        worker = workers.SyncWorker(list(jobs.QUEUES), connection=connection)
+    with contextlib.closing(queues.open_worker_connection(app)) as connection:
+        worker = workers.SyncWorker(list(queues.QUEUES), connection=connection)
         worker.register_birth()
         worker.heartbeat()
         try:

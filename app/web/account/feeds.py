@@ -1,4 +1,4 @@
-"""Changes for feed readers: Atom (RFC 4287) under a secret address, made, renewed and ended on the page of changes."""
+"""Atom feed of changes (RFC 4287) under a secret URL, which is created, renewed and revoked on the changes page."""
 
 from __future__ import annotations
 
@@ -11,52 +11,53 @@ from flask import Blueprint, Response, abort, flash, redirect, render_template, 
 from flask_login import current_user, login_required
 from markupsafe import escape
 
+from app import clock
 from app.catalog import humanize
 from app.extensions import db, limiter
+from app.providers import provider_title
 from app.store.accounts import feeds
 from app.store.accounts.feeds import FeedRow
 from app.store.queries import changes
 from app.store.queries.changes import FeedEntry, FeedNews
-from app.web.app import filters
 from app.web.history.changes import headline, parse_query
 
 blueprint = Blueprint("feeds", __name__)
 
 ATOM = "http://www.w3.org/2005/Atom"
 _INVALID_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 cannot hold, not even escaped."""
+"""Characters that XML 1.0 cannot represent, not even escaped."""
 
 
 @blueprint.get("/feeds/<secret>.atom")
 def atom(secret: str) -> Response:
-    """The newest changes, filtered by the same query as the page. The secret says whose; no cookie is read or set."""
-    found = feeds.find_by_secret(secret)
-    if found is None:
+    """The newest changes, filtered like the page. The secret identifies the user; no cookie is read or set."""
+    row = feeds.find_by_secret(secret)
+    if row is None:
         abort(404)
-    feed, user = found
-    asked = parse_query(request.args)
-    news = changes.load_entries(user.id, asked.filter(None))
-    query: dict[str, Any] = {**asked.query}
-    page = url_for("changes.index", _external=True, **query)
+    feed, user = row
+    query = parse_query(request.args)
+    news = changes.load_entries(user.id, query.filter(None))
+    query_args: dict[str, Any] = {**query.query}
+    page = url_for("changes.index", _external=True, **query_args)
     updated = max([one.at for one in news], default=feed.created_at)
-    answer = Response(_render_feed(feed, news, page, updated), mimetype="application/atom+xml")
-    answer.last_modified = updated
-    answer.add_etag()
-    answer.headers["Cache-Control"] = "private, no-cache"
-    answer.make_conditional(request)
-    return answer
+    response = Response(_render_feed(feed, news, page, updated), mimetype="application/atom+xml")
+    response.last_modified = updated
+    response.add_etag()
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.make_conditional(request)
+    return response
 
 
 @blueprint.post("/changes/feed")
 @login_required
 @limiter.limit("60 per hour")
 def create() -> Any:
-    """A new address, in place of an earlier one. It stands in this one answer and nowhere else."""
-    secret = feeds.create_secret(current_user.id, request.host, filters.now())
+    """Create a new feed URL and revoke the previous one. The secret is shown only in this response."""
+    secret = feeds.create_secret(current_user.id, request.host, clock.utc_now())
     db.session.commit()
-    address = url_for("feeds.atom", secret=secret, _external=True)
+    url = url_for("feeds.atom", secret=secret, _external=True)
     template = "changes/_address.html" if request.headers.get("HX-Request") else "changes/address.html"
-    return render_template(template, address=feeds.find_by_user(current_user.id), text=address)
+    return render_template(template, address=feeds.find_by_user(current_user.id), text=url)
 
 
 @blueprint.post("/changes/feed/revoke")
@@ -70,12 +71,12 @@ def revoke() -> Any:
 
 
 def strip_invalid_xml(text: str) -> str:
-    """Text that XML can hold; what it cannot is marked."""
+    """Replace characters that XML cannot represent by U+FFFD."""
     return _INVALID_XML.sub("\ufffd", text)
 
 
 def _render_feed(feed: FeedRow, news: list[FeedNews], page: str, updated: datetime) -> bytes:
-    # There is no link to itself: it would be the secret, and entries are passed on.
+    # No rel="self" link: it would contain the secret, and readers pass entries on.
     root = ET.Element("feed", {"xmlns": ATOM})
     _add_element(root, "id", feed.tag)
     _add_element(root, "title", "Modelsync: changes of your keys")
@@ -85,7 +86,8 @@ def _render_feed(feed: FeedRow, news: list[FeedNews], page: str, updated: dateti
     ET.SubElement(root, "link", {"rel": "alternate", "type": "text/html", "href": strip_invalid_xml(page)})
     for one in news:
         root.append(_render_entry(feed, one))
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
 
 
 def _render_entry(feed: FeedRow, news: FeedNews) -> ET.Element:
@@ -95,7 +97,7 @@ def _render_entry(feed: FeedRow, news: FeedNews) -> ET.Element:
     _add_element(entry, "title", headline(news))
     _add_element(entry, "published", _rfc3339(min(sighting.at for sighting in news.sightings)))
     _add_element(entry, "updated", _rfc3339(news.at))
-    ET.SubElement(entry, "category", {"term": news.provider, "label": filters.provider_title(news.provider)})
+    ET.SubElement(entry, "category", {"term": news.provider, "label": provider_title(news.provider)})
     page = url_for("history.run", run_id=run_id, _external=True)
     ET.SubElement(entry, "link", {"rel": "alternate", "type": "text/html", "href": page})
     _add_element(entry, "content", _render_content(news), type="html")
@@ -103,7 +105,7 @@ def _render_entry(feed: FeedRow, news: FeedNews) -> ET.Element:
 
 
 def _render_content(news: FeedNews) -> str:
-    """The changes as a list, in HTML: escaped here for whoever shows it, and once more as text of the XML."""
+    """The changes as an HTML list. Escaped as HTML here and as XML text when serialised."""
     lines = [
         f"<li><code>{escape(strip_invalid_xml(told.change.model_id))}</code>: "
         f"{escape(strip_invalid_xml(humanize.describe_change(told.change)))}"

@@ -1,7 +1,7 @@
-"""Sign in at the operator's OpenID provider, and link an account to it.
+"""Sign-in with the operator's OpenID provider, and linking accounts to it.
 
-Who it is, is said by issuer and subject alone. An address leads into an account that has none of them yet only where
-the provider vouches for it and the operator wants that (OIDC_LINK_BY_EMAIL); else its owner links it, signed in.
+Users are identified by issuer and subject alone. An existing account is linked by e-mail address only if the provider
+has verified the address and the operator allows it (OIDC_LINK_BY_EMAIL); otherwise its owner links it while signed in.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, login_required
 
-from app import config, jobs
+from app import clock, config
 from app.auth import openid
 from app.auth.openid import IdTokenClaims, OidcError, PendingLogin
 from app.auth.settings import OpenIdProvider
 from app.extensions import client_network, db, limiter
+from app.jobs import enqueue
 from app.store import audit
 from app.store.accounts import feeds, identities, tokens, user_actions, users
 from app.store.audit import AUTOMATIC
 from app.store.schema.tables import UserRow
 from app.web.account import login
-from app.web.app import filters
 
 blueprint = Blueprint("oidc", __name__)
 log = logging.getLogger(__name__)
@@ -50,13 +50,13 @@ _LINKED_BY_EMAIL = (
 
 
 class _LoginRejected(Exception):
-    """Nobody is signed in; the text is a sentence."""
+    """Sign-in is rejected; the message is a sentence for the user."""
 
 
 @blueprint.get("/oidc/start")
 @limiter.limit(PER_NETWORK, key_func=client_network)
 def start() -> Any:
-    """Send the browser to the provider; what it has to bring back stays in its signed cookie."""
+    """Redirect to the provider; state, nonce and PKCE verifier stay in the signed session cookie."""
     provider, link = _provider(), _pending_link()
     if current_user.is_authenticated and link is None:
         return redirect(url_for("keys.profile"), 303)
@@ -66,8 +66,8 @@ def start() -> Any:
     except OidcError as error:
         return _oidc_error(error)
     session.pop(_LINK, None)
-    session[_PENDING] = attempt.told() | {
-        "at": int(filters.now().timestamp()),
+    session[_PENDING] = attempt.to_dict() | {
+        "at": int(clock.utc_now().timestamp()),
         "next": login.safe_next_url(request.args.get("next")),
         "link": link,
     }
@@ -78,8 +78,8 @@ def start() -> Any:
 @limiter.limit(PER_NETWORK, key_func=client_network)
 def callback() -> Any:
     provider = _provider()
-    kept = session.pop(_PENDING, None)  # it is good once
-    if not isinstance(kept, dict) or not 0 <= filters.now().timestamp() - kept["at"] <= _LIFETIME_S:
+    kept = session.pop(_PENDING, None)  # single use
+    if not isinstance(kept, dict) or not 0 <= clock.utc_now().timestamp() - kept["at"] <= _LIFETIME_S:
         return _error_page(_EXPIRED), 422
     attempt = PendingLogin(kept["state"], kept["nonce"], kept["verifier"])
     try:
@@ -100,7 +100,7 @@ def callback() -> Any:
     db.session.commit()
     answer = login.begin_login(user, kept["next"])
     if adopted:
-        jobs.notify_owner(user.id, "linked")
+        enqueue.notify_owner(user.id, "linked")
         flash(_LINKED_BY_EMAIL, "warn")
     return answer
 
@@ -109,12 +109,12 @@ def callback() -> Any:
 @login_required
 @limiter.limit("10 per hour")
 def link() -> Any:
-    """The owner means to link the account. A link on a page leads there: our policy lets no form lead elsewhere."""
+    """Authorise linking. Continues by a link, because the CSP's form-action allows no form to lead to another host."""
     provider = _provider()
     if not login.reauthenticated(request.form.get("password", "")):
         flash(_WRONG_PASSWORD if current_user.has_password else login.RECENT_LOGIN_NEEDED, "bad")
         return _redirect_to_settings()
-    session[_LINK] = {"who": current_user.get_id(), "at": int(filters.now().timestamp())}
+    session[_LINK] = {"who": current_user.get_id(), "at": int(clock.utc_now().timestamp())}
     return render_template("accounts/oidc.html", go_on=provider.title)
 
 
@@ -129,10 +129,10 @@ def unlink() -> Any:
     else:
         identities.unlink(current_user.id)
         user_actions.record_own_change(
-            current_user._get_current_object(), {"signing in elsewhere": "unlinked"}, filters.now()
+            current_user._get_current_object(), {"signing in elsewhere": "unlinked"}, clock.utc_now()
         )
         db.session.commit()
-        jobs.notify_owner(current_user.id, "unlinked")
+        enqueue.notify_owner(current_user.id, "unlinked")
         flash("Your account is not linked any more: sign in with your password.", "good")
     return _redirect_to_settings()
 
@@ -146,15 +146,16 @@ def _find_linked_user(claimed: IdTokenClaims) -> UserRow | None:
         return None
     identity, user = found
     _require_active(user)
-    identity.used_at, identity.email = filters.now(), claimed.email
+    identity.used_at, identity.email = clock.utc_now(), claimed.email
     return user
 
 
 def _link_by_email(provider: OpenIdProvider, claimed: IdTokenClaims) -> UserRow | None:
-    """The account that has this address. None if there is none; a refusal if its owner has to link it.
+    """Link the account that has this verified address; None if there is none. Raises _LoginRejected if its owner has to
+    link it.
 
-    Nobody ever showed that the account's address is theirs: whoever made it may have waited for its owner to come this
-    way. So what was made before, and opens the account without the provider, ends.
+    The account's address was never verified, so somebody else may have created it in advance (account pre-hijacking).
+    Password, tokens and feed are therefore revoked.
     """
     if not claimed.email or not claimed.is_verified:
         raise _LoginRejected(_EMAIL_UNVERIFIED)
@@ -166,39 +167,39 @@ def _link_by_email(provider: OpenIdProvider, claimed: IdTokenClaims) -> UserRow 
     _require_active(user)
     _save_identity(user, claimed)
     users.set_password(user, users.NO_PASSWORD)
-    tokens.revoke_all(user.id, filters.now())
+    tokens.revoke_all(user.id, clock.utc_now())
     feeds.revoke(user.id)
     after = {"signing in": provider.title, "password, tokens and feed address": "ended"}
-    audit.record(AUTOMATIC, "user", user.email, None, after, "", filters.now())
+    audit.record(AUTOMATIC, "user", user.email, None, after, "", clock.utc_now())
     return user
 
 
 def _create_user(provider: OpenIdProvider, claimed: IdTokenClaims) -> UserRow:
     if not provider.signup:
         raise _LoginRejected(_NO_ACCOUNT)
-    user = users.create(claimed.email, users.NO_PASSWORD, filters.now())
-    if user is None:  # somebody took the address at this moment
+    user = users.create(claimed.email, users.NO_PASSWORD, clock.utc_now())
+    if user is None:  # lost a race with another sign-up
         raise _LoginRejected(_HAS_ACCOUNT)
     _save_identity(user, claimed)
     return user
 
 
 def _finish_link(claimed: IdTokenClaims, who: str) -> Any:
-    """Only the very person who meant to link, and is signed in still."""
+    """Link only for the signed-in user who requested it."""
     if not current_user.is_authenticated or current_user.get_id() != who:
         raise _LoginRejected(_EXPIRED)
     _save_identity(current_user, claimed)
     user_actions.record_own_change(
-        current_user._get_current_object(), {"signing in elsewhere": "linked"}, filters.now()
+        current_user._get_current_object(), {"signing in elsewhere": "linked"}, clock.utc_now()
     )
     db.session.commit()
-    jobs.notify_owner(current_user.id, "linked")
+    enqueue.notify_owner(current_user.id, "linked")
     flash("Your account is linked: you can sign in there from now on.", "good")
     return _redirect_to_settings()
 
 
 def _save_identity(user: UserRow, claimed: IdTokenClaims) -> None:
-    if not identities.link(user.id, claimed.issuer, claimed.subject, claimed.email, filters.now()):
+    if not identities.link(user.id, claimed.issuer, claimed.subject, claimed.email, clock.utc_now()):
         raise _LoginRejected(_ALREADY_LINKED)
 
 
@@ -208,7 +209,7 @@ def _require_active(user: UserRow) -> None:
 
 
 def _require_allowed_domain(provider: OpenIdProvider, claimed: IdTokenClaims) -> None:
-    """At each sign-in, so that who leaves the organisation stays out."""
+    """Checked on every sign-in, so that a user who leaves the organisation loses access."""
     if provider.allowed_domains:
         domain = claimed.email.rpartition("@")[2]
         if not claimed.is_verified or domain not in provider.allowed_domains:
@@ -226,20 +227,20 @@ def _provider() -> OpenIdProvider:
 
 
 def _redirect_uri() -> str:
-    """Of the configured address, never of the one a request names."""
+    """Built from the configured PUBLIC_URL, never from the request's Host header."""
     return config.current().public_url + url_for("oidc.callback")
 
 
 def _pending_link() -> str | None:
-    """Who said a short while ago, with their password, that the account is to be linked."""
+    """The signed-in user's identity if they confirmed linking with their password within the last ten minutes."""
     kept = session.get(_LINK)
     if not isinstance(kept, dict) or not current_user.is_authenticated or kept["who"] != current_user.get_id():
         return None
-    return str(kept["who"]) if 0 <= filters.now().timestamp() - kept["at"] <= _LIFETIME_S else None
+    return str(kept["who"]) if 0 <= clock.utc_now().timestamp() - kept["at"] <= _LIFETIME_S else None
 
 
 def _oidc_error(error: OidcError) -> Any:
-    log.warning("sign-in by OpenID Connect failed: %s", error.why)
+    log.warning("sign-in by OpenID Connect failed: %s", error.reason)
     return _error_page(str(error)), 502 if str(error) == openid.UNAVAILABLE else 422
 
 

@@ -1,4 +1,5 @@
-"""A code beside the password: set up, asked for at sign-in, turned off, and required where the operator says so."""
+"""Two-factor authentication (TOTP and recovery codes): setup, verification at sign-in, deactivation, and the operator's
+requirement."""
 
 from __future__ import annotations
 
@@ -10,26 +11,29 @@ import segno
 from flask import Blueprint, Flask, Response, current_app, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from app import config, jobs
+from app import clock, config
 from app.auth import secretbox, totp
 from app.auth.settings import SecurityEvent
 from app.extensions import client_network, db, limiter, login_manager
+from app.jobs import enqueue
 from app.store.accounts import second_factors, sessions, user_actions
 from app.store.schema.tables import UserRow
 from app.web.account import login
-from app.web.app import errors, filters
+from app.web.app import errors, login_session
 
 blueprint = Blueprint("second_factor", __name__)
 
 PER_ACCOUNT = "10 per 15 minutes;50 per day"
-"""Codes tried at one account, at all doors together: of a million codes three are right at a time."""
+"""Codes tried per account, over all forms. With a window of ±1 step, three of a million codes are valid at a time."""
 _OFFER_LIFETIME = timedelta(minutes=15)
-"""So long a secret that was shown can be confirmed."""
+"""How long a displayed secret can be confirmed."""
 _EXEMPT_ENDPOINTS = (
     "static",
     "health.health",
     "health.ready",
     "metrics.metrics",
+    "help.index",
+    "help.page",
     "accounts.logout",
     "settings.change_theme",
     "notifications.ask",
@@ -53,7 +57,7 @@ def init_app(app: Flask) -> None:
 
 
 def _limit_key() -> str:
-    """Whose codes are tried: the limit is the account's, from wherever they come."""
+    """Rate limit per account, wherever the requests come from."""
     if current_user.is_authenticated:
         return f"code:{current_user.id}"
     found = login.pending_second_factor()
@@ -75,23 +79,23 @@ def ask() -> Any:
 @blueprint.post("/login/code")
 @code_limit
 def check() -> Any:
-    found = login.pending_second_factor()
-    if found is None:
+    pending = login.pending_second_factor()
+    if pending is None:
         return login_manager.unauthorized()
-    user, target = found
-    how = _use_code(user, request.form.get("code", ""))
-    if how in ("wrong", "shut"):
+    user, target = pending
+    result = _use_code(user, request.form.get("code", ""))
+    if result in ("wrong", "shut"):
         login.log_auth_event("sign-in refused", user, why="code")
         return render_template(
-            "accounts/second_factor.html", error=_WRONG_CODE if how == "wrong" else _CODES_UNREADABLE
+            "accounts/second_factor.html", error=_WRONG_CODE if result == "wrong" else _CODES_UNREADABLE
         ), 422
-    db.session.commit()  # the code is used, whatever comes next
-    answer = login.finish_login(user, target)
-    if how == "recovery":
+    db.session.commit()  # the code stays consumed even if the next step fails
+    response = login.finish_login(user, target)
+    if result == "recovery":
         login.log_auth_event("recovery code used", user)
         left = second_factors.count_unused_codes(user.id)
         flash(f"You used a recovery code; {left} are left. Make new ones in the settings before they run out.", "warn")
-    return answer
+    return response
 
 
 # ------------------------------------------------------------------ in the settings
@@ -100,7 +104,7 @@ def check() -> Any:
 @blueprint.get("/settings/second-factor")
 @login_required
 def set_up() -> Any:
-    """Asks for the password; the secret itself is only ever in answers to a form."""
+    """Ask for the password. The secret is only ever shown in the response to a POST."""
     if current_user.second_factor_at is not None:
         return _redirect_to_settings()
     return _render_setup(None)
@@ -110,14 +114,14 @@ def set_up() -> Any:
 @login_required
 @limiter.limit("10 per hour")
 def begin() -> Any:
-    """Make a secret, once the password was typed again."""
+    """Generate a secret after password confirmation."""
     if current_user.second_factor_at is not None:
         return _redirect_to_settings()
     if not login.reauthenticated(request.form.get("password", "")):
         return _render_setup(None, error=_password_error()), 422
     secret = totp.new_secret()
     second_factors.save_pending(
-        _current_user(), secretbox.encrypt(_key(), secret.encode(), _associated_data(current_user.id)), filters.now()
+        _current_user(), secretbox.encrypt(_key(), secret.encode(), _associated_data(current_user.id)), clock.utc_now()
     )
     db.session.commit()
     return _render_setup(secret)
@@ -127,19 +131,19 @@ def begin() -> Any:
 @login_required
 @code_limit
 def confirm() -> Any:
-    """The first code turns it on; what was signed in without one is signed out."""
+    """The first valid code activates the second factor and ends all other sessions."""
     user, secret = _current_user(), _offered_secret()
     if user.second_factor_at is not None:
         return _redirect_to_settings()
     if secret is None:
         return _render_setup(None, error=_OFFER_EXPIRED), 422
-    step = totp.verify(secret, request.form.get("code", ""), filters.now(), after=0)
+    step = totp.verify(secret, request.form.get("code", ""), clock.utc_now(), after=0)
     if step is None or not second_factors.consume_step(user.id, step):
         db.session.rollback()
         return _render_setup(secret, error=_WRONG_CODE), 422
-    codes = second_factors.enable(user, filters.now())
-    here = errors.current_session()
-    sessions.end_all(user.id, but=here.id if here else None)
+    codes = second_factors.enable(user, clock.utc_now())
+    session_row = login_session.current_session()
+    sessions.end_all(user.id, excluding=session_row.id if session_row else None)
     _record_change("on", "second factor on")
     return _render_codes(codes, is_new=True)
 
@@ -148,7 +152,7 @@ def confirm() -> Any:
 @login_required
 @code_limit
 def renew() -> Any:
-    """Ten new recovery codes in the place of the old ones."""
+    """Replace the recovery codes by ten new ones."""
     if sentence := _form_error():
         return _flash_error(sentence)
     codes = second_factors.replace_codes(current_user.id)
@@ -168,19 +172,19 @@ def turn_off() -> Any:
     return _redirect_to_settings()
 
 
-def _record_change(said: str, change: SecurityEvent) -> None:
-    """Into the audit log, committed with what was done, and by letter to the owner."""
-    user_actions.record_own_change(_current_user(), {"second factor": said}, filters.now())
+def _record_change(description: str, change: SecurityEvent) -> None:
+    """Write to the audit log (committed with the change) and notify the owner by e-mail."""
+    user_actions.record_own_change(_current_user(), {"second factor": description}, clock.utc_now())
     db.session.commit()
-    jobs.notify_owner(current_user.id, change)
+    enqueue.notify_owner(current_user.id, change)
 
 
 @dataclass(frozen=True, slots=True)
 class SecondFactorState:
-    """What the settings show of it."""
+    """State shown on the settings page."""
 
     since: datetime | None
-    """None: it is off."""
+    """None if off."""
     codes_left: int
     is_required: bool
 
@@ -196,13 +200,13 @@ def current_state() -> SecondFactorState:
 
 
 def is_required(user: UserRow) -> bool:
-    """Whether the operator asks it of this account."""
+    """Whether the operator requires a second factor for this account."""
     required = config.current().require_second_factor
     return required == "everyone" or (required == "admins" and user.is_admin)
 
 
 def _require_setup() -> Any:
-    """Whoever has to have a second factor and has none is led to set it up; personal tokens go on."""
+    """Redirect users who must have a second factor and have none to its setup. Personal tokens are not affected."""
     if (
         request.endpoint in _EXEMPT_ENDPOINTS
         or request.blueprint in ("second_factor", "oidc")
@@ -214,7 +218,7 @@ def _require_setup() -> Any:
     if current_user.second_factor_at is not None or not is_required(_current_user()):
         return None
     if errors.wants_json():
-        return errors.refusal(403, _SETUP_REQUIRED, "Open the settings in a browser.")
+        return errors.error_response(403, _SETUP_REQUIRED, "Open the settings in a browser.")
     target = url_for("second_factor.set_up")
     if request.headers.get("HX-Request"):
         return Response(status=403, headers={"HX-Redirect": target})
@@ -225,22 +229,22 @@ def _require_setup() -> Any:
 
 
 def _use_code(user: UserRow, typed: str) -> Literal["code", "recovery", "wrong", "shut"]:
-    """What was typed, which is used by it; the caller commits. "shut": the secret does not open, so it was no recovery
-    code either."""
+    """Verify and consume a code; the caller commits. "shut": the TOTP secret cannot be decrypted, and the input is not
+    a recovery code either."""
     typed, row, secret = typed[:100], second_factors.find_by_user(user.id), None
     if row is not None:
         secret = _decrypt_secret(row.sealed_secret, user.id)
-        step = totp.verify(secret, typed, filters.now(), after=row.last_step) if secret else None
+        step = totp.verify(secret, typed, clock.utc_now(), after=row.last_step) if secret else None
         if step is not None and second_factors.consume_step(user.id, step):
             return "code"
-    if second_factors.consume_code(user.id, typed, filters.now()):
+    if second_factors.consume_code(user.id, typed, clock.utc_now()):
         return "recovery"
     db.session.rollback()
     return "wrong" if secret else "shut"
 
 
 def _form_error() -> str | None:
-    """Why what the form asks for is not done, as a sentence; None once password and code are right."""
+    """Why the submitted form is rejected; None once password and code are right."""
     user = _current_user()
     if user.second_factor_at is None:
         return "Two-step sign-in is off already."
@@ -257,9 +261,9 @@ def _password_error() -> str:
 
 
 def _offered_secret() -> str | None:
-    """The secret that this person was shown a short while ago."""
+    """The secret displayed to this user within the last fifteen minutes."""
     row = second_factors.find_by_user(current_user.id)
-    if row is None or filters.now() - row.created_at > _OFFER_LIFETIME:
+    if row is None or clock.utc_now() - row.created_at > _OFFER_LIFETIME:
         return None
     return _decrypt_secret(row.sealed_secret, current_user.id)
 
@@ -304,7 +308,7 @@ def _render_setup(secret: str | None, **context: Any) -> str:
 
 
 def _qr_code(address: str) -> str:
-    """A QR code as an SVG in a data: address, dark on light in every theme, as cameras want it."""
+    """A QR code as an SVG data: URL; dark on light in every theme, because cameras need it."""
     return str(segno.make(address, error="m", micro=False).svg_data_uri(scale=4, border=4, light="#fff"))
 
 

@@ -1,4 +1,4 @@
-"""How the app looks to a person, where they are signed in, and what they may take along or take away."""
+"""Settings: appearance, time zone, sessions, data export, account deletion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from flask import (
 )
 from flask_login import current_user, login_required, logout_user
 
-from app import config
+from app import clock, config
 from app.catalog import humanize, topics
 from app.extensions import db, limiter
 from app.store.accounts import export as exporting
@@ -30,7 +30,7 @@ from app.store.accounts.user_actions import UserActionError
 from app.store.schema.tables import THEMES
 from app.web.account import login, notifications, second_factor
 from app.web.account.tokens import describe_access
-from app.web.app import errors, filters, user_agents
+from app.web.app import filters, login_session, page_context, user_agents
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")
 
@@ -53,7 +53,7 @@ def change_theme() -> Any:
         abort(400)
     current_user.theme = theme
     db.session.commit()
-    errors.remember_theme(theme)
+    page_context.remember_theme(theme)
     return _redirect_saved("look")
 
 
@@ -71,12 +71,12 @@ def change_time_zone() -> Any:
 @blueprint.post("/sessions/<int:session_id>/end")
 @login_required
 def end_session(session_id: int) -> Any:
-    """End one of one's own; the one that asks is signed out."""
-    here = errors.current_session()
+    """End one of the user's own sessions; ending the current one signs out."""
+    current = login_session.current_session()
     if not sessions.end(current_user.id, session_id):
         abort(404)
     db.session.commit()
-    if here is not None and here.id == session_id:
+    if current is not None and current.id == session_id:
         return _sign_out()
     return _render_sessions("That session is ended.")
 
@@ -84,8 +84,8 @@ def end_session(session_id: int) -> Any:
 @blueprint.post("/sessions/end-others")
 @login_required
 def end_others() -> Any:
-    here = errors.current_session()
-    ended = sessions.end_all(current_user.id, but=here.id if here else None)
+    current = login_session.current_session()
+    ended = sessions.end_all(current_user.id, excluding=current.id if current else None)
     db.session.commit()
     return _render_sessions("All other sessions are ended." if ended else "There was no other session.")
 
@@ -94,9 +94,9 @@ def end_others() -> Any:
 @login_required
 @limiter.limit("20 per hour")
 def export() -> Response:
-    """Everything that is kept of the person, written while it is read."""
+    """Stream all of the user's data as JSON."""
     response = Response(stream_with_context(_stream_export(current_user.id)), mimetype="application/json")
-    response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{filters.now():%Y-%m-%d}.json")
+    response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{clock.utc_now():%Y-%m-%d}.json")
     return response
 
 
@@ -104,26 +104,26 @@ def export() -> Response:
 @login_required
 @limiter.limit("10 per hour")
 def delete() -> Any:
-    """One's own account with everything of its, once the password and the address were typed."""
-    if complaint := _deletion_error():
-        field, sentence = complaint
+    """Delete the user's account and all its data, after confirming password and address."""
+    if error := _deletion_error():
+        field, sentence = error
         return _render_page(delete_error=sentence, wrong_field=field), 422
     user = user_actions.find_by_id(current_user.id)
-    if user is None:  # gone while the password was looked at
+    if user is None:  # deleted while the password was being checked
         return _sign_out()
     try:
-        user_actions.delete_own(user, filters.now())
+        user_actions.delete_own(user, clock.utc_now())
     except UserActionError as error:
         db.session.rollback()
         return _render_page(delete_error=str(error)), 422
     db.session.commit()
-    answer = _sign_out()
+    response = _sign_out()
     flash("Your account is deleted, with all keys and all history.", "good")
-    return answer
+    return response
 
 
 def _deletion_error() -> tuple[str, str] | None:
-    """Which field is wrong, and what is to be said of it."""
+    """(field, message) of the first wrong field; None if all are right."""
     if users.normalize_email(request.form.get("email", "")[:400]) != current_user.email:
         return "email", _WRONG_EMAIL
     if not login.reauthenticated(request.form.get("password", "")):
@@ -132,15 +132,15 @@ def _deletion_error() -> tuple[str, str] | None:
 
 
 def _stream_export(user_id: int) -> Iterator[bytes]:
-    """A JSON object: when, the account, and an array for each part, an entry a line."""
-    write = msgspec.json.Encoder(enc_hook=str).encode
-    yield b'{"made_at":' + write(filters.now()) + b',\n"account":' + write(exporting.export_account(user_id))
+    """A JSON object: timestamp, account, and one array per part, one entry a line."""
+    encode = msgspec.json.Encoder(enc_hook=str).encode
+    yield b'{"made_at":' + encode(clock.utc_now()) + b',\n"account":' + encode(exporting.export_account(user_id))
     for name, part in exporting.PARTS.items():
-        yield b",\n" + write(name) + b":["
-        before = b"\n"
+        yield b",\n" + encode(name) + b":["
+        separator = b"\n"
         for entry in part(user_id):
-            yield before + write(entry)
-            before = b",\n"
+            yield separator + encode(entry)
+            separator = b",\n"
         yield b"]"
     yield b"}\n"
 
@@ -167,14 +167,14 @@ def _redirect_saved(anchor: str) -> Any:
 
 
 def _sessions_context() -> dict[str, Any]:
-    here = errors.current_session()
-    lives = errors.session_limits()
-    rows = sessions.list_for_user(current_user.id, filters.now(), lives)
+    current = login_session.current_session()
+    limits = login_session.session_limits()
+    rows = sessions.list_for_user(current_user.id, clock.utc_now(), limits)
     return {
         "lines": [(row, user_agents.describe_user_agent(row.agent)) for row in rows],
-        "here": here.id if here else None,
-        "unused": _format_duration(lives.unused),
-        "in_all": _format_duration(lives.in_all),
+        "here": current.id if current else None,
+        "unused": _format_duration(limits.idle),
+        "in_all": _format_duration(limits.absolute),
     }
 
 
@@ -188,7 +188,7 @@ def _format_duration(span: timedelta) -> str:
 
 
 def _render_page(**context: Any) -> str:
-    live, feed = tokens.count_live(current_user.id, filters.now()), feeds.find_by_user(current_user.id)
+    live, feed = tokens.count_live(current_user.id, clock.utc_now()), feeds.find_by_user(current_user.id)
     return render_template(
         "settings/index.html",
         themes=THEMES,

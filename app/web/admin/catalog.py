@@ -1,25 +1,27 @@
-"""For admins: the catalog in force, what it does not know or is contradicted about, and the log of what was decided.
+"""Admin pages of the catalog: sources, unknown models and proposals, conflicts, audit log.
 
-A decision is stored within the request and counts on these pages at once. The catalog itself follows in a worker:
-building it and matching every listing anew takes longer than a person should wait for a button.
+A decision is saved in the request and shows on these pages at once. A worker then rebuilds the catalog and matches all
+listings again, which takes too long for a request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from app import jobs
+from app import clock
 from app.catalog import proposals
+from app.catalog.effective import FactConflict
 from app.catalog.listing import ListedModel
-from app.catalog.overrides import FactConflict, resolve_canonical_id
+from app.catalog.overrides import resolve_canonical_id
 from app.catalog.sources import SOURCES
 from app.extensions import db
+from app.jobs import enqueue
 from app.providers import PROVIDERS
 from app.store import audit, catalog, decisions, sources
 from app.store.audit import Actor, AuditView
@@ -28,7 +30,7 @@ from app.store.queries import review
 from app.store.queries.review import ConflictView
 from app.web.admin import canonical_form
 from app.web.admin.overview import admin_required
-from app.web.app import filters, filters_catalog
+from app.web.app import filters_catalog
 from app.web.history.runs import cursor
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/admin/catalog")
@@ -45,12 +47,12 @@ DECISION_WAITS = (
 REFRESH_WAITS = "No worker is running. The refresh waits for one: tell the operator."
 _MAX_REFRESHES = 10
 _MAX_ID_LENGTH = 300
-_POLL_FOR_S = 60
-"""For so long the page asks by itself whether a refresh is done."""
+_POLL_FOR = timedelta(seconds=60)
+"""How long the page polls for the end of a refresh."""
 
 
 def _is_partial() -> bool:
-    """Whether htmx asks, for the piece of the page that it swaps."""
+    """Whether htmx asks for the partial."""
     return "HX-Request" in request.headers
 
 
@@ -59,39 +61,39 @@ def _actor() -> Actor:
 
 
 def _commit_decision(page: str) -> Any:
-    """Keep what was just decided, have the catalog follow, and show the page again with the way back."""
-    newest = audit.list_entries(size=1)[0]
+    """Commit a decision, queue a rebuild, and render the page again with a link to undo."""
+    entries = audit.list_entries(size=1)[0]
     db.session.commit()
-    trouble = jobs.enqueue_rebuild() or (DECISION_WAITS if jobs.queue_problem() else None)
-    # What was decided already wrote no entry: then the newest may be another admin's.
+    problem = enqueue.enqueue_rebuild() or (DECISION_WAITS if enqueue.queue_problem() else None)
+    # A repeated decision writes no entry; the newest may then be another admin's.
     return _render_or_redirect(
-        page, next((line.id for line in newest if line.actor == current_user.email), None), trouble
+        page, next((line.id for line in entries if line.actor == current_user.email), None), problem
     )
 
 
-def _render_or_redirect(page: str, done: int | None, trouble: str | None) -> Any:
-    """The page that was acted on: as a partial for htmx, else by a redirect."""
+def _render_or_redirect(page: str, done: int | None, problem: str | None) -> Any:
+    """Render the partial for htmx, else redirect to the page."""
     if _is_partial():
-        return _PAGES[page](done=done, trouble=trouble)
-    if trouble:
-        flash(trouble, "warn")
+        return _PAGES[page](done=done, problem=problem)
+    if problem:
+        flash(problem, "warn")
     return redirect(url_for(f".{page}", **{**_page_query(), "done": done}), 303)
 
 
 def _render_error(page: str, error: str, **context: Any) -> Any:
-    """One sentence on the page that was acted on; nothing was written, and what was typed is still there."""
+    """Render the page with an error; nothing is written, and the input is kept."""
     db.session.rollback()
     return _PAGES[page](error=error, **context), 422
 
 
 def _page_query() -> dict[str, Any]:
-    """Which part of a page is open: kept by every link and form on it."""
-    kept = {"provider": request.args.get("provider", ""), "left": request.args.get("left", ""), "before": cursor()}
-    return {name: value for name, value in kept.items() if value}
+    """The current view (filters, page), kept by all links and forms."""
+    args = {"provider": request.args.get("provider", ""), "left": request.args.get("left", ""), "before": cursor()}
+    return {name: value for name, value in args.items() if value}
 
 
 def _shown_entry(done: int | None = None) -> AuditView | None:
-    """The decision that the page tells of, after it was taken."""
+    """The audit entry of the decision just taken, shown with its undo button."""
     number = request.args.get("done", "") if done is None else str(done)
     if not _is_id(number):
         return None
@@ -111,31 +113,31 @@ def overview() -> str:
 @blueprint.post("/refresh")
 @admin_required
 def refresh() -> Any:
-    """Have a worker refresh one source, or all public catalogs."""
-    asked = request.form.get("source", "")
-    names = [name for name in SOURCES if asked in ("", name)]
+    """Queue a refresh of one or all public catalogs."""
+    requested = request.form.get("source", "")
+    names = [name for name in SOURCES if requested in ("", name)]
     if not names:
         abort(404)
-    since = filters.now().isoformat()
-    trouble = {sentence for name in names if (sentence := jobs.enqueue_refresh(name, "button"))}
-    asked = "" if trouble else ",".join(names)
+    since = clock.utc_now().isoformat()
+    problem = {sentence for name in names if (sentence := enqueue.enqueue_refresh(name, "button"))}
+    requested = "" if problem else ",".join(names)
     if _is_partial():
-        return _render_overview(asked, since, *trouble)
-    for sentence in trouble:
+        return _render_overview(requested, since, *problem)
+    for sentence in problem:
         flash(sentence, "bad")
-    return redirect(url_for(".overview", asked=asked, since=since), 303)
+    return redirect(url_for(".overview", asked=requested, since=since), 303)
 
 
-def _render_overview(asked: str, since: str, trouble: str | None = None) -> str:
-    decided = decisions.load()
-    proposed, unknown_count = review.list_proposals(decided)
-    conflict_count, is_more = review.count_conflicts(decided)
+def _render_overview(asked: str, since: str, problem: str | None = None) -> str:
+    manual = decisions.load()
+    proposed, unknown_count = review.list_proposals(manual)
+    conflict_count, is_more = review.count_conflicts(manual)
     lines = sources.list_sources()
-    moment = _parse_time(since)
-    waits = {
+    since_at = _parse_time(since)
+    pending = {
         line.name
         for line in lines
-        if moment and line.name in asked.split(",") and (line.checked_at is None or line.checked_at < moment)
+        if since_at and line.name in asked.split(",") and (line.checked_at is None or line.checked_at < since_at)
     }
     return render_template(
         "catalog/_overview.html" if _is_partial() else "catalog/overview.html",
@@ -147,19 +149,19 @@ def _render_overview(asked: str, since: str, trouble: str | None = None) -> str:
         proposed_count=len(proposed),
         conflict_count=conflict_count,
         is_more=is_more,
-        waits=waits,
-        asks_again=bool(waits) and moment is not None and (filters.now() - moment).total_seconds() < _POLL_FOR_S,
+        waits=pending,
+        asks_again=bool(pending) and since_at is not None and (clock.utc_now() - since_at) < _POLL_FOR,
         asked=asked,
         since=since,
-        trouble=trouble or (REFRESH_WAITS if waits and jobs.queue_problem() else None),
+        problem=problem or (REFRESH_WAITS if pending and enqueue.queue_problem() else None),
     )
 
 
 def _parse_time(text: str) -> datetime | None:
     try:
-        found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo else None
-    except (ValueError, OverflowError):  # the second: a moment that in UTC is before the first year, or after the last
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):  # OverflowError: not representable in UTC
         return None
 
 
@@ -173,26 +175,26 @@ def unknown() -> str:
 
 
 def _render_unknown(
-    done: int | None = None, error: str = "", subject: str = "", typed: str = "", trouble: str | None = None
+    done: int | None = None, error: str = "", subject: str = "", typed: str = "", problem: str | None = None
 ) -> str:
     _, known = catalog.load_index()
-    decided = decisions.load("canonical", "setting")
+    manual = decisions.load("canonical", "setting")
     provider = request.args.get("provider", "")
     provider = provider if provider in PROVIDERS else ""
-    left_too = request.args.get("left") == "yes"
-    page = review.list_unknown(known, decided, provider, left_too=left_too, before=cursor())
+    include_unmatched = request.args.get("left") == "yes"
+    page = review.list_unknown(known, manual, provider, left_too=include_unmatched, before=cursor())
     return render_template(
         "catalog/_unknown.html" if _is_partial() else "catalog/unknown.html",
         page=page,
-        proposed=[] if cursor() else review.list_proposals(decided)[0],
-        adopts=bool(decided.settings.get(AUTO_ADOPT)),
+        proposed=[] if cursor() else review.list_proposals(manual)[0],
+        adopts=bool(manual.settings.get(AUTO_ADOPT)),
         provider=provider,
-        left_too=left_too,
+        left_too=include_unmatched,
         query=_page_query(),
         following=page.following,
         entry=_shown_entry(done),
         error=error,
-        trouble=trouble,
+        problem=problem,
         subject=subject,
         typed=typed,
     )
@@ -201,107 +203,105 @@ def _render_unknown(
 @blueprint.get("/ids")
 @admin_required
 def ids() -> Any:
-    """Canonical ids that fit what is being typed, for the lists under the fields."""
-    found = review.suggest_ids(request.args.get("canonical_id", "")[:_MAX_ID_LENGTH])
-    return render_template("catalog/_ids.html", ids=found)
+    """Autocompletion of canonical ids."""
+    canonical_ids = review.suggest_ids(request.args.get("canonical_id", "")[:_MAX_ID_LENGTH])
+    return render_template("catalog/_ids.html", ids=canonical_ids)
 
 
 @blueprint.post("/unknown/match")
 @admin_required
 def match() -> Any:
-    """What a provider's id means: a candidate, or another model by any of its plain names."""
+    """Match a provider's model id with a canonical model, given by id or any known name."""
     slug, model_id = _form_subject()
-    typed = request.form.get("canonical_id", "").strip()[:_MAX_ID_LENGTH]
+    text = request.form.get("canonical_id", "").strip()[:_MAX_ID_LENGTH]
     subject = decisions.match_subject(slug, model_id)
     _, known = catalog.load_index()
-    canonical_id = typed if decisions.is_known(typed) else resolve_canonical_id(known, slug, typed.lower())
+    canonical_id = text if decisions.is_known(text) else resolve_canonical_id(known, slug, text.lower())
     if canonical_id is None:
-        sentence = f"The catalog has no model “{typed}”." if typed else "Write the id of a canonical model first."
-        return _render_error("unknown", sentence, subject=subject, typed=typed)
-    decisions.save_match(slug, model_id, canonical_id, _actor(), filters.now())
+        sentence = f"The catalog has no model “{text}”." if text else "Write the id of a canonical model first."
+        return _render_error("unknown", sentence, subject=subject, typed=text)
+    decisions.save_match(slug, model_id, canonical_id, _actor(), clock.utc_now())
     return _commit_decision("unknown")
 
 
 @blueprint.post("/unknown/leave")
 @admin_required
 def leave() -> Any:
-    """Nothing in the catalog is what this id means: it stays unknown, and off the page."""
+    """Mark a model id as deliberately unmatched."""
     slug, model_id = _form_subject()
-    decisions.save_match(slug, model_id, None, _actor(), filters.now())
+    decisions.save_match(slug, model_id, None, _actor(), clock.utc_now())
     return _commit_decision("unknown")
 
 
 @blueprint.get("/new")
 @admin_required
 def new() -> str:
-    slug, model_id, listed = _require_listed(request.args.get("provider", ""), request.args.get("model_id", ""))
-    suggested = canonical_form.form_values(proposals.suggest_model(slug, listed))
-    return render_template("catalog/new.html", provider=slug, model_id=model_id, values=suggested, complaints={})
+    slug, model_id, listing = _require_listed(request.args.get("provider", ""), request.args.get("model_id", ""))
+    values = canonical_form.form_values(proposals.suggest_model(slug, listing))
+    return render_template("catalog/new.html", provider=slug, model_id=model_id, values=values, errors={})
 
 
 @blueprint.post("/new")
 @admin_required
 def create() -> Any:
-    """A canonical model out of a listing, with its facts as the admin left them in the form."""
-    slug, model_id, listed = _require_listed(request.form.get("provider", ""), request.form.get("model_id", ""))
-    facts, complaints = canonical_form.parse_form(request.form)
-    if "id" not in complaints and decisions.is_known(facts["id"]):
-        complaints["id"] = "The catalog has a model of this id already: match the provider's id with it instead."
-    if complaints:
+    """Create a canonical model from a listing, with the facts of the form."""
+    slug, model_id, listing = _require_listed(request.form.get("provider", ""), request.form.get("model_id", ""))
+    facts, errors = canonical_form.parse_form(request.form)
+    if "id" not in errors and decisions.is_known(facts["id"]):
+        errors["id"] = "The catalog has a model of this id already: match the provider's id with it instead."
+    if errors:
         values = request.form.to_dict()
-        page = render_template(
-            "catalog/new.html", provider=slug, model_id=model_id, values=values, complaints=complaints
-        )
+        page = render_template("catalog/new.html", provider=slug, model_id=model_id, values=values, errors=errors)
         return page, 422
-    model = msgspec.structs.replace(proposals.suggest_model(slug, listed), **facts)
-    decisions.save_canonical(model, _actor(), filters.now(), f"Made out of {model_id} at {slug}.")
+    model = msgspec.structs.replace(proposals.suggest_model(slug, listing), **facts)
+    decisions.save_canonical(model, _actor(), clock.utc_now(), f"Made out of {model_id} at {slug}.")
     return _commit_decision("unknown")
 
 
 @blueprint.post("/proposals/accept")
 @admin_required
 def accept() -> Any:
-    proposed = _find_proposal()
-    if proposed is None:
+    proposal = _find_proposal()
+    if proposal is None:
         return _render_error("unknown", PROPOSAL_GONE)
-    decisions.save_canonical(proposed.model, _actor(), filters.now(), proposals.describe_evidence(proposed))
+    decisions.save_canonical(proposal.model, _actor(), clock.utc_now(), proposals.describe_evidence(proposal))
     return _commit_decision("unknown")
 
 
 @blueprint.post("/proposals/dismiss")
 @admin_required
 def dismiss() -> Any:
-    proposed = _find_proposal()
-    if proposed is None:
+    proposal = _find_proposal()
+    if proposal is None:
         return _render_error("unknown", PROPOSAL_GONE)
-    decisions.save_setting(decisions.dismissed_proposal_name(proposed.model.id), True, _actor(), filters.now())
+    decisions.save_setting(decisions.dismissed_proposal_name(proposal.model.id), True, _actor(), clock.utc_now())
     return _commit_decision("unknown")
 
 
 @blueprint.post("/proposals/adopting")
 @admin_required
 def set_adopting() -> Any:
-    """Whether proposals become canonical models by themselves, from the next sync on."""
-    decisions.save_setting(AUTO_ADOPT, request.form.get("adopt") == "yes", _actor(), filters.now())
+    """Whether proposals are adopted automatically, from the next sync on."""
+    decisions.save_setting(AUTO_ADOPT, request.form.get("adopt") == "yes", _actor(), clock.utc_now())
     return _commit_decision("unknown")
 
 
 def _find_proposal() -> proposals.Proposal | None:
-    found, _ = review.list_proposals(decisions.load("canonical", "setting"))
-    return next((one for one in found if one.model.id == request.form.get("id")), None)
+    proposals_found, _ = review.list_proposals(decisions.load("canonical", "setting"))
+    return next((proposal for proposal in proposals_found if proposal.model.id == request.form.get("id")), None)
 
 
 def _form_subject() -> tuple[str, str]:
-    """The provider and the id that a form is about; what nobody lists cannot be decided about."""
+    """The provider and model id of the form; 404 if nobody lists it."""
     slug, model_id, _ = _require_listed(request.form.get("provider", ""), request.form.get("model_id", ""))
     return slug, model_id
 
 
 def _require_listed(slug: str, model_id: str) -> tuple[str, str, ListedModel]:
-    found = review.find_listed_model(slug, model_id)
-    if found is None:
+    model = review.find_listed_model(slug, model_id)
+    if model is None:
         abort(404)
-    return slug, model_id, found
+    return slug, model_id, model
 
 
 # ------------------------------------------------------------------ conflicts
@@ -313,7 +313,7 @@ def conflicts() -> str:
     return _render_conflicts()
 
 
-def _render_conflicts(done: int | None = None, error: str = "", trouble: str | None = None) -> str:
+def _render_conflicts(done: int | None = None, error: str = "", problem: str | None = None) -> str:
     lines, following = review.list_conflicts(decisions.load("field", "setting"), cursor())
     return render_template(
         "catalog/_conflicts.html" if _is_partial() else "catalog/conflicts.html",
@@ -322,36 +322,41 @@ def _render_conflicts(done: int | None = None, error: str = "", trouble: str | N
         query=_page_query(),
         entry=_shown_entry(done),
         error=error,
-        trouble=trouble,
+        problem=problem,
     )
 
 
 @blueprint.post("/conflicts/settle")
 @admin_required
 def settle() -> Any:
-    """The catalog is right, the provider is, or both are; for one field, and only as long as both say the same."""
+    """Settle one field: the catalog is right, the provider is right, or both are. Valid while both values stay the
+    same."""
     number = request.form.get("model", "")
     line = review.find_conflict(int(number), decisions.load("field", "setting")) if _is_id(number) else None
-    found = next((one for one in line.conflicts if one.field == request.form.get("field")), None) if line else None
-    if line is None or found is None:
+    conflict = (
+        next((candidate for candidate in line.conflicts if candidate.field == request.form.get("field")), None)
+        if line
+        else None
+    )
+    if line is None or conflict is None:
         return _render_error("conflicts", ALREADY_SETTLED)
-    if request.form.get("said") != f"{found.catalog_value}|{found.provider_value}":
+    if request.form.get("said") != f"{conflict.catalog_value}|{conflict.provider_value}":
         return _render_error("conflicts", CONFLICT_CHANGED)
     try:
-        _settle(line, found, request.form.get("choice", ""))
+        _settle(line, conflict, request.form.get("choice", ""))
     except DecisionError as error:
         return _render_error("conflicts", str(error))
     return _commit_decision("conflicts")
 
 
-def _settle(line: ConflictView, found: FactConflict, choice: str) -> None:
-    actor, now = _actor(), filters.now()
+def _settle(line: ConflictView, conflict: FactConflict, choice: str) -> None:
+    actor, now = _actor(), clock.utc_now()
     if choice == "catalog":
-        decisions.keep_catalog_value(line.provider, line.canonical.id, found, actor, now)
+        decisions.keep_catalog_value(line.provider, line.canonical.id, conflict, actor, now)
     elif choice == "provider":
-        decisions.adopt_provider_value(line.provider, line.canonical.id, found, actor, now)
+        decisions.adopt_provider_value(line.provider, line.canonical.id, conflict, actor, now)
     elif choice == "both":
-        decisions.accept_conflict(line.provider, line.model_id, found, actor, now)
+        decisions.accept_conflict(line.provider, line.model_id, conflict, actor, now)
     else:
         raise DecisionError("Choose one of the three.")
 
@@ -369,7 +374,7 @@ def log() -> str:
     return _render_log()
 
 
-def _render_log(done: int | None = None, error: str = "", trouble: str | None = None) -> str:
+def _render_log(done: int | None = None, error: str = "", problem: str | None = None) -> str:
     lines, following = audit.list_entries(cursor())
     return render_template(
         "catalog/_log.html" if _is_partial() else "catalog/log.html",
@@ -378,24 +383,24 @@ def _render_log(done: int | None = None, error: str = "", trouble: str | None = 
         query=_page_query(),
         entry=None,
         error=error,
-        trouble=trouble,
+        problem=problem,
     )
 
 
 @blueprint.post("/audit/undo")
 @admin_required
 def undo() -> Any:
-    """Take an entry back, from whichever page shows it."""
+    """Undo an audit log entry, from any page that shows it."""
     page = request.form.get("page", "")
     if page not in _PAGES:
         page = "log"
     number = request.form.get("entry", "")
     try:
-        decisions.undo(int(number) if _is_id(number) else 0, _actor(), filters.now())
+        decisions.undo(int(number) if _is_id(number) else 0, _actor(), clock.utc_now())
     except DecisionError as error:
         return _render_error(page, str(error))
     return _commit_decision(page)
 
 
 _PAGES: dict[str, Callable[..., str]] = {"unknown": _render_unknown, "conflicts": _render_conflicts, "log": _render_log}
-"""Endpoint → what shows it, as a page or for htmx as its partial."""
+"""Endpoint → function that renders its page or, for htmx, its partial."""

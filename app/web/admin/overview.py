@@ -1,4 +1,4 @@
-"""For admins: how the installation does, and everyone's history."""
+"""Admin pages: the state of the installation, and all users' sync history."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import redis
 from flask import Blueprint, Response, abort, render_template, request, stream_with_context
 from flask_login import current_user, login_required
 
+from app import clock
 from app.jobs import monitoring
 from app.store import catalog, sources
 from app.store.queries import admin
@@ -19,7 +20,7 @@ from app.store.queries import runs as run_queries
 from app.store.queries.admin import WHOLE_RUNS, DayCounts
 from app.store.schema.tables import OUTCOMES, RUN_STATES, TRIGGERS
 from app.web.admin import export as run_export
-from app.web.app import charts, filters
+from app.web.app import charts
 from app.web.history.runs import cursor
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
@@ -48,7 +49,7 @@ def admin_required(view: Callable[..., Any]) -> Callable[..., Any]:
 @blueprint.get("")
 @admin_required
 def overview() -> str:
-    now = filters.now()
+    now = clock.utc_now()
     counts = admin.load_counts(charts.DAYS, now)
     return render_template(
         "admin/overview.html",
@@ -68,7 +69,7 @@ def overview() -> str:
 
 
 def _inspect_queue() -> monitoring.QueueState | None:
-    """What the queue says of itself; None while Redis is away."""
+    """The queue's state; None while Redis is unreachable."""
     try:
         return monitoring.inspect_queues()
     except redis.RedisError:
@@ -76,42 +77,42 @@ def _inspect_queue() -> monitoring.QueueState | None:
 
 
 def _periods(counts: DayCounts, now: datetime) -> list[tuple[str, int, int, charts.Chart]]:
-    """(words, syncs, syncs that stopped early, their results) of the last 24 hours, 7 and 30 days."""
-    day = admin.count_last_day(now)
-    runs = {state: count for (what, state), count in day.items() if what == WHOLE_RUNS}
-    results = {outcome: count for (what, outcome), count in day.items() if what != WHOLE_RUNS}
-    found = [_period("24 hours", runs, results)]
-    return found + [_period(f"{days} days", *sums) for days, sums in _build_charts(counts, now.date()).sums.items()]
+    """(label, runs, lost runs, results) of the last 24 hours, 7 and 30 days."""
+    counts_by_kind = admin.count_last_day(now)
+    runs = {state: count for (what, state), count in counts_by_kind.items() if what == WHOLE_RUNS}
+    results = {outcome: count for (what, outcome), count in counts_by_kind.items() if what != WHOLE_RUNS}
+    periods = [_period("24 hours", runs, results)]
+    return periods + [_period(f"{days} days", *sums) for days, sums in _build_charts(counts, now.date()).sums.items()]
 
 
 @dataclass(frozen=True, slots=True)
 class _OverviewCharts:
-    """What the overview draws of the last days."""
+    """The charts of the last days."""
 
     by_day: charts.Chart
     health: dict[str, charts.Chart]
     sums: dict[int, tuple[dict[str, int], dict[str, int]]]
-    """Number of days → state of runs, and outcome of results → how many ended in them."""
+    """Number of days → (runs by state, results by outcome)."""
 
 
 @lru_cache(4)
 def _build_charts(counts: DayCounts, today: date) -> _OverviewCharts:
-    """Summed up once for all who look while nothing ends."""
-    slugs = sorted({one.slug for one in counts if one.slug != WHOLE_RUNS})
+    """Cached for all viewers until counts change."""
+    slugs = sorted({count.slug for count in counts if count.slug != WHOLE_RUNS})
     sums: dict[int, tuple[dict[str, int], dict[str, int]]] = {}
     for days in (7, charts.DAYS):
         first = today - timedelta(days=days - 1)
         runs, results = sums.setdefault(days, ({}, {}))
-        for one in counts:
-            if one.day >= first:
-                into = runs if one.slug == WHOLE_RUNS else results
-                into[one.word] = into.get(one.word, 0) + one.number
+        for count in counts:
+            if count.day >= first:
+                target = runs if count.slug == WHOLE_RUNS else results
+                target[count.word] = target.get(count.word, 0) + count.number
     return _OverviewCharts(charts.chart_by_day(counts, today), charts.chart_health(counts, slugs, today), sums)
 
 
-def _period(words: str, runs: dict[str, int], results: dict[str, int]) -> tuple[str, int, int, charts.Chart]:
-    chart = charts.chart_period(words.replace(" ", "-"), f"Results of the last {words}, by outcome", results)
-    return words, sum(runs.values()), runs.get("lost", 0), chart
+def _period(label: str, runs: dict[str, int], results: dict[str, int]) -> tuple[str, int, int, charts.Chart]:
+    chart = charts.chart_period(label.replace(" ", "-"), f"Results of the last {label}, by outcome", results)
+    return label, sum(runs.values()), runs.get("lost", 0), chart
 
 
 # ------------------------------------------------------------------ history
@@ -120,13 +121,13 @@ def _period(words: str, runs: dict[str, int], results: dict[str, int]) -> tuple[
 @blueprint.get("/history")
 @admin_required
 def history() -> str:
-    wanted = _history_filter()
-    lines, following = run_queries.list_all_runs(wanted, cursor())
+    filters = _history_filter()
+    runs, next_cursor = run_queries.list_all_runs(filters, cursor())
     return render_template(
         "admin/history.html",
-        runs=lines,
-        following=following,
-        wanted=wanted,
+        runs=runs,
+        following=next_cursor,
+        filters=filters,
         outcomes=OUTCOMES,
         triggers=TRIGGERS,
         states=RUN_STATES,
@@ -137,11 +138,11 @@ def history() -> str:
 @blueprint.get("/history.<any(csv, json):form>")
 @admin_required
 def export(form: str) -> Response:
-    """Every run that the page's filters leave, whatever their number: written while it is read."""
+    """All runs that match the page's filters, streamed."""
     batches = admin.iter_runs(_history_filter())
     write: Callable[[Iterator[list[run_queries.RunView]]], Iterator[str]] = getattr(run_export, f"as_{form}")
     response = Response(stream_with_context(write(batches)), mimetype=run_export.TYPES[form])
-    response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{filters.now():%Y-%m-%d}.{form}")
+    response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{clock.utc_now():%Y-%m-%d}.{form}")
     return response
 
 

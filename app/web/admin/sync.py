@@ -1,4 +1,4 @@
-"""For admins: sync a provider with the server's own key, see what a dry run found, and apply it as it is."""
+"""Admin pages: sync a provider with the server's own key, and show and apply plans (dry runs)."""
 
 from __future__ import annotations
 
@@ -7,54 +7,56 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from app import jobs
+from app import clock
 from app.extensions import limiter
+from app.jobs import enqueue
+from app.jobs.lost_runs import close_lost_runs
+from app.providers import SYNCABLE
 from app.store import credentials, plans
 from app.store.accounts import users
 from app.store.audit import Actor
 from app.store.queries import runs, sync_counts
+from app.store.queries.labels import StatusBadge
 from app.store.queries.runs import ResultView, RunView
 from app.store.queries.sync_counts import OverrideCounts
 from app.web.admin.overview import admin_required
-from app.web.app import filters
 from app.web.history.runs import cursor
-from app.web.sync import close_lost
 
 blueprint = Blueprint("admin_sync", __name__, url_prefix="/admin")
 
 MAX_CHANGES = 200
-"""So many changes of one provider a page names."""
+"""Changes shown per provider."""
 PROVIDER_DISABLED = "This provider is disabled: enable it first."
 _PLAN_BADGES = {
-    "waiting": filters.StatusBadge("being made", "busy"),
-    "failed": filters.StatusBadge("could not be made", "bad"),
-    "ready": filters.StatusBadge("ready to apply", "good"),
-    "applied": filters.StatusBadge("applied", "muted"),
-    "expired": filters.StatusBadge("too old to apply", "warn"),
+    "waiting": StatusBadge("being made", "busy"),
+    "failed": StatusBadge("could not be made", "bad"),
+    "ready": StatusBadge("ready to apply", "good"),
+    "applied": StatusBadge("applied", "muted"),
+    "expired": StatusBadge("too old to apply", "warn"),
 }
 _PART_BADGES = {
-    "complete": filters.StatusBadge("would be updated", "good"),
-    "unchanged": filters.StatusBadge("nothing changed", "good"),
-    "partial": filters.StatusBadge("partly read", "warn"),
-    "suspect": filters.StatusBadge("would be kept aside", "warn"),
-    "failed": filters.StatusBadge("failed", "bad"),
-    "skipped": filters.StatusBadge("skipped", "muted"),
+    "complete": StatusBadge("would be updated", "good"),
+    "unchanged": StatusBadge("nothing changed", "good"),
+    "partial": StatusBadge("partly read", "warn"),
+    "suspect": StatusBadge("would be kept aside", "warn"),
+    "failed": StatusBadge("failed", "bad"),
+    "skipped": StatusBadge("skipped", "muted"),
 }
 
 
 @blueprint.app_template_test("syncable")
 def is_syncable(slug: str) -> bool:
-    """Whether the server's own key, or nobody's, can sync it."""
-    return slug in jobs.SYNCABLE
+    """Whether it can be synced with the server's own key or without a key."""
+    return slug in SYNCABLE
 
 
-@blueprint.app_template_filter("plan_state")
-def plan_badge(plan: plans.Plan) -> filters.StatusBadge:
-    return _PLAN_BADGES[plan.state(filters.now())]
+@blueprint.app_template_filter("plan_badge")
+def plan_badge(plan: plans.Plan) -> StatusBadge:
+    return _PLAN_BADGES[plan.state(clock.utc_now())]
 
 
-@blueprint.app_template_filter("part_state")
-def part_badge(part: plans.PlanPart) -> filters.StatusBadge:
+@blueprint.app_template_filter("part_badge")
+def part_badge(part: plans.PlanPart) -> StatusBadge:
     return _PART_BADGES[part.outcome]
 
 
@@ -65,53 +67,55 @@ def part_badge(part: plans.PlanPart) -> filters.StatusBadge:
 @admin_required
 @limiter.limit("60 per minute")
 def start(slug: str) -> Any:
-    """Sync it, or with `dry_run` make a plan of it."""
+    """Start a sync or, with `dry_run`, a plan."""
     row = credentials.providers_by_slug().get(slug)
-    if row is None or slug not in jobs.SYNCABLE:
+    if row is None or slug not in SYNCABLE:
         abort(404)
     if not row.is_active:
         return _not_started(slug, PROVIDER_DISABLED)
     if request.form.get("dry_run"):
-        plan_id, trouble = jobs.start_plan(_actor(), [slug])
+        plan_id, problem = enqueue.start_plan(_actor(), [slug])
         if request.headers.get("HX-Request"):
-            return _render_partial(slug, plan=plans.get(plan_id), trouble=trouble)
+            return _render_partial(slug, plan=plans.get(plan_id), problem=problem)
         return redirect(url_for(".plan", plan_id=plan_id), 303)
-    begun = jobs.start_server_sync("manual", [slug], _actor())
-    run = runs.load_run(begun.run_id)
+    enqueued = enqueue.start_server_sync("manual", [slug], _actor())
+    run = runs.load_run(enqueued.run_id)
     if run is None or slug not in {result.provider for result in run.results}:
-        return _not_started(slug, f"Sync {begun.run_id}, of other providers, is under way. Try again when it is over.")
+        return _not_started(
+            slug, f"Sync {enqueued.run_id}, of other providers, is under way. Try again when it is over."
+        )
     if request.headers.get("HX-Request"):
-        return _render_partial(slug, run=run, trouble=begun.trouble)
+        return _render_partial(slug, run=run, problem=enqueued.queue_problem)
     return redirect(url_for("history.run", run_id=run.id), 303)
 
 
 @blueprint.get("/providers/<slug>/sync")
 @admin_required
 def progress(slug: str) -> Any:
-    """How far the run or the plan that the address names is; without htmx, its own page."""
-    if slug not in jobs.SYNCABLE:
+    """Progress of the run or plan in the query string; without htmx, redirects to its page."""
+    if slug not in SYNCABLE:
         abort(404)
     run, plan = _server_run(_id_argument("run")), _load_plan(_id_argument("plan"))
     if not request.headers.get("HX-Request"):
         target = url_for("history.run", run_id=run.id) if run else url_for("admin_providers.index")
         return redirect(url_for(".plan", plan_id=plan.id) if plan else target, 303)
-    trouble = jobs.queue_problem() if (run and run.state == "queued") or (plan and plan.made_at is None) else None
-    return _render_partial(slug, run=run, plan=plan, trouble=trouble)
+    problem = enqueue.queue_problem() if (run and run.state == "queued") or (plan and plan.made_at is None) else None
+    return _render_partial(slug, run=run, plan=plan, problem=problem)
 
 
 def _id_argument(name: str) -> int | None:
-    """None where the address does not name it; what no database counts to is nobody's, hence 404."""
+    """None if absent; 404 if it is not a valid id."""
     value = request.args.get(name, "")
     if value and not (value.isascii() and value.isdigit() and len(value) < 19):
         abort(404)
     return int(value) if value else None
 
 
-def _not_started(slug: str, sentence: str) -> Any:
-    """Nothing was started, for this reason."""
+def _not_started(slug: str, message: str) -> Any:
+    """Report why nothing was started."""
     if request.headers.get("HX-Request"):
-        return _render_partial(slug, error=sentence), 409
-    flash(sentence, "bad")
+        return _render_partial(slug, error=message), 409
+    flash(message, "bad")
     return redirect(url_for("admin_providers.index", _anchor=f"provider-{slug}"), 303)
 
 
@@ -120,12 +124,12 @@ def _render_partial(
     *,
     run: RunView | None = None,
     plan: plans.Plan | None = None,
-    trouble: str | None = None,
+    problem: str | None = None,
     error: str = "",
 ) -> str:
     result = next((one for one in run.results if one.provider == slug), None) if run else None
     part = next((one for one in plan.parts if one.provider == slug), None) if plan else None
-    context = {"run": run, "result": result, "plan": plan, "part": part, "trouble": trouble, "error": error}
+    context = {"run": run, "result": result, "plan": plan, "part": part, "trouble": problem, "error": error}
     return render_template(
         "admin/_provider_sync.html",
         line={"slug": slug, "is_active": True},
@@ -144,11 +148,11 @@ def _overrides_of(run: RunView | None, result: ResultView | None) -> OverrideCou
 
 
 def _server_run(run_id: int | None) -> RunView | None:
-    """One of the installation's own."""
-    server = users.server_account(filters.now(), make=False)
+    """A run of the server's own keys."""
+    server = users.server_account(clock.utc_now(), create=False)
     if run_id is None or server is None:
         return None
-    close_lost()
+    close_lost_runs()
     return runs.load_run(run_id, server.id)
 
 
@@ -169,31 +173,31 @@ def index() -> str:
 @blueprint.get("/plans/<int:plan_id>")
 @admin_required
 def plan(plan_id: int) -> Any:
-    found = plans.get(plan_id)
-    if found is None:
+    plan = plans.get(plan_id)
+    if plan is None:
         abort(404)
-    trouble = jobs.queue_problem() if found.made_at is None else None
+    problem = enqueue.queue_problem() if plan.made_at is None else None
     template = "admin/_plan.html" if request.headers.get("HX-Request") else "admin/plan.html"
-    return render_template(template, **_context(found), trouble=trouble)
+    return render_template(template, **_context(plan), problem=problem)
 
 
 @blueprint.post("/plans/<int:plan_id>/apply")
 @admin_required
 @limiter.limit("60 per minute")
 def apply(plan_id: int) -> Any:
-    """Write exactly what the page shows; refused, with a sentence, where that is not what would come of it any more."""
+    """Apply exactly what the plan shows; rejected with a message if the plan is stale."""
     try:
-        begun = jobs.start_apply(plan_id, _actor(), "manual")
+        enqueued = enqueue.start_apply(plan_id, _actor(), "manual")
     except LookupError:
         abort(404)
-    except (jobs.Stale, jobs.Busy) as refused:
-        found = plans.get(plan_id)
-        if found is None:
+    except enqueue.PlanConflict as conflict:
+        plan = plans.get(plan_id)
+        if plan is None:
             abort(404)
-        return render_template("admin/plan.html", **_context(found), error=str(refused)), 409
-    if begun.trouble:
-        flash(begun.trouble, "warn")
-    return redirect(url_for("history.run", run_id=begun.run_id), 303)
+        return render_template("admin/plan.html", **_context(plan), error=str(conflict)), 409
+    if enqueued.queue_problem:
+        flash(enqueued.queue_problem, "warn")
+    return redirect(url_for("history.run", run_id=enqueued.run_id), 303)
 
 
 def _context(found: plans.Plan) -> dict[str, Any]:
@@ -204,11 +208,11 @@ def _context(found: plans.Plan) -> dict[str, Any]:
             return (0 if part.changes else 1), part.provider
         return (3 if part.outcome == "skipped" else 2), part.provider
 
-    is_ready = found.state(filters.now()) == "ready"
+    is_ready = found.state(clock.utc_now()) == "ready"
     return {
         "plan": found,
         "parts": sorted(found.parts, key=order),
-        "objection": jobs.plan_objection(found) if is_ready else None,
+        "objection": enqueue.plan_objection(found) if is_ready else None,
         "most": MAX_CHANGES,
     }
 

@@ -1,30 +1,30 @@
-"""For admins: who has an account, and what may be done about it."""
+"""Admin pages: user accounts and the actions on them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, current_app, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from app import config, jobs
+from app import clock, config
+from app.auth.invitations import sign_invitation
 from app.extensions import db, limiter
+from app.jobs import enqueue
 from app.store.accounts import user_actions, users
 from app.store.accounts.user_actions import ACTIONS, UserActionError
 from app.store.audit import Actor
 from app.store.queries import admin
 from app.web.account import login
-from app.web.account.accounts import invite_token
 from app.web.admin.overview import admin_required
-from app.web.app import filters
 from app.web.history.runs import cursor
 
 blueprint = Blueprint("admin_users", __name__, url_prefix="/admin/users")
 
 SENSITIVE_ACTIONS = ("promote", "reset-second-factor")
-"""What gives power over others or cannot be taken back, as deleting: a session that somebody else came by is not
-enough."""
+"""Actions that grant power or cannot be undone, like deletion: they require the admin's own password, because a stolen
+session must not suffice."""
 _WRONG_PASSWORD = "Your own password is not right; nothing was changed."  # noqa: S105  (a sentence)
 _CONFIRMATIONS = {
     "disable": "{} cannot sign in any more, and is not synced. Tokens and the feed's address are revoked.",
@@ -43,7 +43,7 @@ def index() -> str:
 
 
 def _render_index(**context: Any) -> str:
-    search = request.args.get("q", "")[:320].replace("\0", "")  # which PostgreSQL cannot even look for
+    search = request.args.get("q", "")[:320].replace("\0", "")  # PostgreSQL rejects NUL
     lines, following = admin.list_users(search, cursor())
     return render_template(
         "admin/users.html",
@@ -59,7 +59,7 @@ def _render_index(**context: Any) -> str:
 @blueprint.post("/invite")
 @admin_required
 def invite() -> Any:
-    """A sign-up link for one address, shown to the admin; nothing is mailed."""
+    """Create a sign-up link for one address. It is shown to the admin, not e-mailed."""
     email = request.form.get("email", "").replace("\0", "").strip()[:320]
     try:
         validate_email(email, check_deliverability=False, test_environment=True)
@@ -67,9 +67,10 @@ def invite() -> Any:
         return _render_index(invited=email, error="That is not an e-mail address. Type it as name@example.com."), 422
     if users.find_by_email(email):
         return _render_index(invited=email, error="There is an account with this address already."), 422
-    user_actions.record_invitation(email, _actor(), filters.now())
+    user_actions.record_invitation(email, _actor(), clock.utc_now())
     db.session.commit()
-    link = url_for("accounts.signup", invite=invite_token(email), _external=True)
+    token = sign_invitation(users.normalize_email(email), str(current_app.config["SECRET_KEY"]))
+    link = url_for("accounts.signup", invite=token, _external=True)
     return _render_index(invited=email, link=link)
 
 
@@ -90,21 +91,21 @@ def _render_user(user_id: int, **context: Any) -> str:
 @admin_required
 @limiter.limit("20 per hour", exempt_when=lambda: not request.form.get("password"))
 def change(user_id: int, act: str) -> Any:
-    """For what is `SERIOUS`, with the admin's own password."""
-    if act in SENSITIVE_ACTIONS and (complaint := _password_error()):
-        return _render_user(user_id, error=complaint), 422
+    """`SENSITIVE_ACTIONS` require the admin's own password."""
+    if act in SENSITIVE_ACTIONS and (error := _password_error()):
+        return _render_user(user_id, error=error), 422
     user = user_actions.find_by_id(user_id)
     if user is None:
         abort(404)
     had_factor = user.second_factor_at is not None
     try:
-        ACTIONS[act](user, _actor(), filters.now())
+        ACTIONS[act](user, _actor(), clock.utc_now())
     except UserActionError as error:
         db.session.rollback()
         return _render_user(user_id, error=str(error)), 422
     db.session.commit()
     if had_factor and user.second_factor_at is None:
-        jobs.notify_owner(user_id, "second factor off")
+        enqueue.notify_owner(user_id, "second factor off")
     flash(_CONFIRMATIONS[act].format(user.email), "good")
     return redirect(url_for(".one", user_id=user_id), 303)
 
@@ -113,9 +114,9 @@ def change(user_id: int, act: str) -> Any:
 @admin_required
 @limiter.limit("20 per hour", exempt_when=lambda: not request.form.get("password"))
 def delete(user_id: int) -> Any:
-    """The account with everything of its, once its address was typed, and the admin's own password."""
-    if complaint := _password_error():
-        return _render_user(user_id, error=complaint), 422
+    """Delete an account with all its data, after confirming its address and the admin's own password."""
+    if error := _password_error():
+        return _render_user(user_id, error=error), 422
     user = user_actions.find_by_id(user_id)
     if user is None:
         abort(404)
@@ -123,7 +124,7 @@ def delete(user_id: int) -> Any:
     if users.normalize_email(request.form.get("email", "")) != email:
         return _render_user(user_id, error="Type the address of the account exactly; nothing was deleted."), 422
     try:
-        user_actions.remove(user, _actor(), filters.now())
+        user_actions.remove(user, _actor(), clock.utc_now())
     except UserActionError as error:
         db.session.rollback()
         return _render_user(user_id, error=str(error)), 422
@@ -133,7 +134,7 @@ def delete(user_id: int) -> Any:
 
 
 def _password_error() -> str | None:
-    """Why it is not done, as a sentence; None once the admin has shown who sits there."""
+    """An error message; None if the admin has confirmed their identity."""
     if login.reauthenticated(request.form.get("password", "")):
         return None
     login.log_auth_event("password refused", current_user)

@@ -1,4 +1,4 @@
-"""For admins: workers, queues, and the jobs that failed. The jobs' payloads and the words of errors stay out of it."""
+"""Admin pages: workers, queues and failed jobs. Job payloads and error messages are not shown."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ import redis
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 
+from app import clock
 from app.extensions import db
 from app.jobs import monitoring
 from app.store import audit
 from app.store.audit import Actor
 from app.web.admin.overview import NO_REDIS, admin_required
-from app.web.app import filters
 
 blueprint = Blueprint("admin_workers", __name__, url_prefix="/admin/workers")
 
 JOB_LABELS = {
-    "do_run": "a sync",
-    "do_runs": "syncs that were due",
-    "do_check": "checking a new key",
-    "do_trial": "testing a provider",
-    "do_letter": "mailing news",
-    "mail_news": "looking for news to mail",
-    "do_reset": "mailing the link to another password",
-    "do_tell_owner": "mailing that an account was changed",
-    "do_sign_up": "mailing who signs up",
-    "do_everyone": "starting everyone's sync",
-    "do_due": "starting what is due",
-    "do_server": "syncing the server's own keys",
-    "do_plan": "a dry run with the server's own keys",
-    "do_refresh": "refreshing the catalog",
-    "do_rebuild": "putting decisions into force",
-    "look_after_catalog": "looking after the catalog",
+    "run_sync": "a sync",
+    "run_syncs": "syncs that were due",
+    "check_key": "checking a new key",
+    "run_provider_test": "testing a provider",
+    "send_digest": "mailing news",
+    "enqueue_digests": "looking for news to mail",
+    "send_password_reset": "mailing the link to another password",
+    "send_security_notice": "mailing that an account was changed",
+    "send_signup_email": "mailing who signs up",
+    "enqueue_all_users": "starting everyone's sync",
+    "enqueue_due": "starting what is due",
+    "make_plan": "a dry run with the server's own keys",
+    "refresh_source": "refreshing the catalog",
+    "rebuild_catalog": "putting decisions into force",
+    "refresh_catalog_if_due": "looking after the catalog",
     "prune_history": "pruning old history",
-    "tally_days": "counting days for the charts",
+    "aggregate_days": "counting days for the charts",
     "housekeeping": "housekeeping",
 }
 _ERROR_LABELS = {
@@ -59,15 +58,15 @@ JOB_GONE = "That job is not among the failed ones any more."
 @admin_required
 def index() -> str:
     try:
-        found = {
+        context = {
             "workers": monitoring.list_workers(),
             "queues": monitoring.list_queues(),
             "failed": monitoring.list_failed_jobs(),
             "scheduler_at": monitoring.last_scheduler_pass(),
         }
     except redis.RedisError:
-        found = {}
-    return render_template("admin/workers.html", **found, is_away=not found, no_redis=NO_REDIS)
+        context = {}
+    return render_template("admin/workers.html", **context, is_away=not context, no_redis=NO_REDIS)
 
 
 @blueprint.post("/failed/requeue")
@@ -82,34 +81,34 @@ def delete() -> Any:
     return _act(monitoring.delete_failed_job, "deleted", "It is deleted.")
 
 
-def _act(act: Callable[[str], bool], state: str, sentence: str) -> Any:
-    """Do it to the job that the form names, note it, and say what came of it."""
+def _act(action: Callable[[str], bool], state: str, message: str) -> Any:
+    """Apply an action to the job of the form, write it to the audit log, and report the result."""
     job_id = request.form.get("job", "")[:200]
     try:
-        is_done = act(job_id)
+        succeeded = action(job_id)
     except redis.RedisError:
         flash(NO_REDIS, "bad")
         return redirect(url_for(".index"), 303)
-    if is_done:
+    if succeeded:
         actor = Actor(current_user.id, current_user.email)
-        audit.record(actor, "job", job_id, {"state": "failed"}, {"state": state}, "", filters.now())
+        audit.record(actor, "job", job_id, {"state": "failed"}, {"state": state}, "", clock.utc_now())
         db.session.commit()
-    flash(sentence if is_done else JOB_GONE, "good" if is_done else "warn")
+    flash(message if succeeded else JOB_GONE, "good" if succeeded else "warn")
     return redirect(url_for(".index", _anchor="failed"), 303)
 
 
 def describe_job(name: str) -> str:
-    """What a job does, in words."""
+    """What a job does."""
     return JOB_LABELS.get(name, name.replace("_", " ") or "a job")
 
 
 def describe_failure(job: monitoring.FailedJob) -> str:
-    """Why a job failed, in one sentence that we wrote ourselves."""
+    """Why a job failed, in a sentence of our own."""
     if not job.error:
         return WORKER_STOPPED
-    known = _ERROR_LABELS.get(job.error)
-    return f"{known} ({job.error})" if known else f"It failed with {job.error}; the worker's log has the details."
+    label = _ERROR_LABELS.get(job.error)
+    return f"{label} ({job.error})" if label else f"It failed with {job.error}; the worker's log has the details."
 
 
-blueprint.add_app_template_filter(describe_job, "job_kind")
-blueprint.add_app_template_filter(describe_failure, "job_cause")
+blueprint.add_app_template_filter(describe_job, "describe_job")
+blueprint.add_app_template_filter(describe_failure, "describe_failure")

@@ -1,7 +1,7 @@
-"""The feed of changes. Opening it is what clears the badge, for this person only.
+"""The changes page. Opening it clears the badge, for this user only.
 
-What was new stays marked, above a line, for as long as the person looks: that is a visit. It ends after half an hour
-without a look, or when everything is marked as read.
+New changes stay marked for the duration of a visit, which ends after half an hour without a page view or when
+everything is marked as read.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from flask_login import current_user, login_required
 from htmx_flask import request
 from werkzeug.datastructures import MultiDict
 
+from app import clock
 from app.catalog import humanize
 from app.extensions import db
-from app.providers import PROVIDERS
+from app.providers import PROVIDERS, provider_title
 from app.store.accounts import feeds, users
 from app.store.queries import changes, history, runs
 from app.store.queries.changes import ChangeFilter, FeedNews
@@ -29,7 +30,7 @@ from app.web.history.runs import cursor
 blueprint = Blueprint("changes", __name__)
 
 VISIT_LENGTH = timedelta(minutes=30)
-"""After so long without a look, the next one begins a new visit."""
+"""A page view after this long begins a new visit."""
 _MAX_SEARCH_LENGTH = 200
 _SESSION_KEY = "changes_visit"
 _NEVER = ""
@@ -37,7 +38,7 @@ _NEVER = ""
 
 @dataclass(frozen=True, slots=True)
 class ChangesQuery:
-    """What the address asks for."""
+    """The filters in the query string."""
 
     kind: str = ""
     provider: str = ""
@@ -55,7 +56,7 @@ class ChangesQuery:
 
     @property
     def query(self) -> dict[str, str]:
-        """The same as an address has it."""
+        """The filters as query arguments."""
         given = {
             "kind": self.kind,
             "provider": self.provider,
@@ -69,23 +70,23 @@ class ChangesQuery:
 @blueprint.get("/changes")
 @login_required
 def index() -> str:
-    asked, before = parse_query(request.args), cursor()
+    query, before = parse_query(request.args), cursor()
     until = runs.load_last_change_at(current_user.id)
     seen_at = _continue_visit()
     zone = filters.current_zone()
-    page = changes.load_feed(current_user.id, asked.filter(seen_at), seen_at=seen_at, zone=zone, before=before)
-    if asked.is_empty and before is None and not request.htmx:
+    page = changes.load_feed(current_user.id, query.filter(seen_at), seen_at=seen_at, zone=zone, before=before)
+    if query.is_empty and before is None and not request.htmx:
         _mark_seen(until)
     context = {
-        "asked": asked,
+        "asked": query,
         "days": page.days,
         "following": page.following,
         "follows_unseen": page.follows_unseen,
         "before": before,
-        "query": asked.query,
+        "query": query.query,
         "until": until,
         "seen_at": seen_at,
-        "this_day": filters.now().astimezone(zone).date(),
+        "this_day": clock.utc_now().astimezone(zone).date(),
         "headline": headline,
         "day_name": day_title,
     }
@@ -97,7 +98,7 @@ def index() -> str:
         kinds=CHANGE_KINDS,
         key_name=key_title,
         keys=keys,
-        slugs=sorted({key.provider for key in keys} | ({asked.provider} - {""})),
+        slugs=sorted({key.provider for key in keys} | ({query.provider} - {""})),
         address=feeds.find_by_user(current_user.id),
         **context,
     )
@@ -106,10 +107,10 @@ def index() -> str:
 @blueprint.post("/changes/read")
 @login_required
 def read() -> Any:
-    """All that was there when the page was made has been read; what came meanwhile has not."""
+    """Mark what the page showed as read, but not what arrived since."""
     until = _parse_time(request.form.get("until", ""))
     if until is not None:
-        now = filters.now()
+        now = clock.utc_now()
         users.mark_changes_seen(current_user.id, min(until, now))
         db.session.commit()
         session[_SESSION_KEY] = [current_user.id, until.isoformat(), now.isoformat()]
@@ -118,7 +119,7 @@ def read() -> Any:
 
 
 def parse_query(args: MultiDict[str, str]) -> ChangesQuery:
-    """Read the filters from an address; what is none does not filter."""
+    """Parse the filters; invalid values are ignored."""
     kind, provider, key = args.get("kind", ""), args.get("provider", ""), args.get("key", "")
     return ChangesQuery(
         kind=kind if kind in CHANGE_KINDS else "",
@@ -130,33 +131,33 @@ def parse_query(args: MultiDict[str, str]) -> ChangesQuery:
 
 
 def headline(news: FeedNews) -> str:
-    return humanize.headline(filters.provider_title(news.provider), news.changes, news.uncatalogued, news.left_out)
+    return humanize.headline(provider_title(news.provider), news.changes, news.uncatalogued, news.left_out)
 
 
 def key_title(key: KeyChoice) -> str:
-    return f"{filters.provider_title(key.provider)}, {key.label or key.hint or 'no key needed'}"
+    return f"{provider_title(key.provider)}, {key.label or key.hint or 'no key needed'}"
 
 
 def day_title(day: date, today: date) -> str:
     """ "Today", "Yesterday", then "Friday, 20 November 2026"."""
-    ago = (today - day).days
-    return {0: "Today", 1: "Yesterday"}.get(ago) or f"{day:%A, %-d %B %Y}"
+    days_ago = (today - day).days
+    return {0: "Today", 1: "Yesterday"}.get(days_ago) or f"{day:%A, %-d %B %Y}"
 
 
 def _continue_visit() -> datetime | None:
-    """Until where this person had seen when this visit began; None if they were never here."""
-    now = filters.now()
+    """Until when the user had seen changes when this visit began; None on the first visit."""
+    now = clock.utc_now()
     user_id, since, last = _stored_visit()
     looked_at = _parse_time(last)
     if user_id != current_user.id or looked_at is None or not timedelta(0) <= now - looked_at < VISIT_LENGTH:
-        since = filters.isoformat(current_user.changes_seen_at) or _NEVER
+        since = clock.isoformat(current_user.changes_seen_at) or _NEVER
     session[_SESSION_KEY] = [current_user.id, since, now.isoformat()]
     return _parse_time(since)
 
 
 def _stored_visit() -> tuple[int, str, str]:
-    kept = session.get(_SESSION_KEY)
-    match kept:
+    stored = session.get(_SESSION_KEY)
+    match stored:
         case [int(user_id), str(since), str(last)]:
             return user_id, since, last
         case _:
@@ -173,5 +174,5 @@ def _parse_time(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else None
-    except (ValueError, OverflowError):  # the second: a moment that in UTC is before the first year, or after the last
+    except (ValueError, OverflowError):  # OverflowError: not representable in UTC
         return None

@@ -1,4 +1,4 @@
-"""The user's own history: when, why, and what each key's provider said; any two moments of a key compared."""
+"""The user's sync history: runs, results, a key's models over time, and comparisons of two points in time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 from flask import Blueprint, abort, render_template, request
 from flask_login import current_user, login_required
 
+from app import clock
 from app.catalog.changes import Change, compare, detect_renames, merge_partial
 from app.catalog.listing import Listing
+from app.jobs.lost_runs import close_lost_runs
 from app.store import catalog, listings
 from app.store.queries import history, runs
 from app.store.queries.history import KeyChoice, KeySnapshot
@@ -20,7 +22,6 @@ from app.web.admin import request_log
 from app.web.app import filters
 from app.web.history import scope_chart
 from app.web.history.scope_chart import CalendarDay
-from app.web.sync import close_lost
 
 blueprint = Blueprint("history", __name__)
 
@@ -29,28 +30,28 @@ _ONE_DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class ScopeStep:
-    """One moment of a key's scope, with how many chat models more or fewer it had than before."""
+    """A change of the number of chat models that a key can use."""
 
     moment: KeySnapshot
     more: int | None
-    """None for the first that is known."""
+    """Difference to the previous step; None for the first."""
 
 
 @blueprint.get("/history")
 @login_required
 def index() -> str:
-    close_lost()
+    close_lost_runs()
     zone = filters.current_zone()
     day = _parse_day(request.args.get("day", ""))
-    within = scope_chart.day_bounds([day], zone) if day else None
-    lines, following = runs.list_runs(current_user.id, cursor(), within=(within[0], within[1]) if within else None)
-    of = scope_chart.calendar_dates(filters.now().astimezone(zone).date())
-    counts = history.count_outcomes_by_day(current_user.id, scope_chart.day_bounds(of, zone))
-    squares = [CalendarDay(*pair) for pair in zip(of, counts, strict=True)]
+    start, end = scope_chart.day_bounds([day], zone) if day else (None, None)
+    run_lines, next_cursor = runs.list_runs(current_user.id, cursor(), within=(start, end) if start and end else None)
+    days = scope_chart.calendar_dates(clock.utc_now().astimezone(zone).date())
+    counts = history.count_outcomes_by_day(current_user.id, scope_chart.day_bounds(days, zone))
+    squares = [CalendarDay(*pair) for pair in zip(days, counts, strict=True)]
     return render_template(
         "history/index.html",
-        runs=lines,
-        following=following,
+        runs=run_lines,
+        following=next_cursor,
         day=day,
         query={"day": day.isoformat()} if day else {},
         calendar=scope_chart.draw_calendar(squares),
@@ -61,15 +62,15 @@ def index() -> str:
 @blueprint.get("/history/keys/<int:credential_id>")
 @login_required
 def key(credential_id: int) -> str:
-    """What one of the user's own keys could use, over time."""
-    found = _require_key(credential_id)
-    moments = history.list_snapshots(current_user.id, found.id)
+    """A key's usable models over time."""
+    key_ref = _require_key(credential_id)
+    moments = history.list_snapshots(current_user.id, key_ref.id)
     points = [(moment.at, moment.chat) for moment in reversed(moments)]
     return render_template(
         "history/key.html",
-        key=found,
+        key=key_ref,
         steps=_scope_steps(moments),
-        chart=scope_chart.draw_scope(points, filters.now()) if points else None,
+        chart=scope_chart.draw_scope(points, clock.utc_now()) if points else None,
         bottom=scope_chart.axis_floor([number for _, number in points]) if points else 0,
         top=max((number for _, number in points), default=0),
         first=points[0][0] if points else None,
@@ -100,42 +101,46 @@ def compare_lists() -> Any:
 @blueprint.get("/history/<int:run_id>")
 @login_required
 def run(run_id: int) -> str:
-    close_lost()
-    found = runs.load_run(run_id, None if current_user.is_admin else current_user.id)
-    if found is None:
+    close_lost_runs()
+    run_view = runs.load_run(run_id, None if current_user.is_admin else current_user.id)
+    if run_view is None:
         abort(404)
-    return render_template("history/run.html", run=found, groups=runs.load_changes(found.results, most=5_000))
+    return render_template("history/run.html", run=run_view, groups=runs.load_changes(run_view.results, most=5_000))
 
 
 @blueprint.get("/history/<int:run_id>/results/<int:result_id>")
 @login_required
 def result(run_id: int, result_id: int) -> str:
-    """Every model of one answer, the filtered ones with their reason."""
-    found = runs.load_run(run_id, None if current_user.is_admin else current_user.id)
-    line = next((line for line in found.results if line.id == result_id), None) if found else None
-    if found is None or line is None:
+    """All models of one response, with the reason for those filtered out."""
+    run_view = runs.load_run(run_id, None if current_user.is_admin else current_user.id)
+    result_view = (
+        next((result_view for result_view in run_view.results if result_view.id == result_id), None)
+        if run_view
+        else None
+    )
+    if run_view is None or result_view is None:
         abort(404)
-    requests = request_log.read_requests(line)
+    requests = request_log.read_requests(result_view)
     return render_template(
         "history/result.html",
-        run=found,
-        result=line,
-        listing=runs.load_listing_of_result(line),
+        run=run_view,
+        result=result_view,
+        listing=runs.load_listing_of_result(result_view),
         requests=requests,
-        timeline=request_log.draw_timeline(line, requests),
+        timeline=request_log.draw_timeline(result_view, requests),
         size=request_log.format_size,
     )
 
 
 def _require_key(credential_id: int) -> KeyChoice:
-    found = history.find_key(current_user.id, credential_id)
-    if found is None:
+    key_ref = history.find_key(current_user.id, credential_id)
+    if key_ref is None:
         abort(404)
-    return found
+    return key_ref
 
 
 def _scope_steps(moments: Sequence[KeySnapshot]) -> list[ScopeStep]:
-    """Newest first, as the moments."""
+    """Newest first."""
     earlier: list[KeySnapshot | None] = [*moments[1:], None]
     return [
         ScopeStep(moment, None if before is None else moment.chat - before.chat)
@@ -146,19 +151,19 @@ def _scope_steps(moments: Sequence[KeySnapshot]) -> list[ScopeStep]:
 def _comparison_ends(
     moments: Sequence[KeySnapshot], start: int | None, end: int | None
 ) -> tuple[KeySnapshot, KeySnapshot] | None:
-    """The two moments to compare, the earlier first; None where there are no two. 404 for one that is not theirs."""
+    """The two points to compare, the earlier first; None if there are not two. 404 if one is not the user's."""
     by_id = {moment.id: moment for moment in moments}
     if {start, end} - {None} - by_id.keys():
         abort(404)
-    if len(moments) < 2:  # a comparison takes two
+    if len(moments) < 2:  # nothing to compare
         return None
     last = by_id[end] if end is not None else moments[0]
-    first = by_id[start] if start is not None else next((one for one in moments if one.id < last.id), last)
+    first = by_id[start] if start is not None else next((moment for moment in moments if moment.id < last.id), last)
     return (first, last) if first.id <= last.id else (last, first)
 
 
 def _changes_between(first: KeySnapshot, last: KeySnapshot) -> dict[str, list[Change]]:
-    """Kind → changes of chat models from one moment to the other; what was partly read takes nothing away."""
+    """Kind → changes of chat models. A partial list removes nothing."""
     loaded = listings.load_many([first.listing_id, last.listing_id])
     before, after = loaded[first.listing_id], loaded[last.listing_id]
     if last.outcome == "partial":
@@ -170,13 +175,13 @@ def _changes_between(first: KeySnapshot, last: KeySnapshot) -> dict[str, list[Ch
 
 
 def _detect_renames(before: Listing, after: Listing) -> dict[str, str]:
-    """By the catalog's knowledge of today, as a sync tells renames."""
+    """With today's catalog, as a sync does."""
     _, index = catalog.load_index()
     return detect_renames(before, after, partial(index.identity, after.provider), frozenset())
 
 
 def _parse_day(text: str) -> date | None:
-    """A day that has another before and after it; anything else is none."""
+    """None for a malformed day, and for days at the limits of the calendar."""
     try:
         day = date.fromisoformat(text)
     except ValueError:
@@ -190,5 +195,5 @@ def _int_argument(name: str) -> int | None:
 
 
 def cursor() -> int | None:
-    """`?before=` of a keyset-paginated page; anything but a number is no cursor."""
+    """`?before=` of keyset pagination; None if absent or malformed."""
     return _int_argument("before")

@@ -1,8 +1,7 @@
-"""What my keys can use: found, compared, and one model with all who serve it."""
+"""Pages of models: search, comparison, code snippets, details of one model, and favorites."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
@@ -13,6 +12,8 @@ from flask_login import current_user, login_required
 from htmx_flask import request
 from werkzeug.datastructures import MultiDict
 
+from app import clock
+from app.catalog import humanize
 from app.catalog.costs import Prices, Usage, monthly_cost
 from app.catalog.listing import CAPABILITIES, KINDS
 from app.extensions import db
@@ -23,7 +24,7 @@ from app.store.accounts.favorites import Mark, ModelKey
 from app.store.queries import model_detail, model_search
 from app.store.queries.model_search import SORTS, MarkFilter, ModelFilter, Sort
 from app.store.schema.tables import MARKS
-from app.web.app import filters, filters_facts
+from app.web.app import filters_facts
 from app.web.models import compare as comparison
 from app.web.models import snippets
 
@@ -39,42 +40,40 @@ COLUMNS = {
     "can": "Can",
     "listed": "As of",
 }
-"""What the page can show beside a model's name, in this order."""
+"""Optional columns, in display order."""
 _DEFAULT_COLUMNS = ("provider", "context", "input", "output", "can")
 _DEFAULT_USAGE = {"input": "20M", "cached": "", "output": "2M"}
-"""What a comparison counts with until somebody says otherwise."""
+"""Monthly tokens of a comparison, until the user enters others."""
 _MAX_SEARCH_LENGTH = 200
 _MAX_ID_LENGTH = 300
-_TOKEN_COUNT = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([km]?)", re.IGNORECASE)
-_MULTIPLIERS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelsQuery:
-    """What the address asks for, and what of it could not be understood."""
+    """The filters in the query string, and validation errors."""
 
-    wanted: ModelFilter
-    complaints: dict[str, str] = field(default_factory=dict)
-    """Field → a sentence."""
+    filters: ModelFilter
+    errors: dict[str, str] = field(default_factory=dict)
+    """Field → message."""
 
 
 @blueprint.get("/models")
 @login_required
 def index() -> str:
-    asked = parse_query(request.args)
-    gone_too = request.args.get("show") == "gone"
-    page = model_search.search(current_user.id, asked.wanted, filters.now(), request.args.get("after"))
+    query = parse_query(request.args)
+    show_unlisted = request.args.get("show") == "gone"
+    page = model_search.search(current_user.id, query.filters, clock.utc_now(), request.args.get("after"))
     return render_template(
         "models/_list.html" if request.htmx else "models/index.html",
         page=page,
-        wanted=asked.wanted,
-        complaints=asked.complaints,
-        given=request.args,
-        gone=model_search.unlisted(current_user.id, asked.wanted.provider) if gone_too else None,
+        filters=query.filters,
+        errors=query.errors,
+        args=request.args,
+        gone=model_search.unlisted(current_user.id, query.filters.provider) if show_unlisted else None,
         capabilities=CAPABILITIES,
         kinds=KINDS,
-        query=_query_args(asked.wanted, gone_too),
-        here=_page_query_string(asked.wanted, gone_too, request.args.get("after", "")),
+        query=_query_args(query.filters, show_unlisted),
+        here=_page_query_string(query.filters, show_unlisted, request.args.get("after", "")),
         ticked=_named_models(request.args),
         columns=tuple(_columns()),
         every_column=COLUMNS,
@@ -84,21 +83,21 @@ def index() -> str:
 @blueprint.get("/models/compare")
 @login_required
 def compare() -> str:
-    """Up to five of one's own models side by side, with what a month of use costs."""
+    """Up to five of the user's models side by side, with the cost of a month."""
     names = _named_models(request.args)
-    lines = model_search.by_name(current_user.id, names, filters.now())
-    found = {(line.provider, line.provider_model_id) for line in lines}
+    lines = model_search.by_name(current_user.id, names, clock.utc_now())
+    listed = {(line.provider, line.provider_model_id) for line in lines}
     args = MultiDict(_DEFAULT_USAGE) if not ("input" in request.args or "output" in request.args) else request.args
-    usage, complaints = parse_usage(args)
+    usage, errors = parse_usage(args)
     return render_template(
         "models/_compared.html" if request.htmx else "models/compare.html",
         lines=lines,
         rows=comparison.compare_models(lines, usage) if lines else [],
-        missing=[name for name in names if name not in found],
+        missing=[name for name in names if name not in listed],
         too_many=len(request.args.getlist("m")) > comparison.MAX_COMPARED,
         usage=usage,
-        complaints=complaints,
-        given=args,
+        errors=errors,
+        args=args,
         ids=[f"{line.provider}/{line.provider_model_id}" for line in lines],
         only_differences=request.args.get("only") == "differences",
     )
@@ -107,8 +106,8 @@ def compare() -> str:
 @blueprint.get("/models/use")
 @login_required
 def use() -> str:
-    """How to call one model that one's keys list."""
-    lines = model_search.by_name(current_user.id, _named_models(request.args)[:1], filters.now())
+    """Code snippets for one of the user's models."""
+    lines = model_search.by_name(current_user.id, _named_models(request.args)[:1], clock.utc_now())
     if not lines:
         abort(404)
     (line,) = lines
@@ -126,35 +125,42 @@ def use() -> str:
 @blueprint.post("/marks")
 @login_required
 def mark() -> Any:
-    """Star or hide a model that one's keys list, or a canonical one; "plain" takes the mark away."""
+    """Star or hide a model of the user's lists or a canonical one; "plain" removes the mark."""
     provider, model_id = request.form.get("provider", ""), request.form.get("model", "")
-    wanted = request.form.get("mark", "")
-    if wanted not in MARKS:
+    mark_name = request.form.get("mark", "")
+    if mark_name not in MARKS:
         abort(400)
     canonical_id = _require_markable(provider, model_id)
-    if not favorites.set_mark(current_user.id, provider, model_id, cast(Mark, wanted), canonical_id, filters.now()):
+    if not favorites.set_mark(
+        current_user.id, provider, model_id, cast(Mark, mark_name), canonical_id, clock.utc_now()
+    ):
         db.session.rollback()
         abort(422, f"You have marked {favorites.MAX_MARKS} models, which is the most. Take some marks away first.")
     db.session.commit()
     if request.htmx:
-        shown = {"provider": provider, "model_id": model_id, "mark": wanted, "name": request.form.get("name", "")[:300]}
-        return render_template("models/_marks.html", marked=shown, here=request.form.get("here", ""))
+        marked = {
+            "provider": provider,
+            "model_id": model_id,
+            "mark": mark_name,
+            "name": request.form.get("name", "")[:300],
+        }
+        return render_template("models/_marks.html", marked=marked, here=request.form.get("here", ""))
     return redirect(_return_url(model_id if not provider else ""), 303)
 
 
 @blueprint.post("/settings/model-columns")
 @login_required
 def choose_columns() -> Any:
-    """Keep which columns the page shows, and show it."""
+    """Save which columns are shown."""
     favorites.set_columns(current_user.id, [name for name in COLUMNS if name in request.form.getlist("column")])
     db.session.commit()
     return redirect(_return_url(), 303)
 
 
 def _require_markable(provider: str, model_id: str) -> str | None:
-    """The canonical id that a model of one's own list means; aborts if there is no such model to mark."""
+    """The canonical id of a model of the user's lists; 404 if there is no such model."""
     if provider:
-        lines = model_search.by_name(current_user.id, [(provider, model_id)], filters.now())
+        lines = model_search.by_name(current_user.id, [(provider, model_id)], clock.utc_now())
         if not lines:
             abort(404)
         return lines[0].canonical_id
@@ -164,17 +170,17 @@ def _require_markable(provider: str, model_id: str) -> str | None:
 
 
 def _named_models(args: MultiDict[str, str]) -> list[ModelKey]:
-    """The models that an address names as `m=provider/id`, each once, as many as can be compared."""
-    named: dict[ModelKey, None] = {}
+    """The models in `m=provider/id`, without duplicates, limited to what can be compared."""
+    names: dict[ModelKey, None] = {}
     for text in args.getlist("m"):
         provider, _, model_id = text.partition("/")
         if provider in PROVIDERS and 0 < len(model_id) <= _MAX_ID_LENGTH and _is_storable(model_id):
-            named[provider, model_id] = None
-    return list(named)[: comparison.MAX_COMPARED]
+            names[provider, model_id] = None
+    return list(names)[: comparison.MAX_COMPARED]
 
 
 def _is_storable(words: str) -> bool:
-    """Whether a database takes it."""
+    """Whether the database accepts the text."""
     return "\0" not in words and not any("\ud800" <= letter <= "\udfff" for letter in words)
 
 
@@ -184,33 +190,33 @@ def _columns() -> list[str]:
 
 
 def _return_url(canonical_id: str = "") -> str:
-    """Where a form without htmx came from, made anew of what it says: never an address of somebody's choice."""
+    """Where a form without htmx came from, rebuilt from its fields: not an open redirect."""
     if canonical_id:
         return url_for("models.one", canonical_id=canonical_id)
-    said = MultiDict(
+    args = MultiDict(
         (name, value) for name, values in parse_qs(request.form.get("here", "")[:4_000]).items() for value in values
     )
-    asked = parse_query(said)
-    query = _query_args(asked.wanted, said.get("show") == "gone")
-    if model_search.is_cursor(said.get("after", ""), asked.wanted.sort):
-        query["after"] = said["after"]
-    return url_for("models.index", **query)  # type: ignore[arg-type]  # the names are ours
+    filters = parse_query(args).filters
+    query_args = _query_args(filters, args.get("show") == "gone")
+    if model_search.is_cursor(args.get("after", ""), filters.sort):
+        query_args["after"] = args["after"]
+    return url_for("models.index", **query_args)  # type: ignore[arg-type]  # the names are ours
 
 
-def _page_query_string(wanted: ModelFilter, gone_too: bool, after: str) -> str:
-    """The filters and the place as a form sends them back."""
-    query = _query_args(wanted, gone_too)
+def _page_query_string(filters: ModelFilter, show_unlisted: bool, after: str) -> str:
+    """The current filters and position, for forms to send back."""
+    query = _query_args(filters, show_unlisted)
     return url_for("models.index", **query, **({"after": after} if after else {})).partition("?")[2]  # type: ignore[arg-type]
 
 
 @blueprint.get("/models/<path:canonical_id>")
 @login_required
 def one(canonical_id: str) -> str:
-    """One canonical model: its facts with their sources, who serves it, its history, and what a month would cost."""
+    """One canonical model: facts with sources, offers, history, and the cost of a month."""
     canonical = model_detail.load_canonical(canonical_id)
     if canonical is None:
         abort(404)
-    usage, complaints = parse_usage(request.args)
+    usage, errors = parse_usage(request.args)
     offers = model_detail.list_offers(canonical, current_user.id)
     lines = [(offer, None if usage.is_empty else monthly_cost(usage, _prices(offer))) for offer in offers]
     return render_template(
@@ -219,9 +225,9 @@ def one(canonical_id: str) -> str:
         facts=filters_facts.fact_lines(catalog.sourced_facts(canonical)),
         lines=sorted(lines, key=_price_order if usage.is_empty else _cost_order),
         usage=usage,
-        complaints=complaints,
-        given=request.args,
-        happenings=[] if request.htmx else model_detail.list_events(canonical.id, current_user.id),
+        errors=errors,
+        args=request.args,
+        events=[] if request.htmx else model_detail.list_events(canonical.id, current_user.id),
         successor=model_detail.load_canonical(canonical.successor) if canonical.successor else None,
         marked={
             "provider": "",
@@ -234,14 +240,14 @@ def one(canonical_id: str) -> str:
 
 
 def parse_usage(args: MultiDict[str, str]) -> tuple[Usage, dict[str, str]]:
-    """Tokens a month for the calculator; what is no number is told, and counts as none."""
-    counts, complaints = {}, {}
+    """Monthly tokens for the calculator; invalid numbers give an error and count as zero."""
+    counts, errors = {}, {}
     for name in ("input", "output", "cached"):
         text = args.get(name, "").strip()
-        counts[name] = parse_token_count(text) or 0
-        if text and parse_token_count(text) is None:
-            complaints[name] = f"Write the {name} tokens as a number, such as 500000, 500k or 20M."
-    return Usage(**counts), complaints
+        counts[name] = humanize.parse_token_count(text) or 0
+        if text and humanize.parse_token_count(text) is None:
+            errors[name] = f"Write the {name} tokens as a number, such as 500000, 500k or 20M."
+    return Usage(**counts), errors
 
 
 def _prices(offer: model_detail.Offer) -> Prices:
@@ -258,15 +264,15 @@ def _cost_order(line: tuple[model_detail.Offer, Decimal | None]) -> tuple[bool, 
 
 
 def parse_query(args: MultiDict[str, str]) -> ModelsQuery:
-    """Read the filters from an address. What is no number is told, and does not filter."""
-    complaints: dict[str, str] = {}
-    price = _parse_price(args.get("max_price", ""), complaints)
-    context = parse_token_count(args.get("min_context", ""))
+    """Parse the filters. Invalid numbers give an error and do not filter."""
+    errors: dict[str, str] = {}
+    price = _parse_price(args.get("max_price", ""), errors)
+    context = humanize.parse_token_count(args.get("min_context", ""))
     if context is None and args.get("min_context", "").strip():
-        complaints["min_context"] = "Write the context as a number of tokens, such as 128000, 128k or 1M."
+        errors["min_context"] = "Write the context as a number of tokens, such as 128000, 128k or 1M."
     sort = args.get("sort", "name")
     provider = args.get("provider", "")
-    wanted = ModelFilter(
+    filters = ModelFilter(
         search=args.get("q", "").strip()[:_MAX_SEARCH_LENGTH],
         provider=provider if provider in PROVIDERS else "",
         capabilities=frozenset(args.getlist("capability")) & frozenset(CAPABILITIES),
@@ -277,50 +283,44 @@ def parse_query(args: MultiDict[str, str]) -> ModelsQuery:
         sort=cast(Sort, sort) if sort in SORTS else "name",
         marks=cast(MarkFilter, args["marks"]) if args.get("marks") in ("any", "starred", "hidden") else "shown",
     )
-    return ModelsQuery(wanted, complaints)
+    return ModelsQuery(filters, errors)
 
 
 def _parse_kind(args: MultiDict[str, str]) -> str:
-    """Chat models unless something else is asked for; empty for every kind."""
+    """ "chat" by default; empty for all kinds."""
     if args.get("all") == "yes":
         return ""
     kind = args.get("kind", "")
     return kind if kind in KINDS else "chat"
 
 
-def parse_token_count(text: str) -> int | None:
-    """ "128k", "1.5M" or "128000" as a number of tokens; None for anything else."""
-    found = _TOKEN_COUNT.fullmatch(text.strip().replace(",", "").replace("_", ""))
-    return int(Decimal(found[1]) * _MULTIPLIERS[found[2].lower()]) if found else None
-
-
-def _parse_price(text: str, complaints: dict[str, str]) -> Decimal | None:
-    plain = text.strip().removeprefix("$")
-    if not plain:
+def _parse_price(text: str, errors: dict[str, str]) -> Decimal | None:
+    number = text.strip().removeprefix("$")
+    if not number:
         return None
     try:
-        price = Decimal(plain)
+        price = Decimal(number)
     except InvalidOperation:
         price = Decimal("NaN")
     if price.is_finite() and 0 <= price < 10**6:
         return price
-    complaints["max_price"] = "Write the price in USD per million tokens, such as 2.50."
+    errors["max_price"] = "Write the price in USD per million tokens, such as 2.50."
     return None
 
 
-def _query_args(wanted: ModelFilter, gone_too: bool) -> dict[str, str | list[str]]:
-    """The filters as an address has them, for links to the next page and to another order."""
+def _query_args(filters: ModelFilter, show_unlisted: bool) -> dict[str, str | list[str]]:
+    """The filters as query arguments, for links."""
     query: dict[str, str | list[str]] = {
-        "q": wanted.search,
-        "provider": wanted.provider,
-        "capability": sorted(wanted.capabilities),
-        "all": "" if wanted.kind else "yes",
-        "kind": "" if wanted.kind in ("", "chat") else wanted.kind,
-        "max_price": "" if wanted.most_input_price is None else str(wanted.most_input_price),
-        "min_context": "" if wanted.least_context is None else str(wanted.least_context),
-        "new": "yes" if wanted.only_new else "",
-        "show": "gone" if gone_too else "",
-        "marks": "" if wanted.marks == "shown" else wanted.marks,
-        "sort": "" if wanted.sort == "name" else wanted.sort,
+        "q": filters.search,
+        "provider": filters.provider,
+        "capability": sorted(filters.capabilities),
+        "all": "" if filters.kind else "yes",
+        "kind": "" if filters.kind in ("", "chat") else filters.kind,
+        "max_price": "" if filters.most_input_price is None else str(filters.most_input_price),
+        "min_context": "" if filters.least_context is None else str(filters.least_context),
+        "new": "yes" if filters.only_new else "",
+        "show": "gone" if show_unlisted else "",
+        "marks": "" if filters.marks == "shown" else filters.marks,
+        "sort": "" if filters.sort == "name" else filters.sort,
     }
     return {name: value for name, value in query.items() if value}
