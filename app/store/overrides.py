@@ -1,19 +1,17 @@
-"""The overrides: what sync found a provider to say, and what people decided, which sync never touches."""
+"""Manual overrides: people's decisions about a provider's offer of a canonical model, which sync never changes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, select
+from sqlalchemy import Select, delete, select
 
-from app.catalog.listing import ListedModel
-from app.catalog.matching import CatalogIndex, Match
+from app.catalog.matching import CatalogIndex
 from app.catalog.override_files import OverrideEntry
 from app.catalog.overrides import (
     HIGHEST_PRIORITY,
@@ -23,7 +21,6 @@ from app.catalog.overrides import (
     OverrideError,
     from_facts,
     from_json,
-    from_listing,
     from_state,
     merge,
     resolve_canonical_id,
@@ -32,121 +29,31 @@ from app.catalog.overrides import (
 from app.extensions import db
 from app.store import audit, catalog, credentials
 from app.store.audit import Actor
-from app.store.engine.dialect import insert
+from app.store.engine.dialect import upsert
+from app.store.engine.statements import execute_dml
 from app.store.schema.catalog_tables import OverrideRow
-from app.store.schema.tables import ModelRow, ProviderRow
+from app.store.schema.tables import ProviderRow
 
-MatchedModel = tuple[ListedModel, Match]
 OverrideKey = tuple[str, str, int]
 """Provider slug, canonical id, priority: one override."""
 
-_BATCH_SIZE = 1_000
-_SECTIONS = ("pricing", "limits", "capabilities")
-_UPDATED_COLUMNS = ("provider_model_id", "reason", *_SECTIONS, "updated_at")
-
-
-# ------------------------------------------------------------------ made by sync
-
-
-def save_auto(provider_id: int, slug: str, pairs: Iterable[MatchedModel], index: CatalogIndex, now: datetime) -> int:
-    """Make the overrides of a listing, one for each canonical chat model in it. Returns the rows written.
-
-    Private models are passed over. Of several ids of one canonical model the plainest speaks for it. Only rows that
-    differ are written, in the order of their ids, so that two workers cannot deadlock.
-    """
-    known = _load_auto_states(provider_id)
-    rows = [
-        {
-            "provider_id": provider_id,
-            "canonical_id": canonical_id,
-            "provider_model_id": model.id,
-            "priority": 0,
-            "created_at": now,
-            "updated_at": now,
-            **_section_columns(from_listing(slug, index.models[canonical_id], model)),
-        }
-        for canonical_id, model in sorted(_representatives(pairs).items())
-        if canonical_id in index.models
-    ]
-    different = [row for row in rows if known.get(row["canonical_id"]) != _comparable_state(row)]
-    _upsert(different)
-    return len(different)
-
-
-def remove_auto(provider_id: int, canonical_ids: Iterable[str]) -> None:
-    """Take away what sync made for models that no key's listing has any more; a person's overrides stay."""
-    ids = sorted(canonical_ids)
-    for start in range(0, len(ids), _BATCH_SIZE):
-        batch = ids[start : start + _BATCH_SIZE]
-        _remove_auto(OverrideRow.provider_id == provider_id, OverrideRow.canonical_id.in_(batch))
-
-
-def remove_unserved() -> None:
-    """Take away what sync made for canonical models that no active model means: after a change of the catalog, when
-    an id may mean another one than before."""
-    served = exists().where(
-        ModelRow.provider_id == OverrideRow.provider_id,
-        ModelRow.canonical_id == OverrideRow.canonical_id,
-        ModelRow.is_active,
-    )
-    _remove_auto(~served)
-
-
-def _remove_auto(*conditions: ColumnElement[bool]) -> None:
-    """Locks what it deletes in the order in which `write_auto` writes, against a deadlock with it."""
-    query = (
-        select(OverrideRow.id)
-        .where(OverrideRow.priority < MANUAL_PRIORITY, *conditions)
-        .order_by(OverrideRow.provider_id, OverrideRow.canonical_id, OverrideRow.priority)
-        .with_for_update()
-    )
-    ids = list(db.session.scalars(query))
-    for start in range(0, len(ids), _BATCH_SIZE):
-        db.session.execute(delete(OverrideRow).where(OverrideRow.id.in_(ids[start : start + _BATCH_SIZE])))
-
-
-def _representatives(pairs: Iterable[MatchedModel]) -> dict[str, ListedModel]:
-    """Canonical id → the listed model that stands for it: the plain one before variants and snapshots, then the
-    shortest id."""
-    found: dict[str, tuple[tuple[bool, int, str], ListedModel]] = {}
-    for model, match in pairs:
-        if model.private or model.kind != "chat" or not match.canonical_id:
-            continue
-        rank = (bool(match.variant or match.snapshot), len(model.id), model.id)
-        if match.canonical_id not in found or rank < found[match.canonical_id][0]:
-            found[match.canonical_id] = rank, model
-    return {canonical_id: model for canonical_id, (_, model) in found.items()}
-
-
-def _load_auto_states(provider_id: int) -> dict[str, tuple[Any, ...]]:
-    found = db.session.execute(_auto_query(), {"provider_id": provider_id})
-    return {canonical_id: tuple(state) for canonical_id, *state in found}
-
-
-@cache
-def _auto_query() -> Select[*tuple[Any, ...]]:
-    columns = (OverrideRow.provider_model_id, *(getattr(OverrideRow, part) for part in _SECTIONS))
-    query = select(OverrideRow.canonical_id, *columns)
-    return query.where(OverrideRow.provider_id == bindparam("provider_id"), OverrideRow.priority == 0)
-
-
-def _comparable_state(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (row["provider_model_id"], *(row[part] for part in _SECTIONS))
+SECTIONS = ("pricing", "limits", "capabilities")
+_UPDATED_COLUMNS = ("provider_model_id", "reason", *SECTIONS, "updated_at")
 
 
 # ------------------------------------------------------------------ read
 
 
 def load_manual() -> dict[tuple[str, str], Override]:
-    """(provider slug, canonical id) → what people decided about it; field by field the highest priority wins."""
-    found: dict[tuple[str, str], list[Override]] = {}
-    for override in _load(_manual_query()):
-        found.setdefault((override.provider_id, override.model_id), []).append(override)
-    return {key: merge(overrides) for key, overrides in found.items()}
+    """(provider slug, canonical id) → merged manual override; for each field the highest priority wins."""
+    by_key: dict[tuple[str, str], list[Override]] = {}
+    for override in _load(_MANUAL_QUERY):
+        by_key.setdefault((override.provider_id, override.model_id), []).append(override)
+    return {key: merge(overrides) for key, overrides in by_key.items()}
 
 
 def manual_digest() -> bytes:
-    """Changes whenever what people decided does: pages show it, so they are to be made anew."""
+    """Hash over all manual overrides, for cache validation."""
     query = (
         select(OverrideRow.provider_id, OverrideRow.canonical_id, OverrideRow.priority, OverrideRow.pricing)
         .add_columns(OverrideRow.limits, OverrideRow.capabilities)
@@ -158,14 +65,14 @@ def manual_digest() -> bytes:
 
 
 def load_for_model(canonical_id: str) -> list[Override]:
-    """All overrides of a canonical model, by provider, the one that wins first."""
-    query = _override_query().where(OverrideRow.canonical_id == canonical_id)
+    """All overrides of a canonical model, by provider, highest priority first."""
+    query = _OVERRIDE_QUERY.where(OverrideRow.canonical_id == canonical_id)
     return _load(query.order_by(ProviderRow.slug, OverrideRow.priority.desc()))
 
 
 def export(slug: str | None = None, *, only_manual: bool = False) -> list[Override]:
-    """All overrides (slug: of this provider), by provider, canonical id and priority."""
-    query = _override_query().order_by(ProviderRow.slug, OverrideRow.canonical_id, OverrideRow.priority)
+    """All overrides (slug: of this provider), ordered by provider, canonical id and priority."""
+    query = _OVERRIDE_QUERY.order_by(ProviderRow.slug, OverrideRow.canonical_id, OverrideRow.priority)
     if slug:
         query = query.where(ProviderRow.slug == slug)
     if only_manual:
@@ -173,19 +80,18 @@ def export(slug: str | None = None, *, only_manual: bool = False) -> list[Overri
     return _load(query)
 
 
-def _override_query() -> Select[Any]:
-    columns = (OverrideRow.canonical_id, OverrideRow.priority, OverrideRow.reason)
-    parts = (getattr(OverrideRow, part) for part in _SECTIONS)
-    return select(ProviderRow.slug, *columns, *parts).join(ProviderRow, ProviderRow.id == OverrideRow.provider_id)
+_OVERRIDE_QUERY: Select[*tuple[Any, ...]] = select(
+    ProviderRow.slug,
+    OverrideRow.canonical_id,
+    OverrideRow.priority,
+    OverrideRow.reason,
+    *(getattr(OverrideRow, name) for name in SECTIONS),
+).join(ProviderRow, ProviderRow.id == OverrideRow.provider_id)
+_MANUAL_QUERY = _OVERRIDE_QUERY.where(OverrideRow.priority >= MANUAL_PRIORITY)
 
 
-@cache
-def _manual_query() -> Select[Any]:
-    return _override_query().where(OverrideRow.priority >= MANUAL_PRIORITY)
-
-
-def _load(query: Select[Any]) -> list[Override]:
-    names = ("provider_id", "model_id", "priority", "reason", *_SECTIONS)
+def _load(query: Select[*tuple[Any, ...]]) -> list[Override]:
+    names = ("provider_id", "model_id", "priority", "reason", *SECTIONS)
     return [from_state(dict(zip(names, row, strict=True))) for row in db.session.execute(query)]
 
 
@@ -193,10 +99,10 @@ def _load(query: Select[Any]) -> list[Override]:
 
 
 def save(override: Override, actor: Actor, now: datetime) -> Override:
-    """Store a person's override in place of the one with its provider, model and priority; noted in the audit log.
+    """Save a manual override in place of the one with its provider, model and priority, with an audit entry.
 
-    Returns it as stored: with the canonical id for another plain name of the model. Nothing is written or noted
-    where it is there already. Raises OverrideError for a priority of sync, an unknown provider, an unknown model.
+    Returns it as saved, with the model's alias resolved to its canonical id. An equal override is not written again.
+    Raises OverrideError for a priority reserved for sync, an unknown provider or an unknown model.
     """
     (entry,) = _validate_entries([OverrideEntry(override)])
     _save_all([entry.override], actor, now)
@@ -206,9 +112,9 @@ def save(override: Override, actor: Actor, now: datetime) -> Override:
 def amend(
     slug: str, model: str, priority: int, facts: Mapping[str, Fact], reason: str, actor: Actor, now: datetime
 ) -> Override:
-    """Settle some facts (`catalog.overrides.FACTS`) beside those that the override of this priority settled before.
+    """Add facts (`catalog.overrides.FACT_FIELDS`) to the override of this priority, or create it.
 
-    model: the canonical id or another plain name of it. Returns the override as stored. Raises as `put` does.
+    model: the canonical id or an alias. Returns the override as saved. Raises as `save` does.
     """
     (entry,) = _validate_entries([OverrideEntry(from_facts(slug, model, priority, facts, reason))])
     key = override_key(entry.override)
@@ -219,7 +125,7 @@ def amend(
 
 
 def remove(slug: str, canonical_id: str, priority: int, actor: Actor, now: datetime) -> Override | None:
-    """Take a person's override away, noted in the audit log. Returns it; None if there was none."""
+    """Delete a manual override, with an audit entry. Returns it; None if there was none."""
     _check_manual(priority)
     subject = format_subject((slug, canonical_id, priority))
     before = restore(subject, None, now)
@@ -229,10 +135,10 @@ def remove(slug: str, canonical_id: str, priority: int, actor: Actor, now: datet
 
 
 def restore(subject: str, state: Mapping[str, Any] | None, now: datetime) -> Override | None:
-    """Make the override of an audit entry's subject what a state of that log says, None for "none there".
+    """Set the override of an audit subject to an audit state; None deletes it. The caller writes the audit entry.
 
-    Returns what stood there before. Notes nothing: that is its caller's. Raises OverrideError for a subject or a
-    state that no override has, and where its provider is gone.
+    Returns the previous override. Raises OverrideError for an invalid subject or state, and for a provider that no
+    longer exists.
     """
     key = parse_subject(subject)
     before = _load_manual_by_key([key]).get(key)
@@ -247,13 +153,13 @@ def restore(subject: str, state: Mapping[str, Any] | None, now: datetime) -> Ove
 
 
 def format_subject(key: OverrideKey) -> str:
-    """`groq/meta/llama-3.1-8b@100`, as the audit log calls an override."""
+    """The audit subject of an override: `groq/meta/llama-3.1-8b@100`."""
     slug, canonical_id, priority = key
     return f"{slug}/{canonical_id}@{priority}"
 
 
 def parse_subject(subject: str) -> OverrideKey:
-    """The reverse of `subject_of`. Raises OverrideError for another text."""
+    """The reverse of `format_subject`. Raises OverrideError for any other text."""
     slug, _, rest = subject.partition("/")
     canonical_id, _, priority = rest.rpartition("@")
     if not (slug and canonical_id and priority.isascii() and priority.isdigit()):
@@ -263,31 +169,31 @@ def parse_subject(subject: str) -> OverrideKey:
 
 @dataclass(frozen=True)
 class OverrideImportResult:
-    """What an import did, in numbers of overrides."""
+    """Numbers of overrides."""
 
     added: int = 0
     changed: int = 0
     unchanged: int = 0
-    passed_over: int = 0
-    """Below priority 100: sync makes those itself."""
+    skipped: int = 0
+    """Priority below 100: sync makes those itself."""
 
 
 def import_all(entries: Sequence[OverrideEntry], actor: Actor, now: datetime) -> OverrideImportResult:
-    """Take over all manual overrides among `entries`, or none; those that are not among them stay as they are.
+    """Save all manual overrides among `entries`, or none; other existing ones stay.
 
-    Raises OverrideError for the first entry that cannot be taken, naming its place, before anything is written.
+    Raises OverrideError for the first invalid entry, naming its place, before anything is written.
     """
-    taken = _validate_entries([entry for entry in entries if entry.override.is_manual])
-    added, changed = _save_all([entry.override for entry in taken], actor, now)
-    return OverrideImportResult(added, changed, len(taken) - added - changed, len(entries) - len(taken))
+    valid = _validate_entries([entry for entry in entries if entry.override.is_manual])
+    added, changed = _save_all([entry.override for entry in valid], actor, now)
+    return OverrideImportResult(added, changed, len(valid) - added - changed, len(entries) - len(valid))
 
 
 def _validate_entries(entries: Sequence[OverrideEntry]) -> list[OverrideEntry]:
-    """The entries with canonical ids. Raises OverrideError for one that cannot be taken."""
+    """The entries with canonical ids. Raises OverrideError for an invalid one."""
     slugs = set(credentials.providers_by_slug())
     _, index = catalog.load_index()
     places: dict[OverrideKey, str] = {}
-    taken = []
+    valid = []
     for entry in entries:
         override = _resolve_entry(entry, slugs, index)
         key = override_key(override)
@@ -296,8 +202,8 @@ def _validate_entries(entries: Sequence[OverrideEntry]) -> list[OverrideEntry]:
                 f"it has the provider, model and priority of another one, {places[key] or format_subject(key)}."
             )
         places[key] = entry.place
-        taken.append(OverrideEntry(override, entry.place))
-    return taken
+        valid.append(OverrideEntry(override, entry.place))
+    return valid
 
 
 def _resolve_entry(entry: OverrideEntry, slugs: set[str], index: CatalogIndex) -> Override:
@@ -316,7 +222,7 @@ def _resolve_entry(entry: OverrideEntry, slugs: set[str], index: CatalogIndex) -
 
 
 def _save_all(overrides: Sequence[Override], actor: Actor, now: datetime) -> tuple[int, int]:
-    """Write and note those that differ from what is there. Returns how many are new and how many changed."""
+    """Write those that differ from the stored ones, with audit entries. Returns (number added, number changed)."""
     before = _load_manual_by_key([override_key(override) for override in overrides])
     different = [override for override in overrides if before.get(override_key(override)) != override]
     _write(different, now)
@@ -340,7 +246,7 @@ def override_key(override: Override) -> OverrideKey:
 
 
 def _load_manual_by_key(keys: Sequence[OverrideKey]) -> dict[OverrideKey, Override]:
-    query = _override_query().where(OverrideRow.priority >= MANUAL_PRIORITY)
+    query = _MANUAL_QUERY
     if len(keys) == 1:
         query = query.where(ProviderRow.slug == keys[0][0], OverrideRow.canonical_id == keys[0][1])
     return {override_key(override): override for override in _load(query)}
@@ -361,24 +267,21 @@ def _write(overrides: Sequence[Override], now: datetime) -> None:
                 "priority": override.priority,
                 "created_at": now,
                 "updated_at": now,
-                **_section_columns(override),
+                **section_columns(override),
             }
         )
-    _upsert(rows)
+    write_rows(rows)
 
 
 def _delete(key: OverrideKey) -> None:
     slug, canonical_id, priority = key
     _check_manual(priority)
-    provider_id = select(ProviderRow.id).where(ProviderRow.slug == slug).scalar_subquery()
-    db.session.execute(
-        delete(OverrideRow)
-        .where(
-            OverrideRow.provider_id == provider_id,
+    execute_dml(
+        delete(OverrideRow).where(
+            OverrideRow.provider_id == select(ProviderRow.id).where(ProviderRow.slug == slug).scalar_subquery(),
             OverrideRow.canonical_id == canonical_id,
             OverrideRow.priority == priority,
         )
-        .execution_options(synchronize_session=False)
     )
 
 
@@ -397,18 +300,11 @@ def _priority_message(priority: int) -> str:
 # ------------------------------------------------------------------ rows
 
 
-def _section_columns(override: Override) -> dict[str, Any]:
-    """The columns of what it says. Prices as text: neither database's JSON keeps the digits of a number."""
-    said = to_json(override)
-    return {"reason": override.reason, **{part: said.get(part) for part in _SECTIONS}}
+def section_columns(override: Override) -> dict[str, Any]:
+    """Its JSON columns. Prices as text, since JSON numbers lose digits in both databases."""
+    sections = to_json(override)
+    return {"reason": override.reason, **{section: sections.get(section) for section in SECTIONS}}
 
 
-def _upsert(rows: Sequence[dict[str, Any]]) -> None:
-    statement = insert(OverrideRow)
-    statement = statement.on_conflict_do_update(
-        index_elements=["provider_id", "canonical_id", "priority"],
-        set_={column: statement.excluded[column] for column in _UPDATED_COLUMNS},
-    )
-    for start in range(0, len(rows), _BATCH_SIZE):
-        # On the connection: executemany there is three times as fast as through the session.
-        db.session.connection().execute(statement, rows[start : start + _BATCH_SIZE])
+def write_rows(rows: Sequence[dict[str, Any]]) -> None:
+    upsert(OverrideRow, rows, ["provider_id", "canonical_id", "priority"], _UPDATED_COLUMNS)

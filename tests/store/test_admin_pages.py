@@ -94,7 +94,7 @@ def test_the_last_day_is_counted_to_the_second(alice: Person) -> None:
 @both_databases
 def test_a_failing_key_says_since_when(alice: Person, bob: Person) -> None:
     key, other, off = alice.add_key("openai"), bob.add_key("groq"), bob.add_key("openai")
-    hours = lambda count: NOW - timedelta(hours=count)
+    hours = lambda count: NOW - timedelta(hours=count)  # noqa: E731
     for back, outcome in ((9, "failed"), (8, "complete"), (7, "failed"), (6, "suspect"), (5, "failed")):
         ended(alice, "openai", outcome, hours(back), key=key.id)
     sentence = {"outcome": "failed", "error_code": "key_rejected", "error_message": "The provider refuses this key."}

@@ -29,7 +29,7 @@ def days_of(person: Person, wanted: ChangeFilter = EVERYTHING, seen_at: datetime
 
 def ids(days: list[FeedDay]) -> list[list[tuple[str, list[str]]]]:
     """Day by day: provider and ids of its changes."""
-    return [[(news.provider, [told.change.model_id for told in news.told]) for news in day.news] for day in days]
+    return [[(news.provider, [told.change.model_id for told in news.entries]) for news in day.news] for day in days]
 
 
 def test_changes_are_grouped_by_day_and_then_by_provider_newest_first(alice: Person) -> None:
@@ -40,7 +40,7 @@ def test_changes_are_grouped_by_day_and_then_by_provider_newest_first(alice: Per
     tell(alice, *new("d"), at=NOON + timedelta(days=1), key=groq)
     days = days_of(alice)
     assert ids(days) == [[("groq", ["d"])], [("openai", ["a", "c"]), ("groq", ["b"])]]
-    assert [sighting.at for sighting in days[1].news[0].sightings] == [NOON + timedelta(hours=2), NOON]
+    assert [sighting.at for sighting in days[1].news[0].occurrences] == [NOON + timedelta(hours=2), NOON]
 
 
 def test_days_are_those_of_the_persons_calendar(alice: Person) -> None:
@@ -56,7 +56,7 @@ def test_a_change_that_several_keys_saw_is_told_once_with_all_of_them(alice: Per
     tell(alice, *new("a", "b"), at=NOON, key=work)
     tell(alice, *new("a", "c"), at=NOON + timedelta(hours=30), key=home)  # synced on the next day
     assert ids(days_of(alice)) == [[("openai", ["c"])], [("openai", ["a", "b"])]]
-    told = days_of(alice)[1].news[0].told
+    told = days_of(alice)[1].news[0].entries
     assert [one.labels for one in told] == [["home", "work"], ["work"]]
 
 
@@ -107,9 +107,11 @@ def test_every_filter_finds_what_it_says_and_nothing_of_others(alice: Person, bo
         ChangeFilter(kind="new", provider="groq"): [],
     }
     for wanted, models in found.items():
-        told = [told.change.model_id for day in days_of(alice, wanted) for news in day.news for told in news.told]
+        told = [told.change.model_id for day in days_of(alice, wanted) for news in day.news for told in news.entries]
         assert told == models, wanted
-        assert [one.change.model_id for news in changes.load_entries(alice.id, wanted) for one in news.told] == models
+        assert [
+            one.change.model_id for news in changes.load_entries(alice.id, wanted) for one in news.entries
+        ] == models
 
 
 def test_pages_end_where_a_day_does_and_walk_everything_once(alice: Person) -> None:
@@ -122,7 +124,7 @@ def test_pages_end_where_a_day_does_and_walk_everything_once(alice: Person) -> N
         page = changes.load_feed(alice.id, EVERYTHING, seen_at=None, zone=UTC, before=before)
         before = page.following
         pages.append([day.day for day in page.days])
-        seen += [told.change.model_id for day in page.days for news in day.news for told in reversed(news.told)]
+        seen += [told.change.model_id for day in page.days for news in day.news for told in reversed(news.entries)]
         if before is None:
             break
     assert seen == [f"m{number:03}" for number in reversed(range(3 * PAGE_SIZE))]
@@ -137,7 +139,7 @@ def test_a_day_with_more_than_a_page_goes_on_on_the_next(alice: Person) -> None:
         tell(alice, *new(f"m{number:03}"), at=NOON + timedelta(seconds=number), key=key)
     first = changes.load_feed(alice.id, EVERYTHING, seen_at=None, zone=UTC)
     rest = changes.load_feed(alice.id, EVERYTHING, seen_at=None, zone=UTC, before=first.following)
-    assert [len(page.days[0].news[0].told) for page in (first, rest)] == [PAGE_SIZE, 5]
+    assert [len(page.days[0].news[0].entries) for page in (first, rest)] == [PAGE_SIZE, 5]
     assert rest.following is None
 
 
@@ -156,7 +158,7 @@ def test_what_is_too_much_to_tell_is_counted(alice: Person) -> None:
     key = alice.add_key("openai")
     tell(alice, *new(*(f"m{number:04}" for number in range(MAX_CHANGES + 7))), at=NOON, key=key)
     (news,) = days_of(alice)[0].news
-    assert (len(news.told), news.left_out) == (MAX_CHANGES, 7)
+    assert (len(news.entries), news.left_out) == (MAX_CHANGES, 7)
 
 
 def test_what_a_first_list_brought_is_no_addition(alice: Person) -> None:
@@ -184,7 +186,7 @@ def test_an_entry_is_what_one_run_found_at_one_provider(alice: Person) -> None:
     tell(alice, *new("b"), at=NOON + timedelta(seconds=2), key=groq, run=run)
     tell(alice, *new("c"), at=NOON + timedelta(hours=1), key=work)
     found = [
-        (news.provider, [one.change.model_id for one in news.told])
+        (news.provider, [one.change.model_id for one in news.entries])
         for news in changes.load_entries(alice.id, EVERYTHING)
     ]
     assert found == [("openai", ["c"]), ("groq", ["b"]), ("openai", ["a"])]

@@ -14,20 +14,11 @@ from sqlalchemy import func, select
 
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CanonicalModel, CatalogIndex, Match
-from app.catalog.overrides import (
-    Override,
-    OverrideEntry,
-    OverrideError,
-    format_file,
-    format_line,
-    from_facts,
-    from_listing,
-    parse_file,
-    to_json,
-)
+from app.catalog.override_files import OverrideEntry, format_file, format_line, parse_file
+from app.catalog.overrides import Override, OverrideError, from_facts, from_listing, to_json
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.store import audit, catalog, credentials, models, overrides
+from app.store import audit, auto_overrides, catalog, credentials, models, overrides
 from app.store.audit import COMMAND_LINE
 from app.store.schema.catalog_tables import OverrideRow
 from app.sync.run import SyncContext
@@ -54,7 +45,7 @@ def listed(model_id: str, canonical_id: str | None = GPT, match: tuple[str, str]
 
 
 def write(*pairs: Any, now: datetime = NOW, slug: str = "groq") -> int:
-    return overrides.save_auto(provider_id(slug), slug, pairs, INDEX, now)
+    return auto_overrides.save(provider_id(slug), slug, pairs, INDEX, now)
 
 
 def decided(model: str = GPT, priority: int = 100, slug: str = "groq", **facts: Any) -> Override:
@@ -95,7 +86,7 @@ def test_every_chat_model_of_the_catalog_gets_one_and_nothing_else_does(app: Fla
 def test_the_largest_number_a_provider_may_list_comes_back(app: Flask) -> None:
     write(listed("x", GPT, context_length=2**53 - 1))
     assert [one.facts for one in overrides.export()] == [{"context_length": 2**53 - 1}]
-    assert imported(format_file(overrides.export())) == overrides.OverrideImportResult(passed_over=1)
+    assert imported(format_file(overrides.export())) == overrides.OverrideImportResult(skipped=1)
 
 
 @both_databases
@@ -124,9 +115,9 @@ def test_a_persons_override_survives_whatever_sync_does(app: Flask) -> None:
     kept = put(decided(input_per_million=Decimal("1.10")))
     write(listed("x", GPT, tools=True, input_per_million=Decimal(9)))
     write(listed("x", GPT))
-    overrides.remove_auto(provider_id(), [GPT, MINI])
+    auto_overrides.remove(provider_id(), [GPT, MINI])
     assert overrides.export("groq") == [kept]
-    overrides.remove_unserved()
+    auto_overrides.remove_unserved()
     assert overrides.export("groq") == [kept]
 
 
@@ -134,7 +125,7 @@ def test_a_persons_override_survives_whatever_sync_does(app: Flask) -> None:
 def test_what_no_key_lists_any_more_is_taken_away_for_its_provider_only(app: Flask) -> None:
     for slug in ("groq", "together"):
         write(listed("x", GPT), listed("y", MINI), slug=slug)
-    overrides.remove_auto(provider_id(), [MINI, "openai/never"])
+    auto_overrides.remove(provider_id(), [MINI, "openai/never"])
     assert [(one.provider_id, one.model_id) for one in overrides.export()] == [
         ("groq", GPT),
         ("together", GPT),
@@ -147,13 +138,13 @@ def test_after_a_change_of_the_catalog_only_what_is_served_stays(app: Flask) -> 
     pairs = [listed("x", GPT), listed("y", MINI)]
     models.save(provider_id(), pairs, NOW)
     write(*pairs)
-    overrides.remove_unserved()
+    auto_overrides.remove_unserved()
     assert len(overrides.export()) == 2
     models.save(provider_id(), [listed("x", GPT), listed("y", GPT)], NOW)
-    overrides.remove_unserved()
+    auto_overrides.remove_unserved()
     assert [one.model_id for one in overrides.export()] == [GPT]
     models.deactivate(provider_id(), ["x", "y"], NOW)
-    overrides.remove_unserved()
+    auto_overrides.remove_unserved()
     assert overrides.export() == []
 
 
@@ -182,7 +173,7 @@ def test_a_thousand_models_are_written_in_a_few_statements(app: Flask) -> None:
     pairs = [listed(str(n), f"lab/{n}", context_length=n + 1) for n in range(2_500)]
     groq = provider_id()
     with counted() as sent:
-        assert overrides.save_auto(groq, "groq", reversed(pairs), index, NOW) == 2_500
+        assert auto_overrides.save(groq, "groq", reversed(pairs), index, NOW) == 2_500
     assert len(sent) == 4
     ids = db.session.scalars(select(OverrideRow.canonical_id).order_by(OverrideRow.id)).all()
     assert ids == sorted(ids)
@@ -201,7 +192,7 @@ def test_two_workers_with_one_providers_lists_do_not_deadlock(app: Flask) -> Non
                 # Of this worker's own list; the other one's says otherwise and comes in another order.
                 pairs = [listed(str(n), f"lab/{n}", context_length=1 + number + 2 * turn) for n in range(300)]
                 both.wait(30)
-                overrides.save_auto(groq, "groq", pairs[:: 1 - 2 * number], index, NOW)
+                auto_overrides.save(groq, "groq", pairs[:: 1 - 2 * number], index, NOW)
                 db.session.commit()
 
     with ThreadPoolExecutor(2) as workers:
@@ -344,7 +335,7 @@ def test_an_example_above_its_priority_is_a_persons(app: Flask) -> None:
 @both_databases
 def test_what_sync_makes_is_passed_over(app: Flask) -> None:
     manual = MANUAL.replace("custom-provider", "groq").replace("special-model", "gpt-4")
-    assert imported(f"[{EMPTY}, {DIFFERENT}, {manual}]") == overrides.OverrideImportResult(added=1, passed_over=2)
+    assert imported(f"[{EMPTY}, {DIFFERENT}, {manual}]") == overrides.OverrideImportResult(added=1, skipped=2)
     assert [one.priority for one in overrides.export()] == [100]
 
 
@@ -380,7 +371,7 @@ def test_an_export_can_be_imported_elsewhere(app: Flask) -> None:
     text = format_file(overrides.export())
     for one in overrides.export(only_manual=True):
         overrides.remove(one.provider_id, one.model_id, one.priority, COMMAND_LINE, NOW)
-    assert imported(text) == overrides.OverrideImportResult(added=3, passed_over=1)
+    assert imported(text) == overrides.OverrideImportResult(added=3, skipped=1)
     assert format_file(overrides.export()) == text
 
 

@@ -18,7 +18,7 @@ from app.catalog.matching import UNKNOWN
 from app.extensions import db
 from app.store import credentials, listings, models
 from app.store.accounts import users
-from app.store.queries import runs
+from app.store.queries import nav, runs
 from app.store.queries.runs import HistoryFilter
 from app.store.schema.tables import ChangeRow, ComparisonRow, ModelRow, ResultRow, RunRow, UserRow
 from app.sync.run import SyncContext
@@ -92,7 +92,7 @@ def test_every_page_takes_at_most_nine_queries_at_one_run_and_at_a_thousand(
 @both_databases
 def test_the_counters_of_the_navigation_take_one_query(alice: Person) -> None:
     with counted() as sent:
-        assert runs.load_nav(alice.id).unseen_new == 0
+        assert nav.load_nav(alice.id).unseen_new == 0
     assert len(sent) == 1
 
 

@@ -10,9 +10,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, insert, select, update
 
+from app.catalog.effective import find_conflicts
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import _FIRST_PARTY_ALIASES, find_conflicts, from_facts
+from app.catalog.overrides import _FIRST_PARTY_ALIASES, from_facts
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db

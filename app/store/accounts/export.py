@@ -21,7 +21,7 @@ from app.store.accounts.identities import IdentityRow
 from app.store.accounts.sessions import SessionRow
 from app.store.accounts.subscriptions import SubscriptionRow
 from app.store.accounts.tokens import TokenRow
-from app.store.queries import change_feed
+from app.store.queries import changes as change_queries
 from app.store.queries import runs as run_queries
 from app.store.schema.columns import UtcDateTime
 from app.store.schema.tables import CredentialRow, MarkRow, ProviderRow, ResultRow, UserRow
@@ -165,7 +165,7 @@ def changes(user_id: int) -> Iterator[ExportObject]:
     """Every change, those of the newest result first."""
     after = None
     while True:
-        lines = change_feed.list_changes(user_id, after=after, size=_CHANGE_BATCH_SIZE)
+        lines = change_queries.list_changes(user_id, after=after, size=_CHANGE_BATCH_SIZE)
         _end_transaction()
         for line in lines:
             yield _to_dict(line, "change_id", "credential_id") | {"key": line.credential_id}

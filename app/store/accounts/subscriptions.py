@@ -1,7 +1,7 @@
-"""Letters that people asked for: of which topics, until where each was told, and when the next may go.
+"""E-mail digest subscriptions: chosen topics, the last reported run, and when the next e-mail may be sent.
 
-A letter goes after a run that brought something of a chosen topic, at most one a day; what comes meanwhile is in the
-next one. A run that was told is told by its number: a user's runs come one after another, so all before it are told.
+A digest is sent after a run with changes of a chosen topic, at most once a day; later changes wait for the next one.
+A user's runs are sequential, so the id of the last reported run covers all runs before it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.catalog import topics
 from app.extensions import Row, db
 from app.store.engine.dialect import insert
-from app.store.queries import digest
+from app.store.engine.statements import execute_dml
+from app.store.queries.digest import newest_finished_run
 from app.store.schema.columns import NO_ID_REUSE, BigId, UtcDateTime, foreign_key
 from app.store.schema.tables import LIVE_STATES, ResultRow, RunRow, UserRow
 
 MIN_INTERVAL = timedelta(days=1)
-"""Nobody gets a second letter within this time."""
+"""Minimum time between two digests of one user."""
 _CLAIM_FOR = timedelta(minutes=10)
-"""So long a worker that took a letter may be at it; then another takes it."""
+"""How long a worker may take to send a claimed digest before another may claim it."""
 _RETRY_DELAYS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(days=1))
-"""After a letter that the mail server did not take; the last goes on."""
+"""Delays after failed attempts; the last one repeats."""
 
 
 class SubscriptionRow(Row):
@@ -39,50 +40,49 @@ class SubscriptionRow(Row):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     user_id: Mapped[int] = mapped_column(foreign_key("users.id"), unique=True)
     topics: Mapped[str] = mapped_column(String(40), default="")
-    """Of `catalog.topics`, with commas between; empty: no letters."""
+    """Comma-separated `catalog.topics`; empty: no e-mails."""
     stop_key: Mapped[bytes] = mapped_column(LargeBinary(32))
-    """What the address that ends the letters is signed with. It is this account's own and opens nothing else; workers,
-    which write the letters, have no secret that signs sessions."""
+    """Signs the unsubscribe link of this account only: workers, which send the e-mails, have no session secret."""
     told_run_id: Mapped[int] = mapped_column(BigInteger, default=0)
-    """The newest run that was told, or that there was when letters were asked for."""
+    """The newest reported run, or the newest run at the time of subscribing."""
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     tries: Mapped[int] = mapped_column(default=0)
-    """How often the mail server did not take the letter that is due."""
+    """Failed attempts to send the current digest."""
     put_off_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 @dataclass(frozen=True, slots=True)
 class DueDigest:
-    """A letter that this worker alone is to write."""
+    """A digest claimed by this worker."""
 
     user_id: int
     email: str
     topics: frozenset[str]
     after: int
-    """The last run that was told."""
+    """The last reported run."""
     until: int
-    """The last one that is over."""
+    """The last finished run."""
     stop_token: str
 
 
 def load_topics(user_id: int) -> frozenset[str]:
-    """The topics of whose news they get letters."""
+    """The topics of a user's digest."""
     query = select(SubscriptionRow.topics).where(SubscriptionRow.user_id == user_id)
     return topics.parse(db.session.scalar(query) or "")
 
 
-def set_topics(user_id: int, wanted: Iterable[str]) -> None:
-    """Letters of these topics from now on, or none. What runs brought before they were asked for is not told."""
-    text, begin = topics.serialize(wanted), {"told_run_id": digest.newest_finished_run(user_id), "tries": 0}
-    row = {"user_id": user_id, "topics": text, "stop_key": secrets.token_bytes(32), **begin}
-    made = insert(SubscriptionRow).values(row).on_conflict_do_nothing().returning(SubscriptionRow.id)
-    if db.session.scalar(made) is None:
-        _update(SubscriptionRow.user_id == user_id, SubscriptionRow.topics == "", put_off_until=None, **begin)
+def set_topics(user_id: int, selected: Iterable[str]) -> None:
+    """Subscribe to these topics from now on, or to none. Runs before the subscription are not reported."""
+    text, start = topics.serialize(selected), {"told_run_id": newest_finished_run(user_id), "tries": 0}
+    row = {"user_id": user_id, "topics": text, "stop_key": secrets.token_bytes(32), **start}
+    statement = insert(SubscriptionRow).values(row).on_conflict_do_nothing().returning(SubscriptionRow.id)
+    if db.session.scalar(statement) is None:
+        _update(SubscriptionRow.user_id == user_id, SubscriptionRow.topics == "", put_off_until=None, **start)
         _update(SubscriptionRow.user_id == user_id, topics=text)
 
 
 def unsubscribe(token: str) -> bool:
-    """End the letters to whom this token was written. False if it was to nobody who is still there."""
+    """End the subscription that the token was issued for. False for an invalid token."""
     row = _find_by_token(token)
     if row is None:
         return False
@@ -91,18 +91,18 @@ def unsubscribe(token: str) -> bool:
 
 
 def is_valid_token(token: str) -> bool:
-    """Whether `stop` would end somebody's letters."""
+    """Whether `unsubscribe` would accept the token."""
     return _find_by_token(token) is not None
 
 
 def skip_empty(now: datetime) -> None:
-    """Where the runs that are over brought nothing that any letter tells, they count as told. One statement."""
+    """Mark finished runs without reportable changes as reported, so that no digest is built. One statement."""
     quiet = ~exists().where(_is_unreported(), ResultRow.run_id == RunRow.id, _is_reportable())
     _update(_is_due(now), exists().where(_is_unreported()), quiet, told_run_id=_newest_unreported())
 
 
 def due_user_ids(now: datetime, most: int) -> list[int]:
-    """Users to whom a letter may have to be written, those first who were told least."""
+    """Ids of users whose digest may be due, those furthest behind first."""
     query = (
         select(SubscriptionRow.user_id)
         .join(UserRow, UserRow.id == SubscriptionRow.user_id)
@@ -114,8 +114,8 @@ def due_user_ids(now: datetime, most: int) -> list[int]:
 
 
 def claim(user_id: int, now: datetime) -> DueDigest | None:
-    """Take the letter that is due; None if there is none, or another worker has it."""
-    until = digest.newest_finished_run(user_id)
+    """Claim the due digest; None if there is none, or another worker has it."""
+    until = newest_finished_run(user_id)
     account = select(UserRow.id).where(UserRow.id == SubscriptionRow.user_id, _is_mailable())
     row = db.session.scalar(
         update(SubscriptionRow)
@@ -135,23 +135,18 @@ def claim(user_id: int, now: datetime) -> DueDigest | None:
     return DueDigest(user_id, email, topics.parse(row.topics), row.told_run_id, until, _unsubscribe_token(row))
 
 
-def mark_sent(letter: DueDigest, now: datetime | None) -> None:
-    """The runs of the letter are told: it was sent `now`, or None: they had nothing to tell."""
+def mark_sent(digest: DueDigest, now: datetime | None) -> None:
+    """Mark the digest's runs as reported. now: when it was sent; None: it was empty and not sent."""
     sent = {} if now is None else {"sent_at": now}
-    _update(
-        SubscriptionRow.user_id == letter.user_id,
-        told_run_id=letter.until,
-        tries=0,
-        put_off_until=None,
-        **sent,
-    )
+    values: dict[str, Any] = {"told_run_id": digest.until, "tries": 0, "put_off_until": None, **sent}
+    _update(SubscriptionRow.user_id == digest.user_id, **values)
 
 
-def mark_failed(letter: DueDigest, now: datetime) -> datetime:
-    """The mail server did not take it. When it is tried again, each time after a longer wait."""
-    tries = db.session.scalar(select(SubscriptionRow.tries).where(SubscriptionRow.user_id == letter.user_id)) or 0
+def mark_failed(digest: DueDigest, now: datetime) -> datetime:
+    """Record a failed attempt; returns when to retry, later each time."""
+    tries = db.session.scalar(select(SubscriptionRow.tries).where(SubscriptionRow.user_id == digest.user_id)) or 0
     until = now + _RETRY_DELAYS[min(tries, len(_RETRY_DELAYS) - 1)]
-    _update(SubscriptionRow.user_id == letter.user_id, tries=tries + 1, put_off_until=until)
+    _update(SubscriptionRow.user_id == digest.user_id, tries=tries + 1, put_off_until=until)
     return until
 
 
@@ -168,7 +163,7 @@ def _is_mailable() -> ColumnElement[bool]:
 
 
 def _is_unreported() -> ColumnElement[bool]:
-    """Of runs: over, theirs, and not told yet."""
+    """Finished runs of this user that no digest has covered."""
     return and_(
         RunRow.user_id == SubscriptionRow.user_id,
         RunRow.id > SubscriptionRow.told_run_id,
@@ -202,6 +197,4 @@ def _find_by_token(token: str) -> SubscriptionRow | None:
 
 
 def _update(*conditions: Any, **values: Any) -> None:
-    db.session.execute(
-        update(SubscriptionRow).where(*conditions).values(**values).execution_options(synchronize_session=False)
-    )
+    execute_dml(update(SubscriptionRow).where(*conditions).values(**values))

@@ -1,40 +1,54 @@
-"""What changed for a person, as a feed: by day, then by provider, each change told once however many keys saw it."""
+"""A user's changes: one by one for programs, and as a feed grouped by day and provider, where a change that several
+keys saw appears once."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
-from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, exists, or_, select
+import msgspec
+from sqlalchemy import BindParameter, ColumnElement, Integer, Select, and_, bindparam, exists, func, or_, select
 
-from app.catalog.changes import Change
+from app.catalog.changes import Change, FieldChange
 from app.extensions import db
-from app.store.queries.runs import first_changes_query, to_change
+from app.store.engine.statements import cached_statement
 from app.store.schema.tables import ChangeRow, ProviderRow, ResultRow
 
 PAGE_SIZE = 60
-"""Results on a page, at most; a page ends where a day does, unless one day alone has more."""
+"""Maximum results on a page; a page ends at the end of a day, unless one day alone has more."""
 MAX_CHANGES = 300
-"""Of one comparison so many changes are told one by one; the rest are counted."""
+"""Changes listed per comparison; the rest are only counted."""
 _MERGE_WINDOW = timedelta(days=2)
-"""What another key of the same provider sees within this time is not told again."""
+"""An equal change seen by another key of the same provider within this time is merged."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeView:
+    result_id: int
+    change_id: int
+    """Of the change itself, which other results may share."""
+    run_id: int
+    credential_id: int | None
+    provider: str
+    label: str
+    at: datetime | None
+    change: Change
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeFilter:
-    """Of the feed; empty fields do not filter."""
+    """Filter of the feed; empty fields do not filter."""
 
     kind: str = ""
     provider: str = ""
     credential_id: int | None = None
     text: str = ""
-    """Part of a model's id or name, in any case."""
+    """Part of a model's id or name, case-insensitive."""
     since: datetime | None = None
-    """Only what results brought that ended after it."""
+    """Only changes of results that ended after it."""
 
     @property
     def is_empty(self) -> bool:
@@ -43,23 +57,23 @@ class ChangeFilter:
 
 @dataclass(frozen=True, slots=True)
 class ChangeOccurrence:
-    """One result that brought changes."""
+    """One result with changes."""
 
     id: int
     run_id: int
     provider: str
     label: str
     key: int | str
-    """The credential, or the label of one that was deleted."""
+    """The credential id, or the label of a deleted credential."""
     at: datetime
     is_first: bool
-    """The key's first list: what is "new" in it, the catalog does not know."""
+    """Whether it is the key's first list: only models unknown to the catalog are "new" in it."""
     comparison_id: int
 
 
 @dataclass(slots=True)
 class FeedEntry:
-    """One change, with everyone who saw it."""
+    """One change, with all keys that saw it."""
 
     change: Change
     first: ChangeOccurrence
@@ -67,37 +81,37 @@ class FeedEntry:
 
     @property
     def labels(self) -> list[str]:
-        """Of the keys that saw it and have one."""
-        return sorted({sighting.label for sighting in self.keys.values() if sighting.label})
+        """Labels of the keys that saw it."""
+        return sorted({occurrence.label for occurrence in self.keys.values() if occurrence.label})
 
 
 @dataclass(slots=True)
 class FeedNews:
-    """What one provider brought on one day, before or after the last visit."""
+    """The changes of one provider on one day, before or after the last visit."""
 
     provider: str
-    told: list[FeedEntry] = field(default_factory=list)
-    sightings: list[ChangeOccurrence] = field(default_factory=list)
-    """The results that brought it, the newest first."""
+    entries: list[FeedEntry] = field(default_factory=list)
+    occurrences: list[ChangeOccurrence] = field(default_factory=list)
+    """The results they came from, newest first."""
     left_out: int = 0
 
     @property
     def at(self) -> datetime:
-        return max(sighting.at for sighting in self.sightings)
+        return max(occurrence.at for occurrence in self.occurrences)
 
     @property
     def labels(self) -> list[str]:
-        """Of the keys that saw any of it and have one."""
-        return sorted({label for told in self.told for label in told.labels})
+        """Labels of the keys that saw any of them."""
+        return sorted({label for entry in self.entries for label in entry.labels})
 
     @property
     def changes(self) -> list[Change]:
-        return [told.change for told in self.told if not told.first.is_first]
+        return [entry.change for entry in self.entries if not entry.first.is_first]
 
     @property
     def uncatalogued(self) -> list[Change]:
-        """What a key's first list had that the catalog does not know."""
-        return [told.change for told in self.told if told.first.is_first]
+        """Models of keys' first lists that the catalog does not know."""
+        return [entry.change for entry in self.entries if entry.first.is_first]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,83 +127,115 @@ class FeedPage:
     following: int | None
     """The cursor of the next page."""
     follows_unseen: bool
-    """Whether what stands right above, at the end of the page before, is unseen."""
+    """Whether the last entry of the previous page is unseen."""
+
+
+def list_changes(
+    user_id: int, *, kind: str = "", provider: str = "", after: tuple[int, int] | None = None, size: int = 50
+) -> list[ChangeView]:
+    """A user's changes, newest results first. after: (result id, change id) of the last one on the previous page."""
+    query = (
+        select(ResultRow, ChangeRow, ProviderRow.slug)
+        .join(ChangeRow, ChangeRow.comparison_id == ResultRow.comparison_id)
+        .join(ProviderRow, ProviderRow.id == ResultRow.provider_id)
+        .where(ResultRow.user_id == user_id, ResultRow.comparison_id.is_not(None))
+        .order_by(ResultRow.id.desc(), ChangeRow.id)
+        .limit(size)
+    )
+    if kind:
+        query = query.where(ChangeRow.kind == kind)
+    if provider:
+        query = query.where(ProviderRow.slug == provider)
+    if after is not None:
+        result_id, change_id = after
+        behind = and_(ResultRow.id == result_id, ChangeRow.id > change_id)
+        query = query.where(or_(ResultRow.id < result_id, behind))
+    return [
+        ChangeView(
+            result_id=result.id,
+            change_id=change.id,
+            run_id=result.run_id,
+            credential_id=result.credential_id,
+            provider=slug,
+            label=result.label,
+            at=result.ended_at,
+            change=to_change(change),
+        )
+        for result, change, slug in db.session.execute(query)
+    ]
 
 
 def load_feed(
-    user_id: int, wanted: ChangeFilter, *, seen_at: datetime | None, zone: tzinfo, before: int | None = None
+    user_id: int, filters: ChangeFilter, *, seen_at: datetime | None, zone: tzinfo, before: int | None = None
 ) -> FeedPage:
     """A page of a user's changes, newest first; two queries.
 
-    seen_at: what is newer is unseen; None: everything is. zone: whose calendar the days are of.
-    before: the cursor, which is the id of the last result of the page before.
+    seen_at: newer changes are unseen; None: all are. zone: time zone of the days.
+    before: the cursor, the id of the last result of the previous page.
     """
-    found = _load_occurrences(user_id, wanted, before, PAGE_SIZE + 2)
-    above = found.pop(0) if found and found[0].id == before else None
-    sightings, following = _cut_at_day(found, zone)
-    told, left_out = _merge_occurrences(sightings, wanted)
-    days = _group_by_day(told, left_out, seen_at, zone)
+    occurrences = _load_occurrences(user_id, filters, before, PAGE_SIZE + 2)
+    above = occurrences.pop(0) if occurrences and occurrences[0].id == before else None
+    occurrences, following = _cut_at_day(occurrences, zone)
+    entries, left_out = _merge_occurrences(occurrences, filters)
+    days = _group_by_day(entries, left_out, seen_at, zone)
     return FeedPage(days, following, above is not None and _is_unseen(above, seen_at))
 
 
-def load_entries(user_id: int, wanted: ChangeFilter, size: int = PAGE_SIZE) -> list[FeedNews]:
-    """The newest results' changes, one entry a run and provider, newest first: an entry never grows after its run."""
-    told, left_out = _merge_occurrences(_load_occurrences(user_id, wanted, None, size), wanted)
+def load_entries(user_id: int, filters: ChangeFilter, size: int = PAGE_SIZE) -> list[FeedNews]:
+    """The newest results' changes per run and provider, newest first: complete once the run has ended."""
+    entries, left_out = _merge_occurrences(_load_occurrences(user_id, filters, None, size), filters)
     return sorted(
-        _group_entries(told, left_out, lambda sighting: (sighting.run_id, sighting.provider)).values(),
-        key=lambda news: (news.at, news.sightings[0].id),
+        _group_entries(entries, left_out, lambda occurrence: (occurrence.run_id, occurrence.provider)).values(),
+        key=lambda news: (news.at, news.occurrences[0].id),
         reverse=True,
     )
 
 
-def _cut_at_day(found: list[ChangeOccurrence], zone: tzinfo) -> tuple[list[ChangeOccurrence], int | None]:
-    if len(found) <= PAGE_SIZE:
-        return found, None
-    cut = found[PAGE_SIZE].at.astimezone(zone).date()
-    whole = [sighting for sighting in found[:PAGE_SIZE] if sighting.at.astimezone(zone).date() > cut]
-    # One day with more results than a page holds goes on on the next page.
-    kept = whole or found[:PAGE_SIZE]
-    return kept, min(sighting.id for sighting in kept)
+def _cut_at_day(occurrences: list[ChangeOccurrence], zone: tzinfo) -> tuple[list[ChangeOccurrence], int | None]:
+    if len(occurrences) <= PAGE_SIZE:
+        return occurrences, None
+    cut = occurrences[PAGE_SIZE].at.astimezone(zone).date()
+    whole = [occurrence for occurrence in occurrences[:PAGE_SIZE] if occurrence.at.astimezone(zone).date() > cut]
+    # a day with more results than a page holds continues on the next page
+    page = whole or occurrences[:PAGE_SIZE]
+    return page, min(occurrence.id for occurrence in page)
 
 
-def _load_occurrences(user_id: int, wanted: ChangeFilter, before: int | None, size: int) -> list[ChangeOccurrence]:
-    query = _occurrences_query()
+def _load_occurrences(user_id: int, filters: ChangeFilter, before: int | None, size: int) -> list[ChangeOccurrence]:
+    query = _OCCURRENCES_QUERY
     if before is not None:
         query = query.where(ResultRow.id <= before)
-    if wanted.provider:
-        query = query.where(ProviderRow.slug == wanted.provider)
-    if wanted.credential_id is not None:
-        query = query.where(ResultRow.credential_id == wanted.credential_id)
-    if wanted.since is not None:
-        query = query.where(ResultRow.ended_at > wanted.since)
-    if conditions := _change_conditions(wanted):
+    if filters.provider:
+        query = query.where(ProviderRow.slug == filters.provider)
+    if filters.credential_id is not None:
+        query = query.where(ResultRow.credential_id == filters.credential_id)
+    if filters.since is not None:
+        query = query.where(ResultRow.ended_at > filters.since)
+    if conditions := _change_conditions(filters):
         query = query.where(exists().where(ChangeRow.comparison_id == ResultRow.comparison_id, *conditions))
     return [_to_occurrence(*tuple(row)) for row in db.session.execute(query, {"user_id": user_id, "size": size})]
 
 
-@cache
-def _occurrences_query() -> Select[*tuple[Any, ...]]:
-    """Built once: to build it takes longer than to answer it. What filters is added to it."""
-    return (
-        select(
-            ResultRow.id,
-            ResultRow.run_id,
-            ProviderRow.slug,
-            ResultRow.label,
-            ResultRow.credential_id,
-            ResultRow.ended_at,
-            ResultRow.before_listing_id,
-            ResultRow.comparison_id,
-        )
-        .join(ProviderRow, ProviderRow.id == ResultRow.provider_id)
-        .where(
-            ResultRow.user_id == bindparam("user_id"),
-            ResultRow.comparison_id.is_not(None),
-            ResultRow.ended_at.is_not(None),
-        )
-        .order_by(ResultRow.id.desc())
-        .limit(bindparam("size", type_=Integer))
+_OCCURRENCES_QUERY: Select[*tuple[Any, ...]] = (
+    select(
+        ResultRow.id,
+        ResultRow.run_id,
+        ProviderRow.slug,
+        ResultRow.label,
+        ResultRow.credential_id,
+        ResultRow.ended_at,
+        ResultRow.before_listing_id,
+        ResultRow.comparison_id,
     )
+    .join(ProviderRow, ProviderRow.id == ResultRow.provider_id)
+    .where(
+        ResultRow.user_id == bindparam("user_id"),
+        ResultRow.comparison_id.is_not(None),
+        ResultRow.ended_at.is_not(None),
+    )
+    .order_by(ResultRow.id.desc())
+    .limit(bindparam("size", type_=Integer))
+)
 
 
 def _to_occurrence(
@@ -214,78 +260,71 @@ def _to_occurrence(
     )
 
 
-def _change_conditions(wanted: ChangeFilter) -> list[ColumnElement[bool]]:
+def _change_conditions(filters: ChangeFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    if wanted.kind:
-        conditions.append(ChangeRow.kind == wanted.kind)
-    if wanted.text:
+    if filters.kind:
+        conditions.append(ChangeRow.kind == filters.kind)
+    if filters.text:
         columns = (ChangeRow.provider_model_id, ChangeRow.model_name)
-        conditions.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
+        conditions.append(or_(*(column.icontains(filters.text, autoescape=True) for column in columns)))
     return conditions
 
 
 def _merge_occurrences(
-    sightings: Iterable[ChangeOccurrence], wanted: ChangeFilter
+    occurrences: Iterable[ChangeOccurrence], filters: ChangeFilter
 ) -> tuple[list[FeedEntry], dict[ChangeOccurrence, int]]:
-    """Each change once, as the first that saw it, and how many of each result's are counted only."""
-    sightings = sorted(sightings, key=lambda sighting: (sighting.at, sighting.id))
-    changes, left_out = _load_changes({sighting.comparison_id for sighting in sightings}, wanted)
-    told: list[FeedEntry] = []
+    """Each change once, under its first occurrence; and per occurrence the number of changes left out."""
+    occurrences = sorted(occurrences, key=lambda occurrence: (occurrence.at, occurrence.id))
+    changes, left_out = _load_changes({occurrence.comparison_id for occurrence in occurrences}, filters)
+    entries: list[FeedEntry] = []
     latest: dict[tuple[str, Change], FeedEntry] = {}
     counted: dict[int, ChangeOccurrence] = {}
-    for sighting in sightings:
-        for change in changes.get(sighting.comparison_id, ()):
-            earlier = latest.get((sighting.provider, change))
-            if earlier and sighting.key not in earlier.keys and sighting.at - earlier.first.at < _MERGE_WINDOW:
-                earlier.keys[sighting.key] = sighting
+    for occurrence in occurrences:
+        for change in changes.get(occurrence.comparison_id, ()):
+            earlier = latest.get((occurrence.provider, change))
+            if earlier and occurrence.key not in earlier.keys and occurrence.at - earlier.first.at < _MERGE_WINDOW:
+                earlier.keys[occurrence.key] = occurrence
             else:
-                latest[sighting.provider, change] = FeedEntry(change, sighting, {sighting.key: sighting})
-                told.append(latest[sighting.provider, change])
-        counted.setdefault(sighting.comparison_id, sighting)
-    return told, {sighting: left_out[comparison_id] for comparison_id, sighting in counted.items()}
+                latest[occurrence.provider, change] = FeedEntry(change, occurrence, {occurrence.key: occurrence})
+                entries.append(latest[occurrence.provider, change])
+        counted.setdefault(occurrence.comparison_id, occurrence)
+    return entries, {occurrence: left_out[comparison_id] for comparison_id, occurrence in counted.items()}
 
 
 def _load_changes(
-    comparison_ids: set[int], wanted: ChangeFilter
+    comparison_ids: set[int], filters: ChangeFilter
 ) -> tuple[Mapping[int, list[Change]], Mapping[int, int]]:
-    """The fitting changes of each comparison, at most MOST of each, and how many more there are."""
-    found: dict[int, list[Change]] = defaultdict(list)
-    left_out: dict[int, int] = defaultdict(int)
-    if not comparison_ids:
-        return found, left_out
-    query = first_changes_query(*_change_conditions(wanted))
-    for row, count in db.session.execute(query, {"comparison_ids": list(comparison_ids), "most": MAX_CHANGES}):
-        found[row.comparison_id].append(to_change(row))
-        left_out[row.comparison_id] = max(0, count - MAX_CHANGES)
-    return found, left_out
+    """Per comparison the first MAX_CHANGES matching changes, and how many more there are."""
+    changes, totals = load_first_changes(comparison_ids, MAX_CHANGES, *_change_conditions(filters))
+    return changes, {key: max(0, totals[key] - MAX_CHANGES) for key in comparison_ids}
 
 
 def _group_entries(
-    told: Iterable[FeedEntry],
+    entries: Iterable[FeedEntry],
     left_out: Mapping[ChangeOccurrence, int],
     group_of: Callable[[ChangeOccurrence], Hashable],
 ) -> dict[Any, FeedNews]:
-    """Told changes in groups, by whatever `group_of` says of the result that brought each first."""
+    """Entries grouped by `group_of` of their first occurrence."""
     groups: dict[Any, FeedNews] = {}
-    for one in told:
-        news = groups.setdefault(group_of(one.first), FeedNews(one.first.provider))
-        news.told.append(one)
-        if one.first not in news.sightings[:1]:
-            news.sightings.insert(0, one.first)
-    for sighting, count in left_out.items():
-        if count and group_of(sighting) in groups:
-            groups[group_of(sighting)].left_out += count
+    for entry in entries:
+        news = groups.setdefault(group_of(entry.first), FeedNews(entry.first.provider))
+        news.entries.append(entry)
+        if entry.first not in news.occurrences[:1]:
+            news.occurrences.insert(0, entry.first)
+    for occurrence, count in left_out.items():
+        if count and group_of(occurrence) in groups:
+            groups[group_of(occurrence)].left_out += count
     return groups
 
 
 def _group_by_day(
-    told: Iterable[FeedEntry], left_out: Mapping[ChangeOccurrence, int], seen_at: datetime | None, zone: tzinfo
+    entries: Iterable[FeedEntry], left_out: Mapping[ChangeOccurrence, int], seen_at: datetime | None, zone: tzinfo
 ) -> list[FeedDay]:
-    def group_of(sighting: ChangeOccurrence) -> tuple[date, bool, str]:
-        return sighting.at.astimezone(zone).date(), _is_unseen(sighting, seen_at), sighting.provider
+    def group_of(occurrence: ChangeOccurrence) -> tuple[date, bool, str]:
+        return occurrence.at.astimezone(zone).date(), _is_unseen(occurrence, seen_at), occurrence.provider
 
     days: dict[tuple[date, bool], list[FeedNews]] = defaultdict(list)
-    for (day, is_unseen, _provider), news in _group_entries(told, left_out, group_of).items():
+    for (day, is_unseen, _provider), news in _group_entries(entries, left_out, group_of).items():
         days[day, is_unseen].append(news)
     return [
         FeedDay(day, is_unseen, sorted(days[day, is_unseen], key=lambda news: (news.at, news.provider), reverse=True))
@@ -293,5 +332,49 @@ def _group_by_day(
     ]
 
 
-def _is_unseen(sighting: ChangeOccurrence, seen_at: datetime | None) -> bool:
-    return seen_at is None or sighting.at > seen_at
+def _is_unseen(occurrence: ChangeOccurrence, seen_at: datetime | None) -> bool:
+    return seen_at is None or occurrence.at > seen_at
+
+
+# ------------------------------------------------------------------ changes of comparisons
+
+
+def to_change(row: ChangeRow) -> Change:
+    return Change(
+        row.kind,  # type: ignore[arg-type]  # a check constraint allows only the four kinds
+        row.provider_model_id,
+        row.model_name,
+        msgspec.convert(row.fields, tuple[FieldChange, ...]),
+    )
+
+
+def load_first_changes(
+    comparison_ids: Collection[int], most: int, *conditions: ColumnElement[bool]
+) -> tuple[dict[int, list[Change]], dict[int, int]]:
+    """Comparison id → its first `most` changes that meet the conditions; and → their total number."""
+    changes: dict[int, list[Change]] = defaultdict(list)
+    totals: dict[int, int] = defaultdict(int)
+    if comparison_ids:
+        query = _build_first_changes_query(*conditions) if conditions else _first_changes_query()
+        for row, total in db.session.execute(query, {"comparison_ids": list(comparison_ids), "most": most}):
+            changes[row.comparison_id].append(to_change(row))
+            totals[row.comparison_id] = total
+    return changes, totals
+
+
+@cached_statement
+def _first_changes_query() -> Select[ChangeRow, int]:
+    return _build_first_changes_query()
+
+
+def _build_first_changes_query(*conditions: ColumnElement[bool]) -> Select[ChangeRow, int]:
+    number = func.row_number().over(partition_by=ChangeRow.comparison_id, order_by=ChangeRow.id).label("number")
+    total = func.count().over(partition_by=ChangeRow.comparison_id).label("total")
+    ids: BindParameter[Sequence[int]] = bindparam("comparison_ids", expanding=True)
+    ranked = select(ChangeRow.id, number, total).where(ChangeRow.comparison_id.in_(ids), *conditions).subquery()
+    return (
+        select(ChangeRow, ranked.c.total)
+        .join(ranked, ranked.c.id == ChangeRow.id)
+        .where(ranked.c.number <= bindparam("most", type_=Integer))
+        .order_by(ChangeRow.id)
+    )

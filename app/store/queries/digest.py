@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from app.catalog import topics
 from app.catalog.changes import Change
 from app.extensions import db
-from app.store.queries.runs import to_change
+from app.store.queries.changes import to_change
 from app.store.schema.tables import LIVE_STATES, ChangeRow, CredentialRow, ProviderRow, ResultRow, RunRow
 
 MAX_RESULTS = 500

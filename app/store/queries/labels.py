@@ -8,7 +8,8 @@ from datetime import datetime, tzinfo
 from app import clock
 from app.catalog import humanize
 from app.providers import provider_title
-from app.store.queries.runs import KeyView, ResultView, RunView
+from app.store.queries.keys import KeyView
+from app.store.queries.runs import ResultView, RunView
 
 _OUTCOME_LABELS = {
     "complete": "updated",

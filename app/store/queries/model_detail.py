@@ -16,7 +16,7 @@ from app.catalog.matching import CanonicalModel
 from app.catalog.overrides import Override
 from app.extensions import db
 from app.store import overrides
-from app.store.queries import runs
+from app.store.queries import changes
 from app.store.schema.catalog_tables import CanonicalRow
 from app.store.schema.tables import ChangeRow, CredentialRow, ListedModelRow, ModelRow, ProviderRow, ResultRow
 
@@ -97,7 +97,7 @@ def list_events(canonical_id: str, user_id: int) -> list[ModelEvent]:
         .limit(_MAX_CHANGES)
     )
     return [
-        ModelEvent(slug, row.provider_model_id, ended_at, runs.to_change(row))
+        ModelEvent(slug, row.provider_model_id, ended_at, changes.to_change(row))
         for row, ended_at, slug in db.session.execute(query)
         if ended_at is not None
     ]
