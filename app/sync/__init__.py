@@ -1,1 +1,1 @@
-"""The only place where things happen: ask the providers, compare, write, tell."""
+"""Syncs: fetch lists from providers, evaluate them, save what changed."""

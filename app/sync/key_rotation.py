@@ -1,7 +1,7 @@
-"""Move every API key to the newest vault key, and find those that the vault keys at hand cannot open.
+"""Reseal every API key with the newest vault key, and find those that the available vault keys cannot open.
 
-Both go by number, in short transactions, while people replace keys and syncs run. Killed at any moment, a rotation
-has lost nothing: what it wrote is sealed by the new key, the rest by the old, and the next one goes on from there.
+Both walk the credentials by id in short transactions, while people replace keys and syncs run. A rotation can be
+killed at any moment and run again: what it saved is sealed with the new key, the rest with the old.
 """
 
 from __future__ import annotations
@@ -9,106 +9,107 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from app.extensions import db
 from app.store import rotation
+from app.store.engine.dump import DumpedKey
 from app.store.engine.transaction import run_in_transaction
 from app.store.rotation import SealedKey
-from app.sync import persist
+from app.sync.evaluate import failure_fields, no_error_fields
 from app.sync.http import errors
 from app.vault import Keyring, PublicKey, UnsealError
 
 T = TypeVar("T")
 
-_PATIENCE_S = 60.0
-_CLEARED_FAILURE = {"outcome": None, **persist.cleared_failure()}
+_RETRY_FOR_S = 60.0
+_CLEARED_FAILURE = {"outcome": None, **no_error_fields()}
 
 OnBatch = Callable[[int], None]
-"""How many keys were dealt with since it was last told."""
+"""Called with the number of keys in the batch that was just handled."""
 
 
 @dataclass
 class RotationResult:
-    """What became of a rotation."""
-
     version: int
+    """Of the newest vault key."""
     resealed: int = 0
-    overtaken: int = 0
-    """Replaced or removed by their owners while they were at hand: theirs is the newer word."""
-    shut: list[SealedKey] = field(default_factory=list)
-    """Those that do not open; they are as they were."""
+    superseded: int = 0
+    """Keys that their owners replaced or removed meanwhile."""
+    unopenable: list[SealedKey] = field(default_factory=list)
+    """Left as they are."""
     removable: list[int] = field(default_factory=list)
     """Versions that seal nothing any more: their private keys are not needed."""
 
     @property
     def is_whole(self) -> bool:
-        return not self.shut
+        return not self.unopenable
 
 
-def rotate(vault: Keyring, now: Callable[[], datetime], tell: OnBatch = lambda _count: None) -> RotationResult:
-    """Reseal what older vault keys sealed to the newest of `vault`. Commits after each batch.
+def rotate(vault: Keyring, now: Callable[[], datetime], on_batch: OnBatch = lambda _count: None) -> RotationResult:
+    """Reseal every key of an older version with the newest vault key. Commits after each batch.
 
-    Raises DBAPIError if the database is away for long; what was done until then is done.
+    Raises DBAPIError if the database stays unreachable; what was resealed until then is saved.
     """
-    sealer = PublicKey(vault.public)
-    done = RotationResult(sealer.version)
-    _run_in_transaction(lambda: rotation.save_known_answer(sealer, now()))
-    # Another round finds what somebody saved with the old public key meanwhile.
-    while _rotate_once(vault, sealer, done, now, tell):
+    public_key = PublicKey(vault.public)
+    result = RotationResult(public_key.version)
+    _run_in_transaction(lambda: rotation.save_known_answer(public_key, now()))
+    # Repeated until nothing is left: a process with the old public key may have saved keys meanwhile.
+    while _rotate_once(vault, public_key, result, now, on_batch):
         pass
-    done.removable = _run_in_transaction(lambda: _delete_unused_answers(vault, sealer))
-    return done
+    result.removable = _run_in_transaction(lambda: _delete_unused_answers(vault, public_key))
+    return result
 
 
 def _rotate_once(
-    vault: Keyring, sealer: PublicKey, done: RotationResult, now: Callable[[], datetime], tell: OnBatch
+    vault: Keyring, public_key: PublicKey, result: RotationResult, now: Callable[[], datetime], on_batch: OnBatch
 ) -> int:
-    """Go through the keys once, by number. How many were resealed, or have to be looked at again."""
-    after, moved = 0, 0
-    done.shut = []
-    while batch := _run_in_transaction(lambda after=after: rotation.load_older_than(sealer.version, after)):  # type: ignore[misc]
+    """Walk all keys of older versions once; returns how many opened."""
+    after, opened = 0, 0
+    result.unopenable = []
+    while batch := _run_in_transaction(lambda after=after: rotation.load_older_than(public_key.version, after)):  # type: ignore[misc]
         after = batch[-1].credential_id
-        resealed, shut = _reseal(batch, vault, sealer)
-        count = _run_in_transaction(lambda resealed=resealed: rotation.save_resealed(resealed, sealer.version))  # type: ignore[misc]
-        _run_in_transaction(lambda shut=shut: _save_unopenable(shut, now()))  # type: ignore[misc]
-        done.resealed += count
-        done.overtaken += len(resealed) - count
-        done.shut += shut
-        moved += len(resealed)
-        tell(len(batch))
-    return moved
+        resealed, unopenable = _reseal(batch, vault, public_key)
+        saved = _run_in_transaction(lambda resealed=resealed: rotation.save_resealed(resealed, public_key.version))  # type: ignore[misc]
+        _run_in_transaction(lambda unopenable=unopenable: _save_unopenable(unopenable, now()))  # type: ignore[misc]
+        result.resealed += saved
+        result.superseded += len(resealed) - saved
+        result.unopenable += unopenable
+        opened += len(resealed)
+        on_batch(len(batch))
+    return opened
 
 
 def _reseal(
-    batch: Sequence[SealedKey], vault: Keyring, sealer: PublicKey
+    batch: Sequence[SealedKey], vault: Keyring, public_key: PublicKey
 ) -> tuple[list[tuple[SealedKey, bytes]], list[SealedKey]]:
-    resealed, shut = [], []
+    """The keys with their new sealed form, and those that do not open."""
+    resealed, unopenable = [], []
     for key in batch:
         try:
-            resealed.append((key, vault.reseal(key.sealed, key.version, key.owner, sealer)))
+            resealed.append((key, vault.reseal(key.sealed, key.version, key.owner, public_key)))
         except UnsealError:
-            shut.append(key)
-    return resealed, shut
+            unopenable.append(key)
+    return resealed, unopenable
 
 
-def _delete_unused_answers(vault: Keyring, sealer: PublicKey) -> list[int]:
-    """The older private keys at hand that seal nothing; the answers sealed to what is unused are taken away."""
+def _delete_unused_answers(vault: Keyring, public_key: PublicKey) -> list[int]:
+    """Delete known answers of versions that seal no key; returns the older private keys that seal nothing."""
     used = rotation.count_by_version()
-    unused = [one.fingerprint for one in rotation.load_known_answers() if one.version not in used]
-    rotation.delete_known_answers([one for one in unused if one != sealer.fingerprint])
-    return [version for version in vault.versions if version < sealer.version and version not in used]
+    unused = [answer.fingerprint for answer in rotation.load_known_answers() if answer.version not in used]
+    rotation.delete_known_answers([fingerprint for fingerprint in unused if fingerprint != public_key.fingerprint])
+    return [version for version in vault.versions if version < public_key.version and version not in used]
 
 
 @dataclass(frozen=True, slots=True)
 class KeyCheck:
     total: int
-    shut: tuple[int, ...]
-    """Numbers of those that do not open."""
+    unopenable: tuple[int, ...]
+    """Credential ids."""
 
 
 def all_known_answers_open(vault: Keyring) -> bool:
-    """Whether the private keys at hand open every known answer. One look, however many API keys there are."""
+    """Whether the available private keys open every known answer; one query, however many API keys there are."""
     return all(opens_known_answer(vault, answer) for answer in rotation.load_known_answers())
 
 
@@ -120,34 +121,39 @@ def opens_known_answer(vault: Keyring, answer: rotation.KnownAnswer) -> bool:
 
 
 def needs_key_check(vault: Keyring) -> bool:
-    """Whether there is a reason to try every key; a few small reads, however many API keys there are."""
+    """Whether there is a reason to try every key; a few small queries, however many API keys there are."""
     missing = rotation.count_by_version().keys() - set(vault.versions)
     return bool(missing) or not all_known_answers_open(vault) or rotation.has_unopenable(errors.KeyUnopenable.code)
 
 
 def delete_stale_answers(vault: Keyring) -> None:
-    """Where every API key opens, an answer that does not is of a vault key nobody needs. Commits."""
+    """Delete known answers that do not open, to be called when every API key does: their vault keys seal nothing.
+
+    Commits.
+    """
     stale = [answer.fingerprint for answer in rotation.load_known_answers() if not opens_known_answer(vault, answer)]
     _run_in_transaction(lambda: rotation.delete_known_answers(stale))
 
 
 def check_keys(vault: Keyring, now: datetime) -> KeyCheck:
-    """Try every key, and let its owner's page say where one does not open, or no longer that it does not. Commits.
+    """Try to open every key; note on each whether it fails, and clear that note once it opens. Commits.
 
-    Nothing is destroyed: with the right private key back at hand, the next try says so.
+    Keys are not changed: with the right private key back in place, the next check clears the notes.
     """
-    total, shut = 0, []
+    total, unopenable_ids = 0, []
     for batch in rotation.iter_batches():
-        db.session.rollback()  # nothing is held while keys are tried
-        does_not = [key for key in batch if not _can_open(vault, key)]
-        mended = [key for key in batch if key.error_code == errors.KeyUnopenable.code and key not in does_not]
-        _run_in_transaction(lambda does_not=does_not, mended=mended: _save_check(does_not, mended, now))  # type: ignore[misc]
+        db.session.rollback()  # no transaction is open while keys are tried
+        unopenable = [key for key in batch if not can_open(vault, key)]
+        restored = [key for key in batch if key.error_code == errors.KeyUnopenable.code and key not in unopenable]
+        _run_in_transaction(
+            lambda unopenable=unopenable, restored=restored: _save_check(unopenable, restored, now)  # type: ignore[misc]
+        )
         total += len(batch)
-        shut += [key.credential_id for key in does_not]
-    return KeyCheck(total, tuple(shut))
+        unopenable_ids += [key.credential_id for key in unopenable]
+    return KeyCheck(total, tuple(unopenable_ids))
 
 
-def _can_open(vault: Keyring, key: SealedKey) -> bool:
+def can_open(vault: Keyring, key: SealedKey | DumpedKey) -> bool:
     try:
         vault.open(key.sealed, key.version, key.owner)
     except UnsealError:
@@ -155,19 +161,18 @@ def _can_open(vault: Keyring, key: SealedKey) -> bool:
     return True
 
 
-def _save_check(shut: Sequence[SealedKey], mended: Sequence[SealedKey], now: datetime) -> None:
-    _save_unopenable(shut, now)
-    for key in mended:
+def _save_check(unopenable: Sequence[SealedKey], restored: Sequence[SealedKey], now: datetime) -> None:
+    _save_unopenable(unopenable, now)
+    for key in restored:
         rotation.save_check(key, _CLEARED_FAILURE)
 
 
 def _save_unopenable(keys: Sequence[SealedKey], now: datetime) -> None:
     for key in keys:
         if key.error_code != errors.KeyUnopenable.code:
-            failure = persist.failure_fields(errors.KeyUnopenable())
-            facts: dict[str, Any] = {"outcome": "failed", "checked_at": now, "check_asked_at": None, **failure}
-            rotation.save_check(key, facts)
+            failure = failure_fields(errors.KeyUnopenable())
+            rotation.save_check(key, failure | {"checked_at": now, "check_asked_at": None})
 
 
 def _run_in_transaction(act: Callable[[], T]) -> T:
-    return run_in_transaction(act, _PATIENCE_S)
+    return run_in_transaction(act, _RETRY_FOR_S)

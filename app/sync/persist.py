@@ -1,236 +1,331 @@
-"""Write what came of asking: the result, and unless it failed the listing, its changes, the models, the key's state.
+"""Save what came of fetching: results, listings, changes, models and the state of credentials.
 
-All within the caller's transaction; nothing here commits.
+Everything happens within the caller's transaction; nothing here commits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
-from app.catalog.changes import Change, compare, detect_renames
-from app.catalog.listing import Listing, build_listing
+import msgspec
+
+from app.catalog.changes import Change
+from app.catalog.listing import Listing
 from app.catalog.matching import CatalogIndex
 from app.extensions import db
-from app.store import catalog, credentials, due, http_cache, listed_models, listings, models, overrides, runs
+from app.store import (
+    auto_overrides,
+    catalog,
+    credentials,
+    due,
+    http_cache,
+    listed_models,
+    listings,
+    models,
+    runs,
+)
+from app.store.credentials import LockedCredential
+from app.store.http_cache import FetchHints
 from app.store.runs import RunItem
-from app.store.schema.tables import ComparisonRow, CredentialRow, ListingRow
+from app.store.schema.tables import CredentialRow, ListingRow
 from app.sync.dispatch import FetchResult
-from app.sync.evaluate import Verdict, judge
+from app.sync.evaluate import (
+    MAX_SKIPPED_ENTRIES,
+    NO_COUNTS,
+    PreviousState,
+    evaluate,
+    failure_fields,
+    is_unchanged,
+    no_error_fields,
+)
 from app.sync.http import errors
 from app.sync.http.fetch import Answer, NotModified
 from app.sync.schedule import UNCHANGED, DueAt
 
-_MAX_SKIPPED_ENTRIES = 50
 _TOUCH_EVERY = timedelta(minutes=1)
-AGREEING_ANSWERS = 3
-"""So many suspect answers in a row that are the same are proposed for acceptance."""
+_CLEARED_QUARANTINE = {"suspect_listing_id": None, "suspect_accepted": False, "suspect_count": 0}
+
+Fields = dict[str, Any]
+"""Column → value."""
 
 
-def save_result(fetched: FetchResult, due_at: DueAt, now: datetime) -> None:
-    """Write one part's outcome: its result, and unless it failed its listing, changes, models, and the key's state.
+@dataclass(frozen=True, slots=True)
+class PendingResult:
+    """A result to save."""
 
-    due_at: when the key is synced next by itself.
-    """
-    part, answer = fetched.part, fetched.answer
-    credential = credentials.lock(part.credential_id, part.user_id, part.provider_id, part.key_number)
-    if credential is None:
-        return  # removed or replaced meanwhile: closing the run says so
-    state: dict[str, Any] | None
-    if isinstance(answer, Answer):
-        result, state = _save_listing(credential, part, answer, now)
-        state |= cache_fields(fetched, result["outcome"], state.get("listing_id"))
-    elif isinstance(answer, NotModified):
-        result, state = _save_not_modified(credential, fetched, now)
-    else:
-        result, state = _save_failure(credential, answer)
-    if runs.settle(part.result_id, now, {**result, "requests": fetched.trace or None}):
-        if state is not None:
-            moved = {} if due_at is UNCHANGED else {"due_at": due_at}
-            credentials.settle(part.credential_id, part.key_number, now, {**state, **moved})
-        elif due_at is not UNCHANGED:
-            due.set_due({part.credential_id: due_at})
-        if result["outcome"] not in ("failed", "suspect", "skipped"):
-            catalog.mark_synced([part.provider_id], now, now - _TOUCH_EVERY)
+    fetched: FetchResult
+    due_at: DueAt
+    """When the credential is synced next."""
 
 
-def _save_failure(credential: CredentialRow, error: Exception) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """What to say of a failure; nothing on the credential where its provider was only spared."""
-    outcome = error.outcome if isinstance(error, errors.SyncError) else "failed"
-    result = {"outcome": outcome, **failure_fields(error, has_list=credential.listing_id is not None)}
-    if outcome == "skipped":
-        return result, None
-    return result, result | {"put_off_until": error.put_off_until if isinstance(error, errors.SyncError) else None}
+def load_previous(credential: CredentialRow) -> PreviousState:
+    """What `evaluate` needs to know about the credential."""
+    listing = listings.load(credential.listing_id) if credential.listing_id else None
+    quarantined = db.session.get(ListingRow, credential.suspect_listing_id) if credential.suspect_listing_id else None
+    return PreviousState(
+        listing=listing,
+        is_whole=credential.listing_is_whole,
+        is_from_other_key=credential.listed_key_number not in (None, credential.key_number),
+        lost_ids=listings.ids_lost_by(credential.id) if listing else frozenset(),
+        quarantined=quarantined.fingerprint if quarantined else None,
+        quarantine_count=credential.suspect_count,
+        is_quarantine_accepted=credential.suspect_accepted,
+    )
 
 
-def cache_fields(fetched: FetchResult, outcome: str, listing_id: int | None) -> dict[str, Any]:
-    """By what to ask next time whether the list changed: of a good answer only, since it is what gets confirmed."""
-    memo = fetched.memo if outcome in ("complete", "unchanged") else None
-    validators = http_cache.to_validators(memo, fetched.part.key_number, listing_id) if memo and listing_id else None
-    return {"put_off_until": None, "validators": validators}
-
-
-def _save_not_modified(
-    credential: CredentialRow, fetched: FetchResult, now: datetime
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The provider says that its list is as it was. Nothing is read, compared or matched again."""
-    if credential.listing_id is None:
-        raise LookupError(f"credential {credential.id}: a list was confirmed that is not there")
-    row = db.session.get_one(ListingRow, credential.listing_id)
-    skipped = fetched.memo["skipped"] if fetched.memo else 0
-    result = {
-        "outcome": "unchanged",
-        "before_listing_id": row.id,
-        "listing_id": row.id,
-        "fetched": row.model_count + skipped,
-        "chat": row.chat_count,
-        "skipped": skipped,
-        "uncatalogued": listed_models.count_uncatalogued(row.id) or 0,
+def load_deadlines(items: Sequence[RunItem], now: datetime) -> dict[int, FetchHints]:
+    """By credential id: until when a provider asked to wait. Without validators, so that a preview reads every list."""
+    return {
+        credential_id: FetchHints(hints.put_off_until)
+        for credential_id, hints in http_cache.load_hints(items, now).items()
     }
-    state = cleared_failure() | {"outcome": "unchanged", "listed_at": now, "put_off_until": None}
-    return result, state | _cleared_quarantine()
+
+
+def preview_result(
+    credential: CredentialRow | None, fetched: FetchResult, index: CatalogIndex
+) -> tuple[Fields, tuple[Change, ...]]:
+    """What `save_result` would write of a result: outcome, counts and message as columns, and the changes.
+
+    credential: None if it was removed meanwhile.
+    """
+    answer = fetched.answer
+    if credential is None:
+        answer = errors.RequestRejected("This key was removed meanwhile")
+    elif isinstance(answer, Answer):
+        evaluation = evaluate(fetched.item.slug, load_previous(credential), answer, index)
+        return evaluation.fields(), evaluation.changes
+    has_list = credential is not None and credential.listing_id is not None
+    return NO_COUNTS | failure_fields(answer, has_list=has_list), ()
+
+
+def save_unchanged(batch: Sequence[PendingResult], now: datetime) -> list[PendingResult]:
+    """Save the results whose list did not change; returns the others, of which nothing is saved.
+
+    Nearly every result is of this kind, so they are saved in a few statements, and no listing is loaded, compared or
+    matched.
+    """
+    locked = credentials.lock_many([pending.fetched.item for pending in batch])
+    unchanged = [
+        (pending, before)
+        for pending in batch
+        if (before := locked.get(pending.fetched.item.credential_id)) and _has_same_list(pending.fetched, before)
+    ]
+    uncatalogued = listed_models.count_uncatalogued_many({before.listing_id or 0 for _, before in unchanged})
+    not_modified = [pair for pair in unchanged if isinstance(pair[0].fetched.answer, NotModified)]
+    read_again = [pair for pair in unchanged if isinstance(pair[0].fetched.answer, Answer)]
+    runs.settle_many([_unchanged_row(*pair, uncatalogued, now) for pair in unchanged])
+    credentials.settle_many([_not_modified_row(*pair, now) for pair in not_modified])
+    credentials.settle_many([_read_again_row(*pair, now) for pair in read_again])
+    catalog.mark_synced({pending.fetched.item.provider_id for pending, _ in unchanged}, now, now - _TOUCH_EVERY)
+    saved = {pending.fetched.item.result_id for pending, _ in unchanged}
+    return [pending for pending in batch if pending.fetched.item.result_id not in saved]
+
+
+def save_result(pending: PendingResult, now: datetime) -> None:
+    """Save one result, whatever came of it, with everything that follows from it."""
+    fetched, item, answer = pending.fetched, pending.fetched.item, pending.fetched.answer
+    credential = credentials.lock(item.credential_id, item.user_id, item.provider_id, item.key_number)
+    if credential is None:
+        return  # removed or replaced meanwhile; closing the run records it
+    state: Fields | None
+    if isinstance(answer, Answer):
+        result, state = _save_listing(credential, fetched, answer, now)
+    elif isinstance(answer, NotModified):
+        result, state = _not_modified_fields(credential, fetched, now)
+    else:
+        result, state = _failure_fields(credential, answer)
+    if not runs.settle(item.result_id, now, {**result, "requests": fetched.trace or None}):
+        return
+    if state is not None:
+        schedule = {} if pending.due_at is UNCHANGED else {"due_at": pending.due_at}
+        credentials.settle(item.credential_id, item.key_number, now, {**state, **schedule})
+    elif pending.due_at is not UNCHANGED:
+        due.set_due({item.credential_id: pending.due_at})
+    if result["outcome"] not in ("failed", "suspect", "skipped"):
+        catalog.mark_synced([item.provider_id], now, now - _TOUCH_EVERY)
+
+
+def warm_up(pending: PendingResult, now: datetime) -> None:
+    """Compile the statements of `save_unchanged`. pending: of a result and a credential that do not exist."""
+    save_unchanged([pending], now)
+    nothing = LockedCredential(0, 0, True, None, 0, 0, None)
+    runs.settle_many([_unchanged_row(pending, nothing, {}, now)])
+    credentials.settle_many([_not_modified_row(pending, nothing, now)])
+    credentials.settle_many([_read_again_row(pending, nothing, now)])
+
+
+# ------------------------------------------------------------------ unchanged lists
+
+
+def _has_same_list(fetched: FetchResult, before: LockedCredential) -> bool:
+    if before.listing_id is None:
+        return False
+    if isinstance(fetched.answer, NotModified):
+        return fetched.cache_entry is not None
+    return isinstance(fetched.answer, Answer) and is_unchanged(fetched.item.slug, fetched.answer, before.fingerprint)
+
+
+def _unchanged_row(
+    pending: PendingResult, before: LockedCredential, uncatalogued: Mapping[int, int], now: datetime
+) -> Fields:
+    """Columns of the result."""
+    fetched, listing_id = pending.fetched, before.listing_id or 0
+    fields = _unchanged_fields(fetched, before.model_count, before.chat_count, uncatalogued.get(listing_id, 0))
+    return fields | {
+        "of_result": fetched.item.result_id,
+        "before_listing_id": before.listing_id,
+        "listing_id": before.listing_id,
+        "requests": fetched.trace or None,
+        "ended_at": now,
+    }
+
+
+def _unchanged_fields(fetched: FetchResult, model_count: int, chat: int, uncatalogued: int) -> Fields:
+    """The counts as `evaluate` would have made them; model_count, chat, uncatalogued: of the list in force."""
+    answer = fetched.answer
+    if isinstance(answer, Answer):
+        skipped, entries = len(answer.skipped), _skipped_entries(answer)
+    else:
+        skipped, entries = fetched.cache_entry["skipped"] if fetched.cache_entry else 0, None
+    return {
+        "outcome": "unchanged",
+        "fetched": model_count + skipped,
+        "skipped": skipped,
+        "skipped_entries": entries,
+        "chat": chat,
+        "uncatalogued": uncatalogued,
+    }
+
+
+def _not_modified_row(pending: PendingResult, before: LockedCredential, now: datetime) -> Fields:
+    """Columns of the credential; its validators and the key that read the list stay as they are."""
+    return _unchanged_state(now) | {
+        "of_credential": pending.fetched.item.credential_id,
+        "due_at": before.due_at if pending.due_at is UNCHANGED else pending.due_at,
+        "checked_at": now,
+        "check_asked_at": None,
+    }
+
+
+def _read_again_row(pending: PendingResult, before: LockedCredential, now: datetime) -> Fields:
+    """Columns of the credential whose list was read again and found equal."""
+    fetched = pending.fetched
+    is_whole = isinstance(fetched.answer, Answer) and fetched.answer.whole
+    return _not_modified_row(pending, before, now) | {
+        "listed_key_number": fetched.item.key_number,
+        "listing_is_whole": is_whole or before.listing_is_whole,
+        "validators": _validators(fetched, before.listing_id),
+    }
+
+
+def _unchanged_state(now: datetime) -> Fields:
+    return {
+        "outcome": "unchanged",
+        "listed_at": now,
+        "put_off_until": None,
+        **no_error_fields(),
+        **_CLEARED_QUARANTINE,
+    }
+
+
+def _not_modified_fields(credential: CredentialRow, fetched: FetchResult, now: datetime) -> tuple[Fields, Fields]:
+    """Columns of the result and of the credential: the provider says that the list did not change."""
+    if credential.listing_id is None:
+        raise LookupError(f"credential {credential.id}: its list was not modified, but there is none")
+    row = db.session.get_one(ListingRow, credential.listing_id)
+    uncatalogued = listed_models.count_uncatalogued(row.id) or 0
+    result = _unchanged_fields(fetched, row.model_count, row.chat_count, uncatalogued)
+    return result | {"before_listing_id": row.id, "listing_id": row.id}, _unchanged_state(now)
+
+
+# ------------------------------------------------------------------ all others
+
+
+def _failure_fields(credential: CredentialRow, error: Exception) -> tuple[Fields, Fields | None]:
+    """Columns of the result and of the credential; None: the provider was not asked, so nothing changes there."""
+    fields = failure_fields(error, has_list=credential.listing_id is not None)
+    if fields["outcome"] == "skipped":
+        return fields, None
+    return fields, fields | {"put_off_until": error.put_off_until if isinstance(error, errors.SyncError) else None}
 
 
 def _save_listing(
-    credential: CredentialRow, part: RunItem, answer: Answer, now: datetime
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Listing, changes and models written; what to say on the result and on the credential returned."""
+    credential: CredentialRow, fetched: FetchResult, answer: Answer, now: datetime
+) -> tuple[Fields, Fields]:
+    """Save the listing, its changes and its models; returns the columns of the result and of the credential."""
+    item = fetched.item
     before_row = db.session.get(ListingRow, credential.listing_id) if credential.listing_id else None
-    before = listings.load(before_row.id) if before_row else None
-    answered = build_listing(part.slug, answer.models)
-    answered_row = listings.save(part.provider_id, answered, now)
-    verdict = judge(before, answered, complete=answer.complete, trusted=_is_trusted(credential, answered_row))
-    catalog_version, index = catalog.load_index()
-    unknown = listed_models.count_uncatalogued(
-        answered_row.id
-    )  # of a list that was seen already nothing is matched again
-    result = {
-        "outcome": verdict.outcome,
+    previous = load_previous(credential)
+    evaluation = evaluate(item.slug, previous, answer, catalog.load_index()[1])
+    if before_row and evaluation.grade == "unchanged":
+        answered_row = before_row
+    else:
+        answered_row = listings.save(item.provider_id, evaluation.answered, now)
+    result: Fields = {
+        **evaluation.fields(),
         "before_listing_id": credential.listing_id,
         "listing_id": answered_row.id,
-        **counts_of(answered, answer),
-        "uncatalogued": uncatalogued(answered, index) if unknown is None else unknown,
+        "skipped_entries": _skipped_entries(answer),
     }
-    if verdict.outcome == "partial":
-        result["error_message"] = answer.caveat  # no failure and so no code, but what a person should know
-    state: dict[str, Any] = cleared_failure() | {"outcome": verdict.outcome}
-    if verdict.outcome == "suspect":
-        times = 1 + (credential.suspect_count if credential.suspect_listing_id == answered_row.id else 0)
-        suspicion = quarantine_fields(before, answered, times)
-        aside = {"suspect_listing_id": answered_row.id, "suspect_accepted": False, "suspect_count": times}
-        return {**result, **suspicion}, state | suspicion | aside
+    state: Fields = {"outcome": evaluation.grade, "put_off_until": None, **no_error_fields()}
+    if quarantine := evaluation.quarantine:
+        return result, state | quarantine.error_fields() | {
+            "suspect_listing_id": answered_row.id,
+            "suspect_accepted": False,
+            "suspect_count": quarantine.count,
+            "validators": None,
+        }
     in_force_row = answered_row
-    if verdict.in_force is not None:
-        if verdict.in_force != answered:
-            in_force_row = listings.save(part.provider_id, verdict.in_force, now)
-        comparison = _compared(credential, before_row, before, in_force_row, verdict, index, catalog_version, now)
-        result |= _changes_of(comparison)
-        _activate_listing(part, credential, before, in_force_row, verdict.in_force, answer, now)
-    state |= {
+    if evaluation.in_force is not None:
+        if evaluation.in_force != evaluation.answered:
+            in_force_row = listings.save(item.provider_id, evaluation.in_force, now)
+        result["comparison_id"] = _save_changes(before_row, in_force_row, evaluation.changes, now)
+        _activate_listing(item, credential, previous.listing, in_force_row, evaluation.in_force, answer, now)
+    return result, state | {
         "listing_id": in_force_row.id,
         "listed_at": now,
-        "listed_key_number": part.key_number,
-        "listing_is_whole": answer.whole or (before is not None and credential.listing_is_whole),
-        **_cleared_quarantine(),
+        "listed_key_number": item.key_number,
+        "listing_is_whole": evaluation.is_whole,
         "model_count": in_force_row.model_count,
         "chat_count": in_force_row.chat_count,
-    }
-    return result, state
-
-
-def _is_trusted(credential: CredentialRow, answered: ListingRow) -> bool:
-    """Whether a shrunk answer is right: its owner accepted this very one, or another key gave the list before."""
-    if credential.suspect_accepted and credential.suspect_listing_id == answered.id:
-        return True
-    return bool(answered.model_count) and credential.listed_key_number not in (None, credential.key_number)
-
-
-def counts_of(answered: Listing, answer: Answer) -> dict[str, Any]:
-    return {"chat": len(answered.chat()), **fetched_of(len(answered.models), answer)}
-
-
-def fetched_of(model_count: int, answer: Answer) -> dict[str, Any]:
-    """What an answer of so many models held, and what of it could not be read."""
-    told = [*answer.skipped, *answer.remarks]
-    kept = [[skipped.entry, skipped.reason] for skipped in told[:_MAX_SKIPPED_ENTRIES]]
-    return {
-        "fetched": model_count + len(answer.skipped),
-        "skipped": len(answer.skipped),
-        "skipped_entries": kept or None,
+        # Only a list that can be confirmed as it is: the next answer to a partial one may be whole.
+        "validators": None if evaluation.grade == "partial" else _validators(fetched, in_force_row.id),
+        **_CLEARED_QUARANTINE,
     }
 
 
-def uncatalogued(listing: Listing, index: CatalogIndex) -> int:
-    """How many of its chat models the catalog does not know."""
-    return sum(index.match(listing.provider, model).canonical_id is None for model in listing.chat())
+def _skipped_entries(answer: Answer) -> list[list[str]] | None:
+    """The first entries that could not be read, or not wholly, each with its reason."""
+    entries = [*answer.skipped, *answer.remarks][:MAX_SKIPPED_ENTRIES]
+    return [[skipped.entry, skipped.reason] for skipped in entries] or None
 
 
-def _compared(
-    credential: CredentialRow,
-    before_row: ListingRow | None,
-    before: Listing | None,
-    after_row: ListingRow,
-    verdict: Verdict,
-    index: CatalogIndex,
-    catalog_version: int,
-    now: datetime,
-) -> ComparisonRow | None:
-    """The changes from the last list to this one: found if anyone went the same way before, computed otherwise."""
-    after = verdict.in_force
-    if after is None or (before_row and before_row.id == after_row.id):
+def _validators(fetched: FetchResult, listing_id: int | None) -> Fields | None:
+    """Validators to store for the next conditional request."""
+    if fetched.cache_entry is None or listing_id is None:
         return None
-    lost = listings.ids_lost_by(credential.id) & listings.model_ids(after) if before else frozenset()
-    is_first = before is None or not credential.listing_is_whole
-    renamed = {} if is_first or before is None else _renamed(before, after, index, lost)
-    decisive = [str(catalog_version)] if is_first else [f"{old} → {new}" for new, old in renamed.items()]
-    key = listings.comparison_key(before_row.fingerprint if before_row else None, after_row.fingerprint, lost, decisive)
-    found = listings.find_comparison(key)
-    if found:
-        return found
-    return listings.save_comparison(key, changes_between(before, after, index, lost, is_first=is_first), now)
+    return http_cache.to_validators(fetched.cache_entry, fetched.item.key_number, listing_id)
 
 
-def changes_between(
-    before: Listing | None,
-    after: Listing,
-    index: CatalogIndex,
-    lost: frozenset[str] = frozenset(),
-    *,
-    is_first: bool,
-) -> tuple[Change, ...]:
-    """is_first: no whole list came before, so "new" is what the catalog does not know and was not told of yet."""
-    if before is not None and not is_first:
-        return compare(before, after, listed_earlier=lost, renamed=_renamed(before, after, index, lost))
-    told = listings.model_ids(before) if before else frozenset()
-    unknown = {model.id for model in after.chat() if index.match(after.provider, model).canonical_id is None}
-    return compare(None, after, uncatalogued=unknown - told)
-
-
-def _renamed(before: Listing, after: Listing, index: CatalogIndex, lost: Set[str]) -> dict[str, str]:
-    """By the catalog's knowledge: one canonical model, served in one way, at one date."""
-    return detect_renames(before, after, partial(index.identity, after.provider), lost)
-
-
-def _changes_of(comparison: ComparisonRow | None) -> dict[str, Any]:
-    if comparison is None:
-        return {}
-    return {
-        "comparison_id": comparison.id if _any(comparison) else None,
-        "new": comparison.new,
-        "changed": comparison.changed,
-        "unlisted": comparison.unlisted,
-        "relisted": comparison.relisted,
-    }
-
-
-def _any(comparison: ComparisonRow) -> bool:
-    return bool(comparison.new or comparison.changed or comparison.unlisted or comparison.relisted)
+def _save_changes(
+    before_row: ListingRow | None, after_row: ListingRow, changes: Sequence[Change], now: datetime
+) -> int | None:
+    """The id of the comparison that holds these changes, shared by all keys that saw the same; None: no change."""
+    if not changes:
+        return None
+    digest = hashlib.sha256(msgspec.msgpack.encode(changes)).hexdigest()
+    before = before_row.fingerprint if before_row else None
+    key = listings.comparison_key(before, after_row.fingerprint, [digest])
+    comparison = listings.find_comparison(key) or listings.save_comparison(key, changes, now)
+    return comparison.id
 
 
 def _activate_listing(
-    part: RunItem,
+    item: RunItem,
     credential: CredentialRow,
     before: Listing | None,
     in_force_row: ListingRow,
@@ -238,53 +333,19 @@ def _activate_listing(
     answer: Answer,
     now: datetime,
 ) -> None:
-    models.lock_provider(part.provider_id)
-    _, index = catalog.load_index()  # only now: another catalog may have come into force while this one waited
-    if not listings.is_in_force_elsewhere(in_force_row.id, but=credential.id):
+    """Let models, overrides and the projection follow the list that comes into force for this key."""
+    models.lock_provider(item.provider_id)
+    _, index = catalog.load_index()  # re-read under the lock: the catalog may have changed while we waited
+    if not listings.is_in_force_elsewhere(in_force_row.id, excluding=credential.id):
         described = {model.id: model for model in answer.models}
-        matched = [(described.get(model.id, model), index.match(part.slug, model)) for model in in_force.models]
-        models.save(part.provider_id, matched, now)
-        overrides.save_auto(part.provider_id, part.slug, matched, index, now)
-    shown = (credential.listing_id, before) if credential.listing_id and before else None
-    listed_models.materialise(in_force_row.id, part.slug, part.provider_id, in_force, index, shown)
+        matched = [(described.get(model.id, model), index.match(item.slug, model)) for model in in_force.models]
+        models.save(item.provider_id, matched, now)
+        auto_overrides.save(item.provider_id, item.slug, matched, index, now)
+    replaced = (credential.listing_id, before) if credential.listing_id and before else None
+    listed_models.materialise(in_force_row.id, item.slug, item.provider_id, in_force, index, replaced)
     gone = listings.model_ids(before) - listings.model_ids(in_force) if before else set()
-    for listing_id in listings.ids_in_force(part.provider_id, but=credential.id) if gone else ():
+    for listing_id in listings.ids_in_force(item.provider_id, excluding=credential.id) if gone else ():
         gone = gone - listings.model_ids(listings.load(listing_id))
     if gone:
-        models.deactivate(part.provider_id, gone, now)
-        overrides.remove_auto(part.provider_id, models.lost_canonical_ids(part.provider_id, gone))
-
-
-def _cleared_quarantine() -> dict[str, Any]:
-    return {"suspect_listing_id": None, "suspect_accepted": False, "suspect_count": 0}
-
-
-def quarantine_fields(before: Listing | None, answered: Listing, times: int = 1) -> dict[str, Any]:
-    """times: how many answers in a row were this one."""
-    if before is None:
-        message = "The provider answered with an empty list."
-        action = "If this key should see models, check its permissions on the provider's site."
-    else:
-        missing = len(listings.model_ids(before) - listings.model_ids(answered))
-        message = f"{missing} of {len(before.models)} models are missing from this answer, so it was kept aside."
-        action = "Your last list stays in force. Sync again later to see whether it recovers."
-    if times >= AGREEING_ANSWERS:
-        message += f" The last {times} answers agree on it."
-        action = "It is probably right: accept it, or keep the old list if you know better." if before else action
-    return {"error_code": "suspect_list", "error_message": message, "error_action": action}
-
-
-def failure_fields(error: Exception, *, has_list: bool = True) -> dict[str, Any]:
-    """What to store of a failure. has_list: whether there is an earlier list to speak of."""
-    if isinstance(error, errors.SyncError):
-        action = error.action if has_list else error.action.removeprefix("Your last list is kept. ")
-        return {"error_code": error.code, "error_message": error.message, "error_action": action}
-    return {
-        "error_code": "internal_error",
-        "error_message": "Modelsync itself failed on this answer.",
-        "error_action": "Your last list is kept. The server's log has the details: please report them.",
-    }
-
-
-def cleared_failure() -> dict[str, Any]:
-    return {"error_code": None, "error_message": None, "error_action": None}
+        models.deactivate(item.provider_id, gone, now)
+        auto_overrides.remove(item.provider_id, models.lost_canonical_ids(item.provider_id, gone))

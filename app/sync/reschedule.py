@@ -1,4 +1,4 @@
-"""Put a provider's keys on another schedule, when an admin asks for another frequency."""
+"""Reschedule a provider's keys when an admin changes its frequency."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _BATCH = 1_000
 
 
 def reschedule(provider: ProviderRow, now: datetime) -> None:
-    """Spread all keys of users over one period of the frequency in force, or take them off. Commits, batch by batch.
+    """Spread all keys of users over one period of the current frequency, or unschedule them. Commits each batch.
 
-    The frequency itself is committed before: workers lock a key first and its provider's row after it, and who
-    does it the other way round would deadlock with them.
+    The frequency itself must be committed before: workers lock a key first and its provider's row second, so holding
+    the provider's row here would deadlock with them.
     """
     provider_id = provider.id
     period = PERIODS[provider.admin_update_frequency or PROVIDERS[provider.slug].update_frequency]
 
     def move(after: int) -> int | None:
         ids = due.ids_at_provider(provider_id, after, _BATCH)
-        due.set_due({one: None if period is None else now + period * random.random() for one in ids})
+        due.set_due({key_id: None if period is None else now + period * random.random() for key_id in ids})  # noqa: S311
         return ids[-1] if ids else None
 
     last: int | None = 0

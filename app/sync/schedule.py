@@ -1,7 +1,7 @@
-"""When a key is synced next by itself: the decision, without IO.
+"""When a credential is synced next. Pure: no IO, no clock.
 
-A provider's frequency sets the period of its users' keys; the server's own keys have the installation's interval. The
-moment is spread, so that keys which were added, or failed, at one moment do not come back at one.
+A provider's frequency sets the period of its users' keys; the server's own keys use the installation's interval. Due
+times are jittered, so that keys which were added or failed together do not return together.
 """
 
 from __future__ import annotations
@@ -18,53 +18,53 @@ PERIODS: dict[str, timedelta | None] = {
     "weekly": timedelta(weeks=1),
     "manual": None,
 }
-"""`update_frequency` of the owner's documents → how often; None: never by itself."""
+"""`update_frequency` → period; None: never automatically."""
 
 INACTIVE_PERIOD = timedelta(days=30)
-"""Of keys whose owner has not been here for a long time."""
+"""Of keys whose owner has not been here for `INACTIVE_AFTER`."""
 JITTER = 0.1
-"""Up to so much of the period earlier or later."""
+"""Share of the period by which a due time varies in either direction."""
 
 
 class Unchanged(enum.Enum):
-    """Not a moment: the one that stands is kept."""
+    """Sentinel: keep the stored due time."""
 
-    KEPT = enum.auto()
+    UNCHANGED = enum.auto()
 
 
-UNCHANGED = Unchanged.KEPT
+UNCHANGED = Unchanged.UNCHANGED
 DueAt = datetime | None | Unchanged
-"""When a key is due next; None: never by itself."""
+"""When a credential is due next; None: never automatically."""
 
 
 def period_of(frequency: str, now: datetime, seen_at: datetime | None, interval: timedelta | None) -> timedelta | None:
-    """How long after a sync the next one is due; None: never by itself.
+    """Time between two syncs; None: never automatically.
 
-    interval: of the server's own keys, None for a user's. seen_at: when the key's owner was last here.
+    seen_at: when the key's owner was last here. interval: of the server's own keys; None for a user's key.
     """
     period = PERIODS[frequency]
     if period is None:
         return None
     if interval is not None:
         return interval or None
-    is_away = seen_at is None or now - seen_at > INACTIVE_AFTER
-    return max(period, INACTIVE_PERIOD) if is_away else period
+    is_inactive = seen_at is None or now - seen_at > INACTIVE_AFTER
+    return max(period, INACTIVE_PERIOD) if is_inactive else period
 
 
 def next_due(
     period: timedelta | None, now: datetime, put_off_until: datetime | None = None, roll: float | None = None
 ) -> datetime | None:
-    """The next moment, some of the period early or late, and not before the provider wants to be asked again.
+    """The next due time, jittered; not before the provider's Retry-After time.
 
-    roll: 0 to 1, where in the spread; by chance if None.
+    roll: position within the jitter, 0 to 1; None: random.
     """
     if period is None:
         return None
-    share = random.random() if roll is None else roll  # no secret
+    share = random.random() if roll is None else roll  # noqa: S311  # no secret
     due = now + period * (1 + JITTER * (2 * share - 1))
     return max(due, put_off_until) if put_off_until else due
 
 
 def latest_due(period: timedelta, now: datetime) -> datetime:
-    """The last moment that `next_due` may give, unless the provider asked for a later one."""
+    """The latest time that `next_due` returns without a Retry-After time."""
     return now + period * (1 + JITTER)

@@ -59,7 +59,7 @@ class Fate:
     asked: int = 1
     """By how many requests, where two tries are made."""
     seconds: float | None = None
-    in_all_s: float = 10.0
+    total_timeout_s: float = 10.0
     skipped: int | None = 0
     """Entries that could not be read; None: however many."""
 
@@ -74,8 +74,8 @@ _TOO_LARGE = "The provider's answer is larger than 32 MB."
 _MISSING = "{missing} of {total} models are missing from this answer, so it was kept aside."
 FATES: dict[str, Fate] = {
     "slow": Fate(seconds=0.05),
-    "drip": _failed("timed_out", "The provider did not answer in time.", seconds=0.05, in_all_s=FEW_S),
-    "hang": _failed("timed_out", "The provider did not answer in time.", in_all_s=FEW_S),
+    "drip": _failed("timed_out", "The provider did not answer in time.", seconds=0.05, total_timeout_s=FEW_S),
+    "hang": _failed("timed_out", "The provider did not answer in time.", total_timeout_s=FEW_S),
     "html": _failed("unreadable_answer", "The provider answered with a web page instead of a list of models."),
     "truncated": _failed("unreadable_answer", "The provider sent an answer that is not valid JSON."),
     "null": _failed("unreadable_answer", _NO_DATA),
@@ -267,9 +267,9 @@ def _person(stage: Stage, slug: str, fate: Fate = FATES["gzip"]) -> Person:
         stage.client,
         stage.simulator.base_urls,
         now=clock,
-        in_all_s=fate.in_all_s,
-        patience=RetryPolicy(tries=2, first_s=0.01, sleep=slept.append),
-        shared=LocalLimiterStore(),  # what befell another test's users is not remembered
+        total_timeout_s=fate.total_timeout_s,
+        retry_policy=RetryPolicy(max_attempts=2, initial_wait_s=0.01, sleep=slept.append),
+        limiter_store=LocalLimiterStore(),  # what befell another test's users is not remembered
     )
     user = users.create(f"{uuid.uuid4().hex}@example.com", "no password opens this", clock())
     assert user
@@ -317,7 +317,7 @@ def _in_the_second_try(person: Person, fault: str) -> ResultView:
         person.slept.append(seconds)
         fail(person, fault)
 
-    person.means = replace(person.means, patience=replace(person.means.patience, sleep=sleep))
+    person.means = replace(person.means, retry_policy=replace(person.means.retry_policy, sleep=sleep))
     fail(person, "unavailable_503")
     return person.sync()
 
@@ -437,7 +437,7 @@ def _is_recovered(person: Person, phase: str) -> None:
     person.means.now.forward(hours=1)  # type: ignore[attr-defined]
     if phase == "page two":
         person.stage.simulator.page_size = None
-    person.means = replace(person.means, in_all_s=10.0)
+    person.means = replace(person.means, total_timeout_s=10.0)
     assert person.sync().outcome in ("complete", "unchanged")
     row = person.credential
     assert (row.listing_id, row.error_code, row.put_off_until) == (person.stage.good[person.slug], None, None)
@@ -464,7 +464,7 @@ def _is_nowhere(person: Person, caplog: pytest.LogCaptureFixture, *, whole: bool
     for seen in person.stage.simulator.requests():
         told.add("an address", seen.path + repr(seen.query))
     for table, column in (("credentials", "id"), ("results", "credential_id")):
-        query = text(f"SELECT * FROM {table} WHERE {column} = :id")
+        query = text(f"SELECT * FROM {table} WHERE {column} = :id")  # noqa: S608
         told.add(table, db.session.execute(query, {"id": person.credential_id}).all())
     if whole:
         read_database(told, Path(person.stage.app.config["SETTINGS"].instance))

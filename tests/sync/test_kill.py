@@ -72,7 +72,8 @@ def worker(settings: config.Settings, private: str, run_id: int, phase: tuple[ob
         die_in(phase)
     with create_app(settings).app_context(), new_client() as client:
         sync.execute(
-            run_id, SyncContext(vault=Keyring(private), client=client, base_urls=settings.base_urls, in_all_s=10.0)
+            run_id,
+            SyncContext(vault=Keyring(private), client=client, base_urls=settings.base_urls, total_timeout_s=10.0),
         )
 
 

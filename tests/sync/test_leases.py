@@ -88,7 +88,7 @@ def test_one_result_that_cannot_be_written_does_not_spoil_those_beside_it(
         synced(person, means)
     work = begun([alice, bob], means)
     fetched = fetch_each(work.waiting, means)
-    spoilt = [replace(one, trace=[object()]) if one.part.user_id == bob.id else one for one in fetched]  # type: ignore[list-item]
+    spoilt = [replace(one, trace=[object()]) if one.item.user_id == bob.id else one for one in fetched]  # type: ignore[list-item]
     settle(work, spoilt)
     mine, bobs = run_queries.load_latest_run(alice.id), run_queries.load_latest_run(bob.id)
     assert mine is not None and bobs is not None
@@ -116,7 +116,7 @@ def test_a_lock_that_is_not_to_be_had_is_an_error_in_time(alice: Person, monkeyp
     _waits_briefly(monkeypatch)
     key = alice.add_key("openai")
     with _held_elsewhere(key.id), pytest.raises(OperationalError) as raised:
-        run_in_transaction(lambda: credentials.lock(key.id, alice.id, key.provider_id, 1), patience_s=0.0)
+        run_in_transaction(lambda: credentials.lock(key.id, alice.id, key.provider_id, 1), retry_for_s=0.0)
     assert classify(raised.value) == "busy"
     assert db.session.scalar(text("SHOW lock_timeout")) == "0", "the bound ends with the transaction"
 
@@ -125,7 +125,7 @@ def test_while_a_lock_is_waited_for_the_leases_are_renewed(
     app: Flask, alice: Person, bob: Person, means: SyncContext, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _waits_briefly(monkeypatch)
-    monkeypatch.setattr(sync, "run_in_transaction", partial(run_in_transaction, patience_s=0.0))
+    monkeypatch.setattr(sync, "run_in_transaction", partial(run_in_transaction, retry_for_s=0.0))
     monkeypatch.setattr(sync, "RENEW_EVERY_S", 0.0)
     key = alice.add_key("openai")
     bob.add_key("openai")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from flask import Flask
 from sqlalchemy import delete, func, select, text, update
@@ -11,11 +13,12 @@ from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import Row, db
 from app.store import credentials, runs
-from app.store.queries import models_of_keys
+from app.store.queries import keys, models_of_keys, nav
 from app.store.queries import runs as run_queries
 from app.store.queries.runs import ResultView, RunView
 from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.sync import run as sync
+from app.sync.http import fetch
 from app.sync.run import SyncContext
 from app.vault import ApiKey, PublicKey
 from tests.conftest import Clock, Person, both_databases
@@ -171,15 +174,29 @@ def test_a_suspicious_answer_is_kept_aside_and_nothing_is_lost(
     assert only(synced(alice, means)).outcome == "unchanged"
 
 
-def test_a_partial_answer_can_add_but_not_take_away(alice: Person, means: SyncContext, simulator: Simulator) -> None:
+def test_a_partial_answer_can_add_but_not_take_away(
+    alice: Person, means: SyncContext, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alice.add_key("anthropic")
+    simulator.set_models("anthropic", named("claude-a", "claude-b", "claude-c", "claude-d"))
     synced(alice, means)
-    active = db.session.scalar(select(func.count()).where(ModelRow.is_active))
-    simulator.set_fault("anthropic", "repeated_cursor")
+    # The first page has one new model, and lacks two that are on the second, which is not read.
+    simulator.set_models("anthropic", named("claude-new", "claude-a", "claude-b", "claude-c", "claude-d"))
+    simulator.page_size = 3
+    monkeypatch.setattr(fetch, "MAX_PAGES", 1)
     result = only(synced(alice, means))
-    assert result.outcome == "partial"
-    assert result.unlisted == 0
-    assert db.session.scalar(select(func.count()).where(ModelRow.is_active)) == active
+    assert (result.outcome, result.new, result.unlisted) == ("partial", 1, 0)
+    everything = ["claude-a", "claude-b", "claude-c", "claude-d", "claude-new"]
+    assert active_models() == everything
+    # Read to its end, the same list takes away what it lacks.
+    simulator.set_models("anthropic", named("claude-new", "claude-a", "claude-b"))
+    result = only(synced(alice, means))
+    assert (result.outcome, result.new, result.unlisted) == ("complete", 0, 2)
+    assert active_models() == ["claude-a", "claude-b", "claude-new"]
+
+
+def active_models() -> list[str]:
+    return sorted(db.session.scalars(select(ModelRow.provider_model_id).where(ModelRow.is_active)))
 
 
 def test_a_failure_of_one_provider_is_a_sentence_and_leaves_the_others_alone(
@@ -275,7 +292,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(alice: Person, means: SyncC
         runs.close_lost(clock())
         db.session.commit()
 
-    late = SyncContext(vault=means.vault, client=means.client, base_urls=means.base_urls, now=clock, tell=seize)
+    late = SyncContext(vault=means.vault, client=means.client, base_urls=means.base_urls, now=clock, on_progress=seize)
     assert not sync.execute(started.run.id, late)
     run = run_queries.load_run(started.run.id)
     assert run and run.state == "lost"
@@ -306,7 +323,7 @@ def test_a_key_removed_or_replaced_mid_run_is_skipped(alice: Person, means: Sync
         db.session.commit()
 
     meddled = SyncContext(
-        vault=means.vault, client=means.client, base_urls=means.base_urls, now=means.now, tell=replace
+        vault=means.vault, client=means.client, base_urls=means.base_urls, now=means.now, on_progress=replace
     )
     assert sync.execute(started.run.id, meddled)
     run = run_queries.load_run(started.run.id)
@@ -317,11 +334,51 @@ def test_nothing_written_by_a_dry_run(alice: Person, means: SyncContext) -> None
     alice.add_key("openai")
     alice.add_key("groq", "a-revoked-key-1234")
     before = snapshot(), count(RunRow), count(ResultRow)
-    groq, openai = sync.dry_run(alice.id, None, means)
+    groq, openai = sync.dry_run(alice.id, None, means).results
     assert (openai["outcome"], openai["error"]) == ("complete", None)
     assert openai["chat"] > 0
     assert groq["error"]["code"] == "key_revoked"
     assert (snapshot(), count(RunRow), count(ResultRow)) == before
+
+
+def test_a_dry_run_trusts_another_key_as_the_sync_does(
+    alice: Person, means: SyncContext, simulator: Simulator, sealer: PublicKey
+) -> None:
+    key = alice.add_key("openai")
+    simulator.set_models("openai", named(*(f"gpt-{number}" for number in range(10))))
+    synced(alice, means)
+    credentials.replace(key, "openai", ApiKey("sk-a-narrow-key-of-a-test"), sealer, means.now())
+    db.session.commit()
+    simulator.set_models("openai", named("gpt-0", "gpt-1"))
+    (preview,) = sync.dry_run(alice.id, None, means).results
+    assert (preview["outcome"], preview["unlisted"]) == ("complete", 8)
+    result = only(synced(alice, means))
+    assert (result.outcome, result.unlisted) == ("complete", 8)
+
+
+def test_a_dry_run_counts_a_model_that_is_new_for_two_keys_once(
+    alice: Person, means: SyncContext, simulator: Simulator
+) -> None:
+    simulator.set_models("openai", named("gpt-4o"))
+    alice.add_key("openai", label="work")
+    alice.add_key("openai", "sk-another-good-key-5678", label="home")
+    synced(alice, means)
+    simulator.set_models("openai", named("gpt-4o", "gpt-99-nobody-knows"))
+    report = sync.dry_run(alice.id, None, means)
+    assert [result["new"] for result in report.results] == [1, 1]
+    assert report.total_new_models == synced(alice, means).total_new_models == 1
+
+
+def test_a_dry_run_leaves_a_provider_alone_that_asked_to_wait(
+    alice: Person, means: SyncContext, simulator: Simulator
+) -> None:
+    key = alice.add_key("openai")
+    until = means.now() + timedelta(hours=1)
+    db.session.execute(update(CredentialRow).where(CredentialRow.id == key.id).values(put_off_until=until))
+    db.session.commit()
+    (preview,) = sync.dry_run(alice.id, None, means).results
+    assert (preview["outcome"], preview["error"]["code"]) == ("skipped", "put_off")
+    assert simulator.requests("openai") == []
 
 
 def test_the_badge_counts_unseen_new_models_for_each_person(
@@ -333,10 +390,10 @@ def test_the_badge_counts_unseen_new_models_for_each_person(
         synced(person, means)
     simulator.add_new("openai", 2)
     synced(alice, means)
-    assert (run_queries.load_nav(alice.id).unseen_new, run_queries.load_nav(bob.id).unseen_new) == (2, 0)
+    assert (nav.load_nav(alice.id).unseen_new, nav.load_nav(bob.id).unseen_new) == (2, 0)
     alice.sign_in().client.get("/changes")
     synced(bob, means)
-    assert (run_queries.load_nav(alice.id).unseen_new, run_queries.load_nav(bob.id).unseen_new) == (0, 2)
+    assert (nav.load_nav(alice.id).unseen_new, nav.load_nav(bob.id).unseen_new) == (0, 2)
 
 
 def test_the_wall_time_of_a_run_is_that_of_its_slowest_provider(
@@ -360,7 +417,7 @@ def test_a_model_new_for_two_keys_is_one_new_model(alice: Person, means: SyncCon
     simulator.add_new("openai", 1)
     run = synced(alice, means)
     assert [result.new for result in run.results] == [1, 1]
-    assert run.total_new_models == run_queries.load_nav(alice.id).unseen_new == 1
+    assert run.total_new_models == nav.load_nav(alice.id).unseen_new == 1
 
 
 def test_another_key_that_sees_less_is_not_suspected(
@@ -419,10 +476,10 @@ def test_a_list_that_is_kept_forgets_what_was_kept_aside(
     assert refused.exit_code == 1 and "is kept aside" in refused.output
     simulator.set_fault("openai", "shrunk")
     synced(alice, means)
-    assert run_queries.list_keys(alice.id, means.now())[0].can_accept
+    assert keys.list_keys(alice.id, means.now())[0].can_accept
     assert runner.invoke(args=["keys", "keep", "alice@example.com", str(key.id)]).exit_code == 0
     db.session.expire_all()
-    line = run_queries.list_keys(alice.id, means.now())[0]
+    line = keys.list_keys(alice.id, means.now())[0]
     assert (line.can_accept, line.outcome, line.error_message) == (False, "unchanged", None)
     synced(alice, means)
     assert runner.invoke(args=["keys", "accept", "alice@example.com", str(key.id)]).exit_code == 0
@@ -458,7 +515,9 @@ def test_the_id_of_a_deleted_key_is_never_given_again(
             db.session.execute(delete(CredentialRow).where(CredentialRow.id == key.id))
             bobs.append(bob.add_key("groq"))
 
-    meddled = SyncContext(vault=means.vault, client=means.client, base_urls=means.base_urls, now=means.now, tell=meddle)
+    meddled = SyncContext(
+        vault=means.vault, client=means.client, base_urls=means.base_urls, now=means.now, on_progress=meddle
+    )
     sync.execute(started.run.id, meddled)
     assert bobs[0].id != key.id
     assert models_of_keys.load_key_models(bob.id) == []

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 
 from app.demo.simulator import Simulator
 from app.extensions import db
@@ -133,7 +133,8 @@ def test_what_is_due_is_found_by_its_index(app: Flask) -> None:
         for scan in ("seqscan", "bitmapscan", "sort"):  # the table is empty: this is the plan for a full one
             db.session.execute(text(f"SET LOCAL enable_{scan} = off"))
     query = "SELECT id FROM credentials WHERE is_active AND due_at <= :now ORDER BY due_at LIMIT 500"
-    plan = " ".join(str(row) for row in db.session.execute(text(explain + query), {"now": NOW}))
+    moment = bindparam("now", NOW, CredentialRow.due_at.type)
+    plan = " ".join(str(row) for row in db.session.execute(text(explain + query).bindparams(moment)))
     assert "ix_credentials_due_at" in plan
 
 

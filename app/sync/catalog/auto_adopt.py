@@ -1,4 +1,4 @@
-"""Make canonical models of what providers give evidence for, by itself where an admin allowed it."""
+"""Automatic adoption: turn proposals into canonical models, where an admin has enabled it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from app.store.queries import review
 
 
 def adopt_proposals(now: datetime) -> int:
-    """Adopt what is proposed at present, noted as "automatic". Returns how many models that made.
+    """Adopt the current proposals as "automatic" decisions; returns how many. The caller commits.
 
-    To be called after a complete sync and after a rebuild; where it made one, the catalog is to be built again. What a
-    person took back once is only proposed from then on. The caller commits.
+    Call it after a complete sync and after a rebuild; if it returns more than zero, rebuild the catalog. A proposal
+    that a person once took back is not adopted again.
     """
     if not decisions.load_setting(AUTO_ADOPT) or not _adoptable():
         return 0
     catalog.lock()
-    wanted = _adoptable()  # of two workers that see it at once, the second finds it adopted
-    for one in wanted:
-        decisions.save_canonical(one.model, AUTOMATIC, now, proposals.describe_evidence(one))
-    return len(wanted)
+    adoptable = _adoptable()  # again under the lock: another worker may have adopted them
+    for proposal in adoptable:
+        decisions.save_canonical(proposal.model, AUTOMATIC, now, proposals.describe_evidence(proposal))
+    return len(adoptable)
 
 
 def _adoptable() -> list[Proposal]:
-    proposed, _ = review.list_proposals(decisions.load("canonical", "setting"))
-    refused = decisions.withdrawn_subjects("canonical") if proposed else frozenset()
-    return [one for one in proposed if one.model.id not in refused]
+    pending, _ = review.list_proposals(decisions.load("canonical", "setting"))
+    withdrawn = decisions.withdrawn_subjects("canonical") if pending else frozenset()
+    return [proposal for proposal in pending if proposal.model.id not in withdrawn]

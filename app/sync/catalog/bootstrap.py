@@ -1,4 +1,4 @@
-"""What every start makes sure of: the provider files are in the database, and the catalog in force is up to date."""
+"""Run at every start: the providers are in the database, and the catalog in force is up to date."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from app.sync.catalog.rebuild import rebuild
 
 
 def bootstrap(now: datetime) -> None:
-    """Mirror the provider files, and build the catalog if seed, sources, decisions or rules changed; commits.
+    """Mirror the provider files, and rebuild the catalog if seed, sources, decisions or rules changed; commits.
 
-    Twice does no harm, and costs a few queries.
+    Idempotent; a few queries if nothing changed.
     """
     catalog.mirror_providers([_provider_fields(provider) for provider in PROVIDERS.values()], now)
     rebuild(now, "seed")

@@ -1,4 +1,4 @@
-"""Build the catalog in force from the seed, what the sources last told, and what people decided."""
+"""Build the catalog in force from the seed, the last good answers of the sources, and manual decisions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 
 import msgspec
 
@@ -19,7 +20,7 @@ from app.catalog.matching import CatalogIndex, Match
 from app.catalog.merge import merge
 from app.catalog.sources import SOURCES
 from app.providers import PROVIDERS
-from app.store import catalog, credentials, listed_models, listings, models, overrides, sources
+from app.store import auto_overrides, catalog, credentials, listed_models, listings, models, overrides, sources
 
 _RULE_MODULES = (
     *("matching.py", "claim_matching.py", "merge.py", "overrides.py", "effective.py", "id_parser.py", "vocabulary.py"),
@@ -28,10 +29,10 @@ _RULE_MODULES = (
 
 
 def rebuild(now: datetime, source: str = "decisions") -> list[Difference]:
-    """Put in force what the inputs make, if any of them changed, and match all listed models again; the differences.
+    """Rebuild the catalog if any input changed, and match all listed models again; returns the differences.
 
-    source: what gave the occasion, for the version's row. Nothing is decoded where nothing changed. The caller commits;
-    of two that build at once, in whatever process, the second waits and then finds nothing left to do.
+    source: the cause, for the version's row. The caller commits. Of two processes that rebuild at once, the second
+    waits and then finds nothing to do.
     """
     if _is_in_force(_load_inputs()):
         return []
@@ -40,36 +41,37 @@ def rebuild(now: datetime, source: str = "decisions") -> list[Difference]:
     if _is_in_force(inputs):
         return []
     before = catalog.load_models()
-    told = [SourceData(name, sources.load_claims(name), is_fresh) for name, is_fresh in inputs.told]
-    after = merge(seed.load().models, told, catalog.load_decisions(), PROVIDERS)
+    source_data = [SourceData(name, sources.load_claims(name), is_fresh) for name, is_fresh in inputs.sources]
+    after = merge(seed.load().models, source_data, catalog.load_decisions(), PROVIDERS)
     catalog.activate(inputs.digest, source, before, after, now)
     rematch(now)
     return diff_catalogs(before, {model.id: model for model in after})
 
 
 def rematch(now: datetime) -> None:
-    """Ask the catalog in force again about every model of every listing in force, and renew all that follows."""
+    """Match every model of every listing in force against the current catalog, and update everything derived."""
     _, index = catalog.load_index()
     providers = sorted(credentials.providers_by_slug().items(), key=lambda item: item[1].id)
     for _, provider in providers:
-        # All before the first list is read: whoever writes one now ends before, and is seen, or begins after, and
-        # then sees the catalog of this transaction.
+        # All locks before the first list is read: a concurrent sync either commits before, and its list is read here,
+        # or waits, and then uses the catalog of this transaction.
         models.lock_provider(provider.id)
     for slug, provider in providers:
         if matched := _match_listed(slug, provider.id, index):
             models.save(provider.id, matched, now)
-            overrides.save_auto(provider.id, slug, matched, index, now)
-    overrides.remove_unserved()
+            auto_overrides.save(provider.id, slug, matched, index, now)
+    auto_overrides.remove_unserved()
     listed_models.rebuild(index)
 
 
 def _match_listed(slug: str, provider_id: int, index: CatalogIndex) -> list[tuple[ListedModel, Match]]:
-    found: dict[str, ListedModel] = {}
+    listed: dict[str, ListedModel] = {}
     for listing_id in sorted(listings.ids_in_force(provider_id, excluding=0)):
-        found |= {model.id: model for model in listings.load(listing_id).models}
-    described = catalog.descriptions(provider_id) if found else {}
+        listed |= {model.id: model for model in listings.load(listing_id).models}
+    descriptions = catalog.descriptions(provider_id) if listed else {}
     return [
-        (_with_description(model, described.get(model.id, "")), index.match(slug, model)) for model in found.values()
+        (_with_description(model, descriptions.get(model.id, "")), index.match(slug, model))
+        for model in listed.values()
     ]
 
 
@@ -77,19 +79,19 @@ def _with_description(model: ListedModel, description: str) -> ListedModel:
     return msgspec.structs.replace(model, description=description) if description else model
 
 
-# ------------------------------------------------------------------ what goes into a catalog
+# ------------------------------------------------------------------ inputs
 
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
     digest: str
-    told: list[tuple[str, bool]]
-    """Sources with a good answer, and whether it is younger than the seed."""
+    sources: list[tuple[str, bool]]
+    """Sources with a good answer, and whether it is newer than the seed."""
 
 
 def _load_inputs() -> _Inputs:
-    found = sorted(sources.content_hashes().items())
-    told = [(name, at.date().isoformat() >= _seed_date(SOURCES[name].seed_letter)) for name, (_, at) in found]
+    hashes = sorted(sources.content_hashes().items())
+    freshness = [(name, at.date().isoformat() >= _seed_date(SOURCES[name].seed_letter)) for name, (_, at) in hashes]
     parts = [
         _rules_digest(),
         " ".join(PROVIDERS).encode(),
@@ -99,9 +101,9 @@ def _load_inputs() -> _Inputs:
     ]
     parts += [
         f"{name} {content_hash.hex()} {is_fresh}".encode()
-        for (name, (content_hash, _)), (_, is_fresh) in zip(found, told, strict=True)
+        for (name, (content_hash, _)), (_, is_fresh) in zip(hashes, freshness, strict=True)
     ]
-    return _Inputs(hashlib.sha256(b"\x1e".join(part.hex().encode() for part in parts)).hexdigest(), told)
+    return _Inputs(hashlib.sha256(b"\x1e".join(part.hex().encode() for part in parts)).hexdigest(), freshness)
 
 
 def _is_in_force(inputs: _Inputs) -> bool:
@@ -116,13 +118,14 @@ def _seed_date(letter: str) -> str:
 
 @cache
 def _rules_digest() -> bytes:
-    """The code that decides goes into the digest: an update of Modelsync that decides otherwise matches anew."""
+    """Digest of the matching code, so that an update of Modelsync which changes it triggers a rebuild."""
     folder = files("app.catalog")
     return hashlib.sha256(b"".join(folder.joinpath(name).read_bytes() for name in _RULE_MODULES)).digest()
 
 
-def to_json(changes: Iterable[Difference], most: int) -> list[list[object]]:
-    """The first changes as the history keeps them."""
-    kept = [change for _, change in zip(range(most), changes, strict=False)]
-    built: list[list[object]] = msgspec.to_builtins([list(change) for change in kept], builtin_types=())
-    return built
+def to_json(changes: Iterable[Difference], limit: int) -> list[list[object]]:
+    """The first `limit` changes, as the history stores them."""
+    rows: list[list[object]] = msgspec.to_builtins(
+        [list(change) for change in islice(changes, limit)], builtin_types=()
+    )
+    return rows

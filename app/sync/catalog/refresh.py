@@ -1,8 +1,7 @@
-"""Ask one public catalog what is new: fetch → read → check → compare → keep → build, or leave all as it was.
+"""Refresh one public catalog: fetch → parse → check → save → rebuild, or change nothing.
 
-No transaction is open while we are on the network. Whatever goes wrong, the last good answer stays in force, and the
-attempt is in the history with the reason. The claims, the catalog they make and the history's row are written in one
-transaction: another process sees all of it or nothing.
+No transaction is open while we are on the network. If anything fails, the last good answer stays in force and the
+history notes the reason. Claims, the catalog built from them and the history's row are saved in one transaction.
 """
 
 from __future__ import annotations
@@ -38,22 +37,20 @@ _INTERNAL_ERROR = "Modelsync itself failed on this catalog. Nothing was changed;
 
 @dataclass(frozen=True, slots=True)
 class RefreshResult:
-    """What came of an attempt."""
-
     source: str
     outcome: str
-    """updated · unchanged · refused · failed, as in the history."""
+    """updated · unchanged · refused · failed, as stored in the history."""
     message: str
-    """Why it was refused or failed, or what was left out; empty where there is nothing to tell."""
+    """Why it was refused or failed, or what was left out; else empty."""
     model_count: int = 0
     """Of the source."""
     changes: Sequence[Difference] = ()
-    """Of the canonical catalog, all of them."""
+    """All changes of the canonical catalog."""
 
     @property
     def counts(self) -> dict[str, int]:
-        found = Counter(kind for kind, _, _ in self.changes)
-        return {kind: found[kind] for kind in ("added", "changed", "removed")}
+        kinds = Counter(kind for kind, _, _ in self.changes)
+        return {kind: kinds[kind] for kind in ("added", "changed", "removed")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +74,11 @@ def refresh(
     url: str = "",
     accept_shrunk: bool = False,
 ) -> RefreshResult:
-    """Ask source `name` what it says now, and settle what comes of it.
+    """Fetch source `name` and save the outcome; commits.
 
-    trigger: schedule, button or cli. url: an address or the path of a file, empty for the source's own address.
-    accept_shrunk: believe it though a fifth or more is missing. Commits. A known failure is a stored sentence; an
-    unknown one is stored and raised.
+    trigger: schedule, button or cli. url: an address or the path of a file; empty: the source's own address.
+    accept_shrunk: accept an answer with a fifth or more missing. Known failures become a stored sentence; unknown ones
+    are stored and raised.
     """
     url = url or SOURCES[name].url
     attempt = _RefreshAttempt(SOURCES[name], trigger, url, now)
@@ -91,9 +88,9 @@ def refresh(
         document = _load_document(client, url, known)
         if document.body is None:
             return _run_locked(lambda: _save_unchanged(attempt, known))
-        reading = _parse(attempt.source, document.body)
-        left_out = check(reading, known.model_count, accept_shrunk=accept_shrunk)
-        return _run_locked(lambda: _save_claims(attempt, document, reading, left_out))
+        parsed = _parse(attempt.source, document.body)
+        left_out = check(parsed, known.model_count, accept_shrunk=accept_shrunk)
+        return _run_locked(lambda: _save_claims(attempt, document, parsed, left_out))
     except errors.SyncError as error:
         failure = "failed", error.code, _source_message(attempt.source, error)
     except SourceRejected as error:
@@ -105,7 +102,7 @@ def refresh(
     return _run_locked(lambda: _save_failure(attempt, *failure))
 
 
-# ------------------------------------------------------------------ asking
+# ------------------------------------------------------------------ fetching
 
 
 def _load_document(client: Client, url: str, known: KnownSource) -> HttpDocument:
@@ -125,23 +122,23 @@ def _load_document(client: Client, url: str, known: KnownSource) -> HttpDocument
 
 
 def _parse(source: CatalogSource, body: bytes) -> ParsedSource:
-    """Raises Refused."""
+    """Raises SourceRejected."""
     if source.read:
         return source.read(body, PROVIDERS)
     if source.read_listed is None:
         raise TypeError(f"source {source.name} has no reader")
     try:
         page = PROVIDERS[source.name].read(body)
-    except InvalidResponse as bad:
-        raise SourceRejected(str(bad)) from None
+    except InvalidResponse as error:
+        raise SourceRejected(str(error)) from None
     left_out = [SourceFault(entry.entry, entry.reason) for entry in (*page.skipped, *page.remarks)]
     return source.read_listed(body, page.models, left_out)
 
 
 def _source_message(source: CatalogSource, error: errors.SyncError) -> str:
-    """The sentence about providers as one about this source."""
-    said = error.message.replace("The provider", source.title).replace("the provider", source.title)
-    return f"{said} What it told last stays in force."
+    """The error's sentence, with the source's name instead of "the provider"."""
+    message = error.message.replace("The provider", source.title).replace("the provider", source.title)
+    return f"{message} What it told last stays in force."
 
 
 def _refusal_message(source: CatalogSource, error: SourceRejected) -> str:
@@ -149,32 +146,32 @@ def _refusal_message(source: CatalogSource, error: SourceRejected) -> str:
     return f"{source.title} {error}. Nothing was changed.{remedy if isinstance(error, SourceShrunk) else ''}"
 
 
-# ------------------------------------------------------------------ settling, each in one transaction
+# ------------------------------------------------------------------ saving, each in one transaction
 
 
 def _save_unchanged(attempt: _RefreshAttempt, known: KnownSource) -> RefreshResult:
     ended_at = attempt.now()
     sources.confirm(attempt.source.name, ended_at)
-    # What it says may be older than a seed that came with an update, and is now confirmed to be newer.
+    # An update may have brought a newer seed than the stored answer, which is now confirmed to be current.
     return _save_history(attempt, "unchanged", "", known.model_count, rebuild(ended_at, attempt.source.name), ended_at)
 
 
 def _save_claims(
-    attempt: _RefreshAttempt, document: HttpDocument, reading: ParsedSource, left_out: str
+    attempt: _RefreshAttempt, document: HttpDocument, parsed: ParsedSource, left_out: str
 ) -> RefreshResult:
     ended_at, name = attempt.now(), attempt.source.name
     is_new = sources.save(
         name,
         attempt.url,
-        retain_claims(reading.claims, sources.load_claims(name), ended_at.date().isoformat()),
-        len(reading.claims),
+        retain_claims(parsed.claims, sources.load_claims(name), ended_at.date().isoformat()),
+        len(parsed.claims),
         ended_at,
         etag=document.etag,
         last_modified=document.last_modified,
     )
     changes = rebuild(ended_at, name)
     outcome = "updated" if is_new else "unchanged"
-    return _save_history(attempt, outcome, left_out, len(reading.claims), changes, ended_at)
+    return _save_history(attempt, outcome, left_out, len(parsed.claims), changes, ended_at)
 
 
 def _save_failure(attempt: _RefreshAttempt, outcome: str, code: str, message: str) -> RefreshResult:
@@ -192,9 +189,9 @@ def _save_history(
     changes: Sequence[Difference],
     ended_at: datetime,
 ) -> RefreshResult:
-    done = RefreshResult(attempt.source.name, outcome, message, model_count, changes)
-    facts: dict[str, Any] = {
-        "source": done.source,
+    result = RefreshResult(attempt.source.name, outcome, message, model_count, changes)
+    row: dict[str, Any] = {
+        "source": result.source,
         "trigger": attempt.trigger,
         "outcome": outcome,
         "message": message,
@@ -203,18 +200,18 @@ def _save_history(
         "started_at": attempt.started_at,
         "ended_at": ended_at,
     }
-    sources.record_refresh(facts | done.counts)
-    return done
+    sources.record_refresh(row | result.counts)
+    return result
 
 
-def _run_locked(settle: Callable[[], RefreshResult]) -> RefreshResult:
-    """Under the catalog's lock, and again where a sync that wrote the same rows crossed our way."""
+def _run_locked(save: Callable[[], RefreshResult]) -> RefreshResult:
+    """Run under the catalog's lock and commit; retried if a concurrent sync wrote the same rows."""
     for tries_left in reversed(range(_MAX_TRIES)):
         try:
             catalog.lock()
-            done = settle()
+            result = save()
             db.session.commit()
-            return done
+            return result
         except OperationalError:
             db.session.rollback()
             if not tries_left:

@@ -1,4 +1,4 @@
-"""The codings in which an answer may come (RFC 9110, 8.4.1), each undone without making more than is asked for."""
+"""Content codings (RFC 9110, 8.4.1), decompressed up to a given size only."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import brotli
 from backports import zstd
 
 _MAX_WINDOW_LOG = 23
-"""As a power of two: the 8 MB that RFC 9659 allows. A frame may ask for far more memory than its content ever needs."""
+"""8 MB, the limit of RFC 9659: a frame may declare a far larger window than its content needs."""
 
 
 class Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """What `data` unfolds to. Where that reaches `max_length`, the rest is not made. Raises one of `DAMAGED`."""
+        """At most `max_length` bytes of output. Raises one of `DECOMPRESSION_ERRORS`."""
         ...
 
     @property
     def eof(self) -> bool:
-        """Whether the content was whole."""
+        """Whether the end of the content was reached."""
         ...
 
 
@@ -29,8 +29,8 @@ class _BrotliDecompressor:
         self._inner = brotli.Decompressor()
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        unfolded: bytes = self._inner.process(data, output_buffer_limit=max_length)
-        return unfolded
+        output: bytes = self._inner.process(data, output_buffer_limit=max_length)
+        return output
 
     @property
     def eof(self) -> bool:

@@ -1,33 +1,33 @@
-"""What can go wrong while a provider is asked. Each becomes a stored sentence with what to do.
+"""What can go wrong while a provider's list is fetched. Each error becomes a stored sentence with an action.
 
 SyncError
-├── KeyProblem                the key is to blame: asking again changes nothing
+├── KeyProblem                the key is at fault: a retry changes nothing
 │   ├── KeyRejected           the provider does not know the key
-│   ├── KeyRevoked            it knew it once
+│   ├── KeyRevoked            the provider knew it once
 │   ├── NoAccess              the key may not read the list
 │   ├── QuotaExhausted        its owner has to pay or wait for the next period
 │   ├── KeyUnopenable         our own vault cannot open it
-│   └── KeyMissing            the server's environment has none, and the list cannot be read without
-├── Passing                   it may work in a while
+│   └── KeyMissing            not in the server's environment, and the list needs one
+├── TransientError            may work later
 │   ├── Unreachable           no connection: name, network, TLS
 │   ├── TimedOut
 │   ├── RateLimited
 │   ├── Unavailable           5xx
 │   ├── Maintenance
-│   ├── PutOff                it asked us earlier to wait until a time that is not over
-│   ├── Troubled              it fails for many users: nobody's key is sent until it had a rest
-│   └── Crowded               too many of our own requests to it are under way
-├── DiskFull                  the answer is good, but the server has no room for it
-└── BadAnswer                 the provider answered, but not with a list we can trust
-    ├── UnreadableAnswer      HTML, broken JSON, another shape
+│   ├── RetryLater            an earlier Retry-After has not passed yet
+│   ├── CircuitOpen           it fails for many users, so requests pause
+│   └── ConcurrencyLimited    too many of our own requests to it are running
+├── DiskFull                  a good answer, but the server has no room for it
+└── UnusableAnswer            the provider answered, but not with a list we can trust
+    ├── UnreadableAnswer      HTML, invalid JSON, another shape
     ├── TooLarge
     ├── Redirected            to another host, where the key must not go
-    ├── PrivateAddress        an address of a user's own leads into a network that is closed to them
-    ├── NoAddress             the provider has no address but the user's own, and none is given
+    ├── PrivateAddressBlocked  a user's address leads into a private network
+    ├── MissingBaseURL        the provider has no default address, and the key names none
     ├── RegionBlocked
-    └── Refused               any other 4xx
+    └── RequestRejected       any other 4xx
 
-A code reads as words ("key revoked"), since summaries show it.
+A code reads as words ("key revoked"), because summaries show it.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from app.providers.contract import ErrorMeaning
 
 
 class SyncError(Exception):
-    """A known failure. `str()` is the sentence a person reads; it never holds a key or a provider's own text."""
+    """A known failure. `str()` is a sentence for people; it never holds a key or text of the provider's."""
 
     code: ClassVar[str]
     sentence: ClassVar[str]
     action: str
-    passing: ClassVar[bool] = False
+    is_transient: ClassVar[bool] = False
     """Whether trying again later may help."""
-    blames_key: ClassVar[bool] = False
+    key_at_fault: ClassVar[bool] = False
     outcome: ClassVar[Literal["failed", "skipped"]] = "failed"
-    """Of the result: failed if the provider was asked or should have been, skipped if it was spared."""
-    tells_of_provider: ClassVar[bool] = False
-    """Whether the provider itself failed us; what many users see of it opens its circuit breaker."""
+    """Of the result: skipped if the provider was deliberately not asked."""
+    counts_against_provider: ClassVar[bool] = False
+    """Whether the provider itself failed: such errors of many users open its circuit breaker."""
     put_off_until: datetime | None = None
-    """When the provider may be asked again, if it named a time that no run waits for."""
+    """The provider's Retry-After time, if it is later than a run waits."""
 
     def __init__(
         self,
@@ -61,23 +61,22 @@ class SyncError(Exception):
         *,
         status: int | None = None,
         retry_after_s: float | None = None,
-        again: bool = False,
+        retryable: bool = False,
     ) -> None:
-        """again: whether another try within the same run may help."""
+        """retry_after_s: as the provider asked. retryable: whether another attempt within the run may help."""
         self.detail = detail
         self.status = status
         self.retry_after_s = retry_after_s
-        self.again = again
+        self.retryable = retryable
         super().__init__(self.message)
 
     @property
     def message(self) -> str:
         ending = f" (HTTP {self.status})" if self.status else ""
-        said = self.detail or self.sentence
-        return f"{said}{ending}."
+        return f"{self.detail or self.sentence}{ending}."
 
-    def put_off(self, provider: str, until: datetime, now: datetime) -> SyncError:
-        """This failure, of a provider that asks to be left alone until then."""
+    def with_retry_time(self, provider: str, until: datetime, now: datetime) -> SyncError:
+        """The same failure, naming the time until which the provider asks to wait."""
         later = type(self)(
             f"{provider} asks to wait until {format_clock_time(until, now)}",
             status=self.status,
@@ -89,14 +88,14 @@ class SyncError(Exception):
 
 
 def format_clock_time(moment: datetime, now: datetime) -> str:
-    """A time within a sentence that is stored: "10:20 UTC", with the day if it is not today's."""
+    """`10:20 UTC`, with the day (`2 November 10:20 UTC`) unless it is today; for sentences that are stored."""
     moment = moment.astimezone(UTC)
     day = "" if moment.date() == now.astimezone(UTC).date() else f"{moment.day} {moment:%B} "
     return f"{day}{moment:%H:%M} UTC"
 
 
 class KeyProblem(SyncError):
-    blames_key = True
+    key_at_fault = True
 
 
 class KeyRejected(KeyProblem):
@@ -137,39 +136,39 @@ class KeyMissing(KeyProblem):
 
 
 class TransientError(SyncError):
-    passing = True
+    is_transient = True
 
 
 class Unreachable(TransientError):
-    tells_of_provider = True
+    counts_against_provider = True
     code = "unreachable"
     sentence = "Could not reach the provider"
     action = "Your last list is kept. Try again later; if it stays so, check this server's network."
 
 
 class TimedOut(TransientError):
-    tells_of_provider = True
+    counts_against_provider = True
     code = "timed_out"
     sentence = "The provider did not answer in time"
     action = "Your last list is kept. Try again later."
 
 
 class RateLimited(TransientError):
-    tells_of_provider = True
+    counts_against_provider = True
     code = "rate_limited"
     sentence = "The provider says there were too many requests"
     action = "Your last list is kept. Wait a few minutes, then sync again."
 
 
 class Unavailable(TransientError):
-    tells_of_provider = True
+    counts_against_provider = True
     code = "unavailable"
     sentence = "The provider has trouble of its own"
     action = "Your last list is kept. Try again later."
 
 
 class Maintenance(TransientError):
-    tells_of_provider = True
+    counts_against_provider = True
     code = "maintenance"
     sentence = "The provider is down for maintenance"
     action = "Your last list is kept. Try again later."
@@ -260,13 +259,13 @@ ERROR_BY_FAULT: dict[ErrorMeaning, type[SyncError]] = {
 
 
 class InternalError(Exception):
-    """What nobody thought of, raised while a key was in use: of what kind it was, and where.
+    """An unexpected error, raised while a key was in use: its type, and where it happened.
 
-    It has neither the frames of the original nor its words: both may hold the key, and an error report shows them.
+    It has neither the original's message nor its frames, which may hold the key and would be shown in error reports.
     """
 
 
 def internal_error(error: BaseException) -> InternalError:
-    """In place of an unknown error; to be raised or handed on where the original is no longer being handled."""
+    """Replaces an unexpected error; raise or return it outside the `except` block, so that it has no context."""
     places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
     return InternalError(f"{type(error).__module__}.{type(error).__qualname__} at " + ", from ".join(reversed(places)))

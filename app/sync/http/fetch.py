@@ -1,7 +1,7 @@
-"""Ask one provider for its whole list: sign, send, bound time, size and pages, map failures to errors.
+"""Fetch one provider's whole list: sign, send, limit time, size and pages, map failures to errors.
 
-The only user of httpx. The key joins the request here, in a header, and nothing that leaves this module
-holds it: errors are made from statuses and our own words, never from a request or a provider's text.
+The only user of httpx. The key joins the request here, in a header, and nothing that leaves this module holds it:
+errors are made from statuses and our own words, never from a request or a provider's text.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
 TOTAL_TIMEOUT_S = 60.0
 MAX_BYTES = 32 * 1024 * 1024
-"""Of one provider's whole answer, after decompression."""
+"""Of all pages together, after decompression."""
 MAX_PAGES = 100
 _MAX_REDIRECTS = 3
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_RETRY_AFTER_S = 86_400.0
 _RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
-"""Statuses that mean "later", so that another try within the run may help; 529 is Anthropic's "overloaded"."""
+"""Another attempt within the run may help; 529 is Anthropic's "overloaded"."""
 _MAX_VALIDATOR_LENGTH = 200
 _KEY_FRAGMENT_LENGTH = 8
 _USER_AGENT = "Modelsync/0.1 (+model list sync)"
@@ -51,46 +51,46 @@ _USER_AGENT = "Modelsync/0.1 (+model list sync)"
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What a provider said by which to ask whether its list changed (RFC 9110, 13.1); empty where it said nothing."""
+    """Validators for a conditional request (RFC 9110, 13.1); empty where the provider sent none."""
 
     etag: str = ""
     last_modified: str = ""
     digest: str = ""
-    """Of the list's bytes, which need not be read again where they come again; ours, and told to nobody."""
+    """SHA-256 of the body, compared on our side: an equal body is not parsed again."""
 
     def __bool__(self) -> bool:
         return bool(self.etag or self.last_modified or self.digest)
 
     def headers(self) -> dict[str, str]:
-        asked = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
-        return {name: value for name, value in asked.items() if value}
+        headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in headers.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All pages of one provider's list. Each id is in `models` once."""
+    """All pages of one provider's list. Ids in `models` are unique."""
 
     models: list[ListedModel]
     skipped: list[SkippedEntry]
     complete: bool
-    """Whether every page was read; a page cap or a cursor that repeats leaves it False."""
+    """Whether a missing model is gone. False if a page is missing, or if the provider lists only some of its models."""
     pages: int
     caveat: str = ""
-    """Why it is not complete, as a sentence; empty if it is."""
+    """Why it is not complete, as a sentence; else empty."""
     remarks: Sequence[SkippedEntry] = ()
-    """What was left out of models that were kept."""
+    """Fields that were dropped from models."""
     whole: bool = True
-    """Whether every page was read, whatever the provider leaves out of its list."""
+    """Whether every page was read; a page limit or a repeated cursor leaves it False."""
     validators: Validators = Validators()
-    """Of a list on a single page, where the provider gives them."""
+    """Of a list on a single page."""
 
 
 class NotModified(Exception):
-    """The list is as it was when the provider gave the validators it was asked with; nothing was read."""
+    """The list did not change since the provider sent the validators; nothing was read."""
 
 
 Trace = list[tuple[int, int, int, int, str]]
-"""Requests in their order: begun after … ms, status (0: no answer), bytes of the answer, took … ms, what went wrong."""
+"""Requests in order: start (ms), status (0: no answer), bytes of the body, duration (ms), error code or empty."""
 _MAX_TRACED = 200
 
 
@@ -99,26 +99,26 @@ _tls_lock = threading.Lock()
 _clients_lock = threading.Lock()
 
 
-def new_client(guarded: Sequence[Network] | None = None) -> httpx.Client:
-    """A client for many threads. The CA bundle is loaded once per process: it costs 20 ms, a request 1 ms.
+def new_client(restricted: Sequence[Network] | None = None) -> httpx.Client:
+    """A thread-safe client. The CA bundle is loaded once per process: that takes 20 ms, a request 1 ms.
 
-    guarded: for addresses that users chose; it reaches public addresses and these networks only, and no proxy of
-    the environment can lead it elsewhere.
+    restricted: for addresses that users chose; it reaches public addresses and these networks only, and ignores the
+    environment's proxies.
     """
     global _tls
     with _tls_lock:
         _tls = _tls or httpx.create_ssl_context()
-    # httpx logs every address it asks at INFO; ours are without keys, but a library's log is not ours to vouch for.
+    # httpx logs every URL at INFO. Ours hold no keys, but this should not depend on it.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
     return httpx.Client(
         verify=_tls,
-        transport=None if guarded is None else _SSRFSafeTransport(_tls, limits, guarded),
-        trust_env=guarded is None,
+        transport=None if restricted is None else _SSRFSafeTransport(_tls, limits, restricted),
+        trust_env=restricted is None,
         timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, pool=TOTAL_TIMEOUT_S),
         limits=limits,
         follow_redirects=False,
-        # One client serves all users: a cookie set for one key must not travel with another.
+        # One client serves all users: a cookie set for one key must not be sent with another.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": ", ".join(DECOMPRESSORS)},
     )
@@ -127,22 +127,22 @@ def new_client(guarded: Sequence[Network] | None = None) -> httpx.Client:
 _clients: dict[tuple[int, tuple[Network, ...] | None], httpx.Client] = {}
 
 
-def process_client(guarded: Sequence[Network] | None = None) -> httpx.Client:
-    """The one client of this process for these addresses, as `new_client` makes it; nobody closes it.
+def process_client(restricted: Sequence[Network] | None = None) -> httpx.Client:
+    """This process's client, as `new_client` makes it; closed at exit.
 
-    Its connections outlive a job, so the next one to the same provider needs no handshake. A forked process gets one of
-    its own: two that write to one connection would mix their requests, and their keys.
+    Its connections outlive a job, so the next one to the same provider needs no handshake. A forked process gets its
+    own: two that write to one connection would mix their requests, and their keys.
     """
-    name = os.getpid(), None if guarded is None else tuple(guarded)
+    key = os.getpid(), None if restricted is None else tuple(restricted)
     with _clients_lock:
-        if name not in _clients:
-            _clients[name] = new_client(guarded)
-            atexit.register(_clients[name].close)
-        return _clients[name]
+        if key not in _clients:
+            _clients[key] = new_client(restricted)
+            atexit.register(_clients[key].close)
+        return _clients[key]
 
 
 class _SSRFSafeTransport(httpx.HTTPTransport):
-    """httpx's own transport over a pool that connects through the guard."""
+    """httpx's own transport over a pool that connects through `SSRFSafeBackend`."""
 
     def __init__(self, tls: ssl.SSLContext, limits: httpx.Limits, allowed: Sequence[Network]) -> None:
         super().__init__(verify=tls, limits=limits, trust_env=False)
@@ -157,7 +157,7 @@ class _SSRFSafeTransport(httpx.HTTPTransport):
 
 
 def post(client: httpx.Client, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    """Send a small form and read a small answer, for token exchanges: status and body. Raises SyncError."""
+    """Status and body of a small POST, for token exchanges. Raises SyncError."""
     failure: errors.SyncError
     deadline = DEFAULT_RETRY.deadline(READ_TIMEOUT_S)
     try:
@@ -176,91 +176,99 @@ def fetch(
     client: httpx.Client,
     *,
     base_url: str | None = None,
-    in_all_s: float = TOTAL_TIMEOUT_S,
-    patience: RetryPolicy = DEFAULT_RETRY,
+    total_timeout_s: float = TOTAL_TIMEOUT_S,
+    retry_policy: RetryPolicy = DEFAULT_RETRY,
     known: Validators | None = None,
     trace: Trace | None = None,
 ) -> Answer:
-    """Read every page of `provider`'s list with `key` (None: without one). Raises SyncError or NotModified.
+    """Fetch every page of `provider`'s list with `key` (None: without one). Raises SyncError or NotModified.
 
-    base_url: takes the place of the provider's own. in_all_s: bound on the whole, in seconds, waits and further tries
-    included. known: given with the last answer to this very question; with them it may be confirmed instead of read.
-    trace: gets what was asked, whatever comes of it.
+    base_url: instead of the provider's own. total_timeout_s: for all pages, seconds, waits and retries included.
+    known: validators of the last answer from the same address to the same key. trace: filled with all requests, also
+    if this raises.
     """
-    deadline = patience.deadline(in_all_s)
-    ask = _ListReader(provider, key, client, base_url or provider.base_url, deadline, patience)
-    ask.trace = trace if trace is not None else []
+    deadline = retry_policy.deadline(total_timeout_s)
+    reader = _ListReader(provider, key, client, base_url or provider.base_url, deadline, retry_policy)
+    reader.trace = trace if trace is not None else []
     if known and len(provider.endpoints) == 1:
-        ask.known = known
+        reader.known = known
     for endpoint in provider.endpoints:
-        ask.read_all(endpoint)
-    caveats = [] if ask.complete else ["Not every page of the list could be read."]
+        reader.read_all(endpoint)
+    caveats = [] if reader.is_whole else ["Not every page of the list could be read."]
     if provider.documented:
-        ask.take([model for model in provider.documented.models if model.id not in ask.models])
+        reader.add([model for model in provider.documented.models if model.id not in reader.models])
         caveats.append(f"Some models are from the documentation, as of {provider.documented.as_of}.")
     if provider.caveat:
         caveats.append(f"This list {provider.caveat}.")
-    models = list(ask.models.values())
+    models = list(reader.models.values())
     if provider.private:
         models = [msgspec.structs.replace(model, private=True) for model in models]
-    validators = ask.validators if ask.pages == 1 else Validators()
-    told = " ".join(caveats)
-    return Answer(models, ask.skipped, not caveats, ask.pages, told, ask.remarks, ask.complete, validators)
+    return Answer(
+        models=models,
+        skipped=reader.skipped,
+        complete=not caveats,
+        pages=reader.pages,
+        caveat=" ".join(caveats),
+        remarks=reader.remarks,
+        whole=reader.is_whole,
+        validators=reader.validators if reader.pages == 1 else Validators(),
+    )
 
 
 def read_raw(provider: Provider, key: ApiKey | None, client: httpx.Client, base_url: str) -> list[bytes]:
-    """The bodies of all pages of the first endpoint as they came, for saving. Raises SyncError."""
+    """The raw bodies of all pages of the first endpoint, for recording. Raises SyncError."""
     bodies: list[bytes] = []
 
     def keep(body: bytes) -> Page:
         bodies.append(body)
         return provider.read(body)
 
-    ask = _ListReader(provider, key, client, base_url, DEFAULT_RETRY.deadline(TOTAL_TIMEOUT_S), DEFAULT_RETRY)
-    ask.read_all(Endpoint(provider.ask, keep))
+    deadline = DEFAULT_RETRY.deadline(TOTAL_TIMEOUT_S)
+    reader = _ListReader(provider, key, client, base_url, deadline, DEFAULT_RETRY)
+    reader.read_all(Endpoint(provider.build_request, keep))
     return bodies
 
 
 @dataclass(slots=True)
 class _ListReader:
-    """All pages of all endpoints of one provider, within one bound of time and one of size."""
+    """Reads all pages of all endpoints of one provider, within one time limit and one size limit."""
 
     provider: Provider
     key: ApiKey | None
     client: httpx.Client
     base_url: str
     deadline: Deadline
-    patience: RetryPolicy
+    retry_policy: RetryPolicy
     known: Validators = Validators()
     validators: Validators = Validators()
     budget: int = MAX_BYTES
     pages: int = 0
-    complete: bool = True
+    is_whole: bool = True
     models: dict[str, ListedModel] = field(default_factory=dict)
     skipped: list[SkippedEntry] = field(default_factory=list)
     remarks: list[SkippedEntry] = field(default_factory=list)
     trace: Trace = field(default_factory=list)
-    begun: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
 
     def read_all(self, endpoint: Endpoint) -> None:
         cursor: str | None = None
-        asked: set[str | None] = set()
-        while cursor not in asked and self.pages < MAX_PAGES:
-            asked.add(cursor)
+        cursors: set[str | None] = set()
+        while cursor not in cursors and self.pages < MAX_PAGES:
+            cursors.add(cursor)
             self.pages += 1
-            body = self.body(endpoint.ask(cursor), self.known if cursor is None else Validators())
+            body = self.fetch_page(endpoint.build_request(cursor), self.known if cursor is None else Validators())
             self.budget -= len(body)
             page = _parse_page(endpoint, body)
             self.skipped += page.skipped
             self.remarks += page.remarks
-            self.take(page.models)
+            self.add(page.models)
             cursor = page.next
             if cursor is None:
                 return
-        self.complete = False
+        self.is_whole = False
 
-    def body(self, request: Request, known: Validators) -> bytes:
-        """One page, by as many tries as it takes: a page that fails costs only itself. Raises NotModified."""
+    def fetch_page(self, request: Request, known: Validators) -> bytes:
+        """The body of one page, with retries of its own. Raises NotModified."""
         url = self.provider.url(self.base_url, request.path)
 
         def sign() -> Mapping[str, str]:
@@ -269,35 +277,35 @@ class _ListReader:
         def get() -> HttpDocument:
             return _get(self.client, url, request.params, sign, self.deadline, self.budget, known)
 
-        got = self.patience.persist(lambda: self.traced(get), self.deadline)
-        if got.body is None:
+        document = self.retry_policy.retry(lambda: self.trace_request(get), self.deadline)
+        if document.body is None:
             raise NotModified
-        digest = hashlib.sha256(got.body).hexdigest()
+        digest = hashlib.sha256(document.body).hexdigest()
         if digest == known.digest:
             raise NotModified
-        self.validators = _storable_validators(got, self.key, digest)
-        return got.body
+        self.validators = _storable_validators(document, self.key, digest)
+        return document.body
 
-    def traced(self, get: Callable[[], HttpDocument]) -> HttpDocument:
-        begun, status, size, trouble = time.monotonic(), 0, 0, ""
+    def trace_request(self, get: Callable[[], HttpDocument]) -> HttpDocument:
+        started, status, size, code = time.monotonic(), 0, 0, ""
         try:
-            got = get()
-            status, size = (304, 0) if got.body is None else (200, len(got.body))
-            return got
+            document = get()
+            status, size = (304, 0) if document.body is None else (200, len(document.body))
+            return document
         except errors.SyncError as error:
-            status, trouble = error.status or 0, error.code
+            status, code = error.status or 0, error.code
             raise
         finally:
             if len(self.trace) < _MAX_TRACED:
                 ended = time.monotonic()
-                moments = round((begun - self.begun) * 1000), round((ended - begun) * 1000)
-                self.trace.append((moments[0], status, size, moments[1], trouble))
+                start_ms, duration_ms = round((started - self.started) * 1000), round((ended - started) * 1000)
+                self.trace.append((start_ms, status, size, duration_ms, code))
 
-    def take(self, found: Iterable[ListedModel]) -> None:
-        for model in found:
-            kept = self.models.setdefault(model.id, model)
-            if kept is not model:
-                same = "" if kept == model else ", with other facts; the first is kept"
+    def add(self, models: Iterable[ListedModel]) -> None:
+        for model in models:
+            first = self.models.setdefault(model.id, model)
+            if first is not model:
+                same = "" if first == model else ", with other facts; the first is kept"
                 self.skipped.append(SkippedEntry(model.id, f"it is listed twice{same}"))
 
 
@@ -317,7 +325,7 @@ def _get(
     budget: int,
     known: Validators,
 ) -> HttpDocument:
-    """sign: gives the headers at the last moment, so that no frame of ours holds them."""
+    """sign: makes the headers at the last moment, so that no frame of ours holds them."""
     failure: errors.SyncError
     try:
         address = _build_url(url, tuple(params.items()))
@@ -329,18 +337,18 @@ def _get(
                 return _read_document(response, deadline, budget, known)
         failure = errors.Redirected("The address redirects in a circle")
     except httpx.TimeoutException:
-        failure = errors.TimedOut(again=True)
+        failure = errors.TimedOut(retryable=True)
     except (httpx.NetworkError, httpx.RemoteProtocolError) as broken:
-        failure = errors.Unreachable(again=not _is_certificate_error(broken))
+        failure = errors.Unreachable(retryable=not _is_certificate_error(broken))
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError):
         failure = errors.Unreachable()
-    # Raised out here: inside, the original would hang on it as its context, with the request and so the key.
+    # Raised outside the `except` blocks: as its context, the original would carry the request and so the key.
     raise failure
 
 
 @lru_cache(maxsize=256)
 def _build_url(url: str, params: tuple[tuple[str, str], ...]) -> httpx.URL:
-    """Reading an address costs as much as a tenth of asking there, and most are asked again and again."""
+    """Cached: parsing a URL takes a tenth of the time of a request."""
     return httpx.URL(url, params=params) if params else httpx.URL(url)
 
 
@@ -356,7 +364,7 @@ def _read_document(response: httpx.Response, deadline: Deadline, budget: int, kn
 
 
 def _is_certificate_error(error: BaseException) -> bool:
-    """Whether the connection failed at a certificate, which is the same a second later."""
+    """Whether the connection failed at a certificate: a retry would not help."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, ssl.SSLCertVerificationError):
@@ -365,12 +373,12 @@ def _is_certificate_error(error: BaseException) -> bool:
     return False
 
 
-def _storable_validators(got: HttpDocument, key: ApiKey | None, digest: str) -> Validators:
-    """The validators of an answer, as far as they can be stored: they come from outside and may repeat the key."""
-    if not (got.etag or got.last_modified):
+def _storable_validators(document: HttpDocument, key: ApiKey | None, digest: str) -> Validators:
+    """The validators that may be stored: they come from outside, and one that repeats part of the key is dropped."""
+    if not (document.etag or document.last_modified):
         return Validators(digest=digest)
     length = len(key.reveal()) if key else 0
-    marks = (
+    fragments = (
         {key.reveal()[at : at + _KEY_FRAGMENT_LENGTH] for at in range(max(1, length - _KEY_FRAGMENT_LENGTH + 1))}
         if key and length
         else set()
@@ -378,16 +386,18 @@ def _storable_validators(got: HttpDocument, key: ApiKey | None, digest: str) -> 
 
     def checked(value: str) -> str:
         fits = len(value) <= _MAX_VALIDATOR_LENGTH and value.isascii() and value.isprintable()
-        return value if fits and not any(mark in value for mark in marks) else ""
+        return value if fits and not any(fragment in value for fragment in fragments) else ""
 
-    return Validators(checked(got.etag), checked(got.last_modified), digest)
+    return Validators(checked(document.etag), checked(document.last_modified), digest)
 
 
 def _timeout(deadline: Deadline) -> httpx.Timeout:
-    left = deadline.left_s
-    if left <= 0:
+    remaining_s = deadline.remaining_s
+    if remaining_s <= 0:
         raise errors.TimedOut
-    return httpx.Timeout(min(READ_TIMEOUT_S, left), connect=min(CONNECT_TIMEOUT_S, left), pool=left)
+    return httpx.Timeout(
+        min(READ_TIMEOUT_S, remaining_s), connect=min(CONNECT_TIMEOUT_S, remaining_s), pool=remaining_s
+    )
 
 
 def _headers(provider: Provider, key: ApiKey | None) -> Mapping[str, str]:
@@ -403,7 +413,7 @@ def _is_header_safe(key: ApiKey) -> bool:
 
 
 def _redirect_target(url: httpx.URL, response: httpx.Response) -> httpx.URL:
-    # httpx has read the address already: whoever checks it must read it as the one who will ask there.
+    # As httpx parsed it: a check that parses the header differently could be bypassed.
     target = response.next_request.url if response.next_request else None
     if target is None or target.userinfo or (target.scheme, target.netloc) != (url.scheme, url.netloc):
         raise errors.Redirected
@@ -414,39 +424,39 @@ def _status_error(response: httpx.Response, deadline: Deadline) -> errors.SyncEr
     try:
         body = b"".join(_take_bytes(_iter_body(response, deadline, MAX_BYTES), _MAX_ERROR_BYTES))
     except errors.UnreadableAnswer:
-        body = b""  # the status alone tells enough
+        body = b""  # the status is enough
     status = response.status_code
     kind = errors.ERROR_BY_FAULT[classify_error(status, body)]
     return kind(
         status=status,
         retry_after_s=_parse_retry_after(response.headers.get("retry-after")),
-        again=kind.passing and status in _RETRYABLE_STATUSES,
+        retryable=kind.is_transient and status in _RETRYABLE_STATUSES,
     )
 
 
-def _take_bytes(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
+def _take_bytes(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
     for chunk in chunks:
         yield chunk
-        most -= len(chunk)
-        if most <= 0:
+        max_bytes -= len(chunk)
+        if max_bytes <= 0:
             return
 
 
 def _iter_body(response: httpx.Response, deadline: Deadline, budget: int) -> Iterator[bytes]:
-    """Decompress within bounds: a small answer that unfolds to gigabytes stops at the budget."""
-    unpacker = _decompressor_for(response)
-    left = budget
+    """Decompressed chunks, `budget` bytes at most: a decompression bomb stops there. Raises TooLarge, TimedOut."""
+    decompressor = _decompressor_for(response)
+    remaining = budget
     for raw in response.iter_raw():
-        if deadline.left_s < 0:
+        if deadline.remaining_s < 0:
             raise errors.TimedOut
-        chunk = _decompress(unpacker, raw, left) if unpacker else raw
-        left -= len(chunk)
-        if left < 0:
+        chunk = _decompress(decompressor, raw, remaining) if decompressor else raw
+        remaining -= len(chunk)
+        if remaining < 0:
             raise errors.TooLarge
         yield chunk
-        if unpacker and unpacker.eof:
-            return  # what follows the end would only be collected in memory
-    if unpacker:
+        if decompressor and decompressor.eof:
+            return  # ignore whatever follows the end
+    if decompressor:
         raise errors.UnreadableAnswer("The provider's compressed answer is cut off")
 
 
@@ -459,15 +469,15 @@ def _decompressor_for(response: httpx.Response) -> Decompressor | None:
     return DECOMPRESSORS[encoding]()
 
 
-def _decompress(unpacker: Decompressor, raw: bytes, left: int) -> bytes:
+def _decompress(decompressor: Decompressor, raw: bytes, max_bytes: int) -> bytes:
     try:
-        return unpacker.decompress(raw, left + 1)
+        return decompressor.decompress(raw, max_bytes + 1)
     except DECOMPRESSION_ERRORS:
         raise errors.UnreadableAnswer("The provider's compressed answer is damaged") from None
 
 
 def _parse_retry_after(value: str | None) -> float | None:
-    """Seconds, from either form of Retry-After; None when absent or unreadable."""
+    """Seconds, from either form of Retry-After; None if absent or invalid."""
     if not value:
         return None
     if value.isascii() and value.strip().isdigit():
@@ -483,23 +493,23 @@ def _parse_retry_after(value: str | None) -> float | None:
 
 
 Client = httpx.Client
-"""For those who hand a client on and do not ask by it themselves."""
+"""For modules that only pass a client on."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpDocument:
-    """A public file, with what to ask by whether it changed."""
+    """A body with its validators."""
 
     body: bytes | None
-    """None: it is as it was when these headers were given."""
+    """None: not modified since these validators."""
     etag: str = ""
     last_modified: str = ""
 
 
 def get_document(client: httpx.Client, url: str, etag: str = "", last_modified: str = "") -> HttpDocument:
-    """Ask for a public file, without any key, unless it is unchanged. Raises SyncError.
+    """Fetch a public file, without a key. Raises SyncError.
 
-    etag, last_modified: as the answer had them that is at hand; empty where there is none.
+    etag, last_modified: of the stored copy; the body is None if it has not changed since.
     """
     known = Validators(etag, last_modified)
     return _get(client, url, {}, known.headers, DEFAULT_RETRY.deadline(TOTAL_TIMEOUT_S), MAX_BYTES, known)

@@ -1,7 +1,7 @@
-"""Keys that do not sign by themselves: a Google service account's JSON becomes an access token.
+"""Exchanges a Google service account's JSON for an access token.
 
-google-auth makes and signs the request for the token; our own client sends it. The address in the JSON is not
-used: it is whoever pasted the JSON that wrote it.
+google-auth builds and signs the token request; our own client sends it. The token address in the JSON is ignored:
+whoever pasted the JSON wrote it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _TOKEN_HOST = "https://oauth2.googleapis.com"  # noqa: S105  # an address
 def resolve_signing_key(
     provider: Provider, key: ApiKey | None, client: httpx.Client, base_urls: Mapping[str, str]
 ) -> ApiKey | None:
-    """What signs the requests: the key itself, or the token it is exchanged for. Raises SyncError."""
-    if provider.token_exchange != "google" or key is None or not key.reveal().startswith("{"):
+    """The key itself, or the access token that it is exchanged for. Raises SyncError."""
+    if provider.token_exchange != "google" or key is None or not key.reveal().startswith("{"):  # noqa: S105
         return key
     return _fetch_google_token(key, client, base_urls.get("google-oauth", _TOKEN_HOST) + "/token")
 
@@ -52,7 +52,7 @@ def _fetch_google_token(key: ApiKey, client: httpx.Client, url: str) -> ApiKey:
         failure = errors.Unreachable()
     except (exceptions.GoogleAuthError, ValueError, TypeError, AttributeError, RecursionError):
         failure = errors.KeyRejected("This is not the JSON of a service account")
-    # Raised out here: google-auth's own errors may hold what was sent.
+    # Raised outside the `except` blocks: google-auth's own errors may hold the request.
     raise failure
 
 
@@ -72,7 +72,7 @@ class _GoogleTransport(transport.Request):
         try:
             status, data = post(self._client, url, body or b"", dict(headers or {}))
         except errors.SyncError as error:
-            raise exceptions.TransportError("the token could not be asked for") from error
+            raise exceptions.TransportError("the token request failed") from error
         return _GoogleResponse(status, data)
 
 

@@ -1,7 +1,7 @@
-"""Try again within a run, where that may help: full jitter on exponential backoff, or as long as the provider asks.
+"""Retries within a run: exponential backoff with full jitter, or as long as Retry-After says.
 
-What may help says the error itself (`SyncError.again`): time-outs, broken connections, and the statuses that mean
-"later". A key that is refused, a used-up quota and an answer that is no list are the same a second later.
+The error says whether a retry may help (`SyncError.retryable`): timeouts, broken connections, and statuses that mean
+"later". A rejected key, a used-up quota or an unreadable answer stays the same a second later.
 """
 
 from __future__ import annotations
@@ -20,54 +20,58 @@ from app.sync.http.errors import SyncError
 T = TypeVar("T")
 
 _JITTER = 0.1
-"""Beyond a Retry-After, as a share of it: who was turned away at one moment should not come back at one."""
+"""Added to Retry-After, at most this share of it: clients rejected together should not return together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment on a clock that never jumps."""
+    """A time on a monotonic clock."""
 
     at: float
     clock: Callable[[], float] = time.monotonic
 
     @property
-    def left_s(self) -> float:
-        """Below zero once it is over."""
+    def remaining_s(self) -> float:
+        """Negative once the deadline has passed."""
         return self.at - self.clock()
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long and how often to try. The clock and the sleep are arguments, so that no test waits for luck."""
+    """How long and how often to try. Clock and sleep are injected, so that no test has to wait."""
 
-    tries: int = 4
-    first_s: float = 0.5
-    """Up to so long is the first wait; the bound doubles with each try."""
-    most_s: float = 8.0
-    longest_s: float = 20.0
-    """The longest Retry-After for which a run waits."""
+    max_attempts: int = 4
+    initial_wait_s: float = 0.5
+    """Upper bound of the first wait; it doubles with each attempt."""
+    max_wait_s: float = 8.0
+    max_retry_after_s: float = 20.0
+    """The longest Retry-After that a run waits for."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def deadline(self, in_all_s: float) -> Deadline:
-        return Deadline(self.clock() + in_all_s, self.clock)
+    def deadline(self, total_timeout_s: float) -> Deadline:
+        return Deadline(self.clock() + total_timeout_s, self.clock)
 
-    def is_too_long(self, error: SyncError, deadline: Deadline) -> bool:
-        """Whether the provider asks for a longer wait than a run has."""
+    def exceeds_budget(self, error: SyncError, deadline: Deadline) -> bool:
+        """Whether the provider asks for a longer wait than the policy or the deadline allows."""
         wait_s = error.retry_after_s or 0.0
-        return wait_s > self.longest_s or (wait_s > 0 and wait_s >= deadline.left_s)
+        return wait_s > self.max_retry_after_s or (wait_s > 0 and wait_s >= deadline.remaining_s)
 
-    def persist(self, attempt: Callable[[], T], deadline: Deadline) -> T:
-        """The result of the first attempt that succeeds. Raises the SyncError of the last one that was worth it."""
-        waits = wait_random_exponential(multiplier=self.first_s, max=self.most_s)
+    def retry(self, attempt: Callable[[], T], deadline: Deadline) -> T:
+        """The result of the first attempt that succeeds. Raises the SyncError of the last attempt."""
+        waits = wait_random_exponential(multiplier=self.initial_wait_s, max=self.max_wait_s)
 
         def wait_s(state: RetryCallState) -> float:
-            asked_s = _sync_error(state).retry_after_s or 0.0
-            return max(waits(state), asked_s * (1 + random.uniform(0, _JITTER)))  # no secret
+            retry_after_s = _sync_error(state).retry_after_s or 0.0
+            return max(waits(state), retry_after_s * (1 + random.uniform(0, _JITTER)))  # noqa: S311  # no secret
 
         def is_over(state: RetryCallState) -> bool:
-            is_late = state.upcoming_sleep >= deadline.left_s
-            return state.attempt_number >= self.tries or is_late or self.is_too_long(_sync_error(state), deadline)
+            is_late = state.upcoming_sleep >= deadline.remaining_s
+            return (
+                state.attempt_number >= self.max_attempts
+                or is_late
+                or self.exceeds_budget(_sync_error(state), deadline)
+            )
 
         return Retrying(
             retry=retry_if_exception(_is_retryable), wait=wait_s, stop=is_over, sleep=self.sleep, reraise=True
@@ -78,11 +82,11 @@ DEFAULT_RETRY = RetryPolicy()
 
 
 def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, SyncError) and error.again
+    return isinstance(error, SyncError) and error.retryable
 
 
 def _sync_error(state: RetryCallState) -> SyncError:
     error = state.outcome.exception() if state.outcome else None
     if not isinstance(error, SyncError):
-        raise TypeError("only what is worth another try is waited for")
+        raise TypeError("only a retryable SyncError is waited for")
     return error

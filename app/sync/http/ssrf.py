@@ -1,7 +1,7 @@
-"""Addresses that users choose: where they may lead, decided on the address that is really connected to.
+"""SSRF protection for addresses that users choose: the check applies to the address that is really connected to.
 
-A name is resolved once, every address it has is checked, and the connection goes to a checked address, so that a
-name cannot answer one address to the check and another to the connection (DNS rebinding).
+A name is resolved once, all its addresses are checked, and the connection goes to a checked address, so that a name
+cannot resolve to one address for the check and to another for the connection (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from app.sync.http.errors import PrivateAddressBlocked
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Carries an IPv4 address inside, and whoever routes it delivers to that one.
+# Embeds an IPv4 address, to which the gateway delivers.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-"""The only block from which public IPv6 addresses are given out; what lies outside is somebody's own."""
+"""The only block from which public IPv6 addresses are allocated."""
 _BLOCKED = tuple(
     ipaddress.ip_network(network)
     for network in (
-        "168.63.129.16/32",  # Azure's agent: a public number that answers from inside a virtual machine
-        "192.0.0.0/24",  # IETF protocol assignments, and Oracle's metadata at .192; older Pythons call it public
-        "192.88.99.0/24",  # relays from 6to4, withdrawn (RFC 7526)
+        "168.63.129.16/32",  # Azure's agent: a public address that answers inside virtual machines
+        "192.0.0.0/24",  # IETF protocol assignments, with Oracle's metadata at .192; older Pythons call it global
+        "192.88.99.0/24",  # 6to4 relays, deprecated (RFC 7526)
         "3fff::/20",  # documentation (RFC 9637)
     )
 )
 
 
 def is_allowed(address: str, allowed: Iterable[Network]) -> bool:
-    """Whether a user's request may go to this address: a public one, or one the operator opened."""
-    found = _embedded_address(ipaddress.ip_address(address.partition("%")[0]))
-    if _is_in(found, allowed):
+    """Whether a user's request may go to this address: it is public, or in a network that the operator allowed."""
+    target = _embedded_address(ipaddress.ip_address(address.partition("%")[0]))
+    if _is_in(target, allowed):
         return True
-    if found.version == 6 and found not in _GLOBAL_UNICAST:
+    if target.version == 6 and target not in _GLOBAL_UNICAST:
         return False
-    return found.is_global and not found.is_multicast and not _is_in(found, _BLOCKED)
+    return target.is_global and not target.is_multicast and not _is_in(target, _BLOCKED)
 
 
 def _is_in(address: Address, networks: Iterable[Network]) -> bool:
@@ -47,6 +47,7 @@ def _is_in(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def _embedded_address(address: Address) -> Address:
+    """The IPv4 address inside an IPv6 one, else the address itself."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:
@@ -56,7 +57,7 @@ def _embedded_address(address: Address) -> Address:
 
 
 class SSRFSafeBackend(httpcore.NetworkBackend):
-    """Connects to checked addresses only. Raises PrivateAddress, which passes through httpx as it is."""
+    """Connects to checked addresses only. Raises PrivateAddressBlocked, which httpx passes on unchanged."""
 
     def __init__(self, allowed: Sequence[Network]) -> None:
         self._allowed = tuple(allowed)
@@ -92,7 +93,7 @@ class SSRFSafeBackend(httpcore.NetworkBackend):
 
 def _resolve(host: str, port: int) -> list[str]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise httpcore.ConnectError("the name cannot be resolved") from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))

@@ -1,7 +1,6 @@
-"""Who may ask a provider now: one gate before each address, shared by all workers.
+"""Concurrency and rate limiter per endpoint, shared by all workers through Redis.
 
-It bounds how many ask at once, and it is shut while the provider fails for many (see `breaker`). Where Redis is away
-it is open, and each process bounds itself.
+It also rejects requests while the provider's circuit breaker is open. Without Redis each process limits itself.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from app.sync.limits.store import MAX_STARTS_PER_S, LimiterStore, LocalLimiterSt
 T = TypeVar("T")
 
 MAX_CONCURRENT = 8
-"""Lists asked for at one provider at one address, of all workers together; each with one request at a time."""
+"""Fetches per endpoint, over all workers; each sends one request at a time."""
 _LEASE_GRACE_S = 10.0
-"""A worker that dies with a lease gives it back this long after its time was over."""
+"""A worker that dies with a permit gives it back this long after its deadline."""
 _POLL_S = (0.05, 0.15)
-"""Who waits looks again after a time between these."""
+"""Polling interval (min, max), seconds, while waiting for a permit."""
 _STATE_TTL_S = 7_200.0
 
 _local_store = LocalLimiterStore()
@@ -35,39 +34,37 @@ _local_store = LocalLimiterStore()
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How much of what a provider is asked together one kind of work may take."""
+    """Limits of one traffic class at one endpoint; they apply to all classes together."""
 
-    at_once: int = MAX_CONCURRENT
-    per_s: int = MAX_STARTS_PER_S
+    max_concurrent: int = MAX_CONCURRENT
+    max_starts_per_s: int = MAX_STARTS_PER_S
 
 
 INTERACTIVE_QUOTA = Quota()
-BULK_QUOTA = Quota(at_once=6, per_s=20)
-"""The rest is kept free for whoever waits, however much the schedule has to do."""
+BULK_QUOTA = Quota(max_concurrent=6, max_starts_per_s=20)
+"""Leaves room for interactive syncs, however much the schedule has to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """One request that was let through."""
-
-    place: str
+    endpoint: str
     holder: str
     store: LimiterStore
-    is_trial: bool = False
+    is_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Limiter:
-    """Before all providers. now: the time of day, which people are told."""
+    """now: wall-clock time, shown to people."""
 
-    shared: LimiterStore | None
+    store: LimiterStore | None
     now: Callable[[], datetime]
     sleep: Callable[[float], None]
-    share: Quota = INTERACTIVE_QUOTA
+    quota: Quota = INTERACTIVE_QUOTA
 
-    def ask(self, place: str, title: str, who: Requester, deadline: Deadline, fetch: Callable[[], T]) -> T:
-        """Wait for a turn and fetch. Raises Troubled, Crowded, and what `fetch` raises."""
-        allowed = self._enter(place, title, deadline)
+    def call(self, endpoint: str, title: str, requester: Requester, deadline: Deadline, fetch: Callable[[], T]) -> T:
+        """Wait for a permit and fetch. Raises CircuitOpen, ConcurrencyLimited, and what `fetch` raises."""
+        permit = self._acquire(endpoint, title, deadline)
         failure: BaseException | None = None
         try:
             return fetch()
@@ -75,80 +72,84 @@ class Limiter:
             failure = error
             raise
         finally:
-            self._leave(allowed, who, failure)
+            self._finish(permit, requester, failure)
 
-    def _enter(self, place: str, title: str, deadline: Deadline) -> Permit:
+    def _acquire(self, endpoint: str, title: str, deadline: Deadline) -> Permit:
         holder = uuid.uuid4().hex
         while True:
-            store, raw, taken = self._knock(place, holder, deadline)
-            allowed = Permit(place, holder, store)
-            note = circuit_breaker.decode(raw)
-            if note.until:
-                return self._as_trial(allowed, title, note, taken)
-            if taken:
-                return allowed
-            if deadline.left_s <= _POLL_S[1]:
+            store, raw, is_acquired = self._try_acquire(endpoint, holder, deadline)
+            permit = Permit(endpoint, holder, store)
+            state = circuit_breaker.decode(raw)
+            if state.until:
+                return self._probe(permit, title, state, is_acquired=is_acquired)
+            if is_acquired:
+                return permit
+            if deadline.remaining_s <= _POLL_S[1]:
                 raise errors.ConcurrencyLimited
-            self.sleep(random.uniform(*_POLL_S))  # no secret
+            self.sleep(random.uniform(*_POLL_S))  # noqa: S311  # no secret
 
-    def _knock(self, place: str, holder: str, deadline: Deadline) -> tuple[LimiterStore, bytes | None, bool]:
-        lease_s = max(0.0, deadline.left_s) + _LEASE_GRACE_S
-        if self.shared:
+    def _try_acquire(self, endpoint: str, holder: str, deadline: Deadline) -> tuple[LimiterStore, bytes | None, bool]:
+        lease_s = max(0.0, deadline.remaining_s) + _LEASE_GRACE_S
+        limits = self.quota.max_concurrent, lease_s, self.quota.max_starts_per_s
+        if self.store:
             try:
-                return self.shared, *self.shared.enter(place, holder, self.share.at_once, lease_s, self.share.per_s)
+                return self.store, *self.store.acquire(endpoint, holder, *limits)
             except StoreUnavailable:
                 pass
-        return _local_store, *_local_store.enter(place, holder, self.share.at_once, lease_s, self.share.per_s)
+        return _local_store, *_local_store.acquire(endpoint, holder, *limits)
 
-    def _as_trial(self, allowed: Permit, title: str, note: BreakerState, taken: bool) -> Permit:
-        """The first who comes after the rest is let through, to see whether it works again. Raises Troubled."""
+    def _probe(self, permit: Permit, title: str, state: BreakerState, *, is_acquired: bool) -> Permit:
+        """The permit of the first request after the rest, which tests whether the provider works again.
+
+        Raises CircuitOpen for all others.
+        """
         now = self.now().timestamp()
-        seen = note
+        current = state
 
-        def begin(raw: bytes | None) -> bytes | None:
-            nonlocal seen
-            seen = circuit_breaker.decode(raw)
-            return (
-                circuit_breaker.encode(circuit_breaker.start_probe(seen, now))
-                if seen.until and circuit_breaker.allows(seen, now)
-                else raw
-            )
+        def start(raw: bytes | None) -> bytes | None:
+            nonlocal current
+            current = circuit_breaker.decode(raw)
+            if current.until and circuit_breaker.allows(current, now):
+                return circuit_breaker.encode(circuit_breaker.start_probe(current, now))
+            return raw
 
-        if taken and circuit_breaker.allows(note, now):
-            self._change(allowed, begin)
-            if circuit_breaker.allows(seen, now):
-                return Permit(allowed.place, allowed.holder, allowed.store, is_trial=True)
-        if taken:
-            self._give_back(allowed)
-        raise circuit_breaker.circuit_open_error(seen, title, now)
+        if is_acquired and circuit_breaker.allows(state, now):
+            self._update(permit, start)
+            if circuit_breaker.allows(current, now):
+                return Permit(permit.endpoint, permit.holder, permit.store, is_probe=True)
+        if is_acquired:
+            self._release(permit)
+        raise circuit_breaker.circuit_open_error(current, title, now)
 
-    def _leave(self, allowed: Permit, who: Requester, failure: BaseException | None) -> None:
-        works = failure is None or isinstance(failure, NotModified)
-        self._give_back(allowed, forget=works)
-        if isinstance(failure, errors.SyncError) and failure.tells_of_provider:
+    def _finish(self, permit: Permit, requester: Requester, failure: BaseException | None) -> None:
+        """Give the permit back, and let the circuit breaker follow the outcome."""
+        is_success = failure is None or isinstance(failure, NotModified)
+        self._release(permit, close_breaker=is_success)
+        if isinstance(failure, errors.SyncError) and failure.counts_against_provider:
             now = self.now().timestamp()
-            self._change(
-                allowed,
-                lambda raw: circuit_breaker.encode(
-                    circuit_breaker.record_failure(circuit_breaker.decode(raw), who, now, is_trial=allowed.is_trial)
-                ),
-            )
-        elif allowed.is_trial and not works:
-            self._change(
-                allowed,
-                lambda raw: (
-                    circuit_breaker.encode(circuit_breaker.end_probe(circuit_breaker.decode(raw))) if raw else None
-                ),
-            )
 
-    def _give_back(self, allowed: Permit, *, forget: bool = False) -> None:
-        try:
-            allowed.store.leave(allowed.place, allowed.holder, forget=forget)
-        except StoreUnavailable:
-            return  # its lease ends by itself
+            def record(raw: bytes | None) -> bytes:
+                state = circuit_breaker.decode(raw)
+                return circuit_breaker.encode(
+                    circuit_breaker.record_failure(state, requester, now, is_probe=permit.is_probe)
+                )
 
-    def _change(self, allowed: Permit, change: UpdateState) -> None:
+            self._update(permit, record)
+        elif permit.is_probe and not is_success:
+            self._update(permit, _end_probe)
+
+    def _release(self, permit: Permit, *, close_breaker: bool = False) -> None:
         try:
-            allowed.store.change(allowed.place, change, _STATE_TTL_S)
+            permit.store.release(permit.endpoint, permit.holder, close_breaker=close_breaker)
         except StoreUnavailable:
-            return  # nobody is stopped by what nobody can know
+            return  # the lease expires
+
+    def _update(self, permit: Permit, update: UpdateState) -> None:
+        try:
+            permit.store.update(permit.endpoint, update, _STATE_TTL_S)
+        except StoreUnavailable:
+            return  # without Redis there is no breaker
+
+
+def _end_probe(raw: bytes | None) -> bytes | None:
+    return circuit_breaker.encode(circuit_breaker.end_probe(circuit_breaker.decode(raw))) if raw else None

@@ -76,7 +76,7 @@ def test_a_short_wait_is_waited_for_within_the_run(alice: Person, means: SyncCon
     alice.add_key("groq")
     simulator.set_fault("groq", "rate_limited", seconds=5, times=1)
     slept: list[float] = []
-    assert only(synced(alice, replace(means, patience=RetryPolicy(sleep=slept.append)))).outcome == "complete"
+    assert only(synced(alice, replace(means, retry_policy=RetryPolicy(sleep=slept.append)))).outcome == "complete"
     assert len(slept) == 1 and slept[0] >= 5
 
 
@@ -160,7 +160,7 @@ def test_a_provider_in_trouble_costs_only_its_own_users_nothing(
     alice: Person, bob: Person, means: SyncContext, simulator: Simulator, clock: Clock, redis_url: str
 ) -> None:
     with redis.Redis.from_url(redis_url) as connection:
-        shared = replace(means, shared=RedisLimiterStore(connection))
+        shared = replace(means, limiter_store=RedisLimiterStore(connection))
         for number in range(2):
             alice.add_key("groq", f"sk-good-key-of-alice-{number}", label=str(number))
         bob.add_key("groq")

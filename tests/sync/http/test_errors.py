@@ -42,9 +42,9 @@ def test_codes_are_distinct() -> None:
 
 def test_an_error_that_blames_the_key_does_not_pass_by_itself() -> None:
     for kind in LEAVES:
-        assert kind.blames_key == issubclass(kind, errors.KeyProblem)
-        assert kind.passing == issubclass(kind, errors.TransientError)
-        assert not (kind.blames_key and kind.passing)
+        assert kind.key_at_fault == issubclass(kind, errors.KeyProblem)
+        assert kind.is_transient == issubclass(kind, errors.TransientError)
+        assert not (kind.key_at_fault and kind.is_transient)
 
 
 def test_every_fault_of_a_provider_has_its_error() -> None:

@@ -43,10 +43,10 @@ def test_servers_of_users_own_that_hang_keep_nobody_elses_waiting(means: SyncCon
     good = means.base_urls["ollama"]
     parts = [part(number, "ollama", dead) for number in range(1, 21)] + [part(21, "ollama", good)]
     with new_client() as client:
-        hurried = replace(means, guarded=client, in_all_s=2.0)
+        hurried = replace(means, restricted=client, total_timeout_s=2.0)
         try:
             begun = time.monotonic()
-            answers = {fetched.part.credential_id: fetched for fetched in fetch_each(parts, hurried)}
+            answers = {fetched.item.credential_id: fetched for fetched in fetch_each(parts, hurried)}
         finally:
             _Silent.released.set()
             server.shutdown()
@@ -61,16 +61,16 @@ def left_s(parts: list[RunItem], means: SyncContext) -> float:
 
 
 def test_the_time_for_all_is_by_place_and_ends_before_the_job_does(means: SyncContext) -> None:
-    slow = replace(means, in_all_s=60.0)
+    slow = replace(means, total_timeout_s=60.0)
     one_place = [part(number, "openai") for number in range(20)]
     many_places = [part(number, "ollama", f"http://server-{number}.test") for number in range(20)]
     assert left_s(one_place, slow) == pytest.approx(3 * 62, abs=1)
     assert left_s(many_places, slow) == pytest.approx(62, abs=1)
-    assert left_s(one_place, replace(slow, share=BULK_QUOTA)) == pytest.approx(4 * 62, abs=1)
+    assert left_s(one_place, replace(slow, quota=BULK_QUOTA)) == pytest.approx(4 * 62, abs=1)
     assert left_s(one_place * 50, slow) <= dispatch._MAX_TOTAL_S
-    from app import jobs
+    from app.jobs import queues
 
-    assert dispatch._MAX_TOTAL_S + 60 < jobs._JOB_TIMEOUT_S
+    assert dispatch._MAX_TOTAL_S + 60 < queues.JOB_TIMEOUT_S
 
 
 def test_beyond_so_many_threads_places_take_turns_and_all_are_asked(
@@ -84,7 +84,7 @@ def test_beyond_so_many_threads_places_take_turns_and_all_are_asked(
         for number, slug in enumerate(slugs, start=1)
     ]
     with new_client() as client:
-        fetched = fetch_each(parts, replace(means, guarded=client))
+        fetched = fetch_each(parts, replace(means, restricted=client))
     assert len(fetched) == len(slugs)
     assert all(isinstance(one.answer, Answer) for one in fetched[:2]), [one.answer for one in fetched]
     assert not any(isinstance(one.answer, dispatch.errors.TimedOut) for one in fetched)

@@ -19,7 +19,7 @@ from app.sync.http.ssrf import is_allowed
 from app.vault import ApiKey
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
-fetch = functools.partial(patient_fetch, patience=RetryPolicy(tries=1))
+fetch = functools.partial(patient_fetch, retry_policy=RetryPolicy(max_attempts=1))
 KEY = ApiKey("sk-good-key-of-a-test-1234")
 
 
@@ -76,13 +76,13 @@ def test_the_operator_can_open_a_network_and_opens_no_other() -> None:
 
 
 def test_a_guarded_client_does_not_reach_this_machine(simulator: Simulator) -> None:
-    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddressBlocked):
+    with new_client(restricted=()) as client, pytest.raises(errors.PrivateAddressBlocked):
         fetch(openai.PROVIDER, KEY, client, base_url=simulator.base_urls["openai"])
     assert simulator.requests() == []
 
 
 def test_a_guarded_client_reaches_what_the_operator_opened(simulator: Simulator) -> None:
-    with new_client(guarded=LOOPBACK) as client:
+    with new_client(restricted=LOOPBACK) as client:
         answer = fetch(openai.PROVIDER, KEY, client, base_url=simulator.base_urls["openai"])
     assert answer.models
 
@@ -104,10 +104,10 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_used(
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     monkeypatch.setattr(socket, "create_connection", connect)
-    with new_client(guarded=()) as client, pytest.raises(errors.Unreachable):
+    with new_client(restricted=()) as client, pytest.raises(errors.Unreachable):
         fetch(openai.PROVIDER, KEY, client, base_url=f"http://rebinding.example:{port}/openai/v1")
     assert tried == [("93.184.215.14", port)]
-    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddressBlocked):
+    with new_client(restricted=()) as client, pytest.raises(errors.PrivateAddressBlocked):
         fetch(openai.PROVIDER, KEY, client, base_url=f"http://rebinding.example:{port}/openai/v1")
 
 
@@ -132,7 +132,7 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_used(
 )
 def test_no_spelling_of_an_address_leads_to_this_machine(host: str, simulator: Simulator) -> None:
     port = simulator.url.rsplit(":", 1)[1]
-    with new_client(guarded=()) as client, pytest.raises((errors.PrivateAddressBlocked, errors.Unreachable)):
+    with new_client(restricted=()) as client, pytest.raises((errors.PrivateAddressBlocked, errors.Unreachable)):
         fetch(openai.PROVIDER, KEY, client, base_url=f"http://{host}:{port}/openai/v1")
     assert simulator.requests() == []
 
@@ -140,7 +140,7 @@ def test_no_spelling_of_an_address_leads_to_this_machine(host: str, simulator: S
 def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 80)) for one in ("93.184.215.14", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddressBlocked):
+    with new_client(restricted=()) as client, pytest.raises(errors.PrivateAddressBlocked):
         fetch(openai.PROVIDER, KEY, client, base_url="http://both.example/v1")
 
 
@@ -149,13 +149,13 @@ def test_a_proxy_of_the_environment_does_not_lead_around_the_guard(
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, simulator.url)
-    with new_client(guarded=()) as client, pytest.raises(errors.PrivateAddressBlocked):
+    with new_client(restricted=()) as client, pytest.raises(errors.PrivateAddressBlocked):
         fetch(openai.PROVIDER, KEY, client, base_url="http://10.0.0.1/v1")
     assert simulator.requests() == []
 
 
 def test_a_redirect_to_a_private_address_is_not_followed(simulator: Simulator) -> None:
     simulator.set_fault("openai", "redirect_elsewhere")
-    with new_client(guarded=LOOPBACK) as client, pytest.raises(errors.Redirected):
+    with new_client(restricted=LOOPBACK) as client, pytest.raises(errors.Redirected):
         fetch(openai.PROVIDER, KEY, client, base_url=simulator.base_urls["openai"])
     assert simulator.strays() == []

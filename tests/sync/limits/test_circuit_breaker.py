@@ -13,7 +13,7 @@ NOON = 1_793_534_400.0  # 1 November 2026, 12:00 UTC
 def failed(*who: tuple[int, int], every_s: float = 1.0, note: BreakerState | None = None) -> BreakerState:
     note = note or BreakerState([])
     for number, (user, credential) in enumerate(who):
-        note = record_failure(note, Requester(user, credential), NOON + number * every_s, is_trial=False)
+        note = record_failure(note, Requester(user, credential), NOON + number * every_s, is_probe=False)
     return note
 
 
@@ -48,7 +48,7 @@ def test_after_its_rest_one_may_try() -> None:
     assert allows(note, note.until)
     trying = start_probe(note, note.until)
     assert not allows(trying, note.until + 1)
-    assert allows(trying, note.until + DEFAULT_POLICY.trial_s)  # who tried never came back
+    assert allows(trying, note.until + DEFAULT_POLICY.probe_timeout_s)  # who tried never came back
     assert allows(circuit_breaker.end_probe(trying), note.until + 1)
 
 
@@ -56,7 +56,7 @@ def test_a_trial_that_fails_makes_the_rest_twice_as_long_up_to_a_limit() -> None
     note, rests = failed(*MANY), []
     for _ in range(5):
         now = note.until
-        note = record_failure(start_probe(note, now), Requester(9, 9), now, is_trial=True)
+        note = record_failure(start_probe(note, now), Requester(9, 9), now, is_probe=True)
         rests.append(note.until - now)
         assert note.since == NOON
     assert rests == [600, 1_200, 1_800, 1_800, 1_800]
@@ -64,7 +64,7 @@ def test_a_trial_that_fails_makes_the_rest_twice_as_long_up_to_a_limit() -> None
 
 def test_who_was_under_way_when_it_opened_changes_nothing() -> None:
     note = failed(*MANY)
-    assert record_failure(note, Requester(7, 7), NOON + 60, is_trial=False) == note
+    assert record_failure(note, Requester(7, 7), NOON + 60, is_probe=False) == note
 
 
 def test_people_are_told_since_when_and_until_when() -> None:
@@ -72,7 +72,7 @@ def test_people_are_told_since_when_and_until_when() -> None:
     told = circuit_breaker.circuit_open_error(note, "Groq", NOON + 900)
     assert told.message == "Groq is having trouble since 12:02 UTC; trying again at 12:20 UTC."
     assert told.action.startswith("Your last list is kept.")
-    assert not told.blames_key and not told.tells_of_provider
+    assert not told.key_at_fault and not told.counts_against_provider
 
 
 def test_a_note_survives_being_stored_and_nonsense_is_none() -> None:

@@ -15,7 +15,7 @@ from app.sync.http import errors
 from app.sync.http.fetch import Answer, NotModified, Validators, fetch, new_client
 from app.sync.http.retry import RetryPolicy
 from app.vault import ApiKey
-from tests.sync.test_fetch import Stream
+from tests.sync.http.test_fetch import Stream
 
 KEY = ApiKey("sk-marked-Zq7Kw2Xv9-tail")
 
@@ -35,7 +35,7 @@ class Clock:
         self.now += seconds
 
     @property
-    def patience(self) -> RetryPolicy:
+    def retry_policy(self) -> RetryPolicy:
         return RetryPolicy(clock=self, sleep=self.sleep)
 
 
@@ -60,10 +60,18 @@ def simulator(running: Simulator) -> Simulator:
 def ask(simulator: Simulator, time: Clock) -> Iterator[Callable[..., Answer]]:
     with new_client() as client:
 
-        def ask(slug: str = "openai", in_all_s: float = 60.0, known: Validators | None = None) -> Answer:
+        def ask(slug: str = "openai", total_timeout_s: float = 60.0, known: Validators | None = None) -> Answer:
             url = simulator.base_urls[slug]
-            patience = time.patience
-            return fetch(PROVIDERS[slug], KEY, client, base_url=url, in_all_s=in_all_s, patience=patience, known=known)
+            patience = time.retry_policy
+            return fetch(
+                PROVIDERS[slug],
+                KEY,
+                client,
+                base_url=url,
+                total_timeout_s=total_timeout_s,
+                retry_policy=patience,
+                known=known,
+            )
 
         yield ask
 
@@ -122,7 +130,7 @@ def test_the_statuses_that_mean_later(time: Clock, status: int, tries: int) -> N
         return httpx.Response(status, stream=Stream([]))
 
     with httpx.Client(transport=httpx.MockTransport(answer)) as client, pytest.raises(errors.SyncError):
-        fetch(PROVIDERS["openai"], KEY, client, base_url="http://provider.test", patience=time.patience)
+        fetch(PROVIDERS["openai"], KEY, client, base_url="http://provider.test", retry_policy=time.retry_policy)
     assert asked == tries
 
 
@@ -161,7 +169,7 @@ def test_connections_that_broke_are_made_again(
         return answer(request)
 
     with httpx.Client(transport=httpx.MockTransport(counted)) as client, pytest.raises(errors.TransientError):
-        fetch(PROVIDERS["openai"], KEY, client, base_url="http://provider.test", patience=time.patience)
+        fetch(PROVIDERS["openai"], KEY, client, base_url="http://provider.test", retry_policy=time.retry_policy)
     assert asked == tries
 
 
@@ -180,7 +188,7 @@ def test_waits_double_at_most_and_are_spread_over_their_whole_range() -> None:
     for _ in range(300):
         time = Clock()
         with pytest.raises(errors.Unavailable):
-            time.patience.persist(failing(errors.Unavailable(again=True)), time.patience.deadline(60))
+            time.retry_policy.retry(failing(errors.Unavailable(retryable=True)), time.retry_policy.deadline(60))
         longest = list(map(max, longest, time.slept))
         shortest = list(map(min, shortest, time.slept))
     for most, least, bound in zip(longest, shortest, (0.5, 1.0, 2.0), strict=True):
@@ -198,14 +206,14 @@ def test_retry_after_is_obeyed_in_both_forms(
     assert 15 <= slept <= 17 * 1.1
 
 
-@pytest.mark.parametrize(("wait_s", "in_all_s"), [(21, 60), (3_600, 60), (15, 10)])
-def test_a_wait_that_no_run_has_time_for_ends_it_at_once(time: Clock, wait_s: float, in_all_s: float) -> None:
-    error = errors.RateLimited(status=429, retry_after_s=wait_s, again=True)
-    deadline = time.patience.deadline(in_all_s)
+@pytest.mark.parametrize(("wait_s", "total_timeout_s"), [(21, 60), (3_600, 60), (15, 10)])
+def test_a_wait_that_no_run_has_time_for_ends_it_at_once(time: Clock, wait_s: float, total_timeout_s: float) -> None:
+    error = errors.RateLimited(status=429, retry_after_s=wait_s, retryable=True)
+    deadline = time.retry_policy.deadline(total_timeout_s)
     with pytest.raises(errors.RateLimited):
-        time.patience.persist(failing(error), deadline)
+        time.retry_policy.retry(failing(error), deadline)
     assert time.slept == []
-    assert time.patience.is_too_long(error, deadline)
+    assert time.retry_policy.exceeds_budget(error, deadline)
 
 
 def test_nothing_is_tried_after_the_deadline(time: Clock) -> None:
@@ -214,11 +222,11 @@ def test_nothing_is_tried_after_the_deadline(time: Clock) -> None:
     def attempt() -> None:
         begun.append(time.now)
         time.now += 0.4
-        raise errors.Unavailable(again=True)
+        raise errors.Unavailable(retryable=True)
 
-    deadline = time.patience.deadline(1.0)
+    deadline = time.retry_policy.deadline(1.0)
     with pytest.raises(errors.Unavailable):
-        time.patience.persist(attempt, deadline)
+        time.retry_policy.retry(attempt, deadline)
     assert len(begun) < 4
     assert all(at < deadline.at for at in begun)
 
@@ -226,7 +234,7 @@ def test_nothing_is_tried_after_the_deadline(time: Clock) -> None:
 def test_a_slow_provider_is_not_asked_beyond_the_bound(ask: Callable[..., Answer], simulator: Simulator) -> None:
     simulator.set_fault("openai", "maintenance")
     with pytest.raises(errors.Maintenance):
-        ask(in_all_s=0.0001 + 5)
+        ask(total_timeout_s=0.0001 + 5)
     assert len(simulator.requests("openai")) <= 4
 
 

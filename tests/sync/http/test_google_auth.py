@@ -21,7 +21,7 @@ from app.sync.http.fetch import new_client
 from app.sync.http.google_auth import resolve_signing_key
 from app.vault import ApiKey
 
-GOOGLE = replace(openai.PROVIDER, exchange="google")
+GOOGLE = replace(openai.PROVIDER, token_exchange="google")
 
 
 class TokenDesk(BaseHTTPRequestHandler):
