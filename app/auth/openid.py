@@ -203,9 +203,10 @@ def _verify_id_token(
             },
         )
         claims.validate(now=int(time.time()), leeway=_LEEWAY_S)
+        validated: Mapping[str, Any] = claims
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise OidcError(UNTRUSTED, f"ID token refused ({type(error).__name__} {getattr(error, 'claim', '')})") from None
-    return claims
+    return validated
 
 
 def _decode_id_token(id_token: str, discovery: DiscoveryDocument, http: httpx.Client) -> jwt.Token:
