@@ -1,6 +1,6 @@
-"""What the operators' endpoints read and answer, for the OpenAPI document; in the words of the owner's documents.
+"""Request and response types of the admin endpoints, with the original specification's field names.
 
-What depends on what was asked stands in `ServerSyncDetails` as a field that may be left out.
+Fields that depend on the request are optional in `ServerSyncDetails`.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from app.store.schema.tables import OUTCOMES
 
 Unset = msgspec.UnsetType
 UNSET = msgspec.UNSET
-"""Left out where it does not apply."""
+"""Default of fields that are left out where they do not apply."""
 Fact = str | int | bool | None
 Counts = dict[str, int]
 Outcome = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(OUTCOMES)})]
 
 
-# ------------------------------------------------------------------ asked
+# ------------------------------------------------------------------ requests
 
 
 class WaitQuery(msgspec.Struct, forbid_unknown_fields=True):
     wait: Annotated[bool, msgspec.Meta(description="False: answer at once, with 202.")] = True
 
 
-class OneQuery(WaitQuery, forbid_unknown_fields=True):
+class SyncQuery(WaitQuery, forbid_unknown_fields=True):
     dry_run: Annotated[
         bool, msgspec.Meta(description="Ask, and keep a plan of what would change, but change nothing.")
     ] = False
 
 
-class AllQuery(OneQuery, forbid_unknown_fields=True):
+class SyncAllQuery(SyncQuery, forbid_unknown_fields=True):
     providers: Annotated[list[str], msgspec.Meta(description="Only these; may be given several times.")] = []
 
 

@@ -1,12 +1,11 @@
-"""The list in the shapes that other programs poll: OpenAI's `/v1/models`, and models.dev's `api.json`.
+"""Model lists in other formats: OpenAI's `/v1/models` and models.dev's `api.json`.
 
-Both hold the chat models that the caller's keys can really use, and with `?all=yes` all others too. An id of
-OpenAI's list is "provider/model id", since two providers may call their models alike.
+Both hold the chat models that the caller's keys can use; `?all=yes` adds all other kinds. Ids in OpenAI's list are
+"provider/model id", since two providers may use the same model id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
@@ -19,17 +18,17 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.api.auth import Caller
 from app.api.operations import operation
-from app.api.problems import OpenAIError, Refused
+from app.api.problems import ApiError, OpenAIError
 from app.catalog.matching import CanonicalModel
 from app.extensions import csrf
+from app.providers import PROVIDERS
 from app.store import catalog
-from app.store.queries.usable import ProviderEndpoint, UsableModel, list_usable
-from app.web.app import filters
+from app.store.queries.models_of_keys import ProviderEndpoint, UsableModel, list_usable
 
 blueprint = Blueprint("elsewhere", __name__)
-csrf.exempt(blueprint)  # nothing here is unsafe
+csrf.exempt(blueprint)  # read-only
 
-_NPM = {
+_NPM_PACKAGES = {
     "aihubmix": "@aihubmix/ai-sdk-provider",
     "anthropic": "@ai-sdk/anthropic",
     "azure": "@ai-sdk/azure",
@@ -46,24 +45,23 @@ _NPM = {
     "vercel-ai-gateway": "@ai-sdk/gateway",
     "xai": "@ai-sdk/xai",
 }
-"""By which package a program speaks with a provider, where models.dev names one of the provider's own."""
-_COMPATIBLE = "@ai-sdk/openai-compatible"
-_MODALITIES = ("text", "image", "audio", "video", "pdf")
-_DAY = r"^\d{4}-\d{2}(-\d{2})?$"
+"""Provider-specific AI SDK packages, as models.dev names them."""
+_COMPATIBLE_PACKAGE = "@ai-sdk/openai-compatible"
+_DAY_PATTERN = r"^\d{4}-\d{2}(-\d{2})?$"
 
 Modality = Literal["text", "image", "audio", "video", "pdf"]
-Day = Annotated[str, Meta(pattern=_DAY)]
+Day = Annotated[str, Meta(pattern=_DAY_PATTERN)]
 Price = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
 
 
-class AllQuery(msgspec.Struct, frozen=True):
+class CompatQuery(msgspec.Struct, frozen=True):
     """Parameters that are not ours are passed over: these clients send what they like."""
 
     all: Annotated[Literal["", "yes"], Meta(description="yes: models of every kind, not only chat.")] = ""
 
 
-# ------------------------------------------------------------------ OpenAI's
+# ------------------------------------------------------------------ OpenAI
 
 
 class OpenAIModel(msgspec.Struct, frozen=True):
@@ -82,13 +80,13 @@ class OpenAIModels(msgspec.Struct, frozen=True):
 
 
 @blueprint.get("/v1/models")
-@operation(OpenAIModels, tag="For other programs", query=AllQuery, errors=OpenAIError)
-def openai_models(caller: Caller, query: AllQuery) -> OpenAIModels:
+@operation(OpenAIModels, tag="For other programs", query=CompatQuery, errors=OpenAIError)
+def openai_models(caller: Caller, query: CompatQuery) -> OpenAIModels:
     """Models in OpenAI's shape.
 
     What OpenAI's own clients list with base_url=…/v1 and a personal token as their key.
     """
-    return OpenAIModels([_openai_model(one) for one in list_usable(caller.user.id, _kind(query))])
+    return OpenAIModels([_to_openai_model(model) for model in list_usable(caller.user.id, _kind(query))])
 
 
 @blueprint.get("/v1/models/<path:model_id>", merge_slashes=False)
@@ -98,24 +96,24 @@ def openai_model(caller: Caller, model_id: str) -> OpenAIModel:
 
     Of any kind, chat or not.
     """
-    for one in list_usable(caller.user.id, ""):
-        if _openai_id(one) == model_id:
-            return _openai_model(one)
-    raise Refused(HTTPStatus.NOT_FOUND, "None of your keys lists this model. Its id begins with the provider's slug.")
+    for model in list_usable(caller.user.id, ""):
+        if _openai_id(model) == model_id:
+            return _to_openai_model(model)
+    raise ApiError(HTTPStatus.NOT_FOUND, "None of your keys lists this model. Its id begins with the provider's slug.")
 
 
-def _openai_id(one: UsableModel) -> str:
-    return f"{one.place.name}/{one.listed.id}"
+def _openai_id(model: UsableModel) -> str:
+    return f"{model.endpoint.name}/{model.listed.id}"
 
 
-def _openai_model(one: UsableModel) -> OpenAIModel:
-    moment = one.listed.created_at or one.seen_at
-    lab, slash, _ = (one.facts.canonical_id or "").partition("/")
-    created = max(0, int(moment.timestamp())) if moment else 0
-    return OpenAIModel(_openai_id(one), created, lab if slash else one.place.provider)
+def _to_openai_model(model: UsableModel) -> OpenAIModel:
+    created_at = model.listed.created_at or model.first_seen_at
+    lab, slash, _ = (model.facts.canonical_id or "").partition("/")
+    created = max(0, int(created_at.timestamp())) if created_at else 0
+    return OpenAIModel(_openai_id(model), created, lab if slash else model.endpoint.provider)
 
 
-# ------------------------------------------------------------------ models.dev's
+# ------------------------------------------------------------------ models.dev
 
 
 class Modalities(msgspec.Struct, frozen=True):
@@ -162,7 +160,7 @@ class DevProvider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     id: str
     name: Annotated[str, Meta(min_length=1)]
     env: Annotated[tuple[str, ...], Meta(min_length=1)]
-    """Variables that its own programs read the API key from."""
+    """Environment variables that clients read the API key from."""
     npm: Annotated[str, Meta(min_length=1)]
     doc: Annotated[str, Meta(min_length=1)]
     models: dict[str, DevModel]
@@ -176,63 +174,63 @@ DevCatalog = Annotated[dict[str, DevProvider], Meta(title="DevCatalog")]
 
 
 @blueprint.get("/api.json")
-@operation(DevCatalog, tag="For other programs", query=AllQuery)
-def models_dev(caller: Caller, query: AllQuery) -> dict[str, DevProvider]:
+@operation(DevCatalog, tag="For other programs", query=CompatQuery)
+def models_dev(caller: Caller, query: CompatQuery) -> dict[str, DevProvider]:
     """Providers and models in models.dev's shape.
 
     An object of providers by their slug, each with its models by the id it serves them under.
     """
     _, index = catalog.load_index()
-    found = list_usable(caller.user.id, _kind(query))
+    usable = list_usable(caller.user.id, _kind(query))
     return {
-        place.name: _dev_provider(place, {one.listed.id: _dev_model(one, index.models) for one in models})
-        for place, models in groupby(found, key=lambda one: one.place)
+        endpoint.name: _to_dev_provider(endpoint, {one.listed.id: _to_dev_model(one, index.models) for one in models})
+        for endpoint, models in groupby(usable, key=lambda model: model.endpoint)
     }
 
 
-def _kind(query: AllQuery) -> str:
+def _kind(query: CompatQuery) -> str:
     return "" if query.all else "chat"
 
 
-def _dev_provider(place: ProviderEndpoint, models: dict[str, DevModel]) -> DevProvider:
-    provider = filters.providers()[place.provider]
-    npm = _NPM.get(provider.slug, _COMPATIBLE)
+def _to_dev_provider(endpoint: ProviderEndpoint, models: dict[str, DevModel]) -> DevProvider:
+    provider = PROVIDERS[endpoint.provider]
+    npm = _NPM_PACKAGES.get(provider.slug, _COMPATIBLE_PACKAGE)
     return DevProvider(
-        id=place.name,
+        id=endpoint.name,
         name=provider.title,
-        env=(f"{provider.variable}_API_KEY",),
+        env=(provider.key_variable,),
         npm=npm,
         doc=provider.site,
         models=models,
-        api=_address(place) if npm == _COMPATIBLE else UNSET,
+        api=_openai_base_url(endpoint) if npm == _COMPATIBLE_PACKAGE else UNSET,
     )
 
 
-def _address(place: ProviderEndpoint) -> str:
-    """Where a program asks for answers in OpenAI's shape: beside the list of models, unless it is said otherwise."""
-    provider = filters.providers()[place.provider]
-    base = place.base_url or provider.base_url
+def _openai_base_url(endpoint: ProviderEndpoint) -> str:
+    """Base URL of the OpenAI-compatible API: the parent of the model list, unless the provider says otherwise."""
+    provider = PROVIDERS[endpoint.provider]
+    base_url = endpoint.base_url or provider.base_url
     if provider.openai_path:
-        return base.rstrip("/").removesuffix(provider.openai_path) + provider.openai_path
-    return provider.url(base, provider.ask(None).path).removesuffix("/models")
+        return base_url.rstrip("/").removesuffix(provider.openai_path) + provider.openai_path
+    return provider.url(base_url, provider.build_request(None).path).removesuffix("/models")
 
 
-def _dev_model(one: UsableModel, canonical_models: dict[str, CanonicalModel]) -> DevModel:
-    facts, listed = one.facts, one.listed
+def _to_dev_model(model: UsableModel, canonical_models: dict[str, CanonicalModel]) -> DevModel:
+    facts, listed = model.facts, model.listed
     canonical = canonical_models.get(facts.canonical_id or "")
     inputs = _modalities(listed.input_modalities or (canonical.input_modalities if canonical else ()))
     if facts.vision and "image" not in inputs:
         inputs = (*inputs, "image")
-    made_on = _made_on(one, canonical)
+    release_day = _release_day(model, canonical)
     return DevModel(
         id=listed.id,
         name=facts.name or listed.id,
         attachment=any(kind != "text" for kind in inputs),
         reasoning=bool(facts.reasoning),
         tool_call=bool(facts.tools),
-        temperature=not facts.reasoning,  # nobody says; models that reason mostly refuse it
-        release_date=made_on,
-        last_updated=made_on,
+        temperature=not facts.reasoning,  # unknown; most reasoning models reject it
+        release_date=release_day,
+        last_updated=release_day,
         modalities=Modalities(
             inputs, _modalities(listed.output_modalities or (canonical.output_modalities if canonical else ()))
         ),
@@ -241,46 +239,40 @@ def _dev_model(one: UsableModel, canonical_models: dict[str, CanonicalModel]) ->
         family=canonical.family if canonical and canonical.family else UNSET,
         structured_output=UNSET if facts.structured_output is None else facts.structured_output,
         knowledge=_day(canonical.knowledge_cutoff if canonical else "") or UNSET,
-        cost=_cost(one),
+        cost=_to_cost(model),
         status="deprecated" if facts.deprecated_on or facts.retires_on else UNSET,
     )
 
 
 def _modalities(words: tuple[str, ...]) -> tuple[Modality, ...]:
-    """Those that models.dev knows; text where nothing is said, as for every chat model."""
-    return tuple(_known(words)) or ("text",)
+    """The modalities that models.dev knows; text if none, as for every chat model."""
+    known: list[Modality] = ["text", "image", "audio", "video", "pdf"]
+    return tuple(one for one in known if one in words or (one == "pdf" and "file" in words)) or ("text",)
 
 
-def _known(words: tuple[str, ...]) -> Iterator[Modality]:
-    for word in _MODALITIES:
-        if word in words or (word == "pdf" and "file" in words):
-            yield word  # type: ignore[misc]  # it is one of the five
-
-
-def _made_on(one: UsableModel, canonical: CanonicalModel | None) -> str:
-    """The day of its release, or the nearest to it that is known; the shape wants one."""
-    moment = one.listed.created_at or one.seen_at
-    told = _day(canonical.released_on if canonical else "")
-    return told or (moment or datetime.fromtimestamp(0, UTC)).strftime("%Y-%m-%d")
+def _release_day(model: UsableModel, canonical: CanonicalModel | None) -> str:
+    """Release date, else creation or first-seen date: the format requires one."""
+    known_at = model.listed.created_at or model.first_seen_at or datetime.fromtimestamp(0, UTC)
+    return _day(canonical.released_on if canonical else "") or known_at.strftime("%Y-%m-%d")
 
 
 def _day(text: str) -> str:
-    """`2025-03` or `2025-03-12`; empty for a year alone."""
+    """A date like `2025-03` or `2025-03-12`; empty for a bare year, which the format does not allow."""
     return text if len(text) in (7, 10) else ""
 
 
-def _cost(one: UsableModel) -> Cost | UnsetType:
-    """Only where both main prices are known: the shape knows no other."""
-    paid, asked = one.facts.input_per_million, one.facts.output_per_million
-    if paid is None or asked is None:
+def _to_cost(model: UsableModel) -> Cost | UnsetType:
+    """Unset unless both input and output price are known, which the format requires."""
+    input_price, output_price = model.facts.input_per_million, model.facts.output_per_million
+    if input_price is None or output_price is None:
         return UNSET
     return Cost(
-        float(paid),
-        float(asked),
-        _price(one.facts.cache_read_per_million),
-        _price(one.facts.cache_write_per_million),
+        float(input_price),
+        float(output_price),
+        _to_price(model.facts.cache_read_per_million),
+        _to_price(model.facts.cache_write_per_million),
     )
 
 
-def _price(price: Decimal | None) -> float | UnsetType:
+def _to_price(price: Decimal | None) -> float | UnsetType:
     return UNSET if price is None else float(price)

@@ -1,10 +1,10 @@
-"""The OpenAPI document, made from what the endpoints say of themselves, and a page to read it."""
+"""The OpenAPI document, generated from the declarations of the endpoints, and its page at /api/docs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, Response, current_app, render_template
 from werkzeug.routing import Rule
 
 from app.api.admin_schemas import Liveness, Readiness
-from app.api.operations import JSON, Answers, Operation, tag
+from app.api.operations import JSON, Operation, ResponseSpec, add_etag
 from app.store.accounts.tokens import SCOPES
 
 blueprint = Blueprint("openapi", __name__)
@@ -31,16 +31,16 @@ _TAGS = {
     "Health": "For containers, load balancers and whoever watches over the server. Anyone may ask.",
 }
 _HEALTH = {
-    "health.health": Operation("Whether this process lives", "", "Health", {200: Answers(Liveness)}),
+    "health.health": Operation("Whether this process lives", "", "Health", {200: ResponseSpec(Liveness)}),
     "health.ready": Operation(
         "Whether it can work",
         "Database, migrations, Redis and workers, within two seconds even if one of them hangs; 503 if any is not.",
         "Health",
-        {200: Answers(Readiness), 503: Answers(Readiness)},
+        {200: ResponseSpec(Readiness), 503: ResponseSpec(Readiness)},
     ),
 }
-"""Endpoints whose views stand among the pages."""
-_LARGEST_ID = 2**63 - 1
+"""Endpoints of `web.health`, described here."""
+_MAX_ID = 2**63 - 1
 _HEADERS = {
     "ETag": "Send it back in If-None-Match: 304 if nothing changed.",
     "Link": "The address of the next page, with rel=next; on the last page there is none.",
@@ -55,29 +55,31 @@ _HEADERS = {
 
 @blueprint.get("/api/openapi.json")
 def document() -> Response:
-    response = Response(encoded := msgspec.json.encode(_document()), mimetype=JSON)
-    tag(response, encoded)
+    response = Response(encoded := msgspec.json.encode(_load_document()), mimetype=JSON)
+    add_etag(response, encoded)
     return response
 
 
 @blueprint.get("/api/docs")
 def page() -> str:
-    """The document as a page of ours, without any script."""
-    found = _document()
-    sections = [Section(tag["name"], tag["description"], list(_entries(found, tag["name"]))) for tag in found["tags"]]
-    return render_template("api/docs.html", document=found, sections=sections, scopes=SCOPES)
+    """The document as an HTML page without scripts."""
+    openapi = _load_document()
+    sections = [
+        DocSection(tag["name"], tag["description"], list(_doc_entries(openapi, tag["name"]))) for tag in openapi["tags"]
+    ]
+    return render_template("api/docs.html", document=openapi, sections=sections, scopes=SCOPES)
 
 
-def _document() -> dict[str, Any]:
-    """Made once for an app: its routes do not change."""
+def _load_document() -> dict[str, Any]:
+    """Built once per app: its routes do not change."""
     if "openapi" not in current_app.extensions:
-        current_app.extensions["openapi"] = document_of(current_app)
-    found: dict[str, Any] = current_app.extensions["openapi"]
-    return found
+        current_app.extensions["openapi"] = build_document(current_app)
+    loaded: dict[str, Any] = current_app.extensions["openapi"]
+    return loaded
 
 
-def document_of(app: Flask) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of all routes whose view says what it is."""
+def build_document(app: Flask) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of all described routes."""
     spec = APISpec(
         title="Modelsync",
         version=VERSION,
@@ -94,15 +96,16 @@ def document_of(app: Flask) -> dict[str, Any]:
     for name, text in _HEADERS.items():
         kind = "integer" if name == "Retry-After" or name.startswith("X-RateLimit") else "string"
         spec.components.header(name, {"description": text, "schema": {"type": kind}})
-    found = sorted(_operations(app), key=lambda one: (list(_TAGS).index(one[2].tag), one[0].rule, one[1]))
-    schemas, components = msgspec.json.schema_components(_shapes(found), ref_template=_REF)
+    operations = sorted(_operations(app), key=lambda item: (list(_TAGS).index(item[2].tag), item[0].rule, item[1]))
+    types = _collect_types(operations)
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     for name, schema in components.items():
         spec.components.schema(name, schema)
-    by_shape = dict(zip(map(id, _shapes(found)), schemas, strict=True))
-    for rule, method, operation in found:
+    schemas_by_type = dict(zip(map(id, types), schemas, strict=True))
+    for rule, method, operation in operations:
         spec.path(
             path=re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule),
-            operations={method.lower(): _entry(rule, method, operation, by_shape)},
+            operations={method.lower(): _operation_object(rule, method, operation, schemas_by_type)},
         )
     return spec.to_dict()
 
@@ -114,12 +117,13 @@ def _operations(app: Flask) -> Iterator[tuple[Rule, str, Operation]]:
             yield rule, method, operation  # type: ignore[misc]  # it is one, or the loop is empty
 
 
-def _shapes(found: list[tuple[Rule, str, Operation]]) -> list[Any]:
-    shapes: list[Any] = []
-    for _, _, operation in found:
-        wanted = [operation.body, *(answers.shape for answers in operation.answers.values())]
-        shapes += [shape for shape in wanted if shape is not None and not any(shape is one for one in shapes)]
-    return shapes
+def _collect_types(operations: list[tuple[Rule, str, Operation]]) -> list[Any]:
+    """Request and response types, each once; compared by identity, since not all are hashable."""
+    types: list[Any] = []
+    for _, _, operation in operations:
+        used = [operation.body, *(response.body for response in operation.responses.values())]
+        types += [item for item in used if item is not None and not any(item is known for known in types)]
+    return types
 
 
 def _add_security(spec: APISpec, cookie: str) -> None:
@@ -135,23 +139,25 @@ def _add_security(spec: APISpec, cookie: str) -> None:
     spec.components.security_scheme("admin", {**bearer, "description": "ADMIN_API_KEY."})
 
 
-def _entry(rule: Rule, method: str, operation: Operation, by_shape: dict[int, Any]) -> dict[str, Any]:
+def _operation_object(rule: Rule, method: str, operation: Operation, schemas: dict[int, Any]) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "operationId": f"{rule.endpoint.replace('.', '_')}{'_by_' + method.lower() if _is_twofold(rule) else ''}",
+        "operationId": rule.endpoint.replace(".", "_") + (f"_by_{method.lower()}" if _has_methods(rule) else ""),
         "summary": operation.title,
         "tags": [operation.tag],
-        "parameters": [*_address(rule), *_parameters(operation)],
-        "responses": {str(code): _response(code, one, operation, by_shape) for code, one in operation.answers.items()},
+        "parameters": [*_path_parameters(rule), *_query_parameters(operation)],
+        "responses": {
+            str(code): _response_object(code, spec, operation, schemas) for code, spec in operation.responses.items()
+        },
         "security": _security(operation, method),
     }
     if operation.text:
         entry["description"] = operation.text
     if operation.body is not None:
-        entry["requestBody"] = {"content": {JSON: {"schema": by_shape[id(operation.body)]}}, "required": False}
+        entry["requestBody"] = {"content": {JSON: {"schema": schemas[id(operation.body)]}}, "required": False}
     return entry
 
 
-def _is_twofold(rule: Rule) -> bool:
+def _has_methods(rule: Rule) -> bool:
     return len((rule.methods or set()) - {"HEAD", "OPTIONS"}) > 1
 
 
@@ -161,37 +167,39 @@ def _security(operation: Operation, method: str) -> list[dict[str, list[str]]]:
     return others if operation.scope is None else [{"token": [operation.scope]}, session, *others]
 
 
-def _address(rule: Rule) -> Iterator[dict[str, Any]]:
-    """What the address itself holds."""
+def _path_parameters(rule: Rule) -> Iterator[dict[str, Any]]:
     for converter, name in re.findall(r"<(?:(\w+):)?(\w+)>", rule.rule):
-        whole = {"type": "integer", "format": "int64", "minimum": 0, "maximum": _LARGEST_ID}
-        schema = whole if converter == "int" else {"type": "string", "minLength": 1}
+        id_schema = {"type": "integer", "format": "int64", "minimum": 0, "maximum": _MAX_ID}
+        schema = id_schema if converter == "int" else {"type": "string", "minLength": 1}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
+def _query_parameters(operation: Operation) -> Iterator[dict[str, Any]]:
     if operation.query is None:
         return
     schema = msgspec.json.schema(operation.query, ref_template="#/$defs/{name}")
-    for name, one in schema["$defs"][operation.query.__name__]["properties"].items():
-        described = {key: value for key, value in one.items() if key != "description"}
-        entry: dict[str, Any] = {"name": name, "in": "query", "required": False, "schema": described}
-        if "description" in one:
-            entry["description"] = one["description"]
+    for name, property_schema in schema["$defs"][operation.query.__name__]["properties"].items():
+        bare = {key: value for key, value in property_schema.items() if key != "description"}
+        entry: dict[str, Any] = {"name": name, "in": "query", "required": False, "schema": bare}
+        if "description" in property_schema:
+            entry["description"] = property_schema["description"]
         yield entry
 
 
-def _response(code: int, one: Answers, operation: Operation, by_shape: dict[int, Any]) -> dict[str, Any]:
-    entry: dict[str, Any] = {"description": operation.meaning(code), "headers": dict(_headers(code, operation))}
-    if one.shape is not None:
-        entry["content"] = {one.media: {"schema": by_shape[id(one.shape)]}}
+def _response_object(code: int, spec: ResponseSpec, operation: Operation, schemas: dict[int, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "description": operation.meaning(code),
+        "headers": dict(_response_headers(code, operation)),
+    }
+    if spec.body is not None:
+        entry["content"] = {spec.media: {"schema": schemas[id(spec.body)]}}
     return entry
 
 
-def _headers(code: int, operation: Operation) -> Iterator[tuple[str, dict[str, Any]]]:
+def _response_headers(code: int, operation: Operation) -> Iterator[tuple[str, dict[str, Any]]]:
     retry = ["Retry-After"] if operation.tag != "Health" else []
     names = {
-        200: (["ETag"] if operation.tagged else []) + (["Link"] if operation.paged else []),
+        200: (["ETag"] if operation.has_etag else []) + (["Link"] if operation.paged else []),
         202: ["Location"],
         304: ["ETag"],
         401: ["WWW-Authenticate"] if operation.scope else [],
@@ -207,114 +215,110 @@ def _headers(code: int, operation: Operation) -> Iterator[tuple[str, dict[str, A
 
 
 @dataclass(frozen=True)
-class FieldLine:
+class DocField:
     name: str
     words: str
-    """Its type, for a person."""
+    """Its type in words."""
     text: str
     required: bool
 
 
 @dataclass(frozen=True)
-class Entry:
+class DocEntry:
     id: str
     method: str
     path: str
     title: str
     text: str
     scope: str
-    """What a token needs; empty where none is known."""
-    parameters: list[FieldLine]
-    body: list[FieldLine]
+    """The scope a token needs; empty where tokens are not accepted."""
+    parameters: list[DocField]
+    body: list[DocField]
     answers: list[tuple[str, str, str]]
     """(status, meaning, media type)"""
     shape: str
-    """The name of the good answer's schema."""
-    fields: list[FieldLine]
+    """Schema name of the successful response."""
+    fields: list[DocField]
 
 
 @dataclass(frozen=True)
-class Section:
+class DocSection:
     title: str
     text: str
-    entries: list[Entry]
+    entries: list[DocEntry]
 
 
-def _entries(document: dict[str, Any], tag: str) -> Iterator[Entry]:
+def _doc_entries(document: dict[str, Any], tag: str) -> Iterator[DocEntry]:
     for path, operations in document["paths"].items():
-        for method, one in operations.items():
-            if tag in one["tags"]:
-                yield _page_entry(document, path, method, one)
+        for method, operation in operations.items():
+            if tag in operation["tags"]:
+                yield _doc_entry(document, path, method, operation)
 
 
-def _page_entry(document: dict[str, Any], path: str, method: str, one: dict[str, Any]) -> Entry:
-    good = next(answer for code, answer in one["responses"].items() if code.startswith("2"))
-    shape = next(iter(good["content"].values()))["schema"]
-    body = one.get("requestBody", {}).get("content", {}).get(JSON, {}).get("schema", {})
-    scopes = [names["token"][0] for names in one["security"] if "token" in names]
-    return Entry(
-        id=one["operationId"],
+def _doc_entry(document: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> DocEntry:
+    success = next(response for code, response in operation["responses"].items() if code.startswith("2"))
+    schema = next(iter(success["content"].values()))["schema"]
+    body = operation.get("requestBody", {}).get("content", {}).get(JSON, {}).get("schema", {})
+    scopes = [names["token"][0] for names in operation["security"] if "token" in names]
+    return DocEntry(
+        id=operation["operationId"],
         method=method.upper(),
         path=path,
-        title=one["summary"],
-        text=one.get("description", ""),
+        title=operation["summary"],
+        text=operation.get("description", ""),
         scope=scopes[0] if scopes else "",
         parameters=[
-            FieldLine(each["name"], _words(each["schema"]), each.get("description", ""), each["required"])
-            for each in one["parameters"]
+            DocField(each["name"], _type_name(each["schema"]), each.get("description", ""), each["required"])
+            for each in operation["parameters"]
         ],
-        body=_fields(document, body),
+        body=_doc_fields(document, body),
         answers=[
-            (code, answer["description"], next(iter(answer.get("content", {"": None}))))
-            for code, answer in one["responses"].items()
+            (code, response["description"], next(iter(response.get("content", {"": None}))))
+            for code, response in operation["responses"].items()
         ],
-        shape=_words(shape),
-        fields=_fields(document, shape),
+        shape=_type_name(schema),
+        fields=_doc_fields(document, schema),
     )
 
 
-def _fields(document: dict[str, Any], schema: dict[str, Any]) -> list[FieldLine]:
-    """The fields of an answer, those of what it lists behind them."""
-    found = _resolved(document, schema)
-    lines: list[FieldLine] = []
-    for name, one in found.get("properties", {}).items():
-        lines.append(FieldLine(name, _words(one), one.get("description", ""), name in found.get("required", ())))
+def _doc_fields(document: dict[str, Any], schema: dict[str, Any]) -> list[DocField]:
+    """The fields of a schema, each followed by those of the objects it holds."""
+    resolved = _resolve_ref(document, schema)
+    fields: list[DocField] = []
+    for name, one in resolved.get("properties", {}).items():
+        fields.append(DocField(name, _type_name(one), one.get("description", ""), name in resolved.get("required", ())))
         inner = one.get("items") or (one if "$ref" in one else None)
         if inner and "$ref" in inner:
-            mark = f"{name}[]." if "items" in one else f"{name}."
-            lines += [
-                FieldLine(mark + line.name, line.words, line.text, line.required) for line in _fields(document, inner)
-            ]
-    if not lines and isinstance(found.get("additionalProperties"), dict):
-        return [
-            FieldLine(f"*.{line.name}", line.words, line.text, line.required)
-            for line in _fields(document, found["additionalProperties"])
-        ]
-    return lines
+            prefix = f"{name}[]." if "items" in one else f"{name}."
+            fields += [replace(field, name=prefix + field.name) for field in _doc_fields(document, inner)]
+    values = resolved.get("additionalProperties")
+    if not fields and isinstance(values, dict):
+        return [replace(field, name=f"*.{field.name}") for field in _doc_fields(document, values)]
+    return fields
 
 
-def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def _resolve_ref(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     name = schema.get("$ref", "").rpartition("/")[2]
-    found: dict[str, Any] = document["components"]["schemas"][name] if name else schema
-    return found
+    resolved: dict[str, Any] = document["components"]["schemas"][name] if name else schema
+    return resolved
 
 
-def _words(schema: dict[str, Any]) -> str:
+def _type_name(schema: dict[str, Any]) -> str:
     """ "string or null", "list of Model", "one of chat, completion, …" """
     if "$ref" in schema:
         return str(schema["$ref"].rpartition("/")[2])
     if "enum" in schema:
-        return _choice(schema["enum"])
+        return _enum_name(schema["enum"])
     if "anyOf" in schema:
-        return " or ".join(filter(None, dict.fromkeys(_words(one) for one in schema["anyOf"])))
+        return " or ".join(filter(None, dict.fromkeys(_type_name(option) for option in schema["anyOf"])))
     if schema.get("type") == "array":
-        return f"list of {_words(schema.get('items', {})).removeprefix('one of ')}"
+        return f"list of {_type_name(schema.get('items', {})).removeprefix('one of ')}"
     if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
-        return f"object of {_words(schema['additionalProperties'])}"
+        return f"object of {_type_name(schema['additionalProperties'])}"
     return str(schema.get("format") or schema.get("type") or "anything")
 
 
-def _choice(words: list[Any]) -> str:
-    """The empty word, which says that nothing is asked for, is not worth telling."""
-    told = [str(word) for word in words if word != ""]
-    return f"one of {', '.join(told)}" if len(told) > 1 else "".join(told)
+def _enum_name(words: list[Any]) -> str:
+    """The empty string (no filter) is left out."""
+    values = [str(word) for word in words if word != ""]
+    return f"one of {', '.join(values)}" if len(values) > 1 else "".join(values)

@@ -1,6 +1,6 @@
-"""What an endpoint of the API says of itself: who may call it, what it reads, what it answers.
+"""Declares API endpoints: scope, parameters, body, responses.
 
-The same words admit, check and encode a request, and make the OpenAPI document: the two cannot drift apart.
+One declaration authenticates, validates and encodes requests and feeds the OpenAPI document, so the two cannot drift.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from flask import Response, request, url_for
 
 from app.api import auth
-from app.api.problems import PROBLEM, FieldProblem, OpenAIError, PlainError, Problem, Refused
+from app.api.problems import PROBLEM, ApiError, FieldProblem, PlainError, Problem
 from app.extensions import limiter
 from app.store.accounts.tokens import Scope
 
 JSON = "application/json"
+Query = TypeVar("Query", bound=msgspec.Struct)
 READS, WRITES = "600 per minute", "60 per minute"
-"""Requests of one account, by all its tokens and sessions together."""
-_MEANINGS = {
+"""Rate limits per account, over all its tokens and sessions."""
+_DESCRIPTIONS = {
     200: "As asked.",
     202: "A run was queued, or is under way already.",
     304: "Nothing changed since the answer with this ETag.",
@@ -38,7 +39,7 @@ _MEANINGS = {
     503: "The database or the queue cannot be reached.",
     507: "The server's disk is full.",
 }
-_MEANINGS_FOR_ADMINS = {
+_ADMIN_DESCRIPTIONS = {
     202: "It is under way: look at the address in Location.",
     403: "This is for admins, or the token lacks the scope.",
     404: "There is no such thing, or nobody is signed in and no ADMIN_API_KEY is set.",
@@ -46,11 +47,11 @@ _MEANINGS_FOR_ADMINS = {
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What may come of a request with one status."""
+class ResponseSpec:
+    """The response with one status."""
 
-    shape: Any
-    """A type of msgspec's, None for no body."""
+    body: Any
+    """A type that msgspec can encode; None for an empty body."""
     media: str = JSON
 
 
@@ -61,24 +62,23 @@ class Operation:
     title: str
     text: str
     tag: str
-    answers: Mapping[int, Answers]
+    responses: Mapping[int, ResponseSpec]
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     scope: Scope | None = None
-    """Needed of a token; None where no token is known."""
+    """The scope a personal token needs; None where tokens are not accepted."""
     security: tuple[str, ...] = ()
-    """Names of the security schemes that will do, besides a token with the scope."""
+    """Names of the security schemes accepted besides a token with the scope."""
     paged: bool = False
-    tagged: bool = False
-    """Whether its answers have an ETag."""
+    has_etag: bool = False
 
     def meaning(self, status: int) -> str:
-        return (_MEANINGS_FOR_ADMINS.get(status) if "admin" in self.security else None) or _MEANINGS[status]
+        return (_ADMIN_DESCRIPTIONS.get(status) if "admin" in self.security else None) or _DESCRIPTIONS[status]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer that is not a plain 200."""
+    """A response that is not a plain 200."""
 
     body: msgspec.Struct
     status: int = 200
@@ -88,7 +88,7 @@ class Reply:
 
 
 def operation(
-    answer: Any,
+    response_type: Any,
     *,
     tag: str,
     scope: Scope = "read",
@@ -99,63 +99,63 @@ def operation(
     errors: type[msgspec.Struct] = Problem,
     paged: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a view of `view(caller, query=…, body=…, **address)` → a struct or a `Reply`.
+    """Decorate `view(caller, query=…, body=…, **path)`, which returns a struct or a `Reply`, as an endpoint.
 
-    also: statuses of refusals that the view itself knows, besides those that every endpoint has.
+    also: error statuses that the view itself raises, besides those common to all endpoints.
     """
     writes = scope == "sync"
-    refusals = {400, 401, 403, 429, 503, *also} | ({507} if writes else set()) | ({413, 415} if body else set())
+    error_statuses = {400, 401, 403, 429, 503, *also} | ({507} if writes else set()) | ({413, 415} if body else set())
     media = PROBLEM if errors is Problem else JSON
-    told = {status: Answers(answer), **{code: Answers(errors, media) for code in sorted(refusals)}}
+    responses = {status: ResponseSpec(response_type)} | {code: ResponseSpec(errors, media) for code in error_statuses}
     if not writes:
-        told[304] = Answers(None)
+        responses[304] = ResponseSpec(None)
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(view)
-        def answered(**address: Any) -> Response:
-            caller = auth.admit(scope)
-            asked: dict[str, Any] = {"query": read_query(query)} if query else _no_query()
+        def endpoint(**path: Any) -> Response:
+            caller = auth.authenticate(scope)
+            arguments: dict[str, Any] = {"query": read_query(query)} if query else _reject_query()
             if body:
-                asked["body"] = read_body(body)
-            given = view(caller, **asked, **address)
-            return respond(given if isinstance(given, Reply) else Reply(given), tagged=not writes)
+                arguments["body"] = read_body(body)
+            result = view(caller, **arguments, **path)
+            return respond(result if isinstance(result, Reply) else Reply(result), has_etag=not writes)
 
         title, _, text = (view.__doc__ or "").partition("\n")
-        limited = limiter.shared_limit(WRITES if writes else READS, scope=f"api {scope}", key_func=auth.limit_key)
-        view_of_all = limited(answered)
-        view_of_all.operation = Operation(  # type: ignore[attr-defined]
+        limited = limiter.shared_limit(WRITES if writes else READS, scope=f"api {scope}", key_func=auth.rate_limit_key)
+        limited_view = limited(endpoint)
+        limited_view.operation = Operation(  # type: ignore[attr-defined]
             title=title.rstrip("."),
             text=" ".join(text.split()),
             tag=tag,
-            answers=dict(sorted(told.items())),
+            responses=dict(sorted(responses.items())),
             query=query,
             body=body,
             scope=scope,
             paged=paged,
-            tagged=not writes,
+            has_etag=not writes,
         )
-        return view_of_all
+        return limited_view
 
     return decorate
 
 
 def describe(
-    answers: Mapping[int, type[msgspec.Struct]],
+    response_types: Mapping[int, type[msgspec.Struct]],
     *,
     tag: str,
     security: tuple[str, ...],
     errors: tuple[int, ...] = (),
-    shape: type[msgspec.Struct] = PlainError,
+    error_body: type[msgspec.Struct] = PlainError,
     scope: Scope | None = None,
     query: type[msgspec.Struct] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Put a view that does all by itself into the OpenAPI document.
+    """Add a plain view to the OpenAPI document.
 
-    shape: of its errors. scope: needed of a personal token, where one will do besides `security`.
+    error_body: type of its errors. scope: what a personal token needs, where one is accepted besides `security`.
     """
-    media = PROBLEM if shape is Problem else JSON
-    told = {status: Answers(answer) for status, answer in answers.items()}
-    told |= {status: Answers(shape, media) for status in errors}
+    media = PROBLEM if error_body is Problem else JSON
+    responses = {status: ResponseSpec(body) for status, body in response_types.items()}
+    responses |= {status: ResponseSpec(error_body, media) for status in errors}
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         title, _, text = (view.__doc__ or "").partition("\n")
@@ -163,7 +163,7 @@ def describe(
             title.rstrip("."),
             " ".join(text.split()),
             tag,
-            dict(sorted(told.items())),
+            dict(sorted(responses.items())),
             query=query,
             scope=scope,
             security=security,
@@ -173,112 +173,98 @@ def describe(
     return decorate
 
 
-def for_admins(
-    answers: Mapping[int, type[msgspec.Struct]],
+def describe_admin(
+    response_types: Mapping[int, type[msgspec.Struct]],
     *,
     scope: Scope = "read",
     query: type[msgspec.Struct] | None = None,
     also: tuple[int, ...] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Describe a view that admits by `admin_doors.admit_admin`. also: statuses of refusals that it knows itself."""
-    refusals = {400, 401, 403, 404, 429, 503, *also} | ({507} if scope == "sync" else set())
+    """Describe a view that calls `authenticate_admin`. also: error statuses that it raises itself."""
+    error_statuses = {400, 401, 403, 404, 429, 503, *also} | ({507} if scope == "sync" else set())
     return describe(
-        answers,
+        response_types,
         tag="Administration",
         security=("admin",),
-        errors=tuple(sorted(refusals)),
-        shape=Problem,
+        errors=tuple(sorted(error_statuses)),
+        error_body=Problem,
         scope=scope,
         query=query,
     )
 
 
-# ------------------------------------------------------------------ reading what is asked
+# ------------------------------------------------------------------ requests
 
 
-def read_query(shape: type[msgspec.Struct]) -> msgspec.Struct:
-    """The parameters of the address. Raises Refused (400), with the field that is wrong."""
-    known = msgspec.structs.fields(shape)
-    single = {one.encode_name for one in known if one.default_factory is not list}
+def read_query(query_type: type[Query]) -> Query:
+    """The query parameters. Raises ApiError (400) naming the invalid field."""
+    fields = msgspec.structs.fields(query_type)
+    scalars = {item.encode_name for item in fields if item.default_factory is not list}
     values: dict[str, Any] = {}
-    for name, given in request.args.lists():
-        if name in single and len(given) > 1:
-            raise wrong(name, "Given more than once.")
-        values[name] = given[0] if name in single else given
+    for name, items in request.args.lists():
+        if name in scalars and len(items) > 1:
+            raise invalid_field(name, "Given more than once.")
+        values[name] = items[0] if name in scalars else items
     try:
-        return msgspec.convert(values, shape, strict=False)
+        return msgspec.convert(values, query_type, strict=False)
     except msgspec.ValidationError as error:
-        raise wrong(*_told(error)) from None
+        raise invalid_field(*_split_validation_error(error)) from None
 
 
-def _no_query() -> dict[str, Any]:
-    """An unknown parameter is refused, not passed over: it may be a filter with a slip of the pen."""
+def _reject_query() -> dict[str, Any]:
+    """For endpoints without parameters: an unknown one may be a misspelt filter, so it is not ignored."""
     for name in request.args:
-        raise wrong(name, "There is no such parameter here.")
+        raise invalid_field(name, "There is no such parameter here.")
     return {}
 
 
-def read_body(shape: type[msgspec.Struct]) -> msgspec.Struct:
-    """The JSON that was sent; nothing sent counts as `{}`. Raises Refused (400, 415)."""
-    sent = request.get_data()
-    if sent and request.mimetype != JSON:
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with Content-Type: application/json.")
+def read_body(body_type: type[msgspec.Struct]) -> msgspec.Struct:
+    """The JSON body; an empty body counts as `{}`. Raises ApiError (400, 415)."""
+    data = request.get_data()
+    if data and request.mimetype != JSON:
+        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with Content-Type: application/json.")
     try:
-        return msgspec.json.decode(sent or b"{}", type=shape)
+        return msgspec.json.decode(data or b"{}", type=body_type)
     except msgspec.ValidationError as error:
-        raise wrong(*_told(error)) from None
+        raise invalid_field(*_split_validation_error(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Refused(HTTPStatus.BAD_REQUEST, "The body is no JSON. Send an object, or nothing.") from None
+        raise ApiError(HTTPStatus.BAD_REQUEST, "The body is no JSON. Send an object, or nothing.") from None
 
 
-def _told(error: msgspec.ValidationError) -> tuple[str, str]:
-    """ "Expected `int` <= 200 - at `$.limit`" as the field's name and a sentence."""
-    what, _, where = str(error).partition(" - at `$")
-    name = where.rstrip("`").lstrip(".").partition("[")[0]
-    if not name and "`" in what:  # an unknown field is named in the message itself
-        name = what.split("`")[1] if "unknown field" in what else ""
-    return name, what.rstrip(".") + "."
+def _split_validation_error(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Splits "Expected `int` <= 200 - at `$.limit`" into field name and sentence."""
+    message, _, path = str(error).partition(" - at `$")
+    name = path.rstrip("`").lstrip(".").partition("[")[0]
+    if not name and "`" in message:  # an unknown field is named in the message itself
+        name = message.split("`")[1] if "unknown field" in message else ""
+    return name, message.rstrip(".") + "."
 
 
-def wrong(name: str, message: str) -> Refused:
-    """A refusal of one field: 400."""
+def invalid_field(name: str, message: str) -> ApiError:
+    """Error 400 about one field."""
     about = f"The field {name} is wrong" if name else "The request is wrong"
-    return Refused(HTTPStatus.BAD_REQUEST, f"{about}. {message} See /api/docs.", (FieldProblem(name, message),))
+    return ApiError(HTTPStatus.BAD_REQUEST, f"{about}. {message} See /api/docs.", (FieldProblem(name, message),))
 
 
-# ------------------------------------------------------------------ answering
+# ------------------------------------------------------------------ responses
 
 
-def respond(reply: Reply, *, tagged: bool) -> Response:
-    """The body as JSON, with its ETag and the address of the next page."""
-    encoded = msgspec.json.encode(reply.body)
-    response = Response(encoded, reply.status, mimetype=JSON, headers=dict(reply.headers))
+def respond(reply: Reply, *, has_etag: bool) -> Response:
+    """The body as JSON, with ETag and a Link to the next page."""
+    content = msgspec.json.encode(reply.body)
+    response = Response(content, reply.status, mimetype=JSON, headers=dict(reply.headers))
     if reply.following is not None:
-        here: dict[str, Any] = {**request.args.to_dict(flat=False), "after": [reply.following]}
-        target = url_for(request.endpoint or "", **(request.view_args or {}), **here)
-        response.headers["Link"] = f'<{target}>; rel="next"'
-    if tagged:
-        tag(response, encoded)
+        arguments: dict[str, Any] = {**request.args.to_dict(flat=False), "after": [reply.following]}
+        url = url_for(request.endpoint or "", **(request.view_args or {}), **arguments)
+        response.headers["Link"] = f'<{url}>; rel="next"'
+    if has_etag:
+        add_etag(response, content)
     return response
 
 
-def tag(response: Response, encoded: bytes) -> None:
-    """An ETag over the body, and 304 for who has it. What is one person's own is kept by nobody in between."""
-    response.set_etag(hashlib.sha256(encoded).hexdigest()[:32])
+def add_etag(response: Response, content: bytes) -> None:
+    """Set an ETag over the body, answer conditional requests with 304, and keep shared caches from storing it."""
+    response.set_etag(hashlib.sha256(content).hexdigest()[:32])
     response.headers["Cache-Control"] = "private, no-cache"
     response.vary.add("Authorization")
     response.make_conditional(request)
-
-
-__all__ = [
-    "JSON",
-    "OpenAIError",
-    "Operation",
-    "Reply",
-    "describe",
-    "for_admins",
-    "operation",
-    "respond",
-    "tag",
-    "wrong",
-]

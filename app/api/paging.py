@@ -1,4 +1,4 @@
-"""Pages by keyset: a cursor holds where its page ended, so that nothing is shown twice or left out."""
+"""Keyset pagination: a cursor holds the sort key of the last item, so that pages neither repeat nor skip items."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from app.api.problems import FieldProblem, Refused
+from app.api.problems import ApiError, FieldProblem
 
-_LONGEST = 2_000
-_LARGEST = 2**62
+_MAX_CURSOR_LENGTH = 2_000
+_MAX_NUMBER = 2**62
 Item = TypeVar("Item")
 
 
-def cursor_of(kind: str, *where: Any) -> str:
-    """An opaque cursor of one kind of list: it means nothing to another."""
-    return base64.urlsafe_b64encode(msgspec.json.encode([kind, *where])).decode().rstrip("=")
+def encode_cursor(kind: str, *position: Any) -> str:
+    """An opaque cursor, valid only for lists of this kind."""
+    return base64.urlsafe_b64encode(msgspec.json.encode([kind, *position])).decode().rstrip("=")
 
 
-def where_of(cursor: str, kind: str, *types: type) -> list[Any] | None:
-    """What `cursor_of` put into it; None for the empty cursor of the first page. Raises Refused (400)."""
+def decode_cursor(cursor: str, kind: str, *types: type) -> list[Any] | None:
+    """The values given to `encode_cursor`; None for an empty cursor. Raises ApiError (400)."""
     if not cursor:
         return None
     try:
-        if len(cursor) > _LONGEST:
+        if len(cursor) > _MAX_CURSOR_LENGTH:
             raise ValueError("too long")
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        found = msgspec.json.decode(raw, type=list[str | int])
+        values = msgspec.json.decode(raw, type=list[str | int])
     except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise not_a_cursor() from None
-    fits = len(found) == len(types) + 1 and found[0] == kind
-    if not fits or not all(_is(value, of) for value, of in zip(found[1:], types, strict=True)):
-        raise not_a_cursor()
-    return found[1:]
+        raise invalid_cursor() from None
+    is_valid = len(values) == len(types) + 1 and values[0] == kind
+    if not is_valid or not all(_has_type(value, expected) for value, expected in zip(values[1:], types, strict=True)):
+        raise invalid_cursor()
+    return values[1:]
 
 
-def cut(
+def paginate(
     items: Sequence[Item], kind: str, key: Callable[[Item], tuple[Any, ...]], cursor: str, size: int, *types: type
 ) -> tuple[list[Item], str | None]:
-    """One page of a list that is short enough to be at hand, in the order of `key`, and the next page's cursor."""
-    after = where_of(cursor, kind, *types)
+    """One page of an in-memory list sorted by `key`, and the cursor of the next page (None on the last)."""
+    after = decode_cursor(cursor, kind, *types)
     ordered = sorted(items, key=key)
     rest = ordered if after is None else [item for item in ordered if key(item) > tuple(after)]
     page = rest[:size]
-    return page, cursor_of(kind, *key(page[-1])) if len(rest) > size else None
+    return page, encode_cursor(kind, *key(page[-1])) if len(rest) > size else None
 
 
-def not_a_cursor() -> Refused:
+def invalid_cursor() -> ApiError:
     message = "Not a cursor of this list: leave it out for the first page, or send the “next” of an answer unchanged."
-    return Refused(
+    return ApiError(
         HTTPStatus.BAD_REQUEST, f"The parameter after is wrong. {message}", (FieldProblem("after", message),)
     )
 
 
-def _is(value: object, of: type) -> bool:
-    return type(value) is of and (not isinstance(value, int) or abs(value) < _LARGEST)
+def _has_type(value: object, expected: type) -> bool:
+    return type(value) is expected and (not isinstance(value, int) or abs(value) < _MAX_NUMBER)

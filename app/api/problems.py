@@ -1,4 +1,4 @@
-"""What a refusal looks like to a program: RFC 9457's problem+json, and OpenAI's own shape where its clients ask."""
+"""Error responses: RFC 9457 problem+json, and OpenAI's error object under `/v1/`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Annotated
 import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
-
-from app.web.app import errors as app_errors
 
 PROBLEM = "application/problem+json"
 _SENTENCES = {
@@ -68,8 +66,8 @@ class PlainError(msgspec.Struct, frozen=True):
     error: str
 
 
-class Refused(HTTPException):
-    """A request that is not answered. detail: what happened and what to do."""
+class ApiError(HTTPException):
+    """An error response. detail: what happened and what to do, for a person."""
 
     def __init__(
         self,
@@ -86,45 +84,38 @@ class Refused(HTTPException):
 
 
 def init_app(app: Flask) -> None:
-    app_errors.format_errors(app, "/api/v1", _problem_of_a_status)
-    app_errors.format_errors(app, "/api.json", _problem_of_a_status)
-    app_errors.format_errors(app, "/admin/model-sync", _problem_of_a_status)
-    app_errors.format_errors(app, "/models/stats", _problem_of_a_status)
-    app_errors.format_errors(app, "/providers/stats", _problem_of_a_status)
-    app_errors.format_errors(app, "/v1/", _openai_of_a_status)
-    app.register_error_handler(Refused, _refused)
+    app.register_error_handler(ApiError, _handle_api_error)
 
 
-def _refused(refused: Refused) -> Response:
-    status = refused.code or 400
-    shape = openai_error if request.path.startswith("/v1/") else problem
-    response = shape(status, refused.detail, refused.errors)
-    response.headers.update(refused.extra_headers)
+def _handle_api_error(error: ApiError) -> Response:
+    respond = openai_error_response if request.path.startswith("/v1/") else problem_response
+    response = respond(error.code or 400, error.detail, error.errors)
+    response.headers.update(error.extra_headers)
     return response
 
 
-def problem(status: int, detail: str, errors: tuple[FieldProblem, ...] = ()) -> Response:
-    body = msgspec.json.encode(Problem(_phrase(status), status, detail, errors=errors or msgspec.UNSET))
+def problem_response(status: int, detail: str, errors: tuple[FieldProblem, ...] = ()) -> Response:
+    body = msgspec.json.encode(Problem(_reason_phrase(status), status, detail, errors=errors or msgspec.UNSET))
     return Response(body, status, mimetype=PROBLEM)
 
 
-def openai_error(status: int, detail: str, errors: tuple[FieldProblem, ...] = ()) -> Response:
+def openai_error_response(status: int, detail: str, errors: tuple[FieldProblem, ...] = ()) -> Response:
     kind = _OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     param = errors[0].field if errors else None
     body = OpenAIError(OpenAIErrorBody(detail, kind, param, _OPENAI_CODES.get(status)))
     return Response(msgspec.json.encode(body), status, mimetype="application/json")
 
 
-def _problem_of_a_status(status: int, what: str, todo: str) -> Response:
-    return problem(status, _sentence(status, what, todo))
+def _format_problem(status: int, what: str, todo: str) -> Response:
+    return problem_response(status, _describe_status(status, what, todo))
 
 
-def _openai_of_a_status(status: int, what: str, todo: str) -> Response:
-    return openai_error(status, _sentence(status, what, todo))
+def _format_openai_error(status: int, what: str, todo: str) -> Response:
+    return openai_error_response(status, _describe_status(status, what, todo))
 
 
-def _sentence(status: int, what: str, todo: str) -> str:
-    """The sentence of the pages, but for those that speak of a page."""
+def _describe_status(status: int, what: str, todo: str) -> str:
+    """The error page's sentence, except where that one speaks of pages."""
     if "CSRF" not in what:
         what, todo = _SENTENCES.get(status, (what, todo))
     else:
@@ -132,8 +123,14 @@ def _sentence(status: int, what: str, todo: str) -> str:
     return f"{what}. {todo}"
 
 
-def _phrase(status: int) -> str:
+def _reason_phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Error"
+
+
+FORMATTERS = dict.fromkeys(
+    ("/api/v1", "/api.json", "/admin/model-sync", "/models/stats", "/providers/stats"), _format_problem
+) | {"/v1/": _format_openai_error}
+"""Path prefix → format of the errors below it."""

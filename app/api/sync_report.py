@@ -1,4 +1,4 @@
-"""What a sync with the server's own keys came to, in the fields and sentences of the owner's documents."""
+"""Response bodies of `/admin/model-sync`, with the field names and sentences of the original specification."""
 
 from __future__ import annotations
 
@@ -7,133 +7,119 @@ from typing import Any
 
 from app.catalog import humanize
 from app.store.plans import PlanPart
-from app.store.queries.runs import ResultView
-from app.store.queries.stats import READ_OUTCOMES
+from app.store.queries.results import ProviderResult, count_synced, count_transformed, is_read, list_errors
 
-Line = ResultView | PlanPart
-"""One provider's part of a run, or of a plan for one: both count the same things under the same names."""
 Report = dict[str, Any]
 
-MOST_CHANGES = 200
-"""So many changes an answer names."""
+MAX_CHANGES = 200
+"""Maximum number of changes listed in a response."""
 
 
-def is_read(line: Line) -> bool:
-    return line.outcome in READ_OUTCOMES
-
-
-def transformed(line: Line) -> int:
-    """Models that could be read, of those that were fetched."""
-    return line.fetched - line.skipped
-
-
-def synced(line: Line) -> int:
-    """Models that are in force now: what is kept aside is not."""
-    return transformed(line) if is_read(line) else 0
-
-
-def errors_of(lines: Sequence[Line]) -> list[dict[str, str]]:
-    return [
-        {"provider": line.provider, "error": line.error_message or "It was not synced."}
-        for line in lines
-        if not is_read(line)
-    ]
-
-
-def answered(
-    lines: Sequence[Line], single: str, ids: Mapping[str, int], about: Mapping[str, Any], *, is_whole: bool = True
+def build_report(
+    results: Sequence[ProviderResult],
+    single: str,
+    ids: Mapping[str, int],
+    about: Mapping[str, Any],
+    *,
+    is_whole: bool = True,
 ) -> Report:
-    """A sync that is over. single: the provider as which to answer; empty: as for many. ids: slug → provider's id."""
+    """Report of a finished sync.
+
+    single: slug to report on alone; empty for the report on many. ids: slug → provider id. about: further details.
+    """
     if single:
-        line = next(line for line in lines if line.provider == single)
-        return _one(line, ids, about, _counts(line), is_read(line))
-    read = [line for line in lines if is_read(line)]
-    total = sum(map(synced, lines))
-    message = f"Processed {len(lines)} providers. Success: {len(read)}, Errors: {len(lines) - len(read)}. "
+        result = next(result for result in results if result.provider == single)
+        return _provider_report(result, ids, about, _provider_counts(result), is_read(result))
+    total = sum(map(count_synced, results))
     return {
-        "success": bool(read) and is_whole,
-        "message": f"{message}Total synced: {total} models",
-        "details": {**_totals(lines, total), **about},
+        "success": is_whole and any(map(is_read, results)),
+        "message": f"{_describe_outcomes(results)}Total synced: {total} models",
+        "details": {**_total_counts(results, total), **about},
     }
 
 
-def dry(lines: Sequence[Line], single: str, ids: Mapping[str, int], about: Mapping[str, Any]) -> Report:
-    """A plan that was made: nothing is synced, but what would change is named."""
-    told = {**about, **_changes([line for line in lines if isinstance(line, PlanPart)])}
+def build_plan_report(
+    results: Sequence[ProviderResult], single: str, ids: Mapping[str, int], about: Mapping[str, Any]
+) -> Report:
+    """Report of a finished dry run: nothing counts as synced, and the changes are listed."""
+    details = {**about, **_change_list([result for result in results if isinstance(result, PlanPart)])}
     if single:
-        line = next((line for line in lines if line.provider == single), None)
-        if line is None:
-            return {"success": False, "message": f"Dry run: {single} was not asked.", "details": told}
-        counts = {**_counts(line), "models_synced": 0}
-        response = _one(line, ids, told, counts, is_read(line))
-        would = f"{synced(line)} models from {single} would be synced. {_fetched(line)}"
-        return {**response, "message": "Dry run: " + (would if is_read(line) else response["message"])}
-    read = [line for line in lines if is_read(line)]
-    message = f"Processed {len(lines)} providers. Success: {len(read)}, Errors: {len(lines) - len(read)}. "
+        result = next((result for result in results if result.provider == single), None)
+        if result is None:
+            return {"success": False, "message": f"Dry run: {single} was not asked.", "details": details}
+        counts = {**_provider_counts(result), "models_synced": 0}
+        report = _provider_report(result, ids, details, counts, is_read(result))
+        would = f"{count_synced(result)} models from {single} would be synced. {_describe_counts(result)}"
+        return {**report, "message": "Dry run: " + (would if is_read(result) else report["message"])}
+    total = sum(map(count_synced, results))
     return {
-        "success": bool(read),
-        "message": f"Dry run: {message}{sum(map(synced, lines))} models would be synced",
-        "details": {**_totals(lines, 0), **told},
+        "success": any(map(is_read, results)),
+        "message": f"Dry run: {_describe_outcomes(results)}{total} models would be synced",
+        "details": {**_total_counts(results, 0), **details},
     }
 
 
-def under_way(single: str, about: Mapping[str, Any], *, dry_run: bool = False) -> Report:
-    what = ("A plan" if dry_run else "The sync") + (f" of {single}" if single else "")
-    said = f"{'Dry run: ' if dry_run else ''}{what} is {'being made' if dry_run else 'under way'}: look at status_url."
-    return {"success": True, "message": said, "details": {**({"provider": single} if single else {}), **about}}
+def build_pending_report(single: str, about: Mapping[str, Any], *, dry_run: bool = False) -> Report:
+    subject = ("A plan" if dry_run else "The sync") + (f" of {single}" if single else "")
+    prefix, state = ("Dry run: ", "being made") if dry_run else ("", "under way")
+    message = f"{prefix}{subject} is {state}: look at status_url."
+    return {"success": True, "message": message, "details": {**({"provider": single} if single else {}), **about}}
 
 
-def _one(
-    line: Line, ids: Mapping[str, int], about: Mapping[str, Any], counts: Mapping[str, Any], success: bool
+def _provider_report(
+    result: ProviderResult, ids: Mapping[str, int], about: Mapping[str, Any], counts: Mapping[str, Any], success: bool
 ) -> Report:
-    said = f"Synced {synced(line)} models from {line.provider}. {_fetched(line)}"
-    errors = errors_of([line])
+    errors = list_errors([result])
+    synced = f"Synced {count_synced(result)} models from {result.provider}. {_describe_counts(result)}"
     return {
         "success": success,
-        "message": said if success else f"Nothing was synced from {line.provider}: {errors[0]['error']}",
+        "message": synced if success else f"Nothing was synced from {result.provider}: {errors[0]['error']}",
         "details": {
-            "provider": line.provider,
-            "provider_id": ids.get(line.provider),
+            "provider": result.provider,
+            "provider_id": ids.get(result.provider),
             **counts,
-            "outcome": line.outcome,
+            "outcome": result.outcome,
             "errors": errors,
             **about,
         },
     }
 
 
-def _fetched(line: Line) -> str:
-    return f"Fetched: {line.fetched}, Transformed: {transformed(line)}, Skipped: {line.skipped}"
+def _describe_outcomes(results: Sequence[ProviderResult]) -> str:
+    read = sum(map(is_read, results))
+    return f"Processed {len(results)} providers. Success: {read}, Errors: {len(results) - read}. "
 
 
-def _counts(line: Line) -> dict[str, int]:
+def _describe_counts(result: ProviderResult) -> str:
+    return f"Fetched: {result.fetched}, Transformed: {count_transformed(result)}, Skipped: {result.skipped}"
+
+
+def _provider_counts(result: ProviderResult) -> dict[str, int]:
     return {
-        "models_fetched": line.fetched,
-        "models_transformed": transformed(line),
-        "models_skipped": line.skipped,
-        "models_synced": synced(line),
-        "models_new": line.new,
-        "models_changed": line.changed,
-        "models_unlisted": line.unlisted,
+        "models_fetched": result.fetched,
+        "models_transformed": count_transformed(result),
+        "models_skipped": result.skipped,
+        "models_synced": count_synced(result),
+        "models_new": result.new,
+        "models_changed": result.changed,
+        "models_unlisted": result.unlisted,
     }
 
 
-def _totals(lines: Sequence[Line], total_synced: int) -> dict[str, Any]:
+def _total_counts(results: Sequence[ProviderResult], total_synced: int) -> dict[str, Any]:
+    counts = [_provider_counts(result) for result in results]
+    names = ("fetched", "transformed", "skipped", "synced", "new", "changed", "unlisted")
+    totals = {f"total_models_{name}": sum(one[f"models_{name}"] for one in counts) for name in names}
     return {
-        "providers_processed": len(lines),
-        "total_models_fetched": sum(line.fetched for line in lines),
-        "total_models_transformed": sum(map(transformed, lines)),
-        "total_models_skipped": sum(line.skipped for line in lines),
+        "providers_processed": len(results),
+        **totals,
         "total_models_synced": total_synced,
-        "total_models_new": sum(line.new for line in lines),
-        "total_models_changed": sum(line.changed for line in lines),
-        "total_models_unlisted": sum(line.unlisted for line in lines),
-        "errors": errors_of(lines),
+        "errors": list_errors(results),
     }
 
 
-def _changes(parts: Sequence[PlanPart]) -> dict[str, Any]:
-    told = [
+def _change_list(parts: Sequence[PlanPart]) -> dict[str, Any]:
+    changes = [
         {
             "provider": part.provider,
             "kind": change.kind,
@@ -145,4 +131,4 @@ def _changes(parts: Sequence[PlanPart]) -> dict[str, Any]:
         for part in parts
         for change in part.changes
     ]
-    return {"changes": told[:MOST_CHANGES], "changes_left_out": max(0, len(told) - MOST_CHANGES)}
+    return {"changes": changes[:MAX_CHANGES], "changes_left_out": max(0, len(changes) - MAX_CHANGES)}

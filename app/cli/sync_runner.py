@@ -1,78 +1,80 @@
-"""`flask sync run`: the same run as the button's, in this process, with its progress shown."""
+"""Executes sync runs in this process, with a progress bar."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from app import jobs
-from app.api.schemas import result_json
+from app import clock
 from app.catalog import humanize
-from app.cli.output import print_table
+from app.cli.output import print_table, progress_bar
 from app.extensions import db
+from app.jobs import context, pubsub
+from app.providers import provider_title
 from app.store import runs
 from app.store.queries import runs as run_queries
+from app.store.queries.results import result_json
 from app.sync import run as sync
 from app.vault import Keyring
-from app.web.app import filters
 
 Report = dict[str, Any]
 
+_NO_KEYS = "There is no active API key to sync: add one with `flask keys add`."
+_POLL_INTERVAL_S = 0.5
 
-def perform(user_id: int, provider: str | None, vault: Keyring, *, quiet: bool) -> Report:
-    """Start a run and do it here, or wait for the live one. The report of the closed run."""
-    started = runs.start(user_id, "cli", sync.utc_now(), provider=provider)
+
+def run_sync(user_id: int, provider: str | None, vault: Keyring, *, quiet: bool) -> Report:
+    """Execute a new run, or wait for the live one; the report of the finished run."""
+    started = runs.start(user_id, "cli", clock.utc_now(), provider=provider)
     db.session.commit()
     if started is None:
-        raise click.ClickException("There is no active API key to sync: add one with `flask keys add`.")
+        raise click.ClickException(_NO_KEYS)
     run_id = started.run.id
     if not started.is_new and not quiet:
         click.echo("A sync of this user is under way already; waiting for it.", err=True)
-    return report_of(work_off(run_id, vault, quiet=quiet))
+    return build_run_report(execute_run(run_id, vault, quiet=quiet))
 
 
-def work_off(run_id: int, vault: Keyring, *, quiet: bool) -> run_queries.RunView:
-    """Do a queued run here, or wait for whoever does it, with its progress shown where someone looks on."""
-    with Console(stderr=True) as console, progress(console, quiet) as bar:
+def execute_run(run_id: int, vault: Keyring, *, quiet: bool) -> run_queries.RunView:
+    """Execute a queued run, or wait for the process that does; the finished run."""
+    with Console(stderr=True) as console, progress_bar(console, quiet) as bar:
         task = bar.add_task("Syncing", total=None) if bar else None
 
-        def show_progress(*told: int) -> None:
-            jobs.publish_run_changed(*told)
+        def show_progress(*run_ids: int) -> None:
+            pubsub.publish_run_changed(*run_ids)
             run = run_queries.load_run(run_id)
             if bar and task is not None and run:
                 bar.update(task, total=len(run.results), completed=run.settled)
 
-        with jobs.sync_context(vault, show_progress) as means:
-            sync.execute(run_id, means)
-        _wait(run_id, show_progress)
+        with context.sync_context(vault, show_progress) as sync_context:
+            sync.execute(run_id, sync_context)
+        _wait_until_closed(run_id, show_progress)
     run = run_queries.load_run(run_id)
     if run is None:
         raise click.ClickException("The run was deleted while it ran.")
     return run
 
 
-def preview(user_id: int, provider: str | None, vault: Keyring, *, quiet: bool) -> Report:
-    """What a sync would say, asked for real, with nothing written."""
-    with jobs.sync_context(vault) as means, Console(stderr=True) as console, progress(console, quiet):
-        results = sync.dry_run(user_id, provider, means)
-    if not results:
-        raise click.ClickException("There is no active API key to sync: add one with `flask keys add`.")
+def dry_run(user_id: int, provider: str | None, vault: Keyring, *, quiet: bool) -> Report:
+    """The report that a sync would give. Asks the providers, writes nothing."""
+    with context.sync_context(vault) as sync_context, Console(stderr=True) as console, progress_bar(console, quiet):
+        outcome = sync.dry_run(user_id, provider, sync_context)
+    if not outcome.results:
+        raise click.ClickException(_NO_KEYS)
     return {
         "run_id": None,
         "trigger": "cli",
         "state": "dry-run",
-        "total_new_models": sum(result["new"] for result in results),
-        "results": results,
+        "total_new_models": outcome.total_new_models,
+        "results": outcome.results,
     }
 
 
-def report_of(run: run_queries.RunView) -> Report:
+def build_run_report(run: run_queries.RunView) -> Report:
     return {
         "run_id": run.id,
         "trigger": run.trigger,
@@ -82,18 +84,18 @@ def report_of(run: run_queries.RunView) -> Report:
     }
 
 
-def show(report: Report) -> None:
+def print_report(report: Report) -> None:
     print_table(
         [
             {
-                "provider": filters.provider_title(result["provider"]),
+                "provider": provider_title(result["provider"]),
                 "label": result["label"],
                 "outcome": result["outcome"],
                 "chat": result["chat"],
                 "new": result["new"],
                 "changed": result["changed"],
                 "unlisted": result["unlisted"],
-                "took": filters.format_seconds(result["duration_s"]),
+                "took": humanize.format_seconds(result["duration_s"]),
                 "says": result["error"]["message"] if result["error"] else "",
             }
             for result in report["results"]
@@ -102,20 +104,13 @@ def show(report: Report) -> None:
     click.echo(f"{humanize.pluralize(report['total_new_models'], 'new model')}.")
 
 
-def progress(console: Console, quiet: bool) -> Any:
-    if quiet or not console.is_terminal:
-        return nullcontext(None)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True)
-
-
-def _wait(run_id: int, show_progress: Callable[[int], None]) -> None:
+def _wait_until_closed(run_id: int, show_progress: Callable[[int], None]) -> None:
     while True:
-        lost = runs.close_lost(sync.utc_now())
+        lost_ids = runs.close_lost(clock.utc_now())
         db.session.commit()
         run = run_queries.load_run(run_id)
         db.session.rollback()
-        if run is None or not run.is_live or run_id in lost:
+        if run is None or not run.is_live or run_id in lost_ids:
             return
         show_progress(run_id)
-        time.sleep(0.5)
+        time.sleep(_POLL_INTERVAL_S)

@@ -1,15 +1,12 @@
-"""`flask up`: everything on this machine, by one command, until Ctrl-C."""
+"""`flask up`: runs all processes of an installation until Ctrl-C."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -19,15 +16,16 @@ from rich.console import Console
 
 from app import config
 from app.cli import supervisor
-from app.cli.install import NotReady, set_up
+from app.cli.install import UP_LOCK, InstallationError, instance_lock, set_up
 from app.cli.supervisor import Process, Supervisor
 from app.extensions import db
 
 _DEMO_ACCOUNTS = "alice@demo.example, bob@demo.example, carol@demo.example (admin)"
+_DEMO_EXCLUDED = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "VAULT_", "APP_ENV", "SMTP_URL", "MAIL_FROM", "OIDC_")
 
 
-class CannotStart(Exception):
-    """Why nothing was started, as one sentence with the remedy."""
+class StartError(Exception):
+    """Nothing was started. The message is a sentence with the remedy."""
 
 
 @click.command("up")
@@ -42,17 +40,17 @@ class CannotStart(Exception):
 @click.option("--demo", is_flag=True, help="Simulated providers, three accounts and weeks of history, kept apart.")
 def up(host: str, port: int, workers: int, web_workers: int, demo: bool) -> None:
     """Start everything: database, queue, workers, scheduler and web server. Ctrl-C stops it all."""
-    os.umask(0o077)  # what is made in the instance folder is its owner's alone
-    for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: whoever starts us in the background has it ignored
-        signal.signal(number, _stop)
+    os.umask(0o077)  # files in the instance folder are private
+    for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: shells ignore it for background jobs
+        signal.signal(number, _interrupt)
     try:
         environ = _demo_environment() if demo else dict(os.environ)
         _start(environ, host, port, workers, web_workers)
-    except (config.ConfigError, NotReady, CannotStart, supervisor.ProcessFailed) as error:
+    except (config.ConfigError, InstallationError, StartError, supervisor.ProcessFailed) as error:
         click.echo(str(error), err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(0)  # stopped before everything ran
+        sys.exit(0)  # interrupted during start-up
 
 
 def _start(environ: dict[str, str], host: str, port: int, workers: int, web_workers: int) -> None:
@@ -65,40 +63,44 @@ def _start(environ: dict[str, str], host: str, port: int, workers: int, web_work
     if settings.mail_from:
         config.load_mail_server(environ)
     if config.load_keyring(environ).public.partition(":")[2] != settings.vault_public_key.strip().partition(":")[2]:
-        raise CannotStart(
+        raise StartError(
             "VAULT_PUBLIC_KEY does not belong to VAULT_PRIVATE_KEYS: set the pair `flask vault new` prints."
         )
-    with _only_one(instance):
-        _refuse_taken(host, port)
+    busy = (
+        f"Modelsync is running on {instance} already: use that one, stop it, "
+        "or name another folder in MODELSYNC_INSTANCE."
+    )
+    with instance_lock(instance, UP_LOCK, busy):
+        _check_port(host, port)
         logs = None if production else instance / "log"
         with Supervisor(environ, logs) as processes:
             if settings.embedded_redis:
-                processes.start(supervisor.redis(settings.embedded_redis))
+                processes.start(supervisor.redis_process(settings.embedded_redis))
                 processes.wait_for_socket(settings.embedded_redis)
             demo = _start_demo(environ, settings, processes) if "MODELSYNC_DEMO" in environ else ""
-            processes.start(supervisor.web(host, port, web_workers))  # it loads while the database is made ready
+            processes.start(supervisor.web_process(host, port, web_workers))  # loads while the database is migrated
             _set_up(environ)
-            processes.start(supervisor.workers(workers))
-            processes.start(supervisor.scheduler())
-            processes.wait_for_http(_address(host, port) + "/health")
-            _say(settings, _address(host, port), processes.running, logs, demo)
+            processes.start(supervisor.worker_process(workers))
+            processes.start(supervisor.scheduler_process())
+            processes.wait_for_http(_base_url(host, port) + "/health")
+            _print_summary(settings, _base_url(host, port), processes.running, logs, demo)
             processes.watch()
 
 
 def _set_up(environ: dict[str, str]) -> None:
     from app import create_app
-    from app.cli.vault_commands import warn_of_shut_keys
+    from app.cli.vault_commands import warn_about_unopenable_keys
 
     app = create_app(config.load(environ))
     set_up(app)
     with app.app_context():
-        warn_of_shut_keys(config.load_keyring(environ))
+        warn_about_unopenable_keys(config.load_keyring(environ))
         db.session.remove()
         db.engine.dispose()
 
 
 def _start_demo(environ: dict[str, str], settings: config.Settings, processes: Supervisor) -> str:
-    """Start the simulated providers, and give the accounts their history on the first start."""
+    """Start the simulated providers, on the first start with accounts and history. Returns the sign-in hint."""
     from app import create_app
     from app.demo import seed
 
@@ -118,54 +120,21 @@ def _start_demo(environ: dict[str, str], settings: config.Settings, processes: S
     return f"Demo accounts: {_DEMO_ACCOUNTS}; the password is {seed.PASSWORD}"
 
 
-_NOT_IN_THE_DEMO = (
-    "DATABASE_URL",
-    "REDIS_URL",
-    "SECRET_KEY",
-    "VAULT_",
-    "APP_ENV",
-    "SMTP_URL",
-    "MAIL_FROM",
-    "OIDC_",
-)
-
-
 def _demo_environment() -> dict[str, str]:
-    """An environment that leads nowhere near real data: an instance of its own, embedded everything."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_IN_THE_DEMO)}
+    """An environment isolated from real data: its own instance folder, embedded database and Redis."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_DEMO_EXCLUDED)}
     instance = config.ROOT / (environ.get("MODELSYNC_INSTANCE") or "instance") / "demo"
     return environ | {"MODELSYNC_INSTANCE": str(instance), "MODELSYNC_DEMO": "1"}
 
 
-@contextlib.contextmanager
-def _only_one(instance: Path) -> Iterator[None]:
-    try:
-        instance.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (instance / "up.lock").open("a")
-    except OSError as error:
-        raise CannotStart(
-            f"The folder {instance} cannot be written ({error.strerror}): make it writable, "
-            "or name another one in MODELSYNC_INSTANCE."
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotStart(
-                f"Modelsync is running on {instance} already: use that one, stop it, "
-                "or name another folder in MODELSYNC_INSTANCE."
-            ) from None
-        yield
-
-
-def _refuse_taken(host: str, port: int) -> None:
+def _check_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise CannotStart(
+            raise StartError(
                 f"Port {port} of {host} cannot be used ({error.strerror}): stop what uses it, or take another: "
                 f"`flask up --port {port + 1 if port < 65_535 else 8000}`."
             ) from None
@@ -177,12 +146,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _address(host: str, port: int) -> str:
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # compared
+def _base_url(host: str, port: int) -> str:
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
     return f"http://{shown}:{port}"
 
 
-def _say(settings: config.Settings, address: str, running: list[str], logs: Path | None, demo: str) -> None:
+def _print_summary(settings: config.Settings, address: str, processes: list[str], logs: Path | None, demo: str) -> None:
     console = Console(highlight=False)
     database = "SQLite" if settings.database_url.startswith("sqlite") else "PostgreSQL"
     queue = "embedded Redis" if settings.embedded_redis else "Redis of REDIS_URL"
@@ -192,7 +161,7 @@ def _say(settings: config.Settings, address: str, running: list[str], logs: Path
     )
     console.print()
     console.print(f"  Open    [bold]{address}[/bold]")
-    console.print(f"  Runs    {', '.join(running)}")
+    console.print(f"  Runs    {', '.join(processes)}")
     console.print(f"  Data    {database} and {queue}, in {settings.instance}", soft_wrap=True)
     if logs:
         console.print(f"  Logs    {logs}", soft_wrap=True)
@@ -202,5 +171,5 @@ def _say(settings: config.Settings, address: str, running: list[str], logs: Path
     console.print()
 
 
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt

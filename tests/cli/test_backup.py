@@ -234,7 +234,7 @@ def _with_a_password(_self: Any, _url: Any) -> tuple[list[Any], dict[str, Any]]:
     return [], {"host": "127.0.0.1", "dbname": "x", "user": "root", "password": "s3cret"}
 
 
-MOMENTS = ["_pack", "_sync_folder", "_digest"]
+MOMENTS = ["_pack", "_sync_folder", "_sha256"]
 
 
 def creating_until_killed(settings: config.Settings, target: Path, moment: str) -> None:
@@ -368,7 +368,7 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
             assert "cannot be written" in said(run("backup", "restore", str(file), "--yes"), code=1)
     else:
         # All is dropped and made anew, and the last statement fails.
-        real = backup._run_tool
+        real = backup.run_tool
 
         def broken(program: str, arguments: list[str], **options: Any) -> None:
             if program == "psql":
@@ -376,14 +376,14 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
                 script.write_text(script.read_text(encoding="utf-8") + "\nSELECT 1/0;\n", encoding="utf-8")
             real(program, arguments, **options)
 
-        monkeypatch.setattr(backup, "_run_tool", broken)
+        monkeypatch.setattr(backup, "run_tool", broken)
         assert "psql failed" in said(run("backup", "restore", str(file), "--yes"), code=1)
     assert dump.load_state() == before
 
 
 def restoring_until_killed(settings: config.Settings, file: Path) -> None:
     """Die when part of it is written; on PostgreSQL wait there, for the test to kill this process."""
-    real_run, real_look = backup._run_tool, dump.time.monotonic
+    real_run, real_look = backup.run_tool, dump.time.monotonic
 
     def slow(program: str, arguments: list[str], **options: Any) -> None:
         if program == "psql":
@@ -399,7 +399,7 @@ def restoring_until_killed(settings: config.Settings, file: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return moment or 0.0
 
-    backup._run_tool = slow
+    backup.run_tool = slow
     dump.time = SimpleNamespace(monotonic=look)  # type: ignore[assignment]
     with create_app(settings).app_context(), backup.unpack(file) as (manifest, copy):
         backup.replace_database(manifest, copy)
