@@ -11,12 +11,24 @@ from app.api import compat, metrics, models_sync, openapi, problems, stats, v1
 from app.cli import commands
 from app.extensions import csrf, db, htmx, limiter, login_manager, migrate
 from app.store.engine import engine
-from app.web import coverage, design, health, home, keys, pasted_keys, sync
+from app.web import design, health, help, home, key_import, keys, sync
 from app.web.account import accounts, feeds, notifications, oidc, password_reset, second_factor, tokens
 from app.web.account import settings as account_settings
 from app.web.admin import catalog, overview, providers, users, workers
 from app.web.admin import sync as admin_sync
-from app.web.app import allowed_hosts, compression, csp_reports, errors, fragment_cache, request_id, static_files
+from app.web.app import (
+    allowed_hosts,
+    compression,
+    csp_reports,
+    errors,
+    filters,
+    fragment_cache,
+    login_session,
+    page_context,
+    request_id,
+    security_headers,
+    static_files,
+)
 from app.web.history import changes, runs
 from app.web.models import search
 
@@ -49,7 +61,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     csrf.init_app(app)
     limiter.init_app(app)
     login_manager.init_app(app)
-    errors.init_app(app, login_manager)
+    errors.init_app(app, problems.FORMATTERS)
+    login_session.init_app(app, login_manager)
+    page_context.init_app(app)
+    security_headers.init_app(app)
+    filters.init_app(app)
     second_factor.init_app(app)
     problems.init_app(app)
     static_files.init_app(app)
@@ -66,9 +82,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         app.register_blueprint(design.blueprint)
     for module in (providers, admin_sync, users, workers, model_sync):
         app.register_blueprint(module.blueprint)
-    for module in (notifications, oidc, password_reset, pasted_keys, second_factor):
+    for module in (notifications, oidc, password_reset, key_import, second_factor):
         app.register_blueprint(module.blueprint)
-    for module in (account_settings, feeds, tokens, v1, compat, openapi, stats, metrics, coverage, csp_reports):
+    for module in (account_settings, feeds, help, tokens, v1, compat, openapi, stats, metrics, csp_reports):
         app.register_blueprint(module.blueprint)
     commands.init_app(app)
     return app

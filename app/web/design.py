@@ -1,4 +1,4 @@
-"""`/design`: every shared piece in every state, light and dark side by side. In a demo and under the debugger only."""
+"""`/design`: all shared components in all states, light and dark. Only in the demo and in debug mode."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def index() -> str:
 
 @functools.cache
 def icon_names() -> list[str]:
-    """The names in the sprite, as it has them."""
+    """The ids of the icon sprite, in order."""
     return _SYMBOL.findall((ROOT / "static" / "icons.svg").read_text("utf-8"))

@@ -46,34 +46,34 @@ HealthChecks = dict[str, HealthCheck]
 class HealthProbe:
     """A group of checks, run by at most one thread at a time."""
 
-    ask: Callable[[], HealthChecks]
+    check: Callable[[], HealthChecks]
     fallback: HealthChecks
     """The result while it does not respond."""
     lock: threading.Lock = field(default_factory=threading.Lock)
-    asking: _ProbeRun | None = None
+    running: _ProbeRun | None = None
 
     def begin(self, app: Flask) -> _ProbeRun:
         """Start the checks, or join those already running."""
         with self.lock:
-            if self.asking is None or self.asking.done.is_set():
-                self.asking = _ProbeRun()
-                threading.Thread(target=self._run, args=(app, self.asking), daemon=True).start()
-            return self.asking
+            if self.running is None or self.running.done.is_set():
+                self.running = _ProbeRun()
+                threading.Thread(target=self._run, args=(app, self.running), daemon=True).start()
+            return self.running
 
-    def _run(self, app: Flask, asking: _ProbeRun) -> None:
+    def _run(self, app: Flask, run: _ProbeRun) -> None:
         try:
             with app.app_context():
-                asking.found = self.ask()
+                run.result = self.check()
         except Exception:  # the caller gets the fallback
             log.exception("readiness could not be found out")
         finally:
-            asking.done.set()
+            run.done.set()
 
 
 @dataclass(slots=True)
 class _ProbeRun:
     done: threading.Event = field(default_factory=threading.Event)
-    found: HealthChecks | None = None
+    result: HealthChecks | None = None
 
 
 @blueprint.get("/health")
@@ -98,9 +98,9 @@ def check_all(app: Flask) -> HealthChecks:
     probes: tuple[HealthProbe, ...] = app.extensions.setdefault("readiness", _probes())
     deadline = time.monotonic() + READY_TIMEOUT_S
     checks: HealthChecks = {}
-    for probe, asking in [(probe, probe.begin(app)) for probe in probes]:
-        asking.done.wait(max(0.0, deadline - time.monotonic()))
-        checks |= asking.found or probe.fallback
+    for probe, run in [(probe, probe.begin(app)) for probe in probes]:
+        run.done.wait(max(0.0, deadline - time.monotonic()))
+        checks |= run.result or probe.fallback
     return checks
 
 

@@ -1,4 +1,4 @@
-"""The front page, and what every page has: the version in its footer, and news that come while it is open."""
+"""The front page, the footer's version, and news polled by every page."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from htmx_flask import request
 from werkzeug.wrappers import Response
 
 from app.catalog import humanize, topics
-from app.store.queries import runs
+from app.providers import provider_title
+from app.store.queries import nav
 from app.web.account import notifications
 from app.web.account.notifications import NavBadge, Toast
-from app.web.app import filters
 
 blueprint = Blueprint("pages", __name__)
 
 _MAX_NAMED = 2
-"""So many providers are named in a news; more are counted."""
+"""A toast names up to this many providers; more are counted."""
 
 
 @blueprint.get("/")
@@ -35,38 +35,38 @@ def front() -> str | Response:
 @blueprint.get("/news")
 @login_required
 def news() -> Any:
-    """What the badge asks each minute: 204, or itself anew, with a toast if there are models that were not told of.
+    """Polled every minute by the badge: 204, or the updated badge with toasts for new events.
 
-    `since` is the newest result that the page knows, `known` the number that its badge shows, `after` the newest run,
-    where somebody wants to be told of more than new models.
+    `since`: the newest result that the page knows; `known`: the number on its badge; `after`: the newest run reported,
+    if the user wants events other than new models.
     """
     if not request.htmx:
         return redirect(url_for("changes.index"), 303)
-    found = _new_models(_parse_time(request.args.get("since", "")))
+    update = _new_models(_parse_time(request.args.get("since", "")))
     toasts, after = notifications.toasts_since(current_user, _parse_number(request.args.get("after", "")))
-    if not found.fresh and not toasts and str(found.nav.unseen_new) == request.args.get("known"):
+    if not update.fresh and not toasts and str(update.nav.unseen_new) == request.args.get("known"):
         return "", 204
-    if found.fresh:
-        toasts.insert(0, Toast(describe_new_models(found.fresh), "changes.index", "See the changes"))
-    return render_template("_news.html", counters=NavBadge(found.nav, after), toasts=toasts)
+    if update.fresh:
+        toasts.insert(0, Toast(describe_new_models(update.fresh), "changes.index", "See the changes"))
+    return render_template("_news.html", counters=NavBadge(update.nav, after), toasts=toasts)
 
 
-def _new_models(since: datetime | None) -> runs.BadgeUpdate:
+def _new_models(since: datetime | None) -> nav.BadgeUpdate:
     if topics.NEW not in topics.parse(current_user.told_topics):
-        return runs.BadgeUpdate(runs.NavCounters(0), [])
-    return runs.load_badge_update(current_user.id, since)
+        return nav.BadgeUpdate(nav.NavCounters(0), [])
+    return nav.load_badge_update(current_user.id, since)
 
 
 def describe_new_models(fresh: Sequence[tuple[str, int]]) -> str:
-    """ "2 new chat models at Groq and 1 at OpenAI.", given (slug, models); empty for none."""
+    """ "2 new chat models at Groq and 1 at OpenAI."; fresh: (provider slug, number); empty for none."""
     if not fresh:
         return ""
     (slug, count), *others = fresh
     if len(fresh) > _MAX_NAMED:
         total = sum(count for _, count in fresh)
         return f"{humanize.pluralize(total, 'new chat model')} at {humanize.format_number(len(fresh))} providers."
-    rest = "".join(f" and {humanize.format_number(count)} at {filters.provider_title(slug)}" for slug, count in others)
-    return f"{humanize.pluralize(count, 'new chat model')} at {filters.provider_title(slug)}{rest}."
+    rest = "".join(f" and {humanize.format_number(count)} at {provider_title(slug)}" for slug, count in others)
+    return f"{humanize.pluralize(count, 'new chat model')} at {provider_title(slug)}{rest}."
 
 
 @blueprint.app_context_processor
@@ -78,7 +78,7 @@ def _footer_context() -> dict[str, Any]:
 def _version() -> str:
     try:
         return version("modelsync")
-    except PackageNotFoundError:  # run from a folder that was never installed
+    except PackageNotFoundError:  # not installed
         return ""
 
 
@@ -88,7 +88,7 @@ def _parse_number(text: str) -> int | None:
 
 def _parse_time(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo else None
+    return time if time.tzinfo else None

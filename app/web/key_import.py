@@ -23,7 +23,7 @@ from app.providers import addresses
 from app.providers.key_detection import Detection, ParsedPaste, PasteTooLarge, ProviderChoice, parse_paste
 from app.store import credentials
 from app.store.credentials import TooManyKeys
-from app.store.queries.runs import KeyView
+from app.store.queries.keys import KeyView
 from app.store.schema.tables import CredentialRow
 from app.vault import ApiKey
 from app.web import keys
@@ -165,7 +165,8 @@ def validate_keys(pasted_keys: Sequence[PastedKey], saved_keys: Sequence[KeyView
         if error := credentials.label_error(key.label):
             key.errors["label"] = error
         elif (key.choice.slug, key.label) in taken:
-            key.errors["label"] = keys.duplicate_label_error(key.choice.provider.title, key.label)
+            duplicate = keys.describe_duplicate(key.choice.provider.title, key.label)
+            key.errors["label"] = f"{duplicate}: choose another label."
         taken.add((key.choice.slug, key.label))
         try:
             key.resolve_base_url()

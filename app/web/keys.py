@@ -14,7 +14,7 @@ from app.jobs import enqueue
 from app.providers import PROVIDERS, addresses, get
 from app.store import credentials, runs
 from app.store.credentials import CredentialWithSlug, TooManyKeys
-from app.store.queries import runs as run_queries
+from app.store.queries import keys as key_queries
 from app.vault import ApiKey, PublicKey
 from app.web import sync
 
@@ -69,7 +69,7 @@ def add() -> Any:
         return _add_error(slug, str(error), label)
     if credential is None:
         db.session.rollback()
-        return _add_error(slug, duplicate_label_error(provider.title, label), label)
+        return _add_error(slug, f"{describe_duplicate(provider.title, label)}: choose another label.", label)
     db.session.commit()
     enqueue_checks([credential.id])
     if not is_htmx():
@@ -119,7 +119,7 @@ def rename(credential_id: int) -> Any:
         return _row_error(slug, credential_id, "label", error)
     if not credentials.rename(row, label):
         db.session.rollback()
-        return _row_error(slug, credential_id, "label", duplicate_label_error(PROVIDERS[slug].title, label))
+        return _row_error(slug, credential_id, "label", f"{describe_duplicate(PROVIDERS[slug].title, label)}.")
     db.session.commit()
     return _render_group(slug)
 
@@ -184,7 +184,7 @@ def delete(credential_id: int) -> Any:
 @login_required
 def row(credential_id: int) -> Any:
     """One key's row; polled while its check is running."""
-    rows = run_queries.list_keys(current_user.id, clock.utc_now(), credential_id)
+    rows = key_queries.list_keys(current_user.id, clock.utc_now(), credential_id)
     if not rows:
         abort(404)
     if not is_htmx():
@@ -215,10 +215,10 @@ def _read_key(*, needed: bool) -> ApiKey | str | None:
     return credentials.key_error(value) or ApiKey(value)
 
 
-def duplicate_label_error(title: str, label: str) -> str:
-    """title: the provider's."""
+def describe_duplicate(title: str, label: str) -> str:
+    """The beginning of a sentence. title: the provider's."""
     description = f"labelled “{label}”" if label else "without a label"
-    return f"You have a key of {title} {description} already: choose another label."
+    return f"You have a key of {title} {description} already"
 
 
 def enqueue_checks(credential_ids: Sequence[int]) -> None:
@@ -255,14 +255,14 @@ def _row_error(slug: str, credential_id: int, wrong: str, error: str) -> Any:
     return redirect(url_for("keys.profile"), 303)
 
 
-def my_keys() -> list[run_queries.KeyView]:
+def my_keys() -> list[key_queries.KeyView]:
     """The current user's keys."""
-    return run_queries.list_keys(current_user.id, clock.utc_now())
+    return key_queries.list_keys(current_user.id, clock.utc_now())
 
 
-def group_by_provider(lines: list[run_queries.KeyView]) -> dict[str, list[run_queries.KeyView]]:
+def group_by_provider(lines: list[key_queries.KeyView]) -> dict[str, list[key_queries.KeyView]]:
     """Provider slug → keys, in the registry's order (best known first)."""
-    groups: dict[str, list[run_queries.KeyView]] = {slug: [] for slug in PROVIDERS}
+    groups: dict[str, list[key_queries.KeyView]] = {slug: [] for slug in PROVIDERS}
     for line in lines:
         groups.setdefault(line.provider, []).append(line)
     return {slug: keys for slug, keys in groups.items() if keys and slug in PROVIDERS}

@@ -24,6 +24,7 @@ from app.jobs import enqueue, monitoring
 from app.jobs.lost_runs import close_lost_runs
 from app.providers import get
 from app.store import credentials
+from app.store.queries import keys as key_queries
 from app.store.queries import runs as run_queries
 from app.web.account import notifications
 
@@ -178,7 +179,7 @@ def _render_side_updates(run: run_queries.RunView | None) -> str:
     """Out-of-band partials after a finished run: the badge and the keys' rows."""
     if run is None or run.is_live:
         return ""
-    keys = run_queries.list_keys(run.user_id, clock.utc_now())
+    keys = key_queries.list_keys(run.user_id, clock.utc_now())
     return render_template("sync/_beside.html", counters=notifications.nav_badge_of(run.user_id), keys=keys)
 
 

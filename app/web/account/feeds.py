@@ -92,10 +92,10 @@ def _render_feed(feed: FeedRow, news: list[FeedNews], page: str, updated: dateti
 
 def _render_entry(feed: FeedRow, news: FeedNews) -> ET.Element:
     entry = ET.Element("entry")
-    run_id = news.sightings[0].run_id
+    run_id = news.occurrences[0].run_id
     _add_element(entry, "id", f"{feed.tag}/runs/{run_id}/{news.provider}")
     _add_element(entry, "title", headline(news))
-    _add_element(entry, "published", _rfc3339(min(sighting.at for sighting in news.sightings)))
+    _add_element(entry, "published", _rfc3339(min(occurrence.at for occurrence in news.occurrences)))
     _add_element(entry, "updated", _rfc3339(news.at))
     ET.SubElement(entry, "category", {"term": news.provider, "label": provider_title(news.provider)})
     page = url_for("history.run", run_id=run_id, _external=True)
@@ -110,7 +110,7 @@ def _render_content(news: FeedNews) -> str:
         f"<li><code>{escape(strip_invalid_xml(told.change.model_id))}</code>: "
         f"{escape(strip_invalid_xml(humanize.describe_change(told.change)))}"
         f"{_key_labels(told)}</li>"
-        for told in news.told
+        for told in news.entries
     ]
     if news.left_out:
         lines.append(f"<li>and {humanize.pluralize(news.left_out, 'more change')}</li>")

@@ -78,15 +78,15 @@ def start() -> Any:
 @limiter.limit(PER_NETWORK, key_func=client_network)
 def callback() -> Any:
     provider = _provider()
-    kept = session.pop(_PENDING, None)  # single use
-    if not isinstance(kept, dict) or not 0 <= clock.utc_now().timestamp() - kept["at"] <= _LIFETIME_S:
+    pending = session.pop(_PENDING, None)  # single use
+    if not isinstance(pending, dict) or not 0 <= clock.utc_now().timestamp() - pending["at"] <= _LIFETIME_S:
         return _error_page(_EXPIRED), 422
-    attempt = PendingLogin(kept["state"], kept["nonce"], kept["verifier"])
+    pending_login = PendingLogin(pending["state"], pending["nonce"], pending["verifier"])
     try:
-        claimed = openid.verify_callback(provider, _redirect_uri(), attempt, request.args.to_dict())
+        claimed = openid.verify_callback(provider, _redirect_uri(), pending_login, request.args.to_dict())
         _require_allowed_domain(provider, claimed)
-        if kept["link"] is not None:
-            return _finish_link(claimed, kept["link"])
+        if pending["link"] is not None:
+            return _finish_link(claimed, pending["link"])
         known = _find_linked_user(claimed)
         adopted = None if known else _link_by_email(provider, claimed)
         user = known or adopted or _create_user(provider, claimed)
@@ -98,11 +98,11 @@ def callback() -> Any:
         login.log_auth_event("sign-in refused", None, why="elsewhere")
         return _error_page(str(refusal)), 422
     db.session.commit()
-    answer = login.begin_login(user, kept["next"])
+    response = login.begin_login(user, pending["next"])
     if adopted:
         enqueue.notify_owner(user.id, "linked")
         flash(_LINKED_BY_EMAIL, "warn")
-    return answer
+    return response
 
 
 @blueprint.post("/settings/oidc/link")
@@ -141,10 +141,10 @@ def unlink() -> Any:
 
 
 def _find_linked_user(claimed: IdTokenClaims) -> UserRow | None:
-    found = identities.find(claimed.issuer, claimed.subject)
-    if found is None:
+    row = identities.find(claimed.issuer, claimed.subject)
+    if row is None:
         return None
-    identity, user = found
+    identity, user = row
     _require_active(user)
     identity.used_at, identity.email = clock.utc_now(), claimed.email
     return user
@@ -233,10 +233,10 @@ def _redirect_uri() -> str:
 
 def _pending_link() -> str | None:
     """The signed-in user's identity if they confirmed linking with their password within the last ten minutes."""
-    kept = session.get(_LINK)
-    if not isinstance(kept, dict) or not current_user.is_authenticated or kept["who"] != current_user.get_id():
+    link = session.get(_LINK)
+    if not isinstance(link, dict) or not current_user.is_authenticated or link["who"] != current_user.get_id():
         return None
-    return str(kept["who"]) if 0 <= clock.utc_now().timestamp() - kept["at"] <= _LIFETIME_S else None
+    return str(link["who"]) if 0 <= clock.utc_now().timestamp() - link["at"] <= _LIFETIME_S else None
 
 
 def _oidc_error(error: OidcError) -> Any:

@@ -73,8 +73,8 @@ def choose(token: str) -> Any:
 def change(token: str) -> Any:
     """Set the new password and end all sessions. Signing in still requires the second factor."""
     password = request.form.get("password", "")[:1000]
-    found = password_resets.find_account(token[:100], clock.utc_now())
-    if error := passwords.policy_violation(password, found.email if found else ""):
+    owner = password_resets.find_account(token[:100], clock.utc_now())
+    if error := passwords.policy_violation(password, owner.email if owner else ""):
         return render_template("accounts/reset_choose.html", token=token, error=error), 422
     hashed = passwords.hash_password(password)
     user = password_resets.consume(token[:100], clock.utc_now())

@@ -60,8 +60,8 @@ def _limit_key() -> str:
     """Rate limit per account, wherever the requests come from."""
     if current_user.is_authenticated:
         return f"code:{current_user.id}"
-    found = login.pending_second_factor()
-    return f"code:{found[0].id}" if found else client_network()
+    pending = login.pending_second_factor()
+    return f"code:{pending[0].id}" if pending else client_network()
 
 
 code_limit = limiter.shared_limit(PER_ACCOUNT, scope="second factor", key_func=_limit_key)
@@ -228,16 +228,16 @@ def _require_setup() -> Any:
 # ------------------------------------------------------------------ inside
 
 
-def _use_code(user: UserRow, typed: str) -> Literal["code", "recovery", "wrong", "shut"]:
+def _use_code(user: UserRow, code: str) -> Literal["code", "recovery", "wrong", "shut"]:
     """Verify and consume a code; the caller commits. "shut": the TOTP secret cannot be decrypted, and the input is not
     a recovery code either."""
-    typed, row, secret = typed[:100], second_factors.find_by_user(user.id), None
+    code, row, secret = code[:100], second_factors.find_by_user(user.id), None
     if row is not None:
         secret = _decrypt_secret(row.sealed_secret, user.id)
-        step = totp.verify(secret, typed, clock.utc_now(), after=row.last_step) if secret else None
+        step = totp.verify(secret, code, clock.utc_now(), after=row.last_step) if secret else None
         if step is not None and second_factors.consume_step(user.id, step):
             return "code"
-    if second_factors.consume_code(user.id, typed, clock.utc_now()):
+    if second_factors.consume_code(user.id, code, clock.utc_now()):
         return "recovery"
     db.session.rollback()
     return "wrong" if secret else "shut"

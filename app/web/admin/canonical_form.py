@@ -1,4 +1,4 @@
-"""The form of a new canonical model: what it shows for a suggestion, and what was typed into it as a model."""
+"""The form for a new canonical model: initial values, and parsing and validation of its input."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from app.catalog.listing import CAPABILITIES, PRICES
+from app.catalog import humanize
+from app.catalog.listing import CAPABILITIES, LIMITS, PRICES
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import LIMITS
 from app.catalog.proposals import canonical_id_problem
 from app.web.app.filters_catalog import field_title
-from app.web.models.search import parse_token_count
 
 _MAX_NAME_LENGTH = 200
 _MAX_TOKENS = 1_000_000_000
@@ -21,7 +20,7 @@ _ANSWERS = {"": None, "yes": True, "no": False}
 
 
 def form_values(model: CanonicalModel) -> dict[str, str]:
-    """What the form's fields hold for a model."""
+    """Field values for a model."""
     words = {None: "", True: "yes", False: "no"}
     return {
         "id": model.id,
@@ -34,16 +33,16 @@ def form_values(model: CanonicalModel) -> dict[str, str]:
 
 
 def parse_form(form: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The typed facts by our names, and what is wrong with them: field → one sentence."""
-    typed = {name: value.strip() for name, value in form.items()}
-    complaints: dict[str, str] = {}
-    canonical_id, name = typed.get("id", "").lower(), typed.get("name", "")
-    if complaint := canonical_id_problem(canonical_id):
-        complaints["id"] = complaint
+    """The parsed facts, and validation errors: field → message."""
+    values = {name: value.strip() for name, value in form.items()}
+    errors: dict[str, str] = {}
+    canonical_id, name = values.get("id", "").lower(), values.get("name", "")
+    if error := canonical_id_problem(canonical_id):
+        errors["id"] = error
     if not name or len(name) > _MAX_NAME_LENGTH or not name.isprintable():
-        complaints["name"] = f"Write a name of at most {_MAX_NAME_LENGTH} characters on one line."
+        errors["name"] = f"Write a name of at most {_MAX_NAME_LENGTH} characters on one line."
     facts: dict[str, Any] = {"id": canonical_id, "lab": canonical_id.partition("/")[0], "name": name}
-    for readers, names in (
+    for parsers, names in (
         (_parse_limit, LIMITS),
         (_parse_answer, CAPABILITIES),
         (_parse_price, PRICES),
@@ -51,16 +50,16 @@ def parse_form(form: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]
     ):
         for field in names:
             try:
-                facts[field] = readers(typed.get(field, ""))
+                facts[field] = parsers(values.get(field, ""))
             except ValueError as error:
-                complaints[field] = f"{field_title(field).capitalize()}: {error}"
-    return facts, complaints
+                errors[field] = f"{field_title(field).capitalize()}: {error}"
+    return facts, errors
 
 
 def _parse_limit(text: str) -> int | None:
     if not text:
         return None
-    count = parse_token_count(text)
+    count = humanize.parse_token_count(text)
     if count is None or not 0 < count <= _MAX_TOKENS:
         raise ValueError("write a number of tokens, such as 128000, 128k or 1M.")
     return count

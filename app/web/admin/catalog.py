@@ -94,11 +94,11 @@ def _page_query() -> dict[str, Any]:
 
 def _shown_entry(done: int | None = None) -> AuditView | None:
     """The audit entry of the decision just taken, shown with its undo button."""
-    number = request.args.get("done", "") if done is None else str(done)
-    if not _is_id(number):
+    entry_id = request.args.get("done", "") if done is None else str(done)
+    if not _is_id(entry_id):
         return None
-    lines, _ = audit.list_entries(before=int(number) + 1, size=1)
-    return lines[0] if lines and lines[0].id == int(number) else None
+    lines, _ = audit.list_entries(before=int(entry_id) + 1, size=1)
+    return lines[0] if lines and lines[0].id == int(entry_id) else None
 
 
 # ------------------------------------------------------------------ the catalog in force
@@ -159,8 +159,8 @@ def _render_overview(asked: str, since: str, problem: str | None = None) -> str:
 
 def _parse_time(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else None
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else None
     except (ValueError, OverflowError):  # OverflowError: not representable in UTC
         return None
 

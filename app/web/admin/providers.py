@@ -136,16 +136,16 @@ def _render_row(slug: str, **state: Any) -> str:
 
 
 def _context(slug: str | None = None) -> dict[str, Any]:
-    """Of all providers, those with keys first; or of one."""
+    """All providers, those with keys first, or one."""
     now = clock.utc_now()
-    lines = [line for line in admin.list_providers() if line.slug in PROVIDERS and slug in (None, line.slug)]
+    views = [line for line in admin.list_providers() if line.slug in PROVIDERS and slug in (None, line.slug)]
     counts = admin.load_counts(charts.DAYS, now)
-    tested = _latest_tests([line.slug for line in lines])
+    tests = _latest_tests([line.slug for line in views])
     return {
-        "lines": sorted(lines, key=lambda line: (-line.keys, line.slug)),
-        "health": charts.chart_health(counts, [line.slug for line in lines], now.date()),
+        "lines": sorted(views, key=lambda line: (-line.keys, line.slug)),
+        "health": charts.chart_health(counts, [line.slug for line in views], now.date()),
         "charts": charts,
-        "trials": tested,
+        "trials": tests,
         "frequencies": FREQUENCIES,
         "from_environment": dict(config.current().base_urls),
     }

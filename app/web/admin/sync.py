@@ -200,19 +200,19 @@ def apply(plan_id: int) -> Any:
     return redirect(url_for("history.run", run_id=enqueued.run_id), 303)
 
 
-def _context(found: plans.Plan) -> dict[str, Any]:
-    """What changes something comes first, then what stays, what failed, and what was not asked."""
+def _context(plan: plans.Plan) -> dict[str, Any]:
+    """Changes first, then unchanged, failed, and skipped providers."""
 
     def order(part: plans.PlanPart) -> tuple[int, str]:
         if part.has_answer:
             return (0 if part.changes else 1), part.provider
         return (3 if part.outcome == "skipped" else 2), part.provider
 
-    is_ready = found.state(clock.utc_now()) == "ready"
+    is_ready = plan.state(clock.utc_now()) == "ready"
     return {
-        "plan": found,
-        "parts": sorted(found.parts, key=order),
-        "objection": enqueue.plan_objection(found) if is_ready else None,
+        "plan": plan,
+        "parts": sorted(plan.parts, key=order),
+        "objection": enqueue.plan_objection(plan) if is_ready else None,
         "most": MAX_CHANGES,
     }
 

@@ -58,15 +58,15 @@ JOB_GONE = "That job is not among the failed ones any more."
 @admin_required
 def index() -> str:
     try:
-        context = {
+        queue_state = {
             "workers": monitoring.list_workers(),
             "queues": monitoring.list_queues(),
             "failed": monitoring.list_failed_jobs(),
             "scheduler_at": monitoring.last_scheduler_pass(),
         }
     except redis.RedisError:
-        context = {}
-    return render_template("admin/workers.html", **context, is_away=not context, no_redis=NO_REDIS)
+        queue_state = {}
+    return render_template("admin/workers.html", **queue_state, is_away=not queue_state, no_redis=NO_REDIS)
 
 
 @blueprint.post("/failed/requeue")

@@ -1,5 +1,4 @@
-"""Which names this server answers to. A page that another name leads here (DNS rebinding), or an address that is made
-from a forged `Host` header, gets nothing."""
+"""Host header allow-list, against DNS rebinding and host header injection."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = ("localhost", ".localhost", "127.0.0.1", "[::1]")
 _EXEMPT_ENDPOINTS = ("health.health", "health.ready", "metrics.metrics")
-"""Asked by address or by a name of the inside, and no answer of theirs holds an address."""
+"""Requested by IP address or an internal name; their responses contain no URLs."""
 
 
 def init_app(app: Flask) -> None:
@@ -24,10 +23,10 @@ def init_app(app: Flask) -> None:
 
 
 def is_allowed(host: str, settings: config.Settings) -> bool:
-    """host: as the header has it, perhaps with a port.
+    """host: the Host header, possibly with a port.
 
-    Without ALLOWED_HOSTS (only outside production) this machine's own name and bare addresses count too: an address
-    cannot be made to lead elsewhere.
+    Without ALLOWED_HOSTS (outside production only), this machine's name and IP addresses are allowed too: an IP address
+    cannot be rebound.
     """
     host = host.lower()
     if host_is_trusted(host, [*LOOPBACK, *settings.allowed_hosts]):

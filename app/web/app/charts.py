@@ -1,6 +1,6 @@
-"""Charts as SVG, made on the server: bars stacked by outcome. Colours are classes, so the style sheet has them all.
+"""Server-rendered SVG bar charts. Colours are CSS classes.
 
-A chart says in its title and description what it shows; the page puts the table of its numbers behind it.
+Title and description state what the chart shows; the page includes a table of the numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DAYS = 30
 READ_OUTCOMES, TROUBLED_OUTCOMES = ("complete", "unchanged", "partial"), ("suspect", "failed")
 _HEIGHT = 100
 _WIDTH, _GAP = 10, 2
-"""Of a column and of the room after it; the style sheet stretches the whole."""
+"""Width of a column and the gap after it, in viewBox units; CSS scales the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Columns of numbers, each in the same series; `id` is unique on its page."""
+    """Columns of numbers over the same series. `id` is unique on its page."""
 
     id: str
     title: str
@@ -46,7 +46,7 @@ class Chart:
     columns: Sequence[Column]
 
     sums: Counter[str] = field(init=False)
-    """Series → its number in all columns."""
+    """Series → total over all columns."""
 
     def __post_init__(self) -> None:
         sums: Counter[str] = Counter()
@@ -65,92 +65,91 @@ class Chart:
 
 
 def draw_bars(chart: Chart, *, share: bool = False) -> Markup:
-    """A column for each day, as high as its number; with `share` all are of one height and show its parts."""
+    """Stacked bar chart, one bar per column; with `share`, all bars have the same height (100 %)."""
     width = len(chart.columns) * (_WIDTH + _GAP) - _GAP
-    drawn = []
+    bars = []
     series, most = tuple(chart.series), chart.most
     for number, column in enumerate(chart.columns):
         if column.total:
             height = _HEIGHT * (1 if share else column.total / most)
             values = tuple(column.values.get(word, 0) for word in series)
-            drawn.append(_draw_column(series, column.name, values, number * (_WIDTH + _GAP), height))
-    return _svg(chart, width, _HEIGHT, "chart-bars", "".join(drawn))
+            bars.append(_draw_column(series, column.name, values, number * (_WIDTH + _GAP), height))
+    return _svg(chart, width, _HEIGHT, "chart-bars", "".join(bars))
 
 
 def draw_strip(chart: Chart) -> Markup:
-    """The first column of a chart laid down: one bar with its parts side by side."""
+    """Horizontal stacked bar of a chart's first column."""
     column = chart.columns[0]
-    drawn, left = [], 0.0
+    parts, left = [], 0.0
     for word in chart.series:
         width = 100 * column.values.get(word, 0) / (column.total or 1)
         if width:
-            drawn.append(_draw_rectangle(word, left, 0, width, 10))
+            parts.append(_draw_rectangle(word, left, 0, width, 10))
         left += width
-    return _svg(chart, 100, 10, "chart-strip", "".join(drawn))
+    return _svg(chart, 100, 10, "chart-strip", "".join(parts))
 
 
 def draw_timeline(chart: Chart, spans: Sequence[tuple[float, float, str]]) -> Markup:
-    """(start, duration, tone) of each request, below one another, in any unit of time."""
-    end = max((start + took for start, took, _ in spans), default=0) or 1
-    drawn = []
-    for number, (start, took, tone) in enumerate(spans):
-        width = max(100 * took / end, 0.5)  # what took no time is still seen
-        drawn.append(_draw_rectangle(tone, min(100 * start / end, 100 - width), number * 10 + 2, width, 6))
-    return _svg(chart, 100, max(len(spans), 1) * 10, "chart-timeline", "".join(drawn))
+    """Gantt-like timeline, one row per span. spans: (start, duration, tone), in any unit of time."""
+    end = max((start + duration for start, duration, _ in spans), default=0) or 1
+    bars = []
+    for number, (start, duration, tone) in enumerate(spans):
+        width = max(100 * duration / end, 0.5)  # keep instant requests visible
+        bars.append(_draw_rectangle(tone, min(100 * start / end, 100 - width), number * 10 + 2, width, 6))
+    return _svg(chart, 100, max(len(spans), 1) * 10, "chart-timeline", "".join(bars))
 
 
 @lru_cache(2_048)
 def _draw_column(series: tuple[str, ...], name: str, values: tuple[int, ...], left: float, height: float) -> str:
-    """The parts of one column from the ground up; its numbers are told where a pointer rests. Drawn once: all but the
-    last day of a chart are as they were the last time."""
-    drawn, told, top, total = [], [], float(_HEIGHT), sum(values)
+    """One stacked bar with a tooltip. Cached: all but the last day of a chart rarely change."""
+    parts, labels, top, total = [], [], float(_HEIGHT), sum(values)
     for word, value in zip(series, values, strict=True):
         if value:
-            part = height * value / total
-            top -= part
-            drawn.append(_draw_rectangle(word, left, top, _WIDTH, part))
-            told.append(f"{humanize.format_number(value)} {word}")
-    return f"<g><title>{escape(name)}: {', '.join(told)}</title>{''.join(drawn)}</g>"
+            size = height * value / total
+            top -= size
+            parts.append(_draw_rectangle(word, left, top, _WIDTH, size))
+            labels.append(f"{humanize.format_number(value)} {word}")
+    return f"<g><title>{escape(name)}: {', '.join(labels)}</title>{''.join(parts)}</g>"
 
 
 def _draw_rectangle(word: str, left: float, top: float, width: float, height: float) -> str:
-    """`word` is one of ours: an outcome or a tone."""
+    """word: an outcome or a tone, which needs no escaping."""
     return f'<rect class="in-{word}" x="{left:.2f}" y="{top:.2f}" width="{width:.2f}" height="{height:.2f}"/>'
 
 
 def _svg(chart: Chart, width: float, height: float, css: str, inner: str) -> Markup:
-    """The drawing has no words in it that would be stretched with it: they stand beside it in the page."""
-    told = f'<title id="{chart.id}-title">{escape(chart.title)}</title>'
-    told += f'<desc id="{chart.id}-desc">{escape(chart.description)}</desc>'
-    named = f'role="img" aria-labelledby="{chart.id}-title" aria-describedby="{chart.id}-desc"'
+    """Title and description carry the text; text inside a stretched SVG would be distorted."""
+    heading = f'<title id="{chart.id}-title">{escape(chart.title)}</title>'
+    heading += f'<desc id="{chart.id}-desc">{escape(chart.description)}</desc>'
+    attributes = f'role="img" aria-labelledby="{chart.id}-title" aria-describedby="{chart.id}-desc"'
     box = f'viewBox="0 0 {width} {height}" preserveAspectRatio="none"'
-    return Markup(f'<svg class="{css}" {box} {named}>{told}{inner}</svg>')  # the texts in it are escaped
+    return Markup(f'<svg class="{css}" {box} {attributes}>{heading}{inner}</svg>')  # noqa: S704  # text is escaped
 
 
 # ------------------------------------------------------------------ what the admin's pages draw
 
 
 def chart_by_day(counts: Iterable[DayCount], today: date) -> Chart:
-    """Results of all providers, day by day."""
+    """Results of all providers per day, by outcome."""
     days = _last_days(today)
     values: dict[date, dict[str, int]] = {day: {} for day in days}
-    for one in counts:
-        if one.slug != WHOLE_RUNS and one.day in values:
-            values[one.day][one.word] = values[one.day].get(one.word, 0) + one.number
+    for count in counts:
+        if count.slug != WHOLE_RUNS and count.day in values:
+            values[count.day][count.word] = values[count.day].get(count.word, 0) + count.number
     columns = [Column(f"{day:%-d %b}", values[day]) for day in days]
     chart = Chart("by-day", f"Results of the last {DAYS} days, by outcome", "", OUTCOMES, columns)
     return _with_description(chart)
 
 
 def chart_health(counts: Iterable[DayCount], slugs: Sequence[str], today: date) -> dict[str, Chart]:
-    """Provider → its days: how many results read its list, and how many did not or were kept aside."""
+    """Provider → results per day that read the list ("read") or failed or were suspect ("troubled")."""
     days = _last_days(today)
-    of = dict.fromkeys(READ_OUTCOMES, "read") | dict.fromkeys(TROUBLED_OUTCOMES, "troubled")
+    tones = dict.fromkeys(READ_OUTCOMES, "read") | dict.fromkeys(TROUBLED_OUTCOMES, "troubled")
     values: dict[str, dict[date, dict[str, int]]] = {slug: {} for slug in slugs}
-    for one in counts:
-        if one.slug in values and one.word in of:
-            day = values[one.slug].setdefault(one.day, {})
-            day[of[one.word]] = day.get(of[one.word], 0) + one.number
+    for count in counts:
+        if count.slug in values and count.word in tones:
+            day = values[count.slug].setdefault(count.day, {})
+            day[tones[count.word]] = day.get(tones[count.word], 0) + count.number
     return {slug: _chart_provider_health(slug, by_date, days) for slug, by_date in values.items()}
 
 
@@ -161,14 +160,14 @@ def _chart_provider_health(slug: str, by_date: Mapping[date, Mapping[str, int]],
 
 
 def chart_period(name: str, title: str, values: Mapping[str, int]) -> Chart:
-    """The results of one time, for `strip`."""
+    """Results of one period, for `draw_strip`."""
     return _with_description(Chart(f"in-{name}", title, "", OUTCOMES, [Column(title, values)]))
 
 
 def _with_description(chart: Chart, where: str = "The numbers are in the table that follows.") -> Chart:
     sums = [f"{humanize.format_number(chart.sums[word])} {word}" for word in chart.series if chart.sums[word]]
-    says = ", ".join(sums) or "Nothing yet"
-    return Chart(chart.id, chart.title, f"{says}. {where}", chart.series, chart.columns)
+    summary = ", ".join(sums) or "Nothing yet"
+    return Chart(chart.id, chart.title, f"{summary}. {where}", chart.series, chart.columns)
 
 
 def _last_days(today: date) -> list[date]:

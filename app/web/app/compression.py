@@ -1,7 +1,6 @@
-"""Answers are compressed where the browser takes it, by Flask-Compress: zstd, else brotli, else gzip.
+"""Response compression by Flask-Compress: zstd, else brotli, else gzip.
 
-Static files are not its affair (`static_files` keeps them compressed), and neither are event streams, whose messages
-must not wait for each other, nor exports, which are written while they are read.
+Excluded: static files (compressed by `static_files`), event streams and exports, which are flushed message by message.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from flask import Flask, Response, request
 from flask_compress import Compress
 
 _SETTINGS = {
-    # Those that cost least come first: a page of 40 kB is made in milliseconds, and must not take as long to compress.
+    # fastest first: a page takes milliseconds, and so should its compression
     "COMPRESS_ALGORITHM": ["zstd", "br", "gzip"],
     "COMPRESS_ZSTD_LEVEL": 3,
     "COMPRESS_BR_LEVEL": 4,
@@ -21,13 +20,13 @@ _SETTINGS = {
 
 
 class _GetOnlyCompress(Compress):
-    """Compresses answers to GET alone.
+    """Compresses responses to GET only, against BREACH.
 
-    The length of a compressed answer tells whether text that an attacker chose is like a secret beside it (BREACH), if
-    the attacker can have it fetched over and over with the person's cookie. So what holds a fresh token, a feed's
-    secret address or anything else that is shown only once must not be compressed: all of these are answers to POST.
-    What remains on pages is the CSRF token. Its signature is another one each second, the cookie (SameSite=Lax) does
-    not go along with what other sites embed or send, and without that cookie the token is worth nothing.
+    The length of a compressed response leaks whether attacker-chosen text matches a secret in it, if an attacker can
+    trigger many requests with the victim's cookie. Responses with a fresh token, a feed URL or another one-time secret
+    are therefore all responses to POST. What remains in pages is the CSRF token: its signature changes every second,
+    the SameSite=Lax cookie is not sent by other sites' subresource requests, and the token is useless without that
+    cookie.
     """
 
     def after_request(self, response: Response | None) -> Response:

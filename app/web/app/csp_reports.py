@@ -1,6 +1,6 @@
-"""What browsers report of broken rules of the Content-Security-Policy: into the log, bounded, and nowhere else.
+"""Logs Content-Security-Policy violation reports.
 
-Anyone may send anything here, so nothing is kept, little is read, and what is told of it is cut short.
+Anyone can post here, so nothing is stored, only a few fields are read, and values are truncated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = structlog.get_logger("app.reports")
 PATH = "/csp-reports"
 MAX_BODY_BYTES, MAX_REPORTS, MAX_VALUE_LENGTH = 16_384, 5, 200
 _TYPES = ("application/csp-report", "application/reports+json")
-# Our word ← what the older report-uri calls it, and the newer Reporting API.
+# Our name ← names in the older report-uri format and in the Reporting API.
 _FIELDS = {
     "directive": ("effective-directive", "violated-directive", "effectiveDirective"),
     "page": ("document-uri", "documentURL"),
@@ -34,7 +34,7 @@ _URL_FIELDS = ("page", "blocked", "source")
 
 
 @blueprint.post(PATH)
-@csrf.exempt  # a browser sends reports by itself, and knows no token
+@csrf.exempt  # browsers send reports without a token
 @limiter.limit("30 per minute", key_func=client_network)
 @limiter.limit("300 per minute", key_func=lambda: "everyone")
 def csp() -> Response:
@@ -42,31 +42,31 @@ def csp() -> Response:
     if request.mimetype not in _TYPES:
         raise UnsupportedMediaType
     try:
-        sent = json.loads(request.get_data(cache=False))
+        payload = json.loads(request.get_data(cache=False))
     except (ValueError, RecursionError):
         raise BadRequest from None
-    for told in list(_parse_reports(sent))[:MAX_REPORTS]:
-        log.warning("a page broke its security policy", **told)
+    for report_fields in list(_parse_reports(payload))[:MAX_REPORTS]:
+        log.warning("a page broke its security policy", **report_fields)
     return Response(status=204)
 
 
-def _parse_reports(sent: Any) -> Iterator[dict[str, str]]:
-    """Of each report the few words that help to find the place."""
-    for one in (sent if isinstance(sent, list) else [sent])[: 4 * MAX_REPORTS]:
-        body = (one.get("csp-report") or one.get("body")) if isinstance(one, Mapping) else None
+def _parse_reports(payload: Any) -> Iterator[dict[str, str]]:
+    """The few fields of each report that help to find the cause."""
+    for report in (payload if isinstance(payload, list) else [payload])[: 4 * MAX_REPORTS]:
+        body = (report.get("csp-report") or report.get("body")) if isinstance(report, Mapping) else None
         if isinstance(body, Mapping):
-            yield {word: found for word, names in _FIELDS.items() if (found := _read_value(word, names, body))}
+            yield {name: value for name, keys in _FIELDS.items() if (value := _read_value(name, keys, body))}
 
 
-def _read_value(word: str, names: tuple[str, ...], body: Mapping[Any, Any]) -> str:
-    value = next((body[name] for name in names if isinstance(body.get(name), str | int)), "")
-    return (_strip_query(str(value)) if word in _URL_FIELDS else str(value))[:MAX_VALUE_LENGTH]
+def _read_value(field: str, keys: tuple[str, ...], body: Mapping[Any, Any]) -> str:
+    value = next((body[name] for name in keys if isinstance(body.get(name), str | int)), "")
+    return (_strip_query(str(value)) if field in _URL_FIELDS else str(value))[:MAX_VALUE_LENGTH]
 
 
-def _strip_query(address: str) -> str:
-    """An address without its query, which may hold what somebody typed; a bare word such as `inline` as it is."""
+def _strip_query(url: str) -> str:
+    """A URL without query and userinfo, which may hold user input; bare words such as `inline` unchanged."""
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(url)
     except ValueError:
         return "(not readable)"
     if parts.scheme not in ("http", "https"):
@@ -75,7 +75,7 @@ def _strip_query(address: str) -> str:
 
 
 def _to_route(path: str) -> str:
-    """Of our pages the route alone, since some paths are secrets: that of a password's reset, or of a feed."""
+    """The route instead of the path for our own pages, because some paths contain secrets (password reset, feed)."""
     try:
         rule, _ = current_app.url_map.bind("").match(path, method="GET", return_rule=True)
     except HTTPException:

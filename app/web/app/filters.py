@@ -14,8 +14,8 @@ from app import clock
 from app.catalog import humanize
 from app.providers import PROVIDERS, addresses, provider_title
 from app.store.queries import labels
+from app.store.queries.keys import KeyView
 from app.store.queries.labels import StatusBadge
-from app.store.queries.runs import KeyView
 
 _TRIGGER_LABELS = {
     "manual": "Sync Now",

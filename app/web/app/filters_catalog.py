@@ -1,4 +1,4 @@
-"""Decisions, conflicts and entries of the audit log in words."""
+"""Jinja filters for decisions, conflicts and audit log entries."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from app.catalog import humanize
 from app.catalog.changes import FieldChange
-from app.catalog.listing import PRICES
-from app.catalog.overrides import LIMITS, from_json
+from app.catalog.listing import LIMITS, PRICES
+from app.catalog.overrides import from_json
+from app.providers import provider_title
 from app.store.audit import AuditView
 from app.store.decisions import ACCEPTED_PREFIX, AUTO_ADOPT, DISMISSED_PREFIX
 from app.store.sources import RefreshView
-from app.web.app.filters import provider_title
 
 UNDECIDED = "nothing decided"
 _MAX_CHANGES = 50
@@ -25,7 +25,7 @@ _TITLES = {
     **{name: f"{name.removesuffix('_per_million').replace('_', ' ')} price" for name in PRICES},
 }
 _PLAIN_ACTIONS = frozenset({"provider", "user", "job", "sync", "plan", "test"})
-"""Actions whose states are words for people already."""
+"""Actions whose stored states are already readable."""
 _HIDDEN_FIELDS = frozenset({"id", "lab", "source", "field_sources", "reason"})
 
 
@@ -34,7 +34,7 @@ def field_title(field: str) -> str:
 
 
 def format_fact(value: Any, field: str) -> str:
-    """One value, exactly: two that differ must not look alike."""
+    """A fact's value, unabbreviated: two different values must not look alike."""
     if value is None or value in ("", [], ()):
         return "unknown"
     if isinstance(value, bool):
@@ -49,22 +49,22 @@ def format_fact(value: Any, field: str) -> str:
 
 
 def entry_title(line: AuditView) -> str:
-    """What an entry of the audit log is about."""
+    """What an audit log entry is about."""
     return _ENTRY_TITLES[line.action](line.subject) if line.action in _ENTRY_TITLES else line.subject
 
 
 def entry_changes(line: AuditView) -> list[tuple[str, str, str]]:
-    """What an entry changed: (field or empty, before, after), each in words."""
+    """What an audit log entry changed: (field or "", before, after)."""
     before, after = _describe_state(line, line.before), _describe_state(line, line.after)
     if line.action == "canonical" and not (before and after):
         return [("", _describe_model(before), _describe_model(after))]
     names = list(dict.fromkeys([*before, *after]))
-    told = [(name, before.get(name, UNDECIDED), after.get(name, UNDECIDED)) for name in names]
-    return [step for step in told if step[1] != step[2]] or [("", "the same", "with another reason")]
+    changes = [(name, before.get(name, UNDECIDED), after.get(name, UNDECIDED)) for name in names]
+    return [step for step in changes if step[1] != step[2]] or [("", "the same", "with another reason")]
 
 
 def _describe_model(facts: Mapping[str, str]) -> str:
-    """A model that was made or taken away, whole."""
+    """A created or deleted model in one line."""
     return "; ".join(f"{name} {value}" for name, value in facts.items()) or "none"
 
 
@@ -75,8 +75,8 @@ def _describe_state(line: AuditView, state: Mapping[str, Any] | None) -> dict[st
         facts = from_json(dict(state)).facts
         return {field_title(name): format_fact(value, name) for name, value in facts.items()}
     if line.action == "canonical":
-        told = {name: value for name, value in state.items() if name not in _HIDDEN_FIELDS}
-        return {field_title(name): format_fact(value, name) for name, value in told.items()}
+        shown = {name: value for name, value in state.items() if name not in _HIDDEN_FIELDS}
+        return {field_title(name): format_fact(value, name) for name, value in shown.items()}
     if line.action == "match":
         return {"": state["canonical_id"] or "left unknown"}
     if line.action in _PLAIN_ACTIONS:
@@ -144,7 +144,7 @@ _ENTRY_TITLES: dict[str, Callable[[str], str]] = {
 
 
 def catalog_changes(refresh: RefreshView) -> list[tuple[str, str, list[str]]]:
-    """What a refresh did: (added, changed or removed; canonical id; what of it), the first of them."""
+    """The first changes of a refresh: (added, changed or removed; canonical id; field changes)."""
     return [
         (kind, canonical_id, [humanize.describe_field_change(FieldChange(*change)) for change in changes])
         for kind, canonical_id, changes in refresh.changes[:_MAX_CHANGES]
@@ -152,16 +152,16 @@ def catalog_changes(refresh: RefreshView) -> list[tuple[str, str, list[str]]]:
 
 
 def url_host(url: str) -> str:
-    """Where an address leads; a file has no host, and is called by its name."""
+    """The host of a URL; for a file, its name."""
     parts = urlsplit(url)
     return parts.hostname or parts.path.rpartition("/")[2]
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    "about": entry_title,
-    "steps": entry_changes,
-    "fact": format_fact,
+    "entry_title": entry_title,
+    "entry_changes": entry_changes,
+    "format_fact": format_fact,
     "field_title": field_title,
     "catalog_changes": catalog_changes,
-    "host": url_host,
+    "url_host": url_host,
 }

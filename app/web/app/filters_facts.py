@@ -1,4 +1,4 @@
-"""The facts of a canonical model as lines for people, each with who says so."""
+"""The facts of a canonical model for display, each with its source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FactLine:
     title: str
     value: str
     source: str
-    """Name and date of who says so."""
+    """Name and date of the source."""
 
 
 _TITLES = {
@@ -46,7 +46,7 @@ _TITLES = {
 
 
 def fact_lines(facts: Iterable[SourcedFact]) -> list[FactLine]:
-    """What is known of a model, in the order above."""
+    """The known facts of a model, in the order of `_TITLES`."""
     known = {fact.field: fact for fact in facts}
     return [
         FactLine(title, value, _format_source(known[name]))
@@ -57,7 +57,7 @@ def fact_lines(facts: Iterable[SourcedFact]) -> list[FactLine]:
 
 
 def _titled_values(name: str, value: Any) -> list[tuple[str, str]]:
-    """Title and value; of prices for long input one pair for each length."""
+    """(title, value) pairs; price tiers give one pair per tier."""
     if name == "price_tiers":
         return [(_TITLES[name].format(humanize.format_number(tier.above_tokens)), _format_tier(tier)) for tier in value]
     return [(_TITLES[name], _format_value(value))]
@@ -65,8 +65,8 @@ def _titled_values(name: str, value: Any) -> list[tuple[str, str]]:
 
 def _format_tier(tier: PriceTier) -> str:
     prices = ((name.removesuffix("_per_million").replace("_", " "), getattr(tier, name)) for name in PRICES)
-    told = ", ".join(f"{humanize.format_price(price)} {name}" for name, price in prices if price is not None)
-    return f"{told} per million tokens"
+    text = ", ".join(f"{humanize.format_price(price)} {name}" for name, price in prices if price is not None)
+    return f"{text} per million tokens"
 
 
 def _format_source(fact: SourcedFact) -> str:

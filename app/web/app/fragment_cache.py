@@ -1,13 +1,13 @@
-"""What templates ask for over and over, made once: addresses, icons, the field with the CSRF token, whole pieces.
+"""Caches of what templates render repeatedly: URLs, icons, the CSRF field, whole fragments.
 
-A page of fifty models has some two hundred addresses and four hundred icons, and its rows are the same for everybody
-whose keys list these models. What depends on who looks is never kept: it is put in afterwards.
+A page of fifty models has about two hundred URLs and four hundred icons, and its rows are equal for all users whose
+keys list these models. What depends on the user is filled in afterwards, never cached.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -20,109 +20,97 @@ from app.providers.contract import Provider
 
 _MAX_URLS, _MAX_ICONS, _MAX_FRAGMENTS = 2_048, 512, 1_000
 _PERSONAL_NAMES = ("current_user", "g", "get_flashed_messages", "request", "session")
-"""What a template would know of who looks; a piece that is kept is drawn without."""
+"""Template globals that depend on the user; cached fragments are rendered without them."""
 _MAX_VALUE_LENGTH = 100
-"""Letters of a value in an address that is kept: cursors and searches are nobody else's."""
+"""Longest URL argument that is cached; longer ones (cursors, searches) do not recur."""
 
 
 def init_app(app: Flask) -> None:
-    """Give templates `url_for`, `icon`, `monogram`, `capability_chips`, `csrf_field` and `kept_piece`."""
-    address = _cached_url_for(app)
-    drawings = IconCache(app, address)
+    """Register `url_for`, `icon`, `monogram`, `capability_chips`, `csrf_field` and `cached_fragment` in templates."""
+    url_for = _cached_url_for(app)
+    icons = IconCache(app, url_for)
     app.jinja_env.globals.update(
-        url_for=address,
-        icon=drawings.icon,
-        monogram=drawings.monogram,
-        capability_chips=drawings.capability_chips,
+        url_for=url_for,
+        icon=icons.icon,
+        monogram=icons.monogram,
+        capability_chips=icons.capability_chips,
         csrf_field=_csrf_field,
-        kept_piece=FragmentCache(app).drawn,
+        cached_fragment=FragmentCache(app).render,
     )
 
 
 class IconCache:
-    """The macros of `_icons.html`, each drawn once."""
+    """The macros of `_icons.html`, each rendered once per set of arguments."""
 
-    def __init__(self, app: Flask, address: Callable[..., str]) -> None:
-        self._app, self._address = app, address
-        kept = lru_cache(_cache_size(app, _MAX_ICONS))
-        self._icon, self._chips, self._monogram = kept(self._draw_icon), kept(self._draw_chips), kept(self._draw_letter)
+    def __init__(self, app: Flask, url_for: Callable[..., str]) -> None:
+        self._app, self._url_for = app, url_for
+        self._render = lru_cache(_cache_size(app, _MAX_ICONS))(self._render_macro)
 
     def icon(self, name: str, css: str = "") -> Markup:
-        """One of static/icons.svg."""
-        return self._icon(self._sprite(), name, css)
+        """An icon of static/icons.svg."""
+        return self._render("icon", name, css, self._sprite())
 
     def capability_chips(self, names: Sequence[str]) -> Markup:
-        """names: as in catalog.listing.CAPABILITIES."""
-        return self._chips(self._sprite(), tuple(names))
+        """names: see catalog.listing.CAPABILITIES."""
+        return self._render("capabilities", tuple(names), self._sprite())
 
     def monogram(self, provider: Provider) -> Markup:
-        return self._monogram(provider.slug)
+        return self._render("monogram", provider.colour, provider.title[0])
 
     def _sprite(self) -> str:
-        return self._address("static", filename="icons.svg")
+        return self._url_for("static", filename="icons.svg")
 
-    def _draw_icon(self, sprite: str, name: str, css: str) -> Markup:
-        drawn: Markup = self._macros().icon(name, css, sprite)
-        return drawn
-
-    def _draw_chips(self, sprite: str, names: tuple[str, ...]) -> Markup:
-        drawn: Markup = self._macros().capabilities(names, sprite)
-        return drawn
-
-    def _draw_letter(self, slug: str) -> Markup:
-        drawn: Markup = self._macros().monogram(PROVIDERS[slug])
-        return drawn
-
-    def _macros(self) -> Any:
-        return self._app.jinja_env.get_template("_icons.html").module
+    def _render_macro(self, macro: str, *arguments: Hashable) -> Markup:
+        html: Markup = getattr(self._app.jinja_env.get_template("_icons.html").module, macro)(*arguments)
+        return html
 
 
 class FragmentCache:
-    """Templates drawn once for all who look: from the values they are given, and from nothing else."""
+    """Templates rendered once for all users, from their arguments alone."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        self._mark = secrets.token_hex(16)  # no text that somebody typed can hold it
-        self._kept = lru_cache(_cache_size(app, _MAX_FRAGMENTS), typed=True)(self._draw)
+        self._slot_prefix = secrets.token_hex(16)  # unguessable, so user input cannot contain it
+        self._render_cached = lru_cache(_cache_size(app, _MAX_FRAGMENTS), typed=True)(self._render)
 
-    def drawn(self, template: str, slots: Mapping[str, str] | None = None, **values: Any) -> Markup:
-        """A piece from `values`, all of them hashable. It shows no moment and nothing of a person, but for the CSRF
-        token and what comes in `slots`: name → text, escaped unless it is markup."""
+    def render(self, template: str, slots: Mapping[str, str] | None = None, **values: Any) -> Markup:
+        """Render with `values`, which must be hashable and must not depend on the user or the time. The CSRF field and
+        `slots` (name → text, escaped unless it is markup) are filled in afterwards."""
         slots = slots or {}
-        html = self._kept(request.root_path, template, tuple(slots), **values)
+        html = self._render_cached(request.root_path, template, tuple(slots), **values)
         for name, text in slots.items():
-            html = html.replace(self._slot(name), escape(text))
-        return Markup(html.replace(self._slot("csrf_field"), _csrf_field()))  # drawn by a template
+            html = html.replace(self._placeholder(name), escape(text))
+        return Markup(html.replace(self._placeholder("csrf_field"), _csrf_field()))  # noqa: S704  # from a template
 
-    def _draw(self, _root: str, template: str, slots: tuple[str, ...], **values: Any) -> str:
-        empty = {name: Markup(self._slot(name)) for name in (*slots, "csrf_field")}  # hexadecimal
-        field = empty.pop("csrf_field")
-        nobody: dict[str, None] = dict.fromkeys(_PERSONAL_NAMES)
+    def _render(self, _root: str, template: str, slots: tuple[str, ...], **values: Any) -> str:
+        placeholders = {name: Markup(self._placeholder(name)) for name in (*slots, "csrf_field")}  # noqa: S704
+        csrf_field = placeholders.pop("csrf_field")
+        hidden: dict[str, None] = dict.fromkeys(_PERSONAL_NAMES)
         return self._app.jinja_env.get_template(template).render(
-            **values, **empty, **nobody, csrf_field=lambda: field, providers=PROVIDERS
+            **values, **placeholders, **hidden, csrf_field=lambda: csrf_field, providers=PROVIDERS
         )
 
-    def _slot(self, name: str) -> str:
-        return f"{self._mark}-{name}-"
+    def _placeholder(self, name: str) -> str:
+        return f"{self._slot_prefix}-{name}-"
 
 
 def _cached_url_for(app: Flask) -> Callable[..., str]:
-    """`url_for` that remembers: what an address on this server is depends on its values and where the app hangs."""
+    """A caching `url_for`: a URL depends only on its arguments and the script root."""
 
     @lru_cache(_cache_size(app, _MAX_URLS), typed=True)
-    def built(_root: str, _method: str, endpoint: str, **values: Any) -> str:
+    def build(_root: str, _method: str, endpoint: str, **values: Any) -> str:
         return app.url_for(endpoint, **values)
 
-    def address(endpoint: str, **values: Any) -> str:
+    def url_for(endpoint: str, **values: Any) -> str:
         if not has_request_context() or not _is_cacheable(endpoint, values):
             return app.url_for(endpoint, **values)
-        return built(request.root_path, request.method, endpoint, **values)
+        return build(request.root_path, request.method, endpoint, **values)
 
-    return address
+    return url_for
 
 
 def _is_cacheable(endpoint: str, values: dict[str, Any]) -> bool:
-    """Whether it is short, hashable, and depends neither on the page that asks nor on the host."""
+    """Whether the URL is short, hashable and independent of the current page and host."""
     if endpoint[0] == "." or "_external" in values or "_scheme" in values:
         return False
     return all(
@@ -132,12 +120,12 @@ def _is_cacheable(endpoint: str, values: dict[str, Any]) -> bool:
 
 
 def _cache_size(app: Flask, count: int) -> int:
-    """So many are kept; none under the debugger, where templates and style sheets change while it runs."""
+    """Zero in debug mode, where templates and static files change at run time."""
     return 0 if app.debug else count
 
 
 def _csrf_field() -> Markup:
-    """The hidden field that every form of ours has; signed once for each request."""
+    """The hidden CSRF field; signed once per request."""
     field: Markup | None = g.get("csrf_field")
     if field is None:
         token = generate_csrf()

@@ -1,8 +1,7 @@
-"""Style sheets, scripts and icons: named by what is in them, so that browsers keep them for ever, and compressed once.
+"""Static files under content-hashed names, so that browsers cache them forever, and compressed once.
 
-`url_for("static", filename="style.css")` gives `/static/style.<hash>.css`. What such an address answers never changes,
-and whoever changes the file changes the address in every page. The plain address works as well, for a short time each.
-Files are read and hashed once for each process; under the debugger again when one was edited.
+`url_for("static", filename="style.css")` gives `/static/style.<hash>.css`, whose content never changes. The plain name
+works too, with a short cache lifetime. Files are read and hashed once per process; in debug mode again after an edit.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _DIGEST_LENGTH = 12
 _HASHED = re.compile(rf"(?P<stem>.+)\.(?P<digest>[0-9a-f]{{{_DIGEST_LENGTH}}})(?P<suffix>\.[^./]+)")
 _REFERENCE = re.compile(r"""url\((?P<quote>["']?)(?P<path>[^"'():#?]+)(?P<rest>[#?][^"')]*)?(?P=quote)\)""")
 _COMPRESSIBLE = frozenset({"text/css", "text/javascript", "image/svg+xml", "application/json", "text/plain"})
-"""Types that get smaller; a picture is compressed already."""
+"""Types worth compressing; images are compressed already."""
 
 FileStamps = tuple[tuple[int, int], ...]
 
@@ -34,14 +33,14 @@ FileStamps = tuple[tuple[int, int], ...]
 @dataclass(slots=True)
 class _StaticFile:
     name: str
-    """Below the static folder, with the hash in it."""
+    """Path below the static folder, with the hash."""
     digest: str
     mimetype: str
     stamp: FileStamps
-    """Time and size of the file and of those it refers to, whose names stand in it."""
+    """mtime and size of the file and of the files it references."""
     parts: tuple[Path, ...]
     bodies: dict[str, bytes] = field(default_factory=dict)
-    """Content coding → body; made when first asked for, and kept."""
+    """Content coding → body; filled on demand."""
 
     def body(self, coding: str) -> bytes:
         if coding not in self.bodies:
@@ -51,8 +50,7 @@ class _StaticFile:
 
 
 class _SessionInterface(SecureCookieSessionInterface):
-    """A file is the same for everybody: it sets no cookie, and does not depend on one, as `Vary` would say of whatever
-    looked at the session. Else a browser would ask for it anew once somebody signed in."""
+    """Sets no cookie and no `Vary: Cookie` on static files; otherwise browsers would refetch them after sign-in."""
 
     def save_session(self, app: Flask, session: Any, response: Response) -> None:
         if request.endpoint != "static":
@@ -67,43 +65,43 @@ def init_app(app: Flask) -> None:
 
 
 def _hash_filename(endpoint: str, values: dict[str, Any]) -> None:
-    if endpoint == "static" and (found := _load_file(values.get("filename", ""))):
-        values["filename"] = found.name
+    if endpoint == "static" and (file := _load_file(values.get("filename", ""))):
+        values["filename"] = file.name
 
 
 def _serve(filename: str) -> Response:
-    """A file under its plain name or the one with its hash; what is in it is never a person's."""
-    found, digest = _load_file(filename), None
-    if found is None and (parsed := _HASHED.fullmatch(filename)):
-        found, digest = _load_file(parsed["stem"] + parsed["suffix"]), parsed["digest"]
-    if found is None:
+    """A file by its plain or hashed name."""
+    file, digest = _load_file(filename), None
+    if file is None and (parsed := _HASHED.fullmatch(filename)):
+        file, digest = _load_file(parsed["stem"] + parsed["suffix"]), parsed["digest"]
+    if file is None:
         abort(404)
-    packed = found.mimetype in _COMPRESSIBLE
-    coding = request.accept_encodings.best_match(("br", "gzip"), "identity") if packed else "identity"
-    response = Response(found.body(coding), mimetype=found.mimetype)
-    # An address of another version, as while an update is rolled out, gets what is there, but not for ever.
-    response.headers["Cache-Control"] = IMMUTABLE if digest == found.digest else SHORT_LIVED
-    if packed:
+    is_compressible = file.mimetype in _COMPRESSIBLE
+    coding = request.accept_encodings.best_match(("br", "gzip"), "identity") if is_compressible else "identity"
+    response = Response(file.body(coding), mimetype=file.mimetype)
+    # A hash of another version (during a rolling update) gets the current file, without long caching.
+    response.headers["Cache-Control"] = IMMUTABLE if digest == file.digest else SHORT_LIVED
+    if is_compressible:
         response.vary.add("Accept-Encoding")
     if coding != "identity":
         response.headers["Content-Encoding"] = coding
-    response.set_etag(f"{found.digest}-{coding}")
+    response.set_etag(f"{file.digest}-{coding}")
     response.make_conditional(request)
     return response
 
 
 def _load_file(filename: str) -> _StaticFile | None:
     """The file of this plain name; None if there is none."""
-    # By the path on the disk, of which there are few: an address can name one file in any number of ways.
+    # Cached by path on disk: a file has one path, but any number of URL spellings.
     path = safe_join(current_app.static_folder or "", filename)
-    known: dict[str | None, _StaticFile] = current_app.extensions["static_files"]
-    found = known.get(path)
-    if found is not None and not (current_app.debug and _stat_files(found.parts) != found.stamp):
-        return found
+    cache: dict[str | None, _StaticFile] = current_app.extensions["static_files"]
+    file = cache.get(path)
+    if file is not None and not (current_app.debug and _stat_files(file.parts) != file.stamp):
+        return file
     if path is None or not Path(path).is_file():
         return None
-    known[path] = _read_file(PurePosixPath(filename), Path(path))
-    return known[path]
+    cache[path] = _read_file(PurePosixPath(filename), Path(path))
+    return cache[path]
 
 
 def _read_file(name: PurePosixPath, path: Path) -> _StaticFile:
@@ -117,19 +115,19 @@ def _read_file(name: PurePosixPath, path: Path) -> _StaticFile:
 
 
 def _hash_references(css: str, name: PurePosixPath, parts: list[Path]) -> str:
-    """A style sheet whose own files are asked for under their hashed names too, else each would be asked for anew."""
+    """Replace `url(…)` references by hashed names, so that referenced files are cached forever too."""
 
-    def hashed(match: re.Match[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
         referred = _load_file(str(name.parent / match["path"])) if not match["path"].endswith(".css") else None
         if referred is None:
             return match[0]
         parts.extend(referred.parts)
-        shown = PurePosixPath(match["path"]).with_name(PurePosixPath(referred.name).name)
-        return f"url({match['quote']}{shown}{match['rest'] or ''}{match['quote']})"
+        name_shown = PurePosixPath(match["path"]).with_name(PurePosixPath(referred.name).name)
+        return f"url({match['quote']}{name_shown}{match['rest'] or ''}{match['quote']})"
 
-    return _REFERENCE.sub(hashed, css)
+    return _REFERENCE.sub(replace, css)
 
 
 def _stat_files(parts: list[Path] | tuple[Path, ...]) -> FileStamps:
-    found = [part.stat() for part in parts if part.exists()]
-    return tuple((stat.st_mtime_ns, stat.st_size) for stat in found)
+    stats = [part.stat() for part in parts if part.exists()]
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)

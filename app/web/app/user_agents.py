@@ -1,8 +1,8 @@
-"""What a browser says of itself, in words. A hint for the person who looks, not a fact: anyone can say anything."""
+"""Browser and operating system of a User-Agent header, as a display hint only: the header can be forged."""
 
 from __future__ import annotations
 
-# The first that fits counts: nearly all call themselves Safari, and most Chrome as well.
+# Order matters: nearly all browsers claim to be Safari, and most also Chrome.
 _BROWSERS = (
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -27,9 +27,9 @@ _SYSTEMS = (
 
 
 def describe_user_agent(agent: str) -> str:
-    """ "Firefox on Linux", as far as it can be told."""
-    browser = next((name for mark, name in _BROWSERS if mark in agent), "")
-    system = next((name for mark, name in _SYSTEMS if mark in agent), "")
+    """ "Firefox on Linux", as far as recognisable."""
+    browser = next((name for token, name in _BROWSERS if token in agent), "")
+    system = next((name for token, name in _SYSTEMS if token in agent), "")
     if browser and system:
         return f"{browser} on {system}"
     return browser or (f"An unknown browser on {system}" if system else "An unknown browser")

@@ -20,7 +20,7 @@ from app.catalog import humanize
 from app.extensions import db
 from app.providers import PROVIDERS, provider_title
 from app.store.accounts import feeds, users
-from app.store.queries import changes, history, runs
+from app.store.queries import changes, history, nav
 from app.store.queries.changes import ChangeFilter, FeedNews
 from app.store.queries.history import KeyChoice
 from app.store.schema.tables import CHANGE_KINDS
@@ -71,7 +71,7 @@ class ChangesQuery:
 @login_required
 def index() -> str:
     query, before = parse_query(request.args), cursor()
-    until = runs.load_last_change_at(current_user.id)
+    until = nav.load_last_change_at(current_user.id)
     seen_at = _continue_visit()
     zone = filters.current_zone()
     page = changes.load_feed(current_user.id, query.filter(seen_at), seen_at=seen_at, zone=zone, before=before)
@@ -147,9 +147,9 @@ def day_title(day: date, today: date) -> str:
 def _continue_visit() -> datetime | None:
     """Until when the user had seen changes when this visit began; None on the first visit."""
     now = clock.utc_now()
-    user_id, since, last = _stored_visit()
-    looked_at = _parse_time(last)
-    if user_id != current_user.id or looked_at is None or not timedelta(0) <= now - looked_at < VISIT_LENGTH:
+    user_id, since, last_view = _stored_visit()
+    viewed_at = _parse_time(last_view)
+    if user_id != current_user.id or viewed_at is None or not timedelta(0) <= now - viewed_at < VISIT_LENGTH:
         since = clock.isoformat(current_user.changes_seen_at) or _NEVER
     session[_SESSION_KEY] = [current_user.id, since, now.isoformat()]
     return _parse_time(since)
@@ -172,7 +172,7 @@ def _mark_seen(until: datetime | None) -> None:
 
 def _parse_time(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else None
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else None
     except (ValueError, OverflowError):  # OverflowError: not representable in UTC
         return None

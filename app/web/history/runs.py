@@ -64,12 +64,12 @@ def index() -> str:
 def key(credential_id: int) -> str:
     """A key's usable models over time."""
     key_ref = _require_key(credential_id)
-    moments = history.list_snapshots(current_user.id, key_ref.id)
-    points = [(moment.at, moment.chat) for moment in reversed(moments)]
+    snapshots = history.list_snapshots(current_user.id, key_ref.id)
+    points = [(snapshot.at, snapshot.chat) for snapshot in reversed(snapshots)]
     return render_template(
         "history/key.html",
         key=key_ref,
-        steps=_scope_steps(moments),
+        steps=_scope_steps(snapshots),
         chart=scope_chart.draw_scope(points, clock.utc_now()) if points else None,
         bottom=scope_chart.axis_floor([number for _, number in points]) if points else 0,
         top=max((number for _, number in points), default=0),
@@ -85,14 +85,16 @@ def compare_lists() -> Any:
     number = _int_argument("key")
     if number is None:
         return render_template("history/compare.html", keys=history.list_keys(current_user.id), key=None)
-    found = _require_key(number)
-    chosen = [wanted for wanted in (_int_argument("from"), _int_argument("to")) if wanted is not None]
-    moments = history.list_snapshots(current_user.id, found.id, chosen)
-    ends = _comparison_ends(moments, _int_argument("from"), _int_argument("to"))
+    key_ref = _require_key(number)
+    snapshot_ids = [
+        number_given for number_given in (_int_argument("from"), _int_argument("to")) if number_given is not None
+    ]
+    snapshots = history.list_snapshots(current_user.id, key_ref.id, snapshot_ids)
+    ends = _comparison_ends(snapshots, _int_argument("from"), _int_argument("to"))
     return render_template(
         "history/compare.html",
-        key=found,
-        moments=moments,
+        key=key_ref,
+        moments=snapshots,
         ends=ends,
         changes=_changes_between(*ends) if ends else {},
     )
@@ -139,26 +141,26 @@ def _require_key(credential_id: int) -> KeyChoice:
     return key_ref
 
 
-def _scope_steps(moments: Sequence[KeySnapshot]) -> list[ScopeStep]:
+def _scope_steps(snapshots: Sequence[KeySnapshot]) -> list[ScopeStep]:
     """Newest first."""
-    earlier: list[KeySnapshot | None] = [*moments[1:], None]
+    earlier: list[KeySnapshot | None] = [*snapshots[1:], None]
     return [
-        ScopeStep(moment, None if before is None else moment.chat - before.chat)
-        for moment, before in zip(moments, earlier, strict=False)
+        ScopeStep(snapshot, None if previous is None else snapshot.chat - previous.chat)
+        for snapshot, previous in zip(snapshots, earlier, strict=False)
     ]
 
 
 def _comparison_ends(
-    moments: Sequence[KeySnapshot], start: int | None, end: int | None
+    snapshots: Sequence[KeySnapshot], start: int | None, end: int | None
 ) -> tuple[KeySnapshot, KeySnapshot] | None:
     """The two points to compare, the earlier first; None if there are not two. 404 if one is not the user's."""
-    by_id = {moment.id: moment for moment in moments}
+    by_id = {moment.id: moment for moment in snapshots}
     if {start, end} - {None} - by_id.keys():
         abort(404)
-    if len(moments) < 2:  # nothing to compare
+    if len(snapshots) < 2:  # nothing to compare
         return None
-    last = by_id[end] if end is not None else moments[0]
-    first = by_id[start] if start is not None else next((moment for moment in moments if moment.id < last.id), last)
+    last = by_id[end] if end is not None else snapshots[0]
+    first = by_id[start] if start is not None else next((moment for moment in snapshots if moment.id < last.id), last)
     return (first, last) if first.id <= last.id else (last, first)
 
 

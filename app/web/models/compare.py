@@ -1,4 +1,4 @@
-"""Up to five models side by side: the same fact in the same row, with what differs marked."""
+"""Comparison of up to five models: one row per fact, differences marked."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from app.catalog import humanize
 from app.catalog.costs import Prices, Usage, monthly_cost
 from app.catalog.listing import CAPABILITIES
+from app.providers import provider_title
 from app.store.queries.model_search import ModelView
-from app.web.app import filters
 
 MAX_COMPARED = 5
 
@@ -20,7 +20,7 @@ MAX_COMPARED = 5
 class ComparisonCell:
     words: str
     is_best: bool = False
-    """Cheapest, or longest, where not all are."""
+    """Cheapest or longest, if the values differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,11 @@ class FactComparison:
     cells: tuple[ComparisonCell, ...]
     differs: bool
     best: str = ""
-    """What the best cell is called: "lowest", "longest"."""
+    """Label of the best cell: "lowest", "longest"."""
 
 
 def compare_models(lines: Sequence[ModelView], usage: Usage) -> list[FactComparison]:
-    """Every fact of these models, one row each; the cost of a month last."""
+    """One row per fact; the monthly cost last."""
     rows = [_row(title, [read(line) for line in lines], show, best) for title, read, show, best in _FACTS]
     rows += [
         _row(name.replace("_", " ").capitalize(), [name in line.capabilities for line in lines], _format_flag)
@@ -47,11 +47,13 @@ def prices_of(line: ModelView) -> Prices:
     return Prices(line.input_per_million, line.output_per_million, line.cache_read_per_million)
 
 
-def _row(title: str, values: Sequence[Any], show: Callable[[Any], str], best: str = "") -> FactComparison:
+def _row(title: str, values: Sequence[Any], format_value: Callable[[Any], str], best: str = "") -> FactComparison:
     known = [value for value in values if value is not None]
     differs = len(set(values)) > 1
-    goal = _BEST[best](known) if best and differs and len(known) > 1 else None
-    cells = tuple(ComparisonCell(show(value), goal is not None and value == goal) for value in values)
+    best_value = _BEST[best](known) if best and differs and len(known) > 1 else None
+    cells = tuple(
+        ComparisonCell(format_value(value), best_value is not None and value == best_value) for value in values
+    )
     return FactComparison(title, cells, differs, best)
 
 
@@ -79,7 +81,7 @@ def _format_cost(value: Decimal | None) -> str:
 
 
 _FACTS: tuple[tuple[str, Callable[[ModelView], Any], Callable[[Any], str], str], ...] = (
-    ("Provider", lambda line: filters.provider_title(line.provider), _format_text, ""),
+    ("Provider", lambda line: provider_title(line.provider), _format_text, ""),
     ("API name", lambda line: line.provider_model_id, _format_text, ""),
     ("Canonical model", lambda line: line.canonical_id, _format_text, ""),
     ("Kind", lambda line: line.kind, _format_text, ""),

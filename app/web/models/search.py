@@ -21,8 +21,8 @@ from app.providers import PROVIDERS
 from app.store import catalog
 from app.store.accounts import favorites
 from app.store.accounts.favorites import Mark, ModelKey
-from app.store.queries import model_detail, model_search
-from app.store.queries.model_search import SORTS, MarkFilter, ModelFilter, Sort
+from app.store.queries import model_cursor, model_detail, model_search
+from app.store.queries.model_query import SORTS, MarkFilter, ModelFilter, Sort
 from app.store.schema.tables import MARKS
 from app.web.app import filters_facts
 from app.web.models import compare as comparison
@@ -198,7 +198,7 @@ def _return_url(canonical_id: str = "") -> str:
     )
     filters = parse_query(args).filters
     query_args = _query_args(filters, args.get("show") == "gone")
-    if model_search.is_cursor(args.get("after", ""), filters.sort):
+    if model_cursor.is_cursor(args.get("after", ""), filters.sort):
         query_args["after"] = args["after"]
     return url_for("models.index", **query_args)  # type: ignore[arg-type]  # the names are ours
 

@@ -1,7 +1,7 @@
-"""Ready lines to call a model with: curl, openai-python, LiteLLM and LangChain, for each provider. Never a key.
+"""Code snippets to call a model: curl, openai-python, LiteLLM and LangChain, per provider. Never with a key.
 
-Each names the environment variable that holds the key, `<SLUG>_API_KEY`. The names of parameters are those of
-openai 2.54, litellm 1.106, langchain-openai 1.7, langchain-anthropic 1.7 and langchain-google-genai 4.4.
+The key is read from the environment variable `<SLUG>_API_KEY`. Parameter names are those of openai 2.54, litellm 1.106,
+langchain-openai 1.7, langchain-anthropic 1.7 and langchain-google-genai 4.4.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from app.providers import PROVIDERS
 from app.providers.contract import Provider, join_url
 
 QUESTION = "Say hello."
-_MAX_TOKENS = 256  # Anthropic wants a limit with every question
+_MAX_TOKENS = 256  # required by Anthropic
 
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A piece of code to copy."""
+    """Code to copy."""
 
     tool: str
     """ "curl", "openai-python", "LiteLLM" or "LangChain"."""
     text: str
 
 
-# Where chats are answered in OpenAI's shape, below the address that is asked for the list; a whole address where it
-# is another one. All others have it beside the list: what is before "/models" in its path.
+# Path of the OpenAI-compatible chat API below the base URL, or a whole URL if it is on another host. For all other
+# providers it is the path of the model list, without "/models".
 _CHAT_PATHS = {
     "aihubmix": "/v1",
     "anthropic": "/v1",
@@ -47,21 +47,21 @@ _UNSUPPORTED = {
 
 
 def build_snippets(slug: str, model_id: str, base_url: str | None = None) -> list[Snippet]:
-    """How to call this model; `base_url` is that of the key, where it has one. Empty where there is no plain way."""
+    """Snippets to call this model; `base_url` is the key's, if it has one. Empty if there is no simple way."""
     provider = PROVIDERS.get(slug)
     if provider is None or slug in _UNSUPPORTED:
         return []
-    use = SnippetTarget(provider, model_id, chat_url(provider, base_url))
-    return [Snippet(tool, make(use)) for tool, make in _TOOLS.items()]
+    target = SnippetTarget(provider, model_id, chat_url(provider, base_url))
+    return [Snippet(tool, render(target)) for tool, render in _TOOLS.items()]
 
 
 def unsupported_reason(slug: str) -> str:
-    """Why there are no lines for this provider, as a sentence; empty if there are."""
+    """Why there are no snippets for this provider; empty if there are."""
     return _UNSUPPORTED.get(slug, "")
 
 
 def key_variable(slug: str) -> str:
-    """The environment variable of the provider's key, `OPENAI_API_KEY`."""
+    """The environment variable of the provider's key: `OPENAI_API_KEY`."""
     return PROVIDERS[slug].key_variable
 
 
@@ -70,7 +70,7 @@ class SnippetTarget:
     provider: Provider
     model_id: str
     url: str
-    """Where chats are answered in OpenAI's shape, without a slash at its end."""
+    """Base URL of the OpenAI-compatible chat API, without trailing slash."""
 
     @property
     def variable(self) -> str:
@@ -82,7 +82,7 @@ class SnippetTarget:
 
 
 def chat_url(provider: Provider, base_url: str | None) -> str:
-    """The base URL that an OpenAI client is given."""
+    """The base URL for an OpenAI client."""
     path = _CHAT_PATHS.get(provider.slug)
     if path is None:
         path = provider.build_request(None).path.rpartition("/models")[0]
@@ -108,9 +108,9 @@ def _curl_anthropic(use: SnippetTarget) -> str:
 
 
 def _curl_command(url: str, headers: list[str], body: Mapping[str, object]) -> str:
-    written = shlex.quote(json.dumps(body, ensure_ascii=False))
+    data = shlex.quote(json.dumps(body, ensure_ascii=False))
     lines = [f"curl {shlex.quote(url)}", *(f"-H {header}" for header in [*headers, "'Content-Type: application/json'"])]
-    return " \\\n  ".join([*lines, f"-d {written}"])
+    return " \\\n  ".join([*lines, f"-d {data}"])
 
 
 def _openai(use: SnippetTarget) -> str:
@@ -171,7 +171,7 @@ print(chat.invoke("{QUESTION}").content)
 
 
 def _python_string(value: str) -> str:
-    """As a Python string, whatever the id holds."""
+    """A Python string literal, whatever the id contains."""
     return json.dumps(value, ensure_ascii=True)
 
 
