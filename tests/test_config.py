@@ -1,4 +1,4 @@
-"""Settings: every variable's good and bad values, and a sentence that names what is wrong."""
+"""Settings: valid and invalid values of every variable, and error sentences that name the variable."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ PUBLIC = Keyring(PRIVATE).public
 LONG = "a secret of more than thirty-two characters"
 
 
-def loaded(tmp_path: Path, **environ: str) -> Settings:
+def load_with(tmp_path: Path, **environ: str) -> Settings:
     return load({"MODELSYNC_INSTANCE": str(tmp_path), **environ})
 
 
-def refused(tmp_path: Path, **environ: str) -> str:
+def error_for(tmp_path: Path, **environ: str) -> str:
     with pytest.raises(ConfigError) as error:
-        loaded(tmp_path, **environ)
-    said = str(error.value)
-    assert said.endswith(".")
-    return said
+        load_with(tmp_path, **environ)
+    sentence = str(error.value)
+    assert sentence.endswith(".")
+    return sentence
 
 
 def mode(path: Path) -> int:
@@ -37,7 +37,7 @@ def mode(path: Path) -> int:
 
 
 def test_an_empty_environment_has_working_defaults(tmp_path: Path) -> None:
-    settings = loaded(tmp_path)
+    settings = load_with(tmp_path)
     assert settings == Settings(
         instance=tmp_path,
         database_url=f"sqlite:///{tmp_path}/modelsync.sqlite",
@@ -47,7 +47,7 @@ def test_an_empty_environment_has_working_defaults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "field", "read"),
+    ("name", "value", "field", "expected"),
     [
         ("SIGNUP", "invite", "signup", "invite"),
         ("SIGNUP", "closed", "signup", "closed"),
@@ -82,8 +82,8 @@ def test_an_empty_environment_has_working_defaults(tmp_path: Path) -> None:
         ("CATALOG_OPENROUTER_URL", "or.json", "catalog_urls", {"openrouter": str(config.ROOT / "or.json")}),
     ],
 )
-def test_a_good_value_is_taken(tmp_path: Path, name: str, value: str, field: str, read: object) -> None:
-    assert getattr(loaded(tmp_path, **{name: value}), field) == read
+def test_a_valid_value_is_read(tmp_path: Path, name: str, value: str, field: str, expected: object) -> None:
+    assert getattr(load_with(tmp_path, **{name: value}), field) == expected
 
 
 @pytest.mark.parametrize(
@@ -132,31 +132,31 @@ def test_a_good_value_is_taken(tmp_path: Path, name: str, value: str, field: str
         ("CATALOG_MODELSDEV_URL", "file:m.json"),
     ],
 )
-def test_a_bad_value_is_refused_by_a_sentence_with_its_name(tmp_path: Path, name: str, value: str) -> None:
-    assert refused(tmp_path, **{name: value}).startswith(name)
+def test_an_invalid_value_is_rejected_with_a_sentence_that_names_it(tmp_path: Path, name: str, value: str) -> None:
+    assert error_for(tmp_path, **{name: value}).startswith(name)
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "CRON_SECRET", "VAULT_PUBLIC_KEY", "GOOGLE_BASE_URL"])
-def test_a_refusal_does_not_repeat_a_secret(tmp_path: Path, name: str) -> None:
-    assert "Zq7Kw" not in refused(tmp_path, **{name: "https://Zq7Kw@h"})
+def test_an_error_does_not_repeat_a_secret(tmp_path: Path, name: str) -> None:
+    assert "Zq7Kw" not in error_for(tmp_path, **{name: "https://Zq7Kw@h"})
 
 
-def test_production_keeps_cookies_to_https_unless_told_otherwise(tmp_path: Path) -> None:
-    assert loaded(tmp_path, APP_ENV="production").secure_cookies
-    assert not loaded(tmp_path, APP_ENV="production", SECURE_COOKIES="false").secure_cookies
+def test_cookies_require_https_in_production_by_default(tmp_path: Path) -> None:
+    assert load_with(tmp_path, APP_ENV="production").secure_cookies
+    assert not load_with(tmp_path, APP_ENV="production", SECURE_COOKIES="false").secure_cookies
 
 
-def test_settings_do_not_print_what_they_hold(tmp_path: Path) -> None:
-    assert LONG not in repr(loaded(tmp_path, SECRET_KEY=LONG))
+def test_settings_do_not_print_their_values(tmp_path: Path) -> None:
+    assert LONG not in repr(load_with(tmp_path, SECRET_KEY=LONG))
 
 
-def test_settings_do_not_change(tmp_path: Path) -> None:
+def test_settings_are_frozen(tmp_path: Path) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        loaded(tmp_path).signup = "closed"  # type: ignore[misc]
+        load_with(tmp_path).signup = "closed"  # type: ignore[misc]
 
 
-def test_base_urls_take_the_place_of_the_providers_own(tmp_path: Path) -> None:
-    settings = loaded(
+def test_base_urls_override_those_of_providers(tmp_path: Path) -> None:
+    settings = load_with(
         tmp_path,
         OPENAI_BASE_URL="http://127.0.0.1:9/v1/",
         GROQ_BASE_URL="https://groq.example:8443",
@@ -180,85 +180,85 @@ def test_base_urls_take_the_place_of_the_providers_own(tmp_path: Path) -> None:
         ("REDIS_URL", "redis_url", "redis://h:6379/0"),
     ],
 )
-def test_a_secret_can_come_as_a_file(tmp_path: Path, name: str, field: str, value: str) -> None:
+def test_a_secret_can_be_read_from_a_file(tmp_path: Path, name: str, field: str, value: str) -> None:
     path = tmp_path / "a-secret"
     path.write_text(value + "\n", encoding="utf-8")
-    assert getattr(loaded(tmp_path, **{f"{name}_FILE": str(path)}), field) == value
+    assert getattr(load_with(tmp_path, **{f"{name}_FILE": str(path)}), field) == value
 
 
-def test_a_variable_comes_before_its_file(tmp_path: Path) -> None:
-    assert loaded(tmp_path, SECRET_KEY=LONG, SECRET_KEY_FILE="/nowhere").secret_key == LONG
+def test_a_variable_has_priority_over_its_file(tmp_path: Path) -> None:
+    assert load_with(tmp_path, SECRET_KEY=LONG, SECRET_KEY_FILE="/nowhere").secret_key == LONG
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    assert refused(tmp_path, SECRET_KEY_FILE=str(tmp_path / "missing")).startswith("SECRET_KEY_FILE names ")
+    assert error_for(tmp_path, SECRET_KEY_FILE=str(tmp_path / "missing")).startswith("SECRET_KEY_FILE names ")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    assert refused(tmp_path, SECRET_KEY_FILE=str(tmp_path / "binary")).startswith("SECRET_KEY_FILE names ")
+    assert error_for(tmp_path, SECRET_KEY_FILE=str(tmp_path / "binary")).startswith("SECRET_KEY_FILE names ")
 
 
-def test_a_weak_secret_in_a_file_is_refused_too(tmp_path: Path) -> None:
+def test_a_weak_secret_in_a_file_is_rejected_too(tmp_path: Path) -> None:
     (tmp_path / "weak").write_text("short", encoding="utf-8")
-    assert refused(tmp_path, SECRET_KEY_FILE=str(tmp_path / "weak")).startswith("SECRET_KEY is too short")
+    assert error_for(tmp_path, SECRET_KEY_FILE=str(tmp_path / "weak")).startswith("SECRET_KEY is too short")
 
 
 @pytest.mark.parametrize(
-    ("missing", "given"),
+    ("missing", "environ"),
     [("SECRET_KEY", {"VAULT_PUBLIC_KEY": PUBLIC}), ("VAULT_PUBLIC_KEY", {"SECRET_KEY": LONG})],
 )
-def test_production_names_the_secret_that_is_missing(tmp_path: Path, missing: str, given: dict[str, str]) -> None:
-    settings = loaded(tmp_path, APP_ENV="production", **given)
+def test_a_missing_secret_is_named_in_production(tmp_path: Path, missing: str, environ: dict[str, str]) -> None:
+    settings = load_with(tmp_path, APP_ENV="production", **environ)
     with pytest.raises(ConfigError) as error:
         require_web_secrets(settings)
     assert str(error.value).startswith(f"{missing} is not set:")
 
 
-def test_production_takes_nothing_from_the_instance_folder(tmp_path: Path) -> None:
+def test_no_secret_is_read_from_the_instance_folder_in_production(tmp_path: Path) -> None:
     make_secrets({}, tmp_path)
-    settings = loaded(tmp_path, APP_ENV="production")
+    settings = load_with(tmp_path, APP_ENV="production")
     assert (settings.secret_key, settings.vault_public_key) == ("", "")
     with pytest.raises(ConfigError, match=r"^VAULT_PRIVATE_KEYS is not set:"):
         load_keyring({"APP_ENV": "production", "MODELSYNC_INSTANCE": str(tmp_path)})
 
 
 def test_a_web_process_with_both_secrets_is_ready(tmp_path: Path) -> None:
-    given = {"SECRET_KEY": LONG, "VAULT_PUBLIC_KEY": PUBLIC, "ALLOWED_HOSTS": "modelsync.example.com"}
-    require_web_secrets(loaded(tmp_path, APP_ENV="production", **given))
+    environ = {"SECRET_KEY": LONG, "VAULT_PUBLIC_KEY": PUBLIC, "ALLOWED_HOSTS": "modelsync.example.com"}
+    require_web_secrets(load_with(tmp_path, APP_ENV="production", **environ))
 
 
 @pytest.mark.parametrize("role", ["worker", "scheduler"])
-def test_workers_and_the_scheduler_hold_no_secret_of_the_web(tmp_path: Path, role: str) -> None:
+def test_workers_and_the_scheduler_get_no_secret_web_secrets(tmp_path: Path, role: str) -> None:
     make_secrets({}, tmp_path)
-    of_the_web = {"CRON_SECRET": LONG, "ADMIN_API_KEY": LONG, "METRICS_TOKEN": LONG}
-    settings = loaded(tmp_path, MODELSYNC_ROLE=role, **of_the_web)
-    held = (settings.secret_key, settings.cron_secret, settings.admin_api_key, settings.metrics_token)
-    assert held == ("", "", "", "")
+    web_secrets = {"CRON_SECRET": LONG, "ADMIN_API_KEY": LONG, "METRICS_TOKEN": LONG}
+    settings = load_with(tmp_path, MODELSYNC_ROLE=role, **web_secrets)
+    values = (settings.secret_key, settings.cron_secret, settings.admin_api_key, settings.metrics_token)
+    assert values == ("", "", "", "")
 
 
 @pytest.mark.parametrize("role", ["web", "worker", "scheduler"])
-def test_settings_never_hold_a_private_vault_key(tmp_path: Path, role: str) -> None:
-    settings = loaded(tmp_path, MODELSYNC_ROLE=role, VAULT_PRIVATE_KEYS=PRIVATE, VAULT_PUBLIC_KEY=PUBLIC)
-    held = "".join(str(getattr(settings, field.name)) for field in dataclasses.fields(settings))
-    assert PRIVATE not in held
+def test_settings_never_contain_a_private_vault_key(tmp_path: Path, role: str) -> None:
+    settings = load_with(tmp_path, MODELSYNC_ROLE=role, VAULT_PRIVATE_KEYS=PRIVATE, VAULT_PUBLIC_KEY=PUBLIC)
+    text = "".join(str(getattr(settings, field.name)) for field in dataclasses.fields(settings))
+    assert PRIVATE not in text
 
 
-def test_production_needs_no_look_into_the_instance_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under systemd it belongs to the workers' user, and the web may not even look into it."""
+def test_production_does_not_access_the_instance_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under systemd it belongs to the workers' user, and the web has no access to it."""
 
-    def refuse(self: Path, *_: object, **__: object) -> str:
+    def deny(self: Path, *_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied", str(self))
 
     for name in ("read_text", "stat"):
-        monkeypatch.setattr(Path, name, refuse)
+        monkeypatch.setattr(Path, name, deny)
     environ = {"APP_ENV": "production", "SECRET_KEY": LONG, "VAULT_PUBLIC_KEY": PUBLIC, "ALLOWED_HOSTS": "a.example"}
     require_web_secrets(load({"MODELSYNC_INSTANCE": str(tmp_path), **environ}))
     with pytest.raises(ConfigError, match="run as the user who owns it"):
         load({"MODELSYNC_INSTANCE": str(tmp_path)})
 
 
-def test_the_vault_opens_with_keys_from_the_environment_or_the_instance_folder(tmp_path: Path) -> None:
+def test_the_keyring_is_read_from_the_environment_or_the_instance_folder(tmp_path: Path) -> None:
     assert load_keyring({"VAULT_PRIVATE_KEYS": PRIVATE, "MODELSYNC_INSTANCE": str(tmp_path)}).public == PUBLIC
     make_secrets({}, tmp_path)
-    settings = loaded(tmp_path)
+    settings = load_with(tmp_path)
     assert load_keyring({"MODELSYNC_INSTANCE": str(tmp_path)}).public == settings.vault_public_key
 
 
@@ -267,10 +267,10 @@ def test_malformed_private_keys_are_a_sentence(tmp_path: Path) -> None:
         load_keyring({"VAULT_PRIVATE_KEYS": "nonsense", "MODELSYNC_INSTANCE": str(tmp_path)})
 
 
-# ------------------------------------------------------------------ making secrets
+# ------------------------------------------------------------------ generated secrets
 
 
-def test_made_secrets_are_for_their_owner_only(tmp_path: Path) -> None:
+def test_generated_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     instance = tmp_path / "deep" / "instance"
     assert make_secrets({}, instance) == ["SECRET_KEY", "VAULT_PRIVATE_KEYS"]
     assert mode(instance) == 0o700
@@ -279,35 +279,35 @@ def test_made_secrets_are_for_their_owner_only(tmp_path: Path) -> None:
     assert {mode(path) for path in instance.iterdir()} == {0o600}
 
 
-def test_making_secrets_again_makes_nothing_and_changes_nothing(tmp_path: Path) -> None:
+def test_generating_secrets_again_changes_nothing(tmp_path: Path) -> None:
     make_secrets({}, tmp_path)
     before = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert make_secrets({}, tmp_path) == []
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
 
 
-def test_made_secrets_are_strong_enough_to_start_with(tmp_path: Path) -> None:
+def test_generated_secrets_are_strong_enough(tmp_path: Path) -> None:
     make_secrets({}, tmp_path)
-    require_web_secrets(loaded(tmp_path))
+    require_web_secrets(load_with(tmp_path))
 
 
-def test_what_the_environment_gives_is_not_made(tmp_path: Path) -> None:
+def test_secrets_of_the_environment_are_not_generated(tmp_path: Path) -> None:
     assert make_secrets({"SECRET_KEY": LONG, "VAULT_PUBLIC_KEY": PUBLIC}, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_public_key_is_made_from_the_private_one_that_is_given(tmp_path: Path) -> None:
+def test_the_public_key_is_derived_from_the_private_key_of_the_environment(tmp_path: Path) -> None:
     assert make_secrets({"SECRET_KEY": LONG, "VAULT_PRIVATE_KEYS": PRIVATE}, tmp_path) == []
     assert secret_path(tmp_path, "VAULT_PUBLIC_KEY").read_text().strip() == PUBLIC
 
 
-def test_a_wide_open_instance_folder_is_narrowed(tmp_path: Path) -> None:
+def test_an_instance_folder_that_others_can_read_is_restricted(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     make_secrets({}, tmp_path)
     assert mode(tmp_path) == 0o700
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError) as error:
         make_secrets({}, tmp_path / "file" / "instance")
@@ -323,7 +323,7 @@ def test_the_embedded_redis_listens_in_the_instance_folder() -> None:
     assert settings.embedded_redis == Path("/srv/modelsync/redis.sock")
 
 
-def test_a_deep_instance_folder_has_its_socket_elsewhere() -> None:
+def test_the_socket_of_a_deep_instance_folder_is_in_the_temporary_folder() -> None:
     sockets = [load({"MODELSYNC_INSTANCE": f"/srv/{name * 60}"}).embedded_redis for name in ("ab", "cd")]
     for socket in sockets:
         assert socket is not None and len(str(socket).encode()) <= 107
@@ -331,27 +331,27 @@ def test_a_deep_instance_folder_has_its_socket_elsewhere() -> None:
     assert sockets[0] == load({"MODELSYNC_INSTANCE": "/srv/" + "ab" * 60}).embedded_redis
 
 
-def test_a_redis_that_is_given_is_not_embedded(tmp_path: Path) -> None:
-    assert loaded(tmp_path, REDIS_URL="redis://h:6379/0").embedded_redis is None
+def test_redis_url_replaces_the_embedded_redis(tmp_path: Path) -> None:
+    assert load_with(tmp_path, REDIS_URL="redis://h:6379/0").embedded_redis is None
 
 
-def test_limits_are_counted_in_the_same_redis(tmp_path: Path) -> None:
-    settings = loaded(tmp_path)
+def test_rate_limits_use_the_same_redis(tmp_path: Path) -> None:
+    settings = load_with(tmp_path)
     assert config.flask_config(settings)["RATELIMIT_STORAGE_URI"] == f"redis+unix://{settings.embedded_redis}"
-    assert config.flask_config(loaded(tmp_path, REDIS_URL="redis://h/0"))["RATELIMIT_STORAGE_URI"] == "redis://h/0"
+    assert config.flask_config(load_with(tmp_path, REDIS_URL="redis://h/0"))["RATELIMIT_STORAGE_URI"] == "redis://h/0"
 
 
 def test_cookies_are_never_readable_by_scripts(tmp_path: Path) -> None:
-    flask = config.flask_config(loaded(tmp_path, SECURE_COOKIES="true"))
+    flask = config.flask_config(load_with(tmp_path, SECURE_COOKIES="true"))
     assert (flask["SESSION_COOKIE_HTTPONLY"], flask["SESSION_COOKIE_SAMESITE"]) == (True, "Lax")
     assert (flask["SESSION_COOKIE_NAME"], flask["SESSION_COOKIE_SECURE"]) == ("__Host-session", True)
 
 
-# ------------------------------------------------------------------ where Redis is
+# ------------------------------------------------------------------ REDIS_URL
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "hint"),
     [
         ("rediss://:pa#ss-1d2e@h:6379/0", "%23"),
         ("rediss://:pa/ss-1d2e@h:6379/0", "%2F"),
@@ -365,28 +365,28 @@ def test_cookies_are_never_readable_by_scripts(tmp_path: Path) -> None:
         ("redis://:pass-1d2e@h?ssl_cert_reqs=none", "rediss://"),
     ],
 )
-def test_a_wrong_address_of_redis_is_told_without_its_password(tmp_path: Path, url: str, says: str) -> None:
-    said = refused(tmp_path, REDIS_URL=url)
-    assert said.startswith("REDIS_URL") and says in said
-    assert "1d2e" not in said
+def test_an_error_in_redis_url_is_explained_without_its_password(tmp_path: Path, url: str, hint: str) -> None:
+    sentence = error_for(tmp_path, REDIS_URL=url)
+    assert sentence.startswith("REDIS_URL") and hint in sentence
+    assert "1d2e" not in sentence
 
 
-def test_the_options_of_redis_are_kept_for_all_who_connect(tmp_path: Path) -> None:
+def test_options_of_redis_url_are_kept(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("a certificate")
     url = f"rediss://user:p%40ss@h:6380/2?ssl_ca_certs={tmp_path}/ca.crt&ssl_check_hostname=false"
-    settings = loaded(tmp_path, REDIS_URL=url)
+    settings = load_with(tmp_path, REDIS_URL=url)
     assert settings.redis_url == url
     assert config.flask_config(settings)["RATELIMIT_STORAGE_URI"] == url
     assert "p%40ss" not in repr(settings)
 
 
-def test_a_socket_of_redis_is_written_otherwise_for_the_limits(tmp_path: Path) -> None:
-    settings = loaded(tmp_path, REDIS_URL="unix:///run/redis.sock?db=3")
+def test_rate_limits_use_another_scheme_for_sockets(tmp_path: Path) -> None:
+    settings = load_with(tmp_path, REDIS_URL="unix:///run/redis.sock?db=3")
     assert config.flask_config(settings)["RATELIMIT_STORAGE_URI"] == "redis+unix:///run/redis.sock?db=3"
 
 
-@pytest.mark.parametrize(("most", "kept", "beyond"), [("1", 1, 0), ("5", 5, 0), ("", 5, 10), ("40", 5, 35)])
-def test_a_process_opens_no_more_connections_than_it_may(tmp_path: Path, most: str, kept: int, beyond: int) -> None:
-    options = config.flask_config(loaded(tmp_path, DATABASE_POOL_SIZE=most))["SQLALCHEMY_ENGINE_OPTIONS"]
+@pytest.mark.parametrize(("size", "idle", "overflow"), [("1", 1, 0), ("5", 5, 0), ("", 5, 10), ("40", 5, 35)])
+def test_the_pool_size_bounds_the_connections_of_a_process(tmp_path: Path, size: str, idle: int, overflow: int) -> None:
+    options = config.flask_config(load_with(tmp_path, DATABASE_POOL_SIZE=size))["SQLALCHEMY_ENGINE_OPTIONS"]
     assert isinstance(options, dict)
-    assert (options["pool_size"], options["max_overflow"]) == (kept, beyond)
+    assert (options["pool_size"], options["max_overflow"]) == (idle, overflow)

@@ -1,4 +1,4 @@
-"""The log: one chain for all, one line for each event, nothing secret in it, and nobody's text steers it."""
+"""Logging: one chain, one line per event, secrets masked, and no text that can forge lines or control a terminal."""
 
 from __future__ import annotations
 
@@ -25,15 +25,23 @@ from tests.web.working import work_off
 MARK = "cAnArYmArK"
 KEY = f"sk-good-{MARK}-in-the-log-{MARK}-7c1d"
 OURS = "Xq7-our-own-secret-of-the-environment-Zz9"
-WHO = "app.sync.run", "gunicorn.error", "gunicorn.access", "rq.worker", "sqlalchemy.engine", "werkzeug", "flask_limiter"
+LOGGERS = (
+    "app.sync.run",
+    "gunicorn.error",
+    "gunicorn.access",
+    "rq.worker",
+    "sqlalchemy.engine",
+    "werkzeug",
+    "flask_limiter",
+)
 
 
-class Kept(logging.Handler):
-    """All lines, as they would be written."""
+class LineCollector(logging.Handler):
+    """Collects the formatted lines."""
 
-    def __init__(self, form: logs.LogFormat) -> None:
+    def __init__(self, log_format: logs.LogFormat) -> None:
         super().__init__()
-        self.setFormatter(logs.build_formatter(form, [OURS, "aB3+/cdefghij=="]))
+        self.setFormatter(logs.build_formatter(log_format, [OURS, "aB3+/cdefghij=="]))
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -45,8 +53,8 @@ class Kept(logging.Handler):
 
 
 @pytest.fixture(params=logs.LOG_FORMATS)
-def kept(request: pytest.FixtureRequest) -> Iterator[Kept]:
-    handler, root = Kept(request.param), logging.getLogger()
+def log_lines(request: pytest.FixtureRequest) -> Iterator[LineCollector]:
+    handler, root = LineCollector(request.param), logging.getLogger()
     logs.configure(request.param, "DEBUG")
     level = root.level
     root.addHandler(handler)
@@ -57,22 +65,22 @@ def kept(request: pytest.FixtureRequest) -> Iterator[Kept]:
     logging.getLogger("app").setLevel("INFO")
 
 
-# ------------------------------------------------------------------ one line each
+# ------------------------------------------------------------------ one line per event
 
 
-@pytest.mark.parametrize("who", WHO)
-def test_every_library_goes_through_the_chain(kept: Kept, who: str) -> None:
+@pytest.mark.parametrize("name", LOGGERS)
+def test_every_library_goes_through_the_chain(log_lines: LineCollector, name: str) -> None:
     with structlog.contextvars.bound_contextvars(request_id="r-12345678", run_id=7, user_id=3):
-        logging.getLogger(who).warning("%s happened", "something")
-    (line,) = kept.lines
-    if kept.formatter and line[0] == "{":
-        told = json.loads(line)
-        assert list(told)[:4] == ["time", "level", "logger", "event"]
-        assert (told["level"], told["logger"], told["event"]) == ("warning", who, "something happened")
-        assert (told["request_id"], told["run_id"], told["user_id"]) == ("r-12345678", 7, 3)
-        assert told["time"].endswith("Z")
+        logging.getLogger(name).warning("%s happened", "something")
+    (line,) = log_lines.lines
+    if log_lines.formatter and line[0] == "{":
+        event = json.loads(line)
+        assert list(event)[:4] == ["time", "level", "logger", "event"]
+        assert (event["level"], event["logger"], event["event"]) == ("warning", name, "something happened")
+        assert (event["request_id"], event["run_id"], event["user_id"]) == ("r-12345678", 7, 3)
+        assert event["time"].endswith("Z")
     else:
-        assert f"warning  {who}: something happened" in line
+        assert f"warning  {name}: something happened" in line
         assert "request_id=r-12345678" in line and "run_id=7" in line and "user_id=3" in line
 
 
@@ -89,34 +97,34 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
-def test_hostile_text_makes_no_line_and_steers_no_terminal(kept: Kept, text: str) -> None:
+def test_hostile_text_starts_no_line_and_controls_no_terminal(log_lines: LineCollector, text: str) -> None:
     logging.getLogger("app.x").warning("%s", text)
     structlog.get_logger("app.x").warning(text, **{"a" + text: [text, {"k": {text: text}}]})
     try:
         raise ValueError(text)
     except ValueError:
         logging.getLogger("app.x").exception(text)
-    assert len(kept.lines) == 3
-    for line in kept.lines:
-        shown = line.split("\n    ")  # of the form for the eye, the lines of a traceback: they are indented
-        assert all(part.isprintable() for part in shown)
-        assert len(shown) == 1 or "Traceback" not in line
-    assert "a" in kept.text and "b" in kept.text
+    assert len(log_lines.lines) == 3
+    for line in log_lines.lines:
+        parts = line.split("\n    ")  # the human format puts a traceback on indented lines
+        assert all(part.isprintable() for part in parts)
+        assert len(parts) == 1 or "Traceback" not in line
+    assert "a" in log_lines.text and "b" in log_lines.text
 
 
-def test_half_a_character_is_no_failure(kept: Kept) -> None:
-    # Not by a logger of the tree: pytest's own capture cannot hand such text on.
-    line = kept.format(logging.makeLogRecord({"name": "app.x", "levelname": "INFO", "msg": "a\ud800b"}))
+def test_a_lone_surrogate_is_logged(log_lines: LineCollector) -> None:
+    # Formatted directly, since pytest's log capture cannot handle such text.
+    line = log_lines.format(logging.makeLogRecord({"name": "app.x", "levelname": "INFO", "msg": "a\ud800b"}))
     assert line.isprintable() and "a" in line and "b" in line
 
 
 @given(st.text())
-def test_whatever_is_logged_prints_in_one_line(text: str) -> None:
+def test_any_text_becomes_one_printable_line(text: str) -> None:
     assert logs.escape_unprintable(text).isprintable()
     assert logs.escape_unprintable(logs.Redactor([OURS]).redact(text)).isprintable()
 
 
-def test_a_traceback_has_its_causes_and_no_locals(kept: Kept) -> None:
+def test_a_traceback_has_its_causes_and_no_locals(log_lines: LineCollector) -> None:
     def fail() -> None:
         local = "a-local-" * 3
         try:
@@ -128,29 +136,33 @@ def test_a_traceback_has_its_causes_and_no_locals(kept: Kept) -> None:
         fail()
     except RuntimeError:
         logging.getLogger("app.x").exception("it failed")
-    assert "the first cause" in kept.text and "RuntimeError: the second, of 24" in kept.text and "in fail" in kept.text
-    assert "test_logs.py:" in kept.text
-    assert "a-local-a-local" not in kept.text
+    assert (
+        "the first cause" in log_lines.text
+        and "RuntimeError: the second, of 24" in log_lines.text
+        and "in fail" in log_lines.text
+    )
+    assert "test_logs.py:" in log_lines.text
+    assert "a-local-a-local" not in log_lines.text
 
 
-def test_what_cannot_be_shown_does_not_break_the_log_and_is_not_printed_raw(
-    kept: Kept, capsys: pytest.CaptureFixture[str]
+def test_a_value_that_cannot_be_formatted_is_neither_an_error_nor_printed_raw(
+    log_lines: LineCollector, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Broken:
         def __str__(self) -> str:
             raise ZeroDivisionError(KEY)
 
     structlog.get_logger("app.x").warning("shown", it=Broken())
-    assert "<Broken>" in kept.text
+    assert "<Broken>" in log_lines.text
     console = logs.ConsoleHandler()
     console.setFormatter(logs.build_formatter("json"))
     console.handle(logging.LogRecord("app.x", logging.ERROR, "", 0, "%d", (KEY,), None))
-    said = capsys.readouterr().err
-    assert json.loads(said.splitlines()[-1])["event"] == "a line of the log could not be made"
-    assert MARK not in said
+    stderr = capsys.readouterr().err
+    assert json.loads(stderr.splitlines()[-1])["event"] == "a line of the log could not be made"
+    assert MARK not in stderr
 
 
-# ------------------------------------------------------------------ nothing secret
+# ------------------------------------------------------------------ masking
 
 SECRETS = {
     "openai": KEY,
@@ -176,7 +188,7 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("text", SECRETS.values(), ids=SECRETS)
-def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(kept: Kept, text: str) -> None:
+def test_text_that_looks_like_a_secret_is_masked_everywhere(log_lines: LineCollector, text: str) -> None:
     log = logging.getLogger("app.x")
     log.warning(f"it was {text}")  # as libraries do
     log.warning("it was %s, said %r", text, [text])
@@ -188,24 +200,24 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(kept: Kept, text:
             raise RuntimeError("again") from error
     except RuntimeError:
         log.exception("failed with")
-    assert len(kept.lines) == 4
-    assert all(logs.MASK in line for line in kept.lines)
-    assert MARK not in kept.text
+    assert len(log_lines.lines) == 4
+    assert all(logs.MASK in line for line in log_lines.lines)
+    assert MARK not in log_lines.text
 
 
-def test_a_value_is_hidden_for_its_name_alone(kept: Kept) -> None:
+def test_a_value_is_masked_because_of_its_name(log_lines: LineCollector) -> None:
     structlog.get_logger("app.x").warning("x", password=MARK, headers={"Authorization": MARK, "accept": "text/html"})
-    assert MARK not in kept.text and "text/html" in kept.text
+    assert MARK not in log_lines.text and "text/html" in log_lines.text
 
 
-def test_this_processs_own_secrets_are_hidden_without_being_kept(kept: Kept) -> None:
+def test_secrets_of_the_process_are_masked_but_not_kept_in_memory(log_lines: LineCollector) -> None:
     logging.getLogger("app.x").warning("connecting with (%s) or cdefghij", OURS)
-    assert OURS not in kept.text and "cdefghij" not in kept.text and kept.text.count(logs.MASK) == 2
+    assert OURS not in log_lines.text and "cdefghij" not in log_lines.text and log_lines.text.count(logs.MASK) == 2
     redactor = logs.Redactor([OURS])
     assert OURS not in repr(vars(redactor)) and OURS.encode() not in b"".join(redactor._digests)
 
 
-def test_what_is_no_secret_stays_readable() -> None:
+def test_ordinary_text_is_not_masked() -> None:
     for text in (
         "run 12: openai failed in an unknown way",
         "models/gemini-2.5-pro at https://api.example.com/v1/models?limit=100",
@@ -215,7 +227,7 @@ def test_what_is_no_secret_stays_readable() -> None:
         assert logs.Redactor([OURS]).redact(text) == text
 
 
-def test_the_secrets_of_a_process_are_those_it_was_given(tmp_path: Any) -> None:
+def test_collected_secrets_are_those_the_process_can_read(tmp_path: Any) -> None:
     file = tmp_path / "key"
     file.write_text("from-a-file-0123456789")
     environ = {
@@ -227,69 +239,73 @@ def test_the_secrets_of_a_process_are_those_it_was_given(tmp_path: Any) -> None:
         "DATABASE_URL": "postgresql://m:p%40ssword-of-db@h/n",
         "VAULT_PUBLIC_KEY": Keyring(generate_private_key()).public,
     }
-    found = config.collect_secrets(config.load(environ), environ)
-    assert {"s" * 40, "sk-server", "from-a-file-0123456789", "p%40ssword-of-db", "p@ssword-of-db"} == set(found)
+    secrets = config.collect_secrets(config.load(environ), environ)
+    assert {"s" * 40, "sk-server", "from-a-file-0123456789", "p%40ssword-of-db", "p@ssword-of-db"} == set(secrets)
 
 
-# ------------------------------------------------------------------ the whole of it
+# ------------------------------------------------------------------ whole requests and jobs
 
 
 @both_databases
-def test_failing_syncs_leave_no_key_in_any_line_and_tell_whose_they_are(
-    app: Flask, alice: Person, vault: Keyring, simulator: Simulator, kept: Kept
+def test_failing_syncs_log_no_key_but_the_user(
+    app: Flask, alice: Person, vault: Keyring, simulator: Simulator, log_lines: LineCollector
 ) -> None:
     alice.row.sync_on_sign_in = False
     alice.sign_in()
     for slug in ("openai", "anthropic", "google"):
         alice.add_key(slug, KEY)
-    for fault in ("unauthorized", "echo_key", "redirect_elsewhere"):  # those that are not asked again: no waiting
+    for fault in ("unauthorized", "echo_key", "redirect_elsewhere"):  # not retried, so that nothing waits
         for slug in ("openai", "anthropic", "google"):
             simulator.set_fault(slug, fault)
-        answer = alice.post("/sync", htmx=True)
-        assert answer.status_code < 400
+        response = alice.post("/sync", htmx=True)
+        assert response.status_code < 400
         work_off(app, vault)
-    assert any(KEY in repr(seen.headers) for seen in simulator.requests())  # it was in use
-    assert len(kept.lines) > 20
-    assert MARK not in kept.text
-    if kept.lines[0][0] == "{":
-        told = [json.loads(line) for line in kept.lines]
-        asked = [one for one in told if one.get("rule") == "/sync" and one["logger"] == "app.requests"]
-        assert {one["user_id"] for one in asked} == {alice.id} and all(one["status"] < 400 for one in asked)
+    assert any(KEY in repr(request.headers) for request in simulator.requests())  # the key was used
+    assert len(log_lines.lines) > 20
+    assert MARK not in log_lines.text
+    if log_lines.lines[0][0] == "{":
+        events = [json.loads(line) for line in log_lines.lines]
+        requests = [event for event in events if event.get("rule") == "/sync" and event["logger"] == "app.requests"]
+        assert {event["user_id"] for event in requests} == {alice.id}
+        assert all(event["status"] < 400 for event in requests)
 
 
-def test_a_failure_that_nobody_thought_of_is_told_without_the_key_by_run_and_request(
-    app: Flask, alice: Person, vault: Keyring, simulator: Simulator, kept: Kept, monkeypatch: pytest.MonkeyPatch
+def test_an_unexpected_error_is_logged_without_the_key_but_with_run_and_request(
+    app: Flask,
+    alice: Person,
+    vault: Keyring,
+    simulator: Simulator,
+    log_lines: LineCollector,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def broken(run_id: int, _means: object) -> None:
-        raise ZeroDivisionError(f"nobody thought of {KEY} and\n{OURS}")
+    def fail(run_id: int, _context: object) -> None:
+        raise ZeroDivisionError(f"unexpected {KEY} and\n{OURS}")
 
     alice.row.sync_on_sign_in = False
     alice.sign_in()
     alice.add_key("openai", KEY)
-    monkeypatch.setattr(sync_run, "execute", broken)
-    answer = alice.post("/sync", htmx=True)
-    number = answer.headers["X-Request-ID"]
+    monkeypatch.setattr(sync_run, "execute", fail)
+    response = alice.post("/sync", htmx=True)
+    request_id = response.headers["X-Request-ID"]
 
-    class Speaking(workers.JobLoggingMixin, working._HereWorker):
-        """As the forking one does."""
+    class LoggingWorker(workers.JobLoggingMixin, working._HereWorker):
+        """Logs as `SyncWorker` does."""
 
-    monkeypatch.setattr(working, "_HereWorker", Speaking)
+    monkeypatch.setattr(working, "_HereWorker", LoggingWorker)
     work_off(app, vault)
-    assert "nobody thought of" in kept.text
-    assert MARK not in kept.text and OURS not in kept.text
-    if kept.lines[0][0] == "{":
-        failed = [told for told in map(json.loads, kept.lines) if told["event"] == "job failed"]
-        assert [(one["job"], one["request_id"]) for one in failed] == [("run_sync", number)]
+    assert "unexpected" in log_lines.text
+    assert MARK not in log_lines.text and OURS not in log_lines.text
+    if log_lines.lines[0][0] == "{":
+        failed = [event for event in map(json.loads, log_lines.lines) if event["event"] == "job failed"]
+        assert [(event["job"], event["request_id"]) for event in failed] == [("run_sync", request_id)]
         assert failed[0]["run_id"] > 0 and failed[0]["ms"] >= 0
     assert issubclass(workers.SyncWorker, workers.JobLoggingMixin)
 
 
-def test_one_chain_writes_each_line_once_also_after_gunicorns_master_made_one(
-    app: Flask, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_line_is_written_once_also_in_a_gunicorn_worker(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
     from app import serving
 
-    serving._logs.configure("json", "INFO")  # as the master does, by its own copy of the module
+    serving._logs.configure("json", "INFO")  # as the master does, with its own copy of the module
     logs.configure("json", "INFO")
     logging.getLogger("app.x").warning("once and not twice")
     assert capsys.readouterr().err.count("once and not twice") == 1

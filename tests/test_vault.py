@@ -146,6 +146,12 @@ def test_the_fingerprint_is_the_hash_of_the_key_without_its_version() -> None:
     assert PublicKey(f"5:{encoded}").fingerprint == PUBLIC_KEY.fingerprint
 
 
+def test_a_context_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        CONTEXT.user_id = 8  # type: ignore[misc]
+    assert not hasattr(CONTEXT, "__dict__")
+
+
 # ------------------------------------------------------------------ digests
 
 
@@ -334,7 +340,7 @@ def test_a_traceback_with_locals_shows_the_hint_only() -> None:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_key_cannot_be_pickled(protocol: int) -> None:
-    with pytest.raises(TypeError, match="not to be pickled"):
+    with pytest.raises(TypeError, match=r"^an API key is not to be pickled$"):
         pickle.dumps(ApiKey(KEY), protocol)
 
 

@@ -16,7 +16,7 @@ from app.jobs import enqueue
 from app.store import audit
 from app.store.accounts import users
 from tests.conftest import PASSWORD, Person
-from tests.test_logs import Kept
+from tests.test_logs import LineCollector
 from tests.web.plainly import Plainly
 from tests.web.test_password_reset import NEW, NO_VAULT, Letters, mailed
 from tests.web.test_password_reset import house as house  # the fixtures
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiri
 
 
 @pytest.fixture
-def kept() -> Iterator[Kept]:
-    handler, root = Kept("json"), logging.getLogger()
+def kept() -> Iterator[LineCollector]:
+    handler, root = LineCollector("json"), logging.getLogger()
     logs.configure("json", "DEBUG")
     root.addHandler(handler)
     yield handler
@@ -123,13 +123,13 @@ def test_every_change_has_its_letter(change: mail.Change) -> None:
 # ------------------------------------------------------------------ the log
 
 
-def events(kept: Kept) -> list[dict[str, object]]:
+def events(kept: LineCollector) -> list[dict[str, object]]:
     lines = [json.loads(line) for line in kept.lines]
     return [line for line in lines if line["logger"] == "app.entrance"]
 
 
 def test_the_log_has_each_try_to_sign_in_with_account_and_network_and_nothing_that_was_typed(
-    app: Flask, alice: Person, kept: Kept
+    app: Flask, alice: Person, kept: LineCollector
 ) -> None:
     alice.post("/login", email=alice.row.email, password="wrong wrong")
     alice.post("/login", email="nobody@example.com", password="wrong wrong")
@@ -144,7 +144,7 @@ def test_the_log_has_each_try_to_sign_in_with_account_and_network_and_nothing_th
 
 
 def test_the_log_has_codes_that_were_wrong_and_recovery_codes_that_were_used(
-    app: Flask, alice: Person, phone: Hand, kept: Kept
+    app: Flask, alice: Person, phone: Hand, kept: LineCollector
 ) -> None:
     page, codes = turned_on(alice, phone)
     page.submit("/logout")
