@@ -1,5 +1,5 @@
-"""What a model is, and how two listings differ.
+"""What a model is, and how two listings differ. Pure.
 
-Nothing in this folder does IO: no sockets, no files but the shipped seed, no clock, no database.
-It may import the standard library and msgspec, nothing else of ours; a test holds it to that.
+No sockets, no files except the shipped seed, no clock, no database. Imports the standard library and msgspec only
+(`tests/test_law.py`).
 """

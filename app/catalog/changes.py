@@ -1,4 +1,4 @@
-"""Where two listings differ: the decision only, from data to data."""
+"""The differences between two listings. Pure."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ COMPARED_FIELDS = (
     "deprecated_at",
     "retires_at",
 )
-"""What a person wants to be told of. Creation dates and links are facts, but never news."""
+"""Fields whose changes are reported. Creation dates and links are not."""
 
 
 class FieldChange(msgspec.Struct, frozen=True, array_like=True):
-    """One field, before and after. Money is a decimal string, a moment an ISO string."""
+    """One field before and after. Prices are decimal strings, dates ISO strings."""
 
     field: str
     before: Fact
@@ -52,20 +52,19 @@ def compare(
     uncatalogued: Set[str] = frozenset(),
     renamed: Mapping[str, str] | None = None,
 ) -> tuple[Change, ...]:
-    """What changed for the person whose key gave `before` and now gives `after`; chat models only.
+    """Changes between two lists of one key, chat models only: new, relisted, changed, unlisted, each by id.
 
     before: None on a key's first sync, when "new" means a model that the catalog does not know.
-    listed_earlier: ids that this key listed at some time and lost, so that their return is "relisted".
+    listed_earlier: ids that this key listed and lost before, so that their return is "relisted".
     uncatalogued: ids of `after` that the catalog does not know.
-    renamed: new id → old id of models that only changed their id, see `renames`; a rename is "changed".
-    The order is: new, relisted, changed, unlisted, each by id.
+    renamed: new id → old id, from `detect_renames`; a rename is "changed".
     """
     if before is None:
         return tuple(Change("new", model.id, model.name) for model in after.chat() if model.id in uncatalogued)
     old = {model.id: model for model in before.models}
     new = {model.id: model for model in after.models}
     renamed = renamed or {}
-    moved = set(renamed.values())
+    renamed_from = set(renamed.values())
     appeared = [model for model in after.chat() if model.id not in old and model.id not in renamed]
     return (
         *(_listing_change("new", model) for model in appeared if model.id not in listed_earlier),
@@ -74,7 +73,7 @@ def compare(
         *(
             Change("unlisted", model.id, model.name)
             for model in before.models
-            if model.kind == "chat" and model.id not in new and model.id not in moved
+            if model.kind == "chat" and model.id not in new and model.id not in renamed_from
         ),
     )
 
@@ -84,33 +83,33 @@ def detect_renames(
 ) -> dict[str, str]:
     """New id → old id of chat models that vanished under one id and appeared under another.
 
-    identity: what two ids of one model share, None where it is not known. Only where exactly one vanished and one
-    appeared that share it is it a rename; a model that this key listed earlier comes back instead.
+    identity: what two ids of one model share; None if unknown. It is a rename only if exactly one id that shares it
+    vanished and one appeared. An id that this key listed earlier is relisted instead.
     """
-    was, now = {model.id for model in before.models}, {model.id for model in after.models}
-    gone: dict[Hashable, list[str]] = defaultdict(list)
-    come: dict[Hashable, list[str]] = defaultdict(list)
+    old_ids, new_ids = {model.id for model in before.models}, {model.id for model in after.models}
+    vanished: dict[Hashable, list[str]] = defaultdict(list)
+    appeared: dict[Hashable, list[str]] = defaultdict(list)
     for model in before.chat():
-        if model.id not in now:
-            gone[identity(model)].append(model.id)
-    for model in after.chat() if gone else ():
-        if model.id not in was and model.id not in listed_earlier:
-            come[identity(model)].append(model.id)
+        if model.id not in new_ids:
+            vanished[identity(model)].append(model.id)
+    for model in after.chat() if vanished else ():
+        if model.id not in old_ids and model.id not in listed_earlier:
+            appeared[identity(model)].append(model.id)
     return {
-        come[shared][0]: ids[0]
-        for shared, ids in gone.items()
-        if shared is not None and len(ids) == 1 and len(come.get(shared, ())) == 1
+        appeared[shared][0]: ids[0]
+        for shared, ids in vanished.items()
+        if shared is not None and len(ids) == 1 and len(appeared.get(shared, ())) == 1
     }
 
 
 def merge_partial(before: Listing, partial: Listing) -> Listing:
-    """A partial answer laid over the last good list: only a complete answer may say that a model is gone."""
+    """The last good list updated by a partial answer: only a complete answer removes models."""
     models = {model.id: model for model in before.models} | {model.id: model for model in partial.models}
     return Listing(partial.provider, tuple(models[model_id] for model_id in sorted(models)))
 
 
 def has_shrunk_suspiciously(before: Listing | None, after: Listing) -> bool:
-    """Empty, or less than half of before."""
+    """Whether a list is empty, or has less than half of the models before."""
     if not after.models:
         return True
     return before is not None and len(after.models) * 2 < len(before.models)
@@ -145,4 +144,4 @@ def _to_fact(model: ListedModel, field: str) -> Fact:
         return format(value, "f")
     if isinstance(value, datetime):
         return value.isoformat()
-    return value  # type: ignore[no-any-return]  # the other compared fields are text, whole numbers and flags
+    return value  # type: ignore[no-any-return]  # the other compared fields are texts, integers and flags

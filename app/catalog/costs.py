@@ -1,4 +1,4 @@
-"""What a month of use would cost: decimal arithmetic over the four prices, and nothing else."""
+"""The cost of a month's use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MILLION = Decimal(1_000_000)
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens a month. Of the input, `cached` were read from a provider's cache."""
+    """Tokens per month; `cached` is the part of the input that is read from a provider's cache."""
 
     input: int = 0
     output: int = 0
@@ -22,7 +22,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Prices(msgspec.Struct, frozen=True):
-    """USD per million tokens; None where nobody says."""
+    """USD per million tokens; None if unknown."""
 
     input: Decimal | None = None
     output: Decimal | None = None
@@ -30,9 +30,9 @@ class Prices(msgspec.Struct, frozen=True):
 
 
 def monthly_cost(usage: Usage, prices: Prices) -> Decimal | None:
-    """USD a month; None where a price that it needs is unknown.
+    """USD per month; None if a price that is needed is unknown.
 
-    Cached input costs the price of reading a cache, or that of fresh input where the provider names none.
+    Cached input has the cache read price, or the input price where the provider states none.
     """
     cached = min(usage.cached, usage.input)
     parts = (

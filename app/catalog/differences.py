@@ -1,4 +1,4 @@
-"""What is another fact in one state of the canonical catalog than in another."""
+"""The differences between two states of the canonical catalog."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Difference = tuple[str, str, list[tuple[str, Any, Any]]]
 
 
 def diff_catalogs(before: Mapping[str, CanonicalModel], after: Mapping[str, CanonicalModel]) -> list[Difference]:
-    """What is another fact than before, in the order of the ids. That another source says the same is none."""
-    found: list[Difference] = []
+    """Models added, changed and removed, by id. Another source for the same value is no difference."""
+    changes: list[Difference] = []
     for model_id in sorted(before.keys() | after.keys()):
         old, new = before.get(model_id), after.get(model_id)
         if old is None:
-            found.append(("added", model_id, []))
+            changes.append(("added", model_id, []))
         elif new is None:
-            found.append(("removed", model_id, []))
+            changes.append(("removed", model_id, []))
         elif old != new:
             fields = [
                 (field, getattr(old, field), getattr(new, field))
@@ -37,5 +37,5 @@ def diff_catalogs(before: Mapping[str, CanonicalModel], after: Mapping[str, Cano
                 if getattr(old, field) != getattr(new, field)
             ]
             if fields:
-                found.append(("changed", model_id, fields))
-    return found
+                changes.append(("changed", model_id, fields))
+    return changes

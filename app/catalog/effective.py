@@ -1,5 +1,6 @@
 """Effective facts: person, provider and catalog merged for one model at one provider; and where the latter two
-conflict."""
+conflict.
+"""
 
 from __future__ import annotations
 
@@ -84,12 +85,12 @@ def effective_sources(
     """Source of each field of `effective_facts` for the same arguments; unknown fields are left out."""
     merged = effective_facts(provider, canonical, listed, manual, variant)
     decided = _manual_facts(manual, variant) if manual else {}
-    said = {"deprecated_on": listed.deprecated_at, "retires_on": listed.retires_at, "successor": None}
+    listed_dates = {"deprecated_on": listed.deprecated_at, "retires_on": listed.retires_at, "successor": None}
 
     def source(field: str) -> FactSource:
         if field in decided:
             return "person"
-        own = said[field] if field in said else getattr(listed, field)
+        own = listed_dates[field] if field in listed_dates else getattr(listed, field)
         return "provider" if own not in (None, "", ()) else "catalog"
 
     known = (field for field in EffectiveFacts.__struct_fields__ if getattr(merged, field) not in (None, "", ()))
@@ -165,15 +166,15 @@ def find_conflicts(
         return []
     own = is_first_party(provider, canonical) and not variant
     decided = _manual_facts(manual, variant) if manual else {}
-    found = (
+    conflicts = (
         [FactConflict("kind", canonical.kind, listed.kind)] if _has_kind_conflict(canonical.kind, listed.kind) else []
     )
     for field, theirs, mine in zip(FACT_FIELDS, _read_facts(canonical), _read_facts(listed), strict=True):
         if theirs is None or mine is None or theirs == mine or field in decided:
             continue
         if _contradicts(field, theirs, mine, own=own):
-            found.append(FactConflict(field, theirs, mine))
-    return found
+            conflicts.append(FactConflict(field, theirs, mine))
+    return conflicts
 
 
 def _has_kind_conflict(catalog: Kind, provider: Kind) -> bool:

@@ -1,4 +1,4 @@
-"""Changes and numbers as sentences: the same words on the page, in the CLI and in the feed."""
+"""Changes and numbers as text: the same on pages, in the CLI and in feeds."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _HEADLINE_ORDER = (
     "streaming",
     "name",
 )
-"""Facts by how much they matter to a person: the first that moved makes the headline."""
+"""Fields by importance: the first that changed makes the headline."""
 _DATE_VERBS = {"retires_at": "ends on", "deprecated_at": "is deprecated as of"}
 
 
@@ -72,33 +72,33 @@ def describe_field_change(change: FieldChange) -> str:
         return f"{title}: {'yes' if change.after else 'no'}"
     before, after = _format_value(change.field, change.before), _format_value(change.field, change.after)
     if before == after:
-        # 128000 and 131072 are both called 128k: where the short words agree, the exact ones tell.
+        # 128000 and 131072 are both 128k: where the short forms are equal, show the exact ones.
         before, after = _format_exact(change.before), _format_exact(change.after)
     return f"{title} {before} → {after}{_format_percent(change)}"
 
 
 def headline(provider: str, changes: Sequence[Change], uncatalogued: Sequence[Change] = (), more: int = 0) -> str:
-    """ "Groq added 2 chat models; gpt-4o's output price fell 20 %": what a provider did, as one sentence.
+    """ "Groq added 2 chat models; gpt-4o's output price fell 20 %": a provider's changes as one sentence.
 
-    provider: its title. uncatalogued: what a first list had that the catalog does not know; more: how many changes
-    are counted only.
+    provider: its title. uncatalogued: models of a first list that the catalog does not know. more: number of further
+    changes.
     """
     kinds: dict[str, list[Change]] = {kind: [] for kind in ("new", "relisted", "unlisted", "changed")}
     for change in changes:
         kinds[change.kind].append(change)
-    deeds = []
+    verbs = []
     if kinds["new"]:
-        deeds.append(f"added {_name_or_count(kinds['new'])}")
+        verbs.append(f"added {_name_or_count(kinds['new'])}")
     if kinds["relisted"]:
-        deeds.append(f"lists {_name_or_count(kinds['relisted'])} again")
+        verbs.append(f"lists {_name_or_count(kinds['relisted'])} again")
     if kinds["unlisted"]:
-        deeds.append(f"no longer lists {_name_or_count(kinds['unlisted'])}")
+        verbs.append(f"no longer lists {_name_or_count(kinds['unlisted'])}")
     if uncatalogued:
-        deeds.append(f"lists {_name_or_count(uncatalogued)} that the catalog does not know")
-    clauses = [f"{provider} {_join(deeds)}"] if deeds else []
+        verbs.append(f"lists {_name_or_count(uncatalogued)} that the catalog does not know")
+    clauses = [f"{provider} {_join(verbs)}"] if verbs else []
     if kinds["changed"]:
         clauses.append(
-            _describe_changed(kinds["changed"]) if deeds else f"{provider}: {_describe_changed(kinds['changed'])}"
+            _describe_changed(kinds["changed"]) if verbs else f"{provider}: {_describe_changed(kinds['changed'])}"
         )
     if more:
         clauses.append(f"and {pluralize(more, 'more change')}")
@@ -114,7 +114,7 @@ def _join(parts: Sequence[str]) -> str:
 
 
 def _describe_changed(changes: Sequence[Change]) -> str:
-    """ "gpt-4o's output price fell 20 %" of one model; of several what they share, or how many they are."""
+    """ "gpt-4o's output price fell 20 %" for one model; for several what they share, or their number."""
     if len(changes) == 1:
         return _describe_one(changes[0])
     directions = {_direction(change) for change in changes}
@@ -124,7 +124,7 @@ def _describe_changed(changes: Sequence[Change]) -> str:
 
 
 def _describe_one(change: Change) -> str:
-    """What happened to one model, by the fact that matters most: its name, then prices, then the rest."""
+    """One model's change by its most important field: its id, then prices, then the rest."""
     facts = {field.field: field for field in change.fields}
     if "id" in facts:
         return f"{facts['id'].before} is now called {change.model_id}"
@@ -165,13 +165,13 @@ def _format_range(field: FieldChange) -> str:
 
 
 def _percent_change(field: FieldChange) -> int:
-    """By how many percent a number moved, up or down; nothing where there is no measure for it."""
+    """Absolute change of a number in percent; 0 if that is undefined."""
     before, after = _to_decimal(field.before), _to_decimal(field.after)
     return round(abs(after - before) / before * 100) if before and after else 0
 
 
 def _direction(change: Change) -> str:
-    """ "fell" or "rose" where nothing but prices moved, and all in one direction; else empty."""
+    """ "fell" or "rose" if only prices changed, all in one direction; else empty."""
     moves = set()
     for field in change.fields:
         before, after = _to_decimal(field.before), _to_decimal(field.after)
@@ -182,7 +182,7 @@ def _direction(change: Change) -> str:
 
 
 def _to_decimal(value: Fact) -> Decimal | None:
-    """A fact as a number, None if it is none."""
+    """The value as a number; None if it is not one."""
     if value is None or isinstance(value, bool):
         return None
     try:
@@ -192,7 +192,7 @@ def _to_decimal(value: Fact) -> Decimal | None:
 
 
 def format_tokens(count: int | None) -> str:
-    """128000 → "128k", 1048576 → "1M", 8192 → "8k", none → "unknown". Short, for reading."""
+    """128000 → "128k", 1048576 → "1M", 8192 → "8k", none → "unknown"."""
     if count is None:
         return "unknown"
     if count >= 999_950:
@@ -201,7 +201,7 @@ def format_tokens(count: int | None) -> str:
         millions = round(count / 1_000_000, 1)
         return f"{millions:g}M"
     if count >= 1_000:
-        # 131072 and 8192 are powers of two that everyone calls 128k and 8k; 128000 is 125 · 1024 by chance.
+        # 131072 and 8192 are commonly called 128k and 8k; 128000 is divisible by 1024 by chance.
         return f"{count // 1024}k" if count % 1024 == 0 and count % 1000 else f"{count / 1000:.4g}k"
     return str(count)
 
@@ -212,7 +212,7 @@ def format_number(count: int) -> str:
 
 
 def format_price(amount: Decimal | str | None) -> str:
-    """USD per million tokens for reading: "$2.50", "$0.0375", "free", "unknown"."""
+    """USD per million tokens: "$2.50", "$0.0375", "free", "unknown"."""
     if amount is None:
         return "unknown"
     amount = Decimal(amount)
@@ -223,7 +223,7 @@ def format_price(amount: Decimal | str | None) -> str:
 
 
 def format_dollars(amount: Decimal) -> str:
-    """An amount of money for reading: "$12.40", "$1 204", "under $0.01", "free"."""
+    """An amount of money: "$12.40", "$1 204", "under $0.01", "free"."""
     if amount == 0:
         return "free"
     if amount < Decimal("0.01"):

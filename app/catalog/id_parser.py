@@ -1,9 +1,9 @@
-"""An id taken apart: whose it is, the words that make the model, and what only says how or when it is served.
+"""Parses a model id: organisation, base words, and the words that only say how or when it is served.
 
-Pure text, without a catalog. `read("us.anthropic.claude-3-5-sonnet-20241022-v2:0")` is the organisation
-`anthropic`, the words `claude 3.5 sonnet`, the snapshot `20241022` and the revision `2`. Sizes, tiers, versions,
-tunes and specialisations are words like all others and never fall away here: only what is in `SERVING`, a
-quantisation or a whole date does, and only when a reader asks for the `core`.
+Pure text processing, without a catalog. `parse("us.anthropic.claude-3-5-sonnet-20241022-v2:0")` is the organisation
+`anthropic`, the words `claude 3.5 sonnet`, the snapshot `20241022` and the revision `2`. Sizes, tiers, versions, tunes
+and specialisations are ordinary words and never dropped: only those in `SERVING`, quantisations and full dates are,
+and only by `base_words`.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _QUANTISATION = re.compile(
 )
 _UNDERSCORED = re.compile(r"(?<![a-z0-9])(i?q\d)_([a-z0-9]+)(?:_([a-z]+))?(?![a-z0-9])")  # `q4_k_m`, of llama.cpp
 _CHUNK = re.compile(r"[a-z0-9.]+")
-_DOT = re.compile(r"\.(?!\d)|(?<!\d)\.")  # that is no decimal point
+_DOT = re.compile(r"\.(?!\d)|(?<!\d)\.")  # not a decimal point
 _SIZE = re.compile(r"[ae]?\d+(?:\.\d+)?(?:x\d+(?:\.\d+)?)?[bmte]")
 _NUMBER = re.compile(r"v?(\d+(?:\.\d+)*)")
 _WORD_AND_NUMBER = re.compile(r"([a-z]{2,}?)v?(\d.*)")
 _POINT = re.compile(r"(?<=\d)p(?=\d)")
 # `3-5` is 3.5 unless the second number is a size, a context or a longer word.
 _SPLIT_VERSION = re.compile(r"(?<![\d.])(\d{1,2})[-_](\d{1,2})(?=v?(?:[-_:@/+ ]|$))")
-_FIGURES = re.compile(r"\d\d-?\d\d(?![\da-z])")  # no date has less
+_FIGURES = re.compile(r"\d\d-?\d\d(?![\da-z])")  # no date has fewer
 _WHOLE_DATE = re.compile(
     r"(?<![\d.])(20[2-3]\d([-_.]?)(?:0[1-9]|1[0-2])\2(?:0[1-9]|[12]\d|3[01])"
     r"|2[3-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?![\da-z])"
@@ -71,27 +71,27 @@ _LEADING_LAB = re.compile(
 
 
 class ParsedId(msgspec.Struct, frozen=True, gc=False):
-    """An id taken apart; words in the order of the id."""
+    """The parts of an id; words in their order."""
 
     org: str
-    """Who made it, as the id's path or prefix says; empty where it does not say, or says only who serves it."""
+    """The maker by the id's path or prefix; empty if that is missing, or only names who serves it."""
     words: tuple[str, ...]
-    """Everything of the name but dates, tags and what follows; "3-5", "3p5" and "v3.5" are all "3.5"."""
+    """The name without dates, tags and the fields below; "3-5", "3p5" and "v3.5" all become "3.5"."""
     tags: tuple[str, ...] = ()
-    """What stands behind colons."""
+    """The parts behind colons."""
     days: tuple[str, ...] = ()
-    """Dates without a year or without a day, as four digits: they can be the version (`kimi-k2-0905`)."""
+    """Dates without year or day, as four digits: they can be the version (`kimi-k2-0905`)."""
     snapshot: str = ""
-    """The whole date, as written, or "latest"."""
+    """A full date as written, or "latest"."""
     revision: str = ""
-    """The vendor's count of the same model: the 2 of Bedrock's `-v2:0`, the 001 of Gemini's `-001`."""
+    """The vendor's revision number: the 2 of Bedrock's `-v2:0`, the 001 of Gemini's `-001`."""
     cased: bool = False
-    """Whether the name has capitals: then it is a repository's, which says "Instruct" where it means it."""
+    """Whether the name has capitals: then it is a repository's, which states "Instruct" where it applies."""
 
 
 @lru_cache(maxsize=32_768)
 def parse(model_id: str) -> ParsedId:
-    """Take an id apart. Any text can be read; what is no id has no words."""
+    """The parts of an id. Accepts any text; what is not an id has no words."""
     *path, plain = model_id.strip().split("/")
     cased = bool(path) and plain != plain.lower()
     org = _organisation(path)
@@ -113,7 +113,7 @@ def parse(model_id: str) -> ParsedId:
 
 
 def _organisation(path: list[str]) -> str:
-    """The part of the path next to the name that is a lab, or else the next that is no host."""
+    """The path part nearest to the name that is a lab; otherwise the nearest that is not a host."""
     if not path:
         return ""
     parts = [part.lower().removeprefix("hf:").removeprefix("~") for part in reversed(path) if part[:4] != "arn:"]
@@ -122,9 +122,10 @@ def _organisation(path: list[str]) -> str:
 
 
 def provider_spellings(model_id: str, provider: str) -> Iterator[tuple[str, str]]:
-    """The id as others than this provider write it, and its mark: `databricks-gpt-5` is `gpt-5`, `qwen-plus-us` has us.
+    """The id without this provider's own prefix, or without its mark, which is returned too: `databricks-gpt-5` gives
+    (`gpt-5`, ""), `qwen-plus-us` (`qwen-plus`, "us").
 
-    A host's name falls away only before a known family or lab, a mark only at the provider that writes it.
+    A host's name is dropped only before a known family or lab, a mark only for the provider that uses it.
     """
     plain = model_id.rpartition("/")[2].lower()
     host, dash, rest = plain.partition("-")
@@ -138,46 +139,46 @@ def provider_spellings(model_id: str, provider: str) -> Iterator[tuple[str, str]
 
 
 def _strip_vendor(plain: str) -> tuple[str, str]:
-    found = _DOTTED.match(plain) if "." in plain else None
-    if found is None or not found.end() or (found[1] and found[1] not in VENDORS):
+    match = _DOTTED.match(plain) if "." in plain else None
+    if match is None or not match.end() or (match[1] and match[1] not in VENDORS):
         return plain, ""
-    return plain[found.end() :], found[1] or ""
+    return plain[match.end() :], match[1] or ""
 
 
 def _strip_revision(plain: str) -> tuple[str, str]:
-    """`-v1:0` is Bedrock's first edition of one model; `-v0:2` and `-v2:1` are the versions 0.2 and 2.1."""
-    found = _REVISION.search(plain) if ":" in plain else None
-    if found is None:
+    """`-v1:0` is Bedrock's first revision of a model; `-v0:2` and `-v2:1` are the versions 0.2 and 2.1."""
+    match = _REVISION.search(plain) if ":" in plain else None
+    if match is None:
         return (plain[:-3], "1") if plain.endswith("-v1") and _FIRST_EDITION.match(plain) else (plain, "")
-    if found[2] != "0":
-        return f"{plain[: found.start()]}-v{found[1]}.{found[2]}", ""
-    return plain[: found.start()], found[1]
+    if match[2] != "0":
+        return f"{plain[: match.start()]}-v{match[1]}.{match[2]}", ""
+    return plain[: match.start()], match[1]
 
 
 def _strip_lab(plain: str) -> tuple[str, str]:
-    """`openai-gpt-5` is OpenAI's `gpt-5`; but `mistral-small` would be nothing without its lab."""
-    found = _LEADING_LAB.match(plain)
-    if found is None:
+    """`openai-gpt-5` is OpenAI's `gpt-5`; `mistral-small` keeps its lab, which is part of the name."""
+    match = _LEADING_LAB.match(plain)
+    if match is None:
         return plain, ""
-    return plain[found.end() :], found[1]
+    return plain[match.end() :], match[1]
 
 
 def _strip_dates(plain: str) -> tuple[str, str, Words]:
-    """The rest, the whole date as written, and the dates that lack their year or their day as four figures."""
+    """The id without dates, the full date as written, and dates without year or day as four digits."""
     snapshot, days = "", list[str]()
     if _FIGURES.search(plain) is None:
         return plain, snapshot, ()
-    found = _WHOLE_DATE.search(plain)
-    if found and found.start():
-        plain, snapshot = plain[: found.start() - 1] + plain[found.end() :], found[1]
+    match = _WHOLE_DATE.search(plain)
+    if match and match.start():
+        plain, snapshot = plain[: match.start() - 1] + plain[match.end() :], match[1]
 
-    def keep(found: re.Match[str]) -> str:
-        month, year, also_year, also_month = found.groups()
+    def keep(match: re.Match[str]) -> str:
+        month, year, also_year, also_month = match.groups()
         days.append(f"{year or also_year}{month or also_month}")
         return ""
 
-    def keep_day(found: re.Match[str]) -> str:
-        days.append("".join(found.groups()))
+    def keep_day(match: re.Match[str]) -> str:
+        days.append("".join(match.groups()))
         return ""
 
     plain = _DAY.sub(keep_day, _MONTH_OF_YEAR.sub(keep, plain))
@@ -195,7 +196,7 @@ def _split_words(text: str) -> Words:
 
 @lru_cache(maxsize=16_384)
 def _split_chunk(chunk: str) -> Words:
-    """The words in one run of letters and digits: `qwen2.5` → qwen, 2.5; `v3p1` → 3.1; `8x7b` stays."""
+    """The words of one run of letters and digits: `qwen2.5` → qwen, 2.5; `v3p1` → 3.1; `8x7b` stays."""
     if "." in chunk and _DOT.search(chunk):
         return tuple(word for part in _DOT.split(chunk) if part for word in _split_chunk(part))
     chunk = SYNONYMS.get(chunk, chunk)
@@ -211,7 +212,7 @@ def _split_chunk(chunk: str) -> Words:
 
 @lru_cache(maxsize=16_384)
 def is_serving(word: str) -> bool:
-    """Whether the word says only how a model is served: a quantisation, a file format, a contract."""
+    """Whether the word only says how a model is served: quantisation, file format, contract."""
     return word in SERVING or _QUANTISATION.fullmatch(word) is not None
 
 
@@ -220,7 +221,7 @@ def has_size(words: Iterable[str]) -> bool:
 
 
 def word_key(words: Iterable[str], days: Iterable[str] = ()) -> str:
-    """Equal for equal words in whatever order, with the versions in theirs."""
+    """Key of a name: independent of the order of words, but not of versions."""
     names: set[str] = set()
     numbers: list[str] = []
     for word in words:
@@ -232,7 +233,7 @@ def word_key(words: Iterable[str], days: Iterable[str] = ()) -> str:
 
 
 def has_unknown_words(name: ParsedId, known: Set[str]) -> bool:
-    """Whether a word is among no known ones and may not fall away: then no reading leads anywhere."""
+    """Whether a word is unknown and cannot be dropped: then no interpretation can match."""
     for word in (*name.words, *name.tags):
         if word not in known and word not in _DROPPABLE and not is_serving(word) and _insert_point(word) == word:
             return True
@@ -240,7 +241,7 @@ def has_unknown_words(name: ParsedId, known: Set[str]) -> bool:
 
 
 def base_words(name: ParsedId) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Its words without those that say how it is served, and those words."""
+    """The words without serving words, and the serving words."""
     kept: list[str] = []
     dropped: list[str] = []
     for word in name.words:
@@ -255,19 +256,19 @@ def drop_tunes(words: Iterable[str]) -> Iterator[str]:
 
 
 def tunes_in(words: Iterable[str]) -> Set[str]:
-    """Which of instruct and chat a name says; "it" is Google's instruct."""
+    """Which of instruct and chat a name has; "it" is Google's instruct."""
     return {"instruct" if word == "it" else word for word in words if word in TUNES}
 
 
 def release_key(words: Iterable[str], days: Words) -> str:
-    """The key without sizes, versions and tunes: a lab releases one model of a family and tier in a month."""
+    """Key without sizes, versions and tunes: a lab releases one model per family, tier and month."""
     return word_key((word for word in drop_tunes(words) if not (_is_size(word) or _is_version(word))), days)
 
 
 def are_compatible(one: Words, other: Words) -> bool:
-    """Whether two names can mean one release: its size, its version and its tune said alike, or by one of them only."""
-    for said, also in zip(_measures(one), _measures(other), strict=True):
-        if said and also and said != also:
+    """Whether two names can mean one release: size, version and tune are equal, or only one of them has it."""
+    for left, right in zip(_measures(one), _measures(other), strict=True):
+        if left and right and left != right:
             return False
     return True
 
@@ -286,12 +287,12 @@ def _is_version(word: str) -> bool:
 
 
 def snapshot_day(snapshot: str) -> tuple[str, ...]:
-    """`2024-08-06` and `20240806` are one day; "latest" is a day of its own."""
+    """`2024-08-06` and `20240806` are the same day; "latest" is a day of its own."""
     return (_NO_FIGURE.sub("", snapshot) or snapshot,) if snapshot else ()
 
 
 class Interpretation(msgspec.Struct, frozen=True, gc=False):
-    """One way to understand an id: under which key of which table to look, and what was left out for it."""
+    """One way to interpret an id: the key to look up in a table, and what was dropped for it."""
 
     table: Literal["names", "tunes", "previews", "releases"]
     key: str
@@ -301,14 +302,14 @@ class Interpretation(msgspec.Struct, frozen=True, gc=False):
 
 
 def interpretations(name: ParsedId) -> Iterator[Interpretation]:
-    """The ways to understand a name, the least changed first: the first that the catalog knows counts."""
+    """Interpretations of a name, least changed first; the first that the catalog has wins."""
     if not name.words:
         return
     words, days, day = (*name.words, *name.tags), name.days, snapshot_day(name.snapshot)
     if name.revision:
         yield Interpretation("names", word_key((*words, name.revision), days + day), "rule/tokens")
         if not (name.snapshot or name.revision == "1" or name.revision.startswith("00")):
-            return  # an edition of its own, as `titan-embed-text-v2:0`
+            return  # a model of its own, such as `titan-embed-text-v2:0`
     yield Interpretation("names", word_key(words, days + day), "rule/tokens")
     if name.snapshot:
         yield Interpretation("names", word_key(words, days), "snapshot")
@@ -323,7 +324,7 @@ def interpretations(name: ParsedId) -> Iterator[Interpretation]:
 
 
 def _undo_host_habits(kept: Words, days: Words, dropped: Words) -> Iterator[Interpretation]:
-    """What hosts do to names, undone; none of it is sure."""
+    """Undoes what hosts do to names; none of it is certain."""
     kept, speed = _strip_speed(kept)
     variant = "-".join((*dropped, *speed))
     if speed:
@@ -340,7 +341,9 @@ def _undo_host_habits(kept: Words, days: Words, dropped: Words) -> Iterator[Inte
 
 
 def _strip_speed(words: Words) -> tuple[Words, Words]:
-    """The words without those of faster machines or of effort, and those, where they are no tier of the lab's own."""
+    """The words without those for faster machines or reasoning effort, unless they are the lab's own tier; and
+    those.
+    """
     if _DROPPABLE.isdisjoint(words):
         return words, ()
     family = next((word for word in words if word in OWN_SPEEDS), "")
@@ -352,22 +355,21 @@ def _strip_speed(words: Words) -> tuple[Words, Words]:
 
 
 def _has_effort_setting(words: Words) -> bool:
-    """`gpt-5-high` and `o3-low` are one model asked to think more or less; pictures have qualities instead."""
+    """`gpt-5-high` and `o3-low` set the reasoning effort of a model; in image models the word is a quality."""
     return "image" not in words and (words[:1] == ("gpt",) or words[0] in ("o1", "o3", "o4")) and len(words) > 1
 
 
 @lru_cache(maxsize=16_384)
 def _insert_point(word: str) -> str:
-    """`54` can be 5.4 and `m21` M2.1, where hosts write no points."""
+    """`54` can be 5.4 and `m21` M2.1, at hosts that write no points."""
     return _RUN_ON.sub(r"\1.\2", word)
 
 
 def identity_key(model_id: str) -> str:
-    """The key under which two providers' ids count as the same model: lab, words, versions, days.
+    """Key under which two providers' ids are the same model: lab, words, versions, days.
 
-    Only what says how a model is served, a whole date and a host's prefix are left out; everything else counts.
-    So two ids with one key are one model, but one model can have two keys, where a host shortens its name.
-    Ids that name no model have the key "".
+    Only serving words, a full date and a host's prefix are dropped. So two ids with one key are one model, but a model
+    can have two keys, where a host shortens its name. Ids that name no model have the key "".
     """
     name = parse(model_id)
     kept, _ = base_words(name)

@@ -1,7 +1,7 @@
-"""Chat, embedding, image …: the decision, with the reason it was taken.
+"""Decides whether a model is a chat, embedding, image … model, with the reason.
 
-The provider's own fields come first, rules over the words of the id second. An unknown id is a chat model:
-hiding a usable model costs its user more than showing one too many.
+The provider's own fields come first, then rules over the words of the id. An unknown id is a chat model: hiding a
+usable model costs its user more than showing one too many.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class KindDecision(NamedTuple):
 
 
 def _deepgram(*tiers: str) -> str:
-    """Deepgram's names: a tier and what it was trained for ("nova-3-medical"); the tiers alone could be anyone's.
+    """Deepgram's names: a tier and its training domain ("nova-3-medical"); the tiers alone could be anyone's.
 
     From developers.deepgram.com/docs/model, read in November 2026.
     """
@@ -27,11 +27,10 @@ def _deepgram(*tiers: str) -> str:
     return " ".join(f"{tier}-{subject}" for tier in tiers for subject in subjects.split())
 
 
-# A word counts as a whole word only, with or without a version behind it ("imagen4", "recraftv3", "wan2.1");
-# words joined by "-" count side by side, whatever separates them in the id. Words side by side say more than
-# one word, so they are tried first. Then the order decides: "qwen3-vl-reranker" is a reranker, "gpt-4o-realtime"
-# realtime, "whisper" a transcriber although both also hear. What a model does comes before the family it is of:
-# "wan2.6-t2i" makes images, though Wan began as a family of video models.
+# A word matches a whole word only, with or without a version ("imagen4", "recraftv3", "wan2.1"); words joined by "-"
+# match adjacent words, whatever separates them in the id. Adjacent words are more specific, so they are tried first.
+# Then the order decides: "qwen3-vl-reranker" is a reranker, "gpt-4o-realtime" realtime, "whisper" a transcriber, though
+# both also take audio. A model's task comes before its family: "wan2.6-t2i" makes images, though Wan began with video.
 _WORDS: tuple[tuple[Kind, str], ...] = (
     ("rerank", "rerank reranker rerankers rerankqa zerank"),
     (
@@ -126,7 +125,7 @@ _WORDS: tuple[tuple[Kind, str], ...] = (
     ("other", "aqa time-series deplot decide decider decision-models reward classifier"),
 )
 
-# Providers and makers of one kind of model only, under names that say nothing ("nova-2", "neural", "conservative").
+# Makers and providers of one kind of model only, with names that tell nothing ("nova-2", "neural", "conservative").
 _SINGLE_KIND_MAKERS: dict[str, Kind] = {
     "assemblyai": "transcription",
     "aws-polly": "audio",
@@ -144,8 +143,8 @@ _SINGLE_KIND_MAKERS: dict[str, Kind] = {
     "voyage": "embedding",
 }
 
-# Weaker: tried last, and a provider that declares a chat model is believed. Makers and families of one kind only,
-# and Voxtral Mini, which was a chat model that hears until February 2026 and transcribes since.
+# Weak rules: tried last, and overruled by a provider that declares a chat model. Makers and families of one kind only,
+# and Voxtral Mini, which was a chat model that takes audio until February 2026 and has been a transcriber since.
 _HINTS: tuple[tuple[Kind, str], ...] = (
     *((kind, maker) for maker, kind in _SINGLE_KIND_MAKERS.items()),
     ("transcription", "voxtral-mini"),
@@ -153,7 +152,7 @@ _HINTS: tuple[tuple[Kind, str], ...] = (
     ("video", "luma gen3a gen4"),
 )
 
-# Sure enough inside a longer word: "GigaEmbeddings", "olmOCR".
+# Reliable inside a longer word too: "GigaEmbeddings", "olmOCR".
 _SUBSTRINGS = (
     ("rerank", KindDecision("rerank", "“rerank” in its id")),
     ("embedding", KindDecision("embedding", "“embedding” in its id")),
@@ -173,12 +172,12 @@ _OUTPUT_KIND: dict[str, Kind] = {
     "moderation": "moderation",
 }
 
-# Guards, OCR, music and picture models answer in text too, so providers' fields call them chat.
+# These also output text, so providers' fields call them chat models.
 _LOOKS_LIKE_CHAT = frozenset({"moderation", "ocr", "rerank", "embedding", "transcription", "audio", "image"})
 
 _DEFAULT = KindDecision("chat", "nothing in its id says otherwise")
 _TEXT_OUTPUT = KindDecision("chat", "the provider lists text among its outputs")
-# gpt-3.5-turbo-instruct completes at OpenAI, and chats wherever openai/gpt-3.5-turbo-instruct is listed.
+# gpt-3.5-turbo-instruct is a completion model at OpenAI, and a chat model as openai/gpt-3.5-turbo-instruct elsewhere.
 _RESELLER_CHAT = KindDecision("chat", "it bears its maker's name, and whoever resells models serves them as chat")
 
 
@@ -191,12 +190,12 @@ def classify_model(
     prefer_id: bool = False,
     provider: str = "",
 ) -> KindDecision:
-    """Decide what `model_id` is.
+    """The kind of `model_id`, and why.
 
-    declared, because: what the provider's own fields say and how they say it ("its type is embedding").
-    outputs: the output modalities it lists. prefer_id: the declaration is known to be too generous
-    (Google's generateContent covers speech and image models), so a word in the id outweighs "chat".
-    provider: its slug, for the few that serve one kind only under names that say nothing.
+    declared, because: the kind by the provider's own fields, and the reason ("its type is embedding").
+    outputs: the output modalities that it lists. prefer_id: the provider declares "chat" too generously (Google's
+    generateContent covers speech and image models), so a word in the id outweighs it.
+    provider: its slug, for the few that serve one kind only under names that tell nothing.
     """
     if declared and declared != "chat":
         return KindDecision(declared, because)
@@ -229,10 +228,10 @@ def _classify_by_provider(provider: str) -> KindDecision | None:
 class _Rule(NamedTuple):
     rank: tuple[int, int]
     rest: list[str]
-    """The words that have to follow the first."""
+    """The words that must follow the first."""
     decision: KindDecision
     sure: bool
-    """Whether it outweighs a provider that calls the model a chat model."""
+    """Whether it outweighs a provider's declaration as a chat model."""
 
 
 _BLANKS = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
@@ -241,7 +240,7 @@ _DIGIT_BYTES = _DIGITS.encode()
 
 
 def _tokenize(text: str, dropped: bytes = b"") -> str:
-    """In lower case, with a blank for whatever is no ASCII letter or digit."""
+    """The text in lower case, with a space for everything but ASCII letters and digits."""
     return text.encode("ascii", "replace").translate(_BLANKS, dropped).decode("ascii")
 
 
@@ -259,14 +258,14 @@ def _build_rules() -> dict[str, list[_Rule]]:
 
 
 _RULES = _build_rules()
-"""The rules by their first word, so that an id costs one look-up a word."""
+"""Rules by their first word: one look-up per word of an id."""
 _RULE_WORDS = frozenset(_tokenize(word, _DIGIT_BYTES) + version for word in _RULES for version in ("", "v"))
-"""What is left of these words, and of "recraftv3", without digits. Most ids have none of it, which is told at once."""
+"""The rules' first words without digits, also as in "recraftv3". Most ids have none of them: a fast rejection."""
 
 
 @lru_cache(maxsize=65_536)
 def _classify_by_id(model_id: str) -> tuple[KindDecision | None, bool]:
-    """What the id says, and whether it outweighs a provider that calls it a chat model."""
+    """The kind by the id, and whether it outweighs a provider's declaration as a chat model."""
     letters = _tokenize(model_id, _DIGIT_BYTES)
     rule = None if _RULE_WORDS.isdisjoint(letters.split()) else _best_rule(_tokenize(model_id).split())
     if rule is None:
@@ -293,8 +292,8 @@ def _rules_for_version(word: str) -> Sequence[_Rule]:
 def _follows(rest: list[str], words: list[str], at: int) -> bool:
     if not rest:
         return True
-    found = words[at : at + len(rest)]
-    return found == rest or [_strip_version(word) for word in found] == rest
+    following = words[at : at + len(rest)]
+    return following == rest or [_strip_version(word) for word in following] == rest
 
 
 def _strip_version(word: str) -> str:

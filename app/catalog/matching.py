@@ -1,4 +1,4 @@
-"""Which canonical model a provider's id means, with the rule that matched, or "unknown"; never a guess."""
+"""Matches a provider's id to a canonical model, with the rule that matched. What is not certain is unknown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.catalog.vocabulary import LABS, SERVING, SPEEDS, TAGS
 __all__ = ["UNKNOWN", "Candidate", "CanonicalModel", "CatalogIndex", "Match", "identity_key"]
 
 _MAX_CACHED_MATCHES = 20_000
-"""Answers that an index keeps at hand."""
+"""Size of an index's cache of matches."""
 Confidence = Literal["high", "medium", "none"]
 
 
@@ -33,11 +33,11 @@ class CanonicalModel(ModelFacts, frozen=True, omit_defaults=True, kw_only=True, 
     kind: Kind = "chat"
     family: str = ""
     aliases: tuple[str, ...] = ()
-    """Other plain ids for it, without a provider."""
-    served: dict[str, tuple[str, ...]] = {}
-    """Provider slug → the exact ids under which it serves this model, as the source declares."""
+    """Other ids of it, whoever serves it."""
+    served: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """Provider slug → the exact ids under which it serves this model, as a source declares them."""
     price_tiers: tuple[PriceTier, ...] = ()
-    """Other list prices for long input, beside the two main ones they belong to; the lowest bound first."""
+    """List prices for long input that go with the two main prices; the lowest bound first."""
     released_on: str = ""
     knowledge_cutoff: str = ""
     deprecated_on: str = ""
@@ -45,24 +45,24 @@ class CanonicalModel(ModelFacts, frozen=True, omit_defaults=True, kw_only=True, 
     successor: str = ""
     open_weights: bool | None = None
     source: str = ""
-    """Letter of the catalog the fields come from, in the seed's header."""
-    field_sources: dict[str, str] = {}
-    """Field → letter, for fields that come from another one."""
+    """Source of most fields: a letter of the seed's header, or a live source's name."""
+    field_sources: dict[str, str] = msgspec.field(default_factory=dict)
+    """Field → source, for fields from another source."""
 
 
 class Match(msgspec.Struct, frozen=True):
     canonical_id: str | None
     rule: str
     """decided · exact · alias · link · rule/tokens · snapshot · variant · rule/serving · rule/version ·
-    rule/tune · rule/date · rule/preview · rule/lab · unknown: the stage that found it, in their order."""
+    rule/tune · rule/date · rule/preview · rule/lab · unknown: the stage that matched, in the order they are tried."""
     variant: str = ""
-    """How it is served: "free", "fp8" …"""
+    """Serving variant: "free", "fp8" …"""
     snapshot: str = ""
-    """Its date or "latest", where the id names one."""
+    """Date or "latest", where the id has one."""
     confidence: Confidence = "high"
-    """`high`: declared by someone, or the same words but for what only says how and when it is served. `medium`: a
-    host's habit was undone (a dropped "instruct", a run-on version, faster machines) and one model only fits.
-    Whatever is less is below the line: unknown."""
+    """`high`: declared by a source or a person, or equal except for words about how and when it is served. `medium`:
+    equal after undoing a host's habit (a dropped "instruct", a run-on version, faster machines), and only one model
+    fits. Anything less certain is unknown."""
 
 
 UNKNOWN = Match(None, "unknown", confidence="none")
@@ -73,15 +73,15 @@ class Candidate(msgspec.Struct, frozen=True):
 
     canonical_id: str
     score: float
-    """0 … 1: how much of both names is shared, rare words counting more."""
+    """0 to 1: the share of words that both names have, weighted by rarity."""
     reason: str
 
 
 class CatalogIndex:
-    """The catalog, ready to be asked. Built once per catalog version and shared; what it says does not change.
+    """Look-up of canonical models. Built once per catalog version and shared; immutable except for its cache.
 
-    What it says does not depend on the order of the models: a name that two of them claim says nothing.
-    `decided` are a person's decisions, (provider, id) → canonical id, or None for "leave it unknown".
+    Independent of the models' order: a name that two models claim matches neither.
+    decided: people's decisions, (provider, id) → canonical id, or None for "leave it unknown".
     """
 
     def __init__(
@@ -97,34 +97,34 @@ class CatalogIndex:
             for provider, ids in model.served.items():
                 for model_id in ids:
                     if self._served.setdefault((provider, model_id), model.id) != model.id:
-                        self._served[provider, model_id] = None  # claimed twice, as below
+                        self._served[provider, model_id] = None  # ambiguous
             for alias in {model.id, *model.aliases}:
                 self._learn(alias, model.id)
-        # The bare last part of an id counts only where no second model claims it.
+        # After all aliases: the last part of an id counts only where no other model claims it.
         for model in self.models.values():
             self._learn(model.id.partition("/")[2], model.id)
 
     def _learn(self, alias: str, canonical_id: str) -> None:
         plain = _normalize_id(alias)
         if plain and self._plain.setdefault(plain, canonical_id) != canonical_id:
-            self._plain[plain] = None  # claimed twice: it says nothing
+            self._plain[plain] = None  # ambiguous
 
     def match(self, provider: str, model: ListedModel) -> Match:
         """The canonical model that `provider` means by this listed model.
 
-        In order: a person's decision, the exact (provider, id), an alias, the provider's own link, the rules over
-        tokens. The first stage with an answer gives it; an id that fits two canonical models is unknown.
+        Stages, the first match wins: a person's decision, the exact (provider, id), an alias, the provider's own link,
+        the rules over words. An id that fits two canonical models is unknown.
         """
-        # A sync asks of each model several times: for its count, its changes, its row and its line.
-        asked = provider, model.id, model.canonical_slug, model.hugging_face_id
-        if (known := self._matched.get(asked)) is None:
+        # Cached: a sync matches each model several times, for its count, its changes, its row and its projection.
+        key = provider, model.id, model.canonical_slug, model.hugging_face_id
+        if (match := self._matched.get(key)) is None:
             if len(self._matched) >= _MAX_CACHED_MATCHES:
                 self._matched.clear()
-            known = self._matched[asked] = self._match(provider, model)
-        return known
+            match = self._matched[key] = self._match(provider, model)
+        return match
 
     def identity(self, provider: str, model: ListedModel) -> tuple[str, str, str] | None:
-        """What two ids of one model share: the canonical model, how it is served, its date. None if unknown."""
+        """What two ids of one model share: canonical id, serving variant and snapshot. None if unknown."""
         match = self.match(provider, model)
         return (match.canonical_id, match.variant, match.snapshot) if match.canonical_id else None
 
@@ -133,67 +133,68 @@ class CatalogIndex:
         if decision is None:
             return UNKNOWN
         if decision in self.models:
-            return self._declared(model.id, decision, "decided")
+            return self._declared_match(model.id, decision, "decided")
         if canonical_id := self._served.get((provider, model.id)):
-            return self._declared(model.id, canonical_id, "exact")
+            return self._declared_match(model.id, canonical_id, "exact")
         if canonical_id := self._plain.get(_normalize_id(model.id)):
-            return self._declared(model.id, canonical_id, "alias")
+            return self._declared_match(model.id, canonical_id, "alias")
         for link in (model.canonical_slug, model.hugging_face_id):
-            if link and (canonical_id := self._linked(link)):
-                return self._declared(model.id, canonical_id, "link")
-        return self._by_rules(provider, model.id)
+            if link and (canonical_id := self._resolve_link(link)):
+                return self._declared_match(model.id, canonical_id, "link")
+        return self._match_by_rules(provider, model.id)
 
-    def _linked(self, link: str) -> str | None:
-        return self._plain.get(_normalize_id(link)) or self._named(id_parser.parse(link), sure=True).canonical_id
+    def _resolve_link(self, link: str) -> str | None:
+        return self._plain.get(_normalize_id(link)) or self._match_name(id_parser.parse(link), sure=True).canonical_id
 
-    def _by_rules(self, provider: str, model_id: str) -> Match:
+    def _match_by_rules(self, provider: str, model_id: str) -> Match:
         bare, colon, tag = model_id.rpartition(":")
         if colon and tag in TAGS | SERVING and (canonical_id := self._served.get((provider, bare))):
-            return self._declared(model_id, canonical_id, "variant")
-        found = self._named(id_parser.parse(model_id))
-        if found is UNKNOWN:
+            return self._declared_match(model_id, canonical_id, "variant")
+        match = self._match_name(id_parser.parse(model_id))
+        if match is UNKNOWN:
             for plain, mark in id_parser.provider_spellings(model_id, provider):
-                found = self._named(id_parser.parse(plain))
-                if found is not UNKNOWN:
-                    return msgspec.structs.replace(found, variant="-".join(filter(None, (found.variant, mark))))
-        return found
+                match = self._match_name(id_parser.parse(plain))
+                if match is not UNKNOWN:
+                    return msgspec.structs.replace(match, variant="-".join(filter(None, (match.variant, mark))))
+        return match
 
-    def _declared(self, model_id: str, canonical_id: str, rule: str) -> Match:
-        """A match that needs no rule; the id still says how and when the model is served."""
+    def _declared_match(self, model_id: str, canonical_id: str, rule: str) -> Match:
+        """A match without rules; the id still tells variant and snapshot."""
         name = id_parser.parse(model_id)
         own = id_parser.parse(canonical_id)
         words = dict.fromkeys((*id_parser.base_words(name)[1], *(word for word in name.words if word in SPEEDS)))
         variant = "-".join(word for word in words if word not in own.words)
         return Match(canonical_id, rule, variant, name.snapshot)
 
-    def _named(self, name: ParsedId, *, sure: bool = False) -> Match:
-        """The one model that the words of the name mean; `sure` leaves out the rules of medium confidence."""
-        if not self._names.may_know(name):
+    def _match_name(self, name: ParsedId, *, sure: bool = False) -> Match:
+        """The one model that the words of the name mean. sure: without the rules of medium confidence."""
+        if not self._names.could_match(name):
             return UNKNOWN
-        for reading in id_parser.interpretations(name):
-            if sure and not reading.sure:
+        for interpretation in id_parser.interpretations(name):
+            if sure and not interpretation.sure:
                 return UNKNOWN
-            found = self._names.find(reading, name)
-            if len(found) > 1:
+            matches = self._names.find(interpretation, name)
+            if len(matches) > 1:
                 return UNKNOWN
-            for canonical_id in found:
-                confidence: Confidence = "high" if reading.sure else "medium"
-                return Match(canonical_id, reading.rule, reading.variant, name.snapshot, confidence)
-        alone = None if sure else self._names.of_lab(name)
-        return Match(alone, "rule/lab", "", name.snapshot, "medium") if alone else UNKNOWN
+            for canonical_id in matches:
+                confidence: Confidence = "high" if interpretation.sure else "medium"
+                rule, variant = interpretation.rule, interpretation.variant
+                return Match(canonical_id, rule, variant, name.snapshot, confidence)
+        by_lab = None if sure else self._names.find_by_lab(name)
+        return Match(by_lab, "rule/lab", "", name.snapshot, "medium") if by_lab else UNKNOWN
 
     def candidates(self, provider: str, model: ListedModel, limit: int = 5) -> list[Candidate]:
-        """The nearest canonical models, the best first, for a person to choose from; never a match by itself."""
+        """The most similar canonical models, best first, for a person to choose from; never a match."""
         name = id_parser.parse(model.hugging_face_id or model.id)
-        return self._nearest.to(name, limit)
+        return self._similarity.nearest(name, limit)
 
     @cached_property
-    def _nearest(self) -> _SimilarityIndex:
+    def _similarity(self) -> _SimilarityIndex:
         return _SimilarityIndex(self.models.values())
 
 
 def _normalize_id(model_id: str) -> str:
-    """`models/Gemini-2.5-Pro` and `gemini-2-5-pro` are one spelling; a tier or a size stays what it is."""
+    """One spelling for `models/Gemini-2.5-Pro` and `gemini-2-5-pro`; tiers and sizes stay as they are."""
     lowered = model_id.lower().removeprefix("models/")
     return _BETWEEN_DIGITS.sub("-", lowered) if "." in lowered or "_" in lowered else lowered
 
@@ -203,7 +204,7 @@ _Table = defaultdict[str, set[str]]
 
 
 class _NameTable:
-    """What the catalog's ids and aliases are called, under the keys that readings of other ids ask for."""
+    """The catalog's ids and aliases, by the keys that interpretations of other ids look up."""
 
     def __init__(self, models: Collection[CanonicalModel]) -> None:
         self._models = {model.id: model for model in models}
@@ -225,12 +226,12 @@ class _NameTable:
         self._twins = _find_twins(models)
 
     def _shorten(self, name: ParsedId, model: CanonicalModel) -> None:
-        """Learn the shorter names under which the model can be meant."""
+        """Index the shorter names that can mean the model."""
         self._words.update(name.words, name.tags)
         self._days.update(name.days, (day[-4:] for day in id_parser.snapshot_day(name.snapshot)))
         kept, _ = id_parser.base_words(name)
         if not kept or name.snapshot == "latest":
-            return  # "latest" moves: it says nothing about the undated name
+            return  # "latest" moves, so it says nothing about the undated name
         self._shorter[id_parser.word_key(kept, name.days)].add(model.id)
         for day in id_parser.snapshot_day(name.snapshot):
             self._shorter[id_parser.word_key(kept, (day,))].add(model.id)
@@ -244,76 +245,78 @@ class _NameTable:
             self._previews[id_parser.word_key((word for word in kept if word != "preview"), name.days)].add(model.id)
         self._unlabbed[_key_without_lab(model.lab, kept, name.days)].add(model.id)
 
-    def may_know(self, name: ParsedId) -> bool:
-        """Whether the name has nothing that no name of the catalog has: most ids of a large hub end here."""
+    def could_match(self, name: ParsedId) -> bool:
+        """Whether the catalog has all of the name's parts. Cheap: most ids of a large hub are ruled out here."""
         org = name.org
         known = not org or org in self._labs_of or LABS.get(org, org) in self._labs
         return known and self._days.issuperset(name.days) and not id_parser.has_unknown_words(name, self._words)
 
-    def find(self, reading: Interpretation, name: ParsedId) -> Set[str]:
-        """The models that are called so, of the lab that the name gives if it gives one."""
-        match reading.table:
+    def find(self, interpretation: Interpretation, name: ParsedId) -> Set[str]:
+        """The models with that key, of the name's lab if it has one."""
+        match interpretation.table:
             case "tunes":
-                found = self._tuned(reading.key, name)
+                matches = self._find_tuned(interpretation.key, name)
             case "releases":
-                found = self._released(reading.key, name)
+                matches = self._find_release(interpretation.key, name)
             case "previews":
-                found = self._of_org(self._previews.get(reading.key), name.org)
+                matches = self._filter_by_org(self._previews.get(interpretation.key), name.org)
             case "names":
-                found = self._called(reading.key, name.org)
-        if not found:
-            return found
-        return {self._twins.get(canonical_id, canonical_id) for canonical_id in found}
+                matches = self._find_by_name(interpretation.key, name.org)
+        if not matches:
+            return matches
+        return {self._twins.get(canonical_id, canonical_id) for canonical_id in matches}
 
-    def _called(self, key: str, org: str) -> Set[str]:
-        """Own ids come before aliases, and both before what only becomes the same when shortened."""
+    def _find_by_name(self, key: str, org: str) -> Set[str]:
+        """Ids before aliases, and both before names that are equal only when shortened."""
         for table in (self._ids, self._aliases, self._shorter):
-            if found := self._of_org(table.get(key), org):
-                return found
+            if matches := self._filter_by_org(table.get(key), org):
+                return matches
         return frozenset()
 
-    def _of_org(self, claimed: set[str] | None, org: str) -> Set[str]:
+    def _filter_by_org(self, claimed: set[str] | None, org: str) -> Set[str]:
         if not claimed or not org:
             return claimed or frozenset()
         labs = self._labs_of.get(org) or {LABS.get(org, org)}
         return {canonical_id for canonical_id in claimed if self._models[canonical_id].lab in labs}
 
-    def _tuned(self, key: str, name: ParsedId) -> Set[str]:
-        """The model that an "instruct" was dropped from or added to, or a "chat" dropped: if it has no sibling.
+    def _find_tuned(self, key: str, name: ParsedId) -> Set[str]:
+        """The model whose "instruct" was dropped or added, or whose "chat" was dropped, unless it has a sibling.
 
-        No base model is meant by a repository's whole name, and none becomes a chat.
+        A repository's full name never means another model's base, and a base model never a chat model.
         """
-        found = self._of_org(self._tunes.get(key), name.org)
-        if found and not name.days:
-            found = self._of_org(self._undated.get(key), name.org)  # neither of the first edition nor of `-2507`
-        if len(found) != 1:
-            return found
-        (canonical_id,) = found
-        said, meant = (
+        matches = self._filter_by_org(self._tunes.get(key), name.org)
+        if matches and not name.days:
+            matches = self._filter_by_org(
+                self._undated.get(key), name.org
+            )  # ambiguous between the first edition and `-2507`
+        if len(matches) != 1:
+            return matches
+        (canonical_id,) = matches
+        id_tunes, model_tunes = (
             id_parser.tunes_in(name.words + name.tags),
             id_parser.tunes_in(id_parser.parse(canonical_id).words),
         )
-        if said:
-            fits = said == meant or (said == {"instruct"} and not meant)
+        if id_tunes:
+            fits = id_tunes == model_tunes or (id_tunes == {"instruct"} and not model_tunes)
         else:
             fits = not name.cased and self._models[canonical_id].kind != "completion"
-        return found if fits else frozenset()
+        return matches if fits else frozenset()
 
-    def _released(self, key: str, name: ParsedId) -> Set[str]:
-        """The model of that family, tier and day, where only one name says its size, version or tune."""
-        found = self._of_org(self._releases.get(key), name.org)
-        return {one for one in found if id_parser.are_compatible(name.words, id_parser.parse(one).words)}
+    def _find_release(self, key: str, name: ParsedId) -> Set[str]:
+        """The model of that family, tier and day, where only one of the names has size, version or tune."""
+        matches = self._filter_by_org(self._releases.get(key), name.org)
+        return {one for one in matches if id_parser.are_compatible(name.words, id_parser.parse(one).words)}
 
-    def of_lab(self, name: ParsedId) -> str | None:
-        """The model whose name repeats or leaves out its lab's: `deepseek.r1`, `qwen-qwq-32b`."""
+    def find_by_lab(self, name: ParsedId) -> str | None:
+        """The model whose name repeats or omits its lab's: `deepseek.r1`, `qwen-qwq-32b`."""
         org = name.org or next(iter(name.words), "")
         labs = self._labs_of.get(org) or {LABS.get(org, "")}
         kept, dropped = id_parser.base_words(name)
         if len(labs) != 1 or dropped or not kept:
             return None
         (lab,) = labs
-        found = self._unlabbed.get(_key_without_lab(lab, kept, name.days), set())
-        return next(iter(found)) if len(found) == 1 else None
+        matches = self._unlabbed.get(_key_without_lab(lab, kept, name.days), set())
+        return next(iter(matches)) if len(matches) == 1 else None
 
 
 def _new_table() -> _Table:
@@ -326,7 +329,7 @@ def _full_key(name: ParsedId) -> str:
 
 
 def _find_twins(models: Iterable[CanonicalModel]) -> dict[str, str]:
-    """Models that stand twice in the catalog, the words of their ids in another order → the one to answer with."""
+    """Models that are twice in the catalog, with the words of their ids in another order → the one to match."""
     groups: defaultdict[tuple[str, str, str], list[CanonicalModel]] = defaultdict(list)
     for model in models:
         groups[model.lab, model.kind, _full_key(id_parser.parse(model.id))].append(model)
@@ -338,12 +341,12 @@ def _find_twins(models: Iterable[CanonicalModel]) -> dict[str, str]:
 
 
 def _key_without_lab(lab: str, words: Iterable[str], days: tuple[str, ...]) -> str:
-    """The key of a name without its lab's own, with the lab in front."""
+    """The key of a name without its lab's name, behind the lab."""
     return f"{lab}/{id_parser.word_key((word for word in words if LABS.get(word, word) != lab), days)}"
 
 
 def _labs_by_organisation(models: Iterable[CanonicalModel]) -> dict[str, set[str]]:
-    """Organisation, as served ids spell it → its lab; one under which several labs' models stand only hosts them."""
+    """Organisation, as spelled in served ids → its lab; without those that serve models of several labs."""
     labs: defaultdict[str, set[str]] = defaultdict(set)
     for model in models:
         labs[model.lab].add(model.lab)
@@ -351,14 +354,14 @@ def _labs_by_organisation(models: Iterable[CanonicalModel]) -> dict[str, set[str
             for one in ids:
                 if "/" in one:
                     labs[one.lower().rsplit("/", 2)[-2]].add(model.lab)
-    return {org: found for org, found in labs.items() if len(found) == 1 and org not in LABS}
+    return {org: names for org, names in labs.items() if len(names) == 1 and org not in LABS}
 
 
-# --- candidates -------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------ candidates
 
 
 class _SimilarityIndex:
-    """Which models share most with a name; a word of few models counts more than one of many."""
+    """Finds models with similar names, weighting words by rarity (inverse document frequency)."""
 
     def __init__(self, models: Collection[CanonicalModel]) -> None:
         self._words = {model.id: _all_words(id_parser.parse(model.id)) for model in models}
@@ -370,7 +373,7 @@ class _SimilarityIndex:
             for word in words:
                 self._with_word[word].add(canonical_id)
 
-    def to(self, name: ParsedId, limit: int) -> list[Candidate]:
+    def nearest(self, name: ParsedId, limit: int) -> list[Candidate]:
         words = _all_words(name)
         lab = LABS.get(name.org, name.org)
         shared = {canonical_id for word in words for canonical_id in self._with_word.get(word, ())}
@@ -400,9 +403,9 @@ def _all_words(name: ParsedId) -> Set[str]:
 
 def _describe_difference(only_id: Set[str], only_catalog: Set[str]) -> str:
     """`the id adds vl; the catalog adds 2507`."""
-    said = [
+    additions = [
         f"{who} adds {' '.join(sorted(words))}"
         for who, words in (("the id", only_id), ("the catalog", only_catalog))
         if words
     ]
-    return "; ".join(said) or "the same words, and more than one model has them"
+    return "; ".join(additions) or "the same words, and more than one model has them"

@@ -17,7 +17,8 @@ reseller; prices for long input go with the two main ones. A plain "no" counts o
 well-kept gateway. A model keeps the name that the seed gives it.
 
 `CatalogIndex` decides what an id means. An id that it does not know introduces a model only if its source names the
-lab. Facts of a live source carry its name, so that their date is always that of its last good answer."""
+lab. Facts of a live source carry its name, so that their date is always that of its last good answer.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +139,8 @@ def _best_claim(
     field: str, ordered: Iterable[MatchedClaim], own_ids: int, seed_letter: str | None
 ) -> MatchedClaim | None:
     """The claim that sets a field; None if the model keeps its value. seed_letter: source of that value, if it has
-    one."""
+    one.
+    """
     for matched in ordered:
         if _is_credible(field, matched, own_ids) and (seed_letter is None or _outranks(matched, field, seed_letter)):
             return matched

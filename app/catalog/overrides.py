@@ -6,7 +6,8 @@ An override is a statement about one canonical model at one provider, as JSON:
      "pricing": {"input": {"per_million_tokens": 0.05, "currency": "USD"}}, "limits": {"context_window": 32000}}
 
 Sync writes and replaces those below priority 100; from 100 on they are a person's and kept. `effective` merges them
-with listing and catalog, `override_files` reads and writes files of them."""
+with listing and catalog, `override_files` reads and writes files of them.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +77,8 @@ class OverrideLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
 class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """One statement about one canonical model at one provider. Empty fields say nothing, and a part without any
-    is None. Without any part it says only "this provider serves it"."""
+    is None. Without any part it says only "this provider serves it".
+    """
 
     provider_id: str
     """Slug of the provider."""
@@ -102,13 +104,13 @@ class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             self.capabilities or {},
         )
         prices = (pricing.input, pricing.output, pricing.cache_read, pricing.cache_write)
-        found: dict[str, Fact | None] = {
+        facts: dict[str, Fact | None] = {
             "context_length": limits.context_window,
             "max_output_tokens": limits.max_output_tokens,
             **{name: capabilities.get(name) for name in CAPABILITIES},
             **{name: price.per_million_tokens for name, price in zip(PRICES, prices, strict=True) if price},
         }
-        return {name: fact for name, fact in found.items() if fact is not None}
+        return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def from_facts(
@@ -161,24 +163,24 @@ def from_json(entry: Any) -> Override:
 
 
 def from_state(entry: Mapping[str, Any]) -> Override:
-    """What `to_json` made, back from where it was kept: checked when it was taken, not again."""
+    """An override that `to_json` produced, from storage; it was validated when it was stored."""
     return msgspec.convert(entry, Override)
 
 
 def to_json(override: Override) -> dict[str, Any]:
     """As `from_json` takes it, with prices as text: so a database keeps every digit that was written."""
-    found: dict[str, Any] = msgspec.to_builtins(override, builtin_types=())
-    return found
+    builtins: dict[str, Any] = msgspec.to_builtins(override, builtin_types=())
+    return builtins
 
 
-def resolve_canonical_id(index: CatalogIndex, provider: str, said: str) -> str | None:
-    """The canonical model that a person means by `said`: its id, or another plain name of it.
+def resolve_canonical_id(index: CatalogIndex, provider: str, name: str) -> str | None:
+    """The canonical model that a person means by `name`: its id, or another plain name of it.
 
     A serving variant or a dated snapshot is not taken for the model: who names one means that one only.
     """
-    if said in index.models:
-        return said
-    match = index.match(provider, ListedModel(id=said))
+    if name in index.models:
+        return name
+    match = index.match(provider, ListedModel(id=name))
     return None if match.variant or match.snapshot else match.canonical_id
 
 
@@ -188,8 +190,8 @@ def from_listing(provider: str, canonical: CanonicalModel, listed: ListedModel) 
     What the provider leaves unsaid is no difference. What it says where the catalog knows nothing is one: so the
     canonical facts with the override laid over them are all that is known of the model at this provider.
     """
-    said = zip(FACT_FIELDS, _read_facts(listed), _read_facts(canonical), strict=True)
-    different = {field: own for field, own, base in said if own is not None and own != base}
+    values = zip(FACT_FIELDS, _read_facts(listed), _read_facts(canonical), strict=True)
+    different = {field: own for field, own, base in values if own is not None and own != base}
     pricing = OverridePricing(
         **{_PRICE_PARTS[field]: OverridePrice(different[field]) for field in PRICES if field in different}
     )

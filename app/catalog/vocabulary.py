@@ -1,7 +1,7 @@
-"""The words of model ids: who makes, who only hosts, and what a word of a name can mean. Data for `tokens`.
+"""The vocabulary of model ids for `id_parser`: labs, hosts, and what a word of a name can mean.
 
-To be extended when a new lab or host spells things its own way; `tests/catalog/test_identity.py` says what must not
-become one by it.
+Extend it when a new lab or host has its own spellings; `tests/catalog/test_matching.py` lists ids that must stay
+distinct.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ def _word_set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# Lab, as the catalog spells it → how organisations in ids spell it. A lab that is missing here stands for itself.
+# Lab, as spelled in the catalog → as spelled in ids. A lab that is missing here has one spelling.
 _SPELLINGS_OF_LABS = {
     "01-ai": "zero-one-ai",
     "ai21": "ai21 ai21-labs ai21labs",
@@ -51,13 +51,13 @@ _SPELLINGS_OF_LABS = {
 }
 LABS = {spelling: lab for lab, spellings in _SPELLINGS_OF_LABS.items() for spelling in spellings.split()}
 
-# Bedrock's vendors that are no lab above: `writer.palmyra-x5-v1:0`.
+# Bedrock's vendors beyond the labs above: `writer.palmyra-x5-v1:0`.
 VENDORS = LABS.keys() | {"writer", "twelvelabs", "luma"}
 
-# Names that begin with a lab's name without being a doubled one: `minimax-m2` and `mistral-small` are whole.
+# Families named like their lab: in `minimax-m2` and `mistral-small` it is not a prefix to strip.
 FAMILIES_NAMED_AS_LABS = _word_set("arcee codellama deepseek gemini grok kimi mimo minimax mistral moonshot qwen")
 
-# Path parts that say who serves, routes or requantises: the model may be anybody's.
+# Path parts that name who serves, routes or requantises, not who made the model.
 HOSTS = _word_set(
     """
     @cf @hf accounts aihubmix alicloud anyscale aws azure azure-ai azure_ai bailian bartowski baseten bedrock cc
@@ -72,25 +72,25 @@ HOSTS = _word_set(
     """
 )
 
-# Provider → what it writes behind an id for the region or the machines: `qwen-plus-us`, `llama-3.3-70b-fw`.
+# Provider → its suffixes for region or machines: `qwen-plus-us`, `llama-3.3-70b-fw`.
 MARKS = {"alibaba": _word_set("us"), "poe": _word_set("cs di fw n t tm"), "together": _word_set("reference")}
 
-# How it is served, never which weights: such a word in a name, or behind a colon, is a variant.
+# How a model is served, never which weights: such a word, in a name or behind a colon, is a variant.
 SERVING = _word_set(
     """
     awq batch bnb cloud dedicated default discounted eco exl2 free gguf gptq hf maas marlin mlx official original paid
     serverless spot tee tput trtllm
     """
 )
-# The same, but only behind a colon: inside of a name these words can belong to the model.
+# The same, but only behind a colon: in a name these words can be part of the model.
 TAGS = _word_set(
     "beta exacto extended fast flex floor latest nitro nothinking online optimized priority reasoning thinking"
 )
 
-# Faster machines for the same weights; a tier of its own in the names of labs that sell by such words.
+# Faster machines for the same weights; in the names of some labs, tiers of their own.
 SPEEDS = _word_set("fast highspeed instant lightning turbo ultrafast versatile")
-# Family word → the words of speed that its lab gives to models of their own. A family that is not here keeps all of
-# them, unless the name has a size: `llama-3.1-8b-instruct-turbo` is a host's, `qwen-turbo` is not.
+# Family → the speed words that its lab uses for models of their own. A family that is missing here keeps all of them,
+# unless the name has a size: `llama-3.1-8b-instruct-turbo` is a host's, `qwen-turbo` is not.
 OWN_SPEEDS = {
     "grok": SPEEDS,
     "gemini": SPEEDS,
@@ -107,13 +107,13 @@ OWN_SPEEDS = {
     "mimo": SPEEDS - {"fast"},
 }
 
-# Family → what a request to its models switches on or off, and gateways write into the id: never other weights.
+# Family → modes that a request switches on or off, and gateways write into the id: never other weights.
 SWITCHES = {"claude": _word_set("thinking reasoning nonthinking nonreasoning"), "gemini": _word_set("nonthinking")}
-# How long a reasoning model is asked to think: a setting of the request that gateways write into the id.
+# Reasoning effort: a setting of the request that gateways write into the id.
 EFFORTS = _word_set("minimal low medium high xhigh")
 TUNES = _word_set("instruct it chat")
 
-# First words of families whose lab an id need not name.
+# Families by their first word → lab, for ids that do not name it.
 FAMILIES = {
     family: lab
     for lab, families in {
@@ -145,5 +145,5 @@ FAMILIES = {
     for family in families.split()
 }
 
-# The same word, otherwise spelt.
+# Different spellings of one word.
 SYNONYMS = {"think": "thinking", "nonthink": "nonthinking", "experimental": "exp", "embeddings": "embedding"}

@@ -2,7 +2,8 @@
 the only known address is its "devnet", and one project found that unreachable in March 2026.
 
 The id is `name`; callers prefix it with the key of one of its `providers`, so a model without providers cannot be
-called. Each provider has its own `pricing` in an unconfirmed unit, which is ignored. """
+called. Each provider has its own `pricing` in an unconfirmed unit, which is ignored.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 What is called are deployments, which are not listed. Ids are `<model>-<version>`; two came twice in the one recording
 (2026-02). A model is retired on `deprecation.inference` (2099 stands for "never"); one without the capability
 `inference` can no longer be called. Codex and o1-pro lack `chat_completion` because they take the Responses API only.
-Partner models share one `created_at`, which is not their date. """
+Partner models share one `created_at`, which is not their date.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Cerebras. Up to ten ids without facts. `created` was a day in 2025, has changed since, and is now 0 or a constant
-(recorded 2025-05 to 2025-08): it is ignored."""
+(recorded 2025-05 to 2025-08): it is ignored.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 code and clients show (November 2026). Its host has been .ai, .net and .cc.
 
 `supported_endpoint_types` tells how a model is called. New API sets "openai" on almost everything, so it counts only
-where the id does not disagree. `created` is one constant for all. """
+where the id does not disagree. `created` is one constant for all.
+"""
 
 from __future__ import annotations
 

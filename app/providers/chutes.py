@@ -2,7 +2,8 @@
 
 In July 2025 `price` was `{"usd", "tao"}`, one blended figure that is neither an input nor an output price and is
 ignored. Clients of 2026 read `pricing {prompt, completion}` and `price {input: {usd}, output: {usd}}`, in USD per
-million tokens, with limits, modalities and features: not recorded. `created` is the time of the request. """
+million tokens, with limits, modalities and features: not recorded. `created` is the time of the request.
+"""
 
 from __future__ import annotations
 

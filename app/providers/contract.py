@@ -1,5 +1,6 @@
 """What a provider file states: whom to ask, how to sign, how to read the answer, what its keys look like. No IO
-here."""
+here.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +127,8 @@ def key_header(name: str, scheme: str = "") -> Sign:
 
 def list_at(path: str = "/models", cursor: str = "", **params: str) -> BuildRequest:
     """Requests `path` with `params`. cursor: query parameter for the next page's cursor, empty where there is one
-    page."""
+    page.
+    """
 
     def build_request(position: str | None) -> Request:
         return Request(path, params | ({cursor: position} if cursor and position else {}))

@@ -2,7 +2,8 @@
 
 Before that `metadata` was null for every model that is not a chat model (recorded 2026-03 to 2026-05), and missing in
 2025-07. Prices are numbers in USD per million tokens with float noise; images, seconds and characters have keys of
-their own. `max_tokens` always equals the context, so it is not an output limit; `created` is 0. """
+their own. `max_tokens` always equals the context, so it is not an output limit; `created` is 0.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Everything but `endpoint_id` is in `metadata`, as in a page recorded in April 2026; `category` names the kind. No
 prices and no limits. The documentation (November 2026) says that a key is optional and only raises rate limits, that
 the authorization scheme is "Key", and that `status` and `category` filter on the server. Neither filter is used: a
-model that became deprecated would seem to have vanished. """
+model that became deprecated would seem to have vanished.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@
     )
 
 A path names nested objects with dots and alternatives with `|`; the first that holds a value of the field's type
-counts. Instead of a path, a field takes an extractor: one of the functions below, or the provider's own. """
+counts. Instead of a path, a field takes an extractor: one of the functions below, or the provider's own.
+"""
 
 from __future__ import annotations
 
@@ -173,19 +174,19 @@ def first(*extractors: Extractor) -> Extractor:
 
 def contains(path: str, *words: str) -> Extractor:
     """Whether a list of words has one of `words`; None where the list is missing or empty."""
-    read_words, wanted = _by_path(path, strings), frozenset(words)
+    read_words, targets = _by_path(path, strings), frozenset(words)
 
     def extract(entry: JsonObject) -> bool | None:
         listed = read_words(entry)
-        return not wanted.isdisjoint(listed) if listed else None
+        return not targets.isdisjoint(listed) if listed else None
 
     return extract
 
 
 def mentions(path: str, *words: str) -> Extractor:
     """True if a list of words has one of `words`, else None: for lists whose silence says nothing."""
-    read_words, wanted = _by_path(path, strings), frozenset(words)
-    return lambda entry: not wanted.isdisjoint(read_words(entry)) or None
+    read_words, targets = _by_path(path, strings), frozenset(words)
+    return lambda entry: not targets.isdisjoint(read_words(entry)) or None
 
 
 def is_set(path: str) -> Extractor:
@@ -231,7 +232,8 @@ def always(kind: Kind, because: str) -> Classify:
 
 def by_value(path: str, kinds: Mapping[str, Kind], because: str, *, otherwise: Kind | None = None) -> Classify:
     """By a field that names the kind. because: with `{}` for its value. otherwise: kind of a value that is not in
-    `kinds`; None leaves it to id and outputs."""
+    `kinds`; None leaves it to id and outputs.
+    """
     read_value = _by_path(path, text)
 
     def classify(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -> KindDecision:
@@ -244,7 +246,8 @@ def by_value(path: str, kinds: Mapping[str, Kind], because: str, *, otherwise: K
 
 def by_word(path: str, kinds: Mapping[str, Kind], because: str, *, weak: Collection[str] = ()) -> Classify:
     """By a list of words, the first of `kinds` that it has. because: with `{}` for the word. weak: words that are used
-    too generously, so that a clear id outweighs them."""
+    too generously, so that a clear id outweighs them.
+    """
     read_words = _by_path(path, strings)
 
     def classify(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -> KindDecision:
@@ -288,7 +291,8 @@ def cursor_at(path: str) -> Callable[[Any], str | None]:
 
 def cursor_if_more(path: str, more: str = "has_more") -> Callable[[Any], str | None]:
     """The next page's cursor where a flag says that there is one. Raises InvalidResponse where the cursor is
-    missing."""
+    missing.
+    """
     read_cursor = _by_path(path, text)
 
     def read(answer: Any) -> str | None:

@@ -4,7 +4,8 @@ The list is short and outdated: PaLM models retired in April 2025 were in it in 
 current Gemini was (recorded for a location; a global list of 2026-01 is known to have Gemini only). So current chat
 models are added from Google's documentation: the guide to Gemini 3.8 Flash (2026-09-02) and the page of model versions
 (a copy whose newest entry is of 2026-07-21), without those retired in October 2026. The key is a service account's
-JSON, exchanged for a token, or an API key (AIza…, since 2025 also AQ.…). Pages of up to 100 models. """
+JSON, exchanged for a token, or an API key (AIza…, since 2025 also AQ.…). Pages of up to 100 models.
+"""
 
 from __future__ import annotations
 
@@ -102,5 +103,5 @@ PROVIDER = Provider(
         ),
     ),
     caveat="leaves out many models that can be called, current Gemini models among them",
-    token_exchange="google",
+    token_exchange="google",  # noqa: S106  # not a password
 )

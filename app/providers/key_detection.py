@@ -286,7 +286,7 @@ def _choices(slugs: tuple[str, ...]) -> tuple[ProviderChoice, ...]:
 
 
 def _google_exchange() -> tuple[str, ...]:
-    return tuple(slug for slug, provider in providers.PROVIDERS.items() if provider.token_exchange == "google")
+    return tuple(slug for slug, provider in providers.PROVIDERS.items() if provider.token_exchange == "google")  # noqa: S105
 
 
 def _unquote(value: str) -> str:

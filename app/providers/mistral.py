@@ -4,7 +4,8 @@ Every alias is a row of its own, and the same id may come twice with different f
 model that hears and as a transcriber; recorded 2025-09 to 2026-02): both rows are read. `created` is the time of the
 request. `deprecation` is the day a model leaves the list (ten were gone after theirs, recorded 2025-12 and 2026-02).
 `ocr`, `moderation` and the `audio…` capabilities were added one by one since 2025-09. Fine-tunes (`ft:…`, `archived`)
-are from the documentation, 2026-08. """
+are from the documentation, 2026-08.
+"""
 
 from __future__ import annotations
 

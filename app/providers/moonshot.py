@@ -3,7 +3,8 @@
 The list of 2024 has ids only; newer ones add `context_length`, `supports_image_in`, `supports_video_in` and
 `supports_reasoning`. These were recorded on the Kimi coding endpoint in July 2026 (another key, with Anthropic's
 fields mixed in) and are read by clients of this one. `created` is the same for all models of an answer, so it is not
-their date. """
+their date.
+"""
 
 from __future__ import annotations
 

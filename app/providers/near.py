@@ -4,7 +4,8 @@
 `completion`, `input_cache_read` …) texts in USD per token. Read are the first two, the only ones in older answers, and
 from the rest only what they lack: the cache price. Models priced per image have 0 there, so 0 means unknown.
 Modalities come flat, and in camel case within `architecture`. Whether `created` is the model's own date could not be
-confirmed. """
+confirmed.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Recorded in July 2025, chat models only; `features` and `endpoints` are missing on some. Clients of 2026 also read
 `input_modalities` and `output_modalities`: not recorded. A price of 0 is a free model. Its newer address /openai/v1
-answers too, as its documentation of November 2026 says. """
+answers too, as its documentation of November 2026 says.
+"""
 
 from __future__ import annotations
 

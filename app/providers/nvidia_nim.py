@@ -1,7 +1,8 @@
 """NVIDIA NIM. Chat, embedding, reranking, guard, speech and protein models share the list; only ids tell them apart.
 
 `created` is 735790403 (a day in 1993) for every model in both recordings (2025-07, 2026-02) and is ignored. The list
-keeps some models that can no longer be called, without marking them. """
+keeps some models that can no longer be called, without marking them.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Context lengths and capabilities are only in `/api/show`, one model at a time, which is not requested. A family with
 "bert" in it is an embedding model, `clip` and `mllama` accept images; `families` may be null (recorded 2025-04 and
-2025-05, documented 2025-10). `modified_at` is when it was pulled, not when it was made. """
+2025-05, documented 2025-10). `modified_at` is when it was pulled, not when it was made.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Only what such servers agree on is read: the array is `data` (or `models`), an entry has an `id` (or `name`), and
 limits, modalities and type count where present. `created` is ignored, since many put the time of the request there,
-and so are prices, whose unit would be a guess. """
+and so are prices, whose unit would be a guess.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Prices are texts in USD per token; "-1" means that the price varies (routers such as openrouter/auto).
 `expiration_date` is the day a model leaves; 2098-12-31 has been used for "never". `supported_parameters` name
 capabilities. Since August 2026 the envelope has `links.next`, null so far. Rows whose id begins with `~` point to the
-latest model of a family. """
+latest model of a family.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 `created` is in milliseconds. `pricing` is null for many, and half of the rest are paid per message: then only its
 `request` is filled. Prices are texts in USD per token. `reasoning` is null for reasoning models too, so null says
-nothing; the same holds for `context_window`. """
+nothing; the same holds for `context_window`.
+"""
 
 from __future__ import annotations
 

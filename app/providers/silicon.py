@@ -3,7 +3,8 @@
 Recorded in January 2026. The id decides what a model is. The API can filter by `type` and `sub_type`, and clients use
 that, but its values and their coverage are not confirmed: a list assembled from filtered ones would lose whatever none
 of them covers, so the whole list is read. `Pro/` is a paid tier of the same model and `LoRA/` a base for adapters:
-both are ids of their own. """
+both are ids of their own.
+"""
 
 from __future__ import annotations
 

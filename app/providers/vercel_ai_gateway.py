@@ -2,7 +2,8 @@
 
 Recorded in July 2025, when it held language models only. Clients of 2026 also read `type` (language, embedding, image
 …), `tags` (reasoning, tool-use, vision …) and `released`, the model's date: not recorded. A missing tag says nothing.
-`created` is the time of the request. """
+`created` is the time of the request.
+"""
 
 from __future__ import annotations
 

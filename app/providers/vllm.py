@@ -2,7 +2,8 @@
 
 An adapter has its base in `parent` and null as `max_model_len`. The id is whatever name the operator gave it; `root`
 is the repository or path behind it. `created` and the ids in `permission` are new in each answer and ignored (recorded
-2025-04). """
+2025-04).
+"""
 
 from __future__ import annotations
 

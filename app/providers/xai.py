@@ -2,7 +2,8 @@
 
 Prices are whole numbers in 0.0001 USD per million tokens: 12500 is $1.25. No field names the kind: image and video
 models are recognised by their id, or by a price per image with none per token. `aliases` are further names of the same
-row. Nothing at xAI is free, so a price of 0 means unknown. """
+row. Nothing at xAI is free, so a price of 0 means unknown.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ Client code (November 2026) reads OpenAI's shape with ids and an owner; whether 
 so it is ignored. The international list as of 2026-08-15, published in another project's catalog, has eight text
 models (glm-4.5 to glm-5.2) and leaves out others that can be called. The vision models below are in Z.ai's
 documentation, whose copy bears no date and names GLM-5.1 (2026-04-07) as the newest; it names flash and image models
-too, but not how they are called. `hasMore` is on the Anthropic-like address only. """
+too, but not how they are called. `hasMore` is on the Anthropic-like address only.
+"""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from app.providers import PROVIDERS
 from app.providers.contract import Page
 from app.providers.parsing import InvalidResponse
+from tests.providers.shapes import shapes_first
 from tests.providers.test_answers import files_of
 
-every_provider = pytest.mark.parametrize("slug", list(PROVIDERS))
 # Few for each provider: there are many, and all of them read with the same helpers.
 quick = settings(max_examples=20, deadline=None, derandomize=True)
 
@@ -102,21 +102,21 @@ def sound(page: Page | None) -> None:
     assert page.next is None or page.next
 
 
-@every_provider
+@shapes_first
 @quick
 @given(body=st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(slug: str, body: bytes) -> None:
     sound(read(slug, body))
 
 
-@every_provider
+@shapes_first
 @quick
 @given(data=st.data())
 def test_any_json_is_read_or_refused(slug: str, data: st.DataObject) -> None:
     sound(read(slug, json.dumps(data.draw(hostile_json(slug))).encode()))
 
 
-@every_provider
+@shapes_first
 @quick
 @given(data=st.data())
 def test_any_entries_are_read_or_skipped_and_counted(slug: str, data: st.DataObject) -> None:
@@ -128,7 +128,7 @@ def test_any_entries_are_read_or_skipped_and_counted(slug: str, data: st.DataObj
     sound(page)
 
 
-@every_provider
+@shapes_first
 @quick
 @given(data=st.data())
 def test_a_spoiled_field_costs_at_most_its_own_entry(slug: str, data: st.DataObject) -> None:
@@ -149,7 +149,7 @@ def test_a_spoiled_field_costs_at_most_its_own_entry(slug: str, data: st.DataObj
     assert all(model in after.models for model in others)
 
 
-@every_provider
+@shapes_first
 @quick
 @given(data=st.data())
 def test_a_cut_answer_is_refused(slug: str, data: st.DataObject) -> None:
@@ -158,7 +158,7 @@ def test_a_cut_answer_is_refused(slug: str, data: st.DataObject) -> None:
         PROVIDERS[slug].read(body[: data.draw(st.integers(0, len(body) - 1))])
 
 
-@every_provider
+@shapes_first
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -176,7 +176,7 @@ def test_a_refusal_is_a_clause_that_says_why(slug: str, body: bytes, said: str) 
     assert str(bad.value) == said
 
 
-@every_provider
+@shapes_first
 @pytest.mark.parametrize("value", [None, True, 7, "text", [], {"error": {"message": "sk-not-to-be-shown"}}])
 def test_json_without_a_list_is_refused(slug: str, value: Any) -> None:
     if value == [] and not array_of(slug, with_models(slug)[0]):

@@ -1,9 +1,10 @@
-"""The canonical catalog as shipped: facts with their source and date, one model a line.
+"""The shipped canonical catalog: facts with source and date, one model per line.
 
 `canonical.jsonl` is made by `.build/make_seed.py` from three MIT-licensed catalogs (see `NOTICE`). `supplement.jsonl`
 is kept by hand: chat models and routers that providers list and those catalogs lack, and further ids of models they
 have. The first line of each is a header that names its sources with their dates; the rest is sorted by id, so that a
-diff can be read."""
+diff can be read.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +33,14 @@ class SeedHeader(msgspec.Struct, frozen=True):
 
 class Seed(msgspec.Struct, frozen=True):
     version: str
-    """SHA-256 of the file, hex: another file is another version."""
+    """SHA-256 of the files, hex."""
     header: SeedHeader
     models: tuple[CanonicalModel, ...]
 
 
 @cache
 def load() -> Seed:
-    """Read the shipped catalog. Raises msgspec.ValidationError if the file is not what the format says."""
+    """The shipped catalog. Raises msgspec.ValidationError if a file does not have the expected format."""
     folder = files(__package__)
     contents = [folder.joinpath(name).read_bytes() for name in ("canonical.jsonl", "supplement.jsonl")]
     sources: dict[str, SeedSource] = {}

@@ -1,7 +1,7 @@
-"""What the public catalogs say, from their bytes to claims. Pure: one file per catalog, none of them trusted.
+"""Public catalogs, from their bytes to claims: one module per catalog. Pure; no catalog is trusted.
 
-A reader turns an untrusted document into a `Reading`: claims about single ids, and the entries it had to leave out,
-each with why. `claims.check` then decides whether the whole of it may be believed.
+A parser turns an untrusted document into a `ParsedSource`: claims about single ids, and rejected entries with their
+reasons. `claims.check` then decides whether to accept the document as a whole.
 """
 
 from __future__ import annotations
@@ -18,24 +18,23 @@ GatewayReader = Callable[[bytes, Iterable[ListedModel], Iterable[SourceFault]], 
 
 
 class CatalogSource(msgspec.Struct, frozen=True):
-    """A public catalog that is asked over HTTP."""
+    """A public catalog, fetched over HTTP."""
 
     name: str
-    """As in the command line, the database, the environment (`CATALOG_<NAME>_URL`), and where a canonical model tells
-    who says a field."""
+    """As on the command line, in the database, in the environment (`CATALOG_<NAME>_URL`), and as source of a field."""
     title: str
     url: str
-    """Where it is asked unless the operator names another place."""
+    """Its address, unless the operator configures another one."""
     seed_letter: str = ""
     """Letter of the same catalog in the shipped seed, whose older facts it replaces."""
     read: Callable[[bytes, Collection[str]], ParsedSource] | None = None
     """From a document and the slugs of our providers; None for a gateway."""
     read_listed: GatewayReader | None = None
-    """For a gateway, whose list the provider file of the same name has read."""
+    """For a gateway, whose list is parsed by the provider file of the same name."""
 
     @property
     def is_gateway(self) -> bool:
-        """It lists what it resells: believed only where nobody else says anything, and never about prices."""
+        """Whether it lists what it resells: used only where no other source states a value, and never for prices."""
         return self.read_listed is not None
 
 
@@ -52,6 +51,6 @@ _ALL = (
     CatalogSource("aihubmix", "AIHubMix", "https://aihubmix.com/api/v1/models", read_listed=aihubmix.parse),
 )
 SOURCES: dict[str, CatalogSource] = {source.name: source for source in _ALL}
-"""In the order in which they are believed."""
+"""By trust, the most trusted first."""
 PERSON = "person"
-"""Who says what a person decided."""
+"""Source of what a person decided."""

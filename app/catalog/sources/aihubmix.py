@@ -1,6 +1,6 @@
 """AIHubMix's rich list: `{"data": [{"model_id": "gpt-4o", "types": "llm", "pricing": {"input": 2.5, …}, …}, …]}`.
 
-Read by `app/providers/aihubmix.py`, whose docstring tells the meaning of its fields; here is what type they have.
+`app/providers/aihubmix.py` parses it and documents its fields; this module declares their types.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from app.catalog.listing import ListedModel
-from app.catalog.sources import listed
+from app.catalog.sources import gateway
 from app.catalog.sources.claims import ParsedSource, SourceFault
 
 
@@ -33,6 +33,6 @@ class _AIHubMixEntry(msgspec.Struct):
     pricing: _AIHubMixPricing | None = None
 
 
-def parse(body: bytes, models: Iterable[ListedModel], left_out: Iterable[SourceFault]) -> ParsedSource:
-    """See `listed.reading`."""
-    return listed.parse_gateway("aihubmix", body, _AIHubMixEntry, "model_id", models, left_out)
+def parse(body: bytes, models: Iterable[ListedModel], faults: Iterable[SourceFault]) -> ParsedSource:
+    """See `gateway.parse_gateway`."""
+    return gateway.parse_gateway("aihubmix", body, _AIHubMixEntry, "model_id", models, faults)

@@ -1,4 +1,4 @@
-"""A claim: what one source says about one id at one provider. And whether a whole source can be believed."""
+"""Claims: what one source states about one id at one provider; and whether to accept a source's document."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from app.catalog.sources.names import FIRST_PARTY, KNOWN_LABS, LAB_OF_SLUG, NOT_
 from app.catalog.vocabulary import LABS
 
 FORMAT = 2
-"""Of kept claims: raise it when a reader learns to read more, so that every source is asked for the whole again."""
+"""Format of stored claims: raise it when a parser reads more, so that every source is fetched in full again."""
 MAX_ID_LENGTH = 300
 _MAX_NAME_LENGTH = 200
 _MAX_CHAT_PRICE = Decimal(2_000)
-"""USD per million tokens. The dearest chat model so far (o1-pro) took 600; a price per token in the wrong unit is a
+"""USD per million tokens. The most expensive chat model so far (o1-pro) cost 600; a price in the wrong unit is a
 million times too high or too low."""
 _MAX_PRICE = Decimal(100_000)
 _MAX_CONTEXT = 100_000_000
@@ -29,7 +29,7 @@ _MIN_SIZE_RATIO = 0.8
 _MAX_NAMED_FAULTS = 3
 _DATE = re.compile(r"(19|20)\d\d-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?")
 _PRICE_QUANTUM = Decimal("0.000000001")
-# What serves models of many labs under its own name says nothing of the lab by itself.
+# Providers that are a lab's own and serve other labs' models too: their ids do not imply the lab.
 _MULTI_LAB_HOSTS = frozenset({"bedrock", "groq", "alibaba"})
 
 
@@ -37,27 +37,28 @@ class Claim(ModelFacts, frozen=True, omit_defaults=True, kw_only=True, gc=False)
     """What a source states about one id at one provider, in the terms of `CanonicalModel`."""
 
     provider: str
-    """Our slug where the provider is one of ours, the source's own otherwise."""
+    """Our slug if the provider is one of ours, otherwise the source's."""
     model_id: str
     lab: str = ""
-    """Who made it, only where the source itself says so: such a claim may introduce a model nobody else knows."""
+    """The maker, if the source itself states it: only such a claim may introduce an unknown model."""
     canonical_slug: str = ""
     hugging_face_id: str = ""
     kind: Kind | None = None
     name: str = ""
     family: str = ""
     price_tiers: tuple[PriceTier, ...] = ()
-    """The lowest bound first, as `tiers` sorts them."""
+    """The lowest bound first, as `sort_tiers` returns them."""
     released_on: str = ""
     knowledge_cutoff: str = ""
     retires_on: str = ""
     open_weights: bool | None = None
     vanished_on: str = ""
-    """The day on which the source had it no more; empty while it has. Kept because models outlive catalogs."""
+    """ISO date on which the source no longer had it; empty while it has. Claims are kept because models outlive
+    catalogs."""
 
 
 class SourceFault(msgspec.Struct, frozen=True):
-    """An entry that was left out, and why."""
+    """A rejected entry and the reason."""
 
     entry: str
     reason: str
@@ -65,14 +66,14 @@ class SourceFault(msgspec.Struct, frozen=True):
 
 class ParsedSource(msgspec.Struct, frozen=True):
     claims: tuple[Claim, ...]
-    """In the order of provider and id, each pair once; implausible ones are not among them."""
+    """Sorted by provider and id, each pair once, without implausible ones."""
     faults: tuple[SourceFault, ...]
     entries: int
-    """How many the document has, whether or not they concern us."""
+    """Number of entries in the document, of interest or not."""
 
 
 class SourceRejected(ValueError):
-    """Why a whole document is not believed. Its text is a clause that fits behind the source's name."""
+    """A rejected document. The message is a clause that follows the source's name."""
 
     code = "refused"
 
@@ -81,18 +82,18 @@ class SourceShrunk(SourceRejected):
     code = "shrunk"
 
 
-# ------------------------------------------------------------------ from entries to a reading
+# ------------------------------------------------------------------ parsing
 
 
 def decode_object(body: bytes, what: str = "models") -> dict[str, msgspec.Raw]:
-    """The members of the JSON object in `body`, not yet looked into. Raises Refused for anything else."""
+    """The members of the JSON object in `body`, undecoded. Raises SourceRejected for anything else."""
     head = body.lstrip()[:1]
     if not head:
         raise SourceRejected("sent an empty document")
     if head == b"<":
         raise SourceRejected(f"answered with a web page instead of a catalog of {what}")
     try:
-        str(body, "utf-8")  # what a Raw holds is checked only when it is looked into
+        str(body, "utf-8")  # a Raw is validated only when it is decoded
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
         raise SourceRejected("sent JSON that is not an object") from None
@@ -101,34 +102,34 @@ def decode_object(body: bytes, what: str = "models") -> dict[str, msgspec.Raw]:
 
 
 def build_parsed_source(claims: Iterable[Claim], faults: Iterable[SourceFault], entries: int) -> ParsedSource:
-    """Sort, keep the first of two about one id, and leave out what cannot be true."""
-    kept: dict[tuple[str, str], Claim] = {}
-    wrong = list(faults)
+    """Sorts, keeps the first of several claims about one id, and rejects implausible ones."""
+    by_id: dict[tuple[str, str], Claim] = {}
+    rejected = list(faults)
     for claim in claims:
-        if complaint := _problem(claim):
-            wrong.append(SourceFault(f"{claim.provider}/{claim.model_id}"[:MAX_ID_LENGTH], complaint))
+        if problem := _problem(claim):
+            rejected.append(SourceFault(f"{claim.provider}/{claim.model_id}"[:MAX_ID_LENGTH], problem))
         else:
-            kept.setdefault((claim.provider, claim.model_id), claim)
-    ordered = tuple(kept[key] for key in sorted(kept))
-    return ParsedSource(ordered, tuple(sorted(wrong, key=attrgetter("entry", "reason"))), entries)
+            by_id.setdefault((claim.provider, claim.model_id), claim)
+    ordered = tuple(by_id[key] for key in sorted(by_id))
+    return ParsedSource(ordered, tuple(sorted(rejected, key=attrgetter("entry", "reason"))), entries)
 
 
 def type_fault(entry: str, error: Exception) -> SourceFault:
-    """A fault in the words of the decoder, without what the entry says."""
+    """A fault with the decoder's message, without any of the entry's values."""
     return SourceFault(entry[:MAX_ID_LENGTH], str(error)[:200])
 
 
 def _problem(claim: Claim) -> str:
-    """Why an entry cannot be true; empty for nearly all."""
+    """Why a claim is implausible; empty if it is not."""
     if not 0 < len(claim.model_id) <= MAX_ID_LENGTH or not claim.model_id.isprintable():
         return "its id is empty, too long or unprintable"
     if max(claim.context_length or 0, claim.max_output_tokens or 0) > _MAX_CONTEXT:
         return "a context of more than 100 million tokens"
-    if found := _tier_problem(claim.price_tiers):
-        return found
+    if problem := _tier_problem(claim.price_tiers):
+        return problem
     prices = (getattr(priced, field) for priced in (claim, *claim.price_tiers) for field in PRICES)
-    complaints = (_price_problem(claim, price) for price in prices if price is not None)
-    return next(filter(None, complaints), "")
+    problems = (_price_problem(claim, price) for price in prices if price is not None)
+    return next(filter(None, problems), "")
 
 
 def _tier_problem(price_tiers: Sequence[PriceTier]) -> str:
@@ -155,38 +156,40 @@ def _price_problem(claim: Claim, price: Decimal) -> str:
 
 
 def price_per_million(per_token: Decimal | None) -> Decimal | None:
-    """A price of one token as that of a million; more than a dollar for a token is infinite, to be complained of."""
+    """A price per token as a price per million. More than a dollar per token becomes infinite, for `_problem` to
+    reject.
+    """
     if per_token is None or not per_token.is_finite():
         return per_token
     return normalize_price(per_token * 1_000_000) if abs(per_token) <= 1 else Decimal("Infinity")
 
 
 def normalize_price(price: Decimal | None) -> Decimal | None:
-    """Nine decimals without zeros at the end. An absurd price stays as it is, to be complained of."""
+    """Nine decimals without trailing zeros. An absurd price stays as it is, for `_problem` to reject."""
     if price is None or not price.is_finite() or abs(price) > _MAX_PRICE:
         return price
     amount = price.quantize(_PRICE_QUANTUM).normalize()
     return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount
 
 
-def sort_tiers(found: Iterable[PriceTier]) -> tuple[PriceTier, ...]:
-    """Sorted by their bounds, without those that name no price above zero."""
-    priced = (tier for tier in found if tier.input_per_million or tier.output_per_million)
+def sort_tiers(tiers: Iterable[PriceTier]) -> tuple[PriceTier, ...]:
+    """Sorted by bound, without tiers that have no price above zero."""
+    priced = (tier for tier in tiers if tier.input_per_million or tier.output_per_million)
     return tuple(sorted(priced, key=attrgetter("above_tokens")))
 
 
 def positive(value: int | None) -> int | None:
-    """0 is a common word for "unknown"."""
+    """None for 0, which commonly stands for "unknown"."""
     return value if value and value > 0 else None
 
 
 def iso_date(value: str | None) -> str:
-    """`2025-04` or `2025-04-30`, else empty: a date in other words says nothing for sure."""
+    """`2025-04` or `2025-04-30`; empty for other formats, which may be ambiguous."""
     return value if value and _DATE.fullmatch(value) else ""
 
 
 def single_line(value: str | None) -> str:
-    """Text on one printable line of at most 200 characters."""
+    """Text as one printable line of at most 200 characters."""
     if not value:
         return ""
     return " ".join("".join(c if c.isprintable() else " " for c in value[:1_000]).split())[:_MAX_NAME_LENGTH]
@@ -197,13 +200,13 @@ def printable_words(values: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def first_party_lab(provider: str, model_id: str) -> str:
-    """The lab of an id at the lab's own provider; empty at anyone else's."""
+    """The lab of an id at the lab's own provider; empty at other providers."""
     lab = _infer_lab(provider, model_id)
     return lab if provider in FIRST_PARTY.get(lab, ()) else ""
 
 
 def lab_from_path(model_id: str) -> str:
-    """The lab of `lab/model`, where the first part is one we know; empty for routers and pointers."""
+    """The lab of `lab/model` if it is known; empty for routers and pointers."""
     if model_id.startswith("~") or model_id.count("/") != 1:
         return ""
     prefix, plain_id = model_id.lower().split("/")
@@ -226,14 +229,14 @@ def _infer_lab(provider: str, model_id: str) -> str:
     return next((lab for lab, providers in FIRST_PARTY.items() if provider in providers), "")
 
 
-# ------------------------------------------------------------------ is the whole of it to be believed?
+# ------------------------------------------------------------------ acceptance
 
 
 def check(reading: ParsedSource, known: int, *, accept_shrunk: bool = False) -> str:
-    """What was left out, as a sentence; empty where nothing was. Raises Refused, or Shrunk, with the reason.
+    """The rejected entries as a sentence; empty if there are none. Raises SourceRejected or SourceShrunk.
 
-    known: how many claims the last good answer had. Where more than 1 % of the entries are wrong, something is wrong
-    with all of them; a catalog that lost more than a fifth at once has lost them by mistake.
+    known: number of claims of the last good document. More than 1 % of wrong entries means that something is wrong with
+    all of them; a catalog that lost more than a fifth at once has lost them by mistake.
     """
     if not reading.claims and not reading.faults:
         raise SourceRejected("lists no models")
@@ -253,24 +256,24 @@ def check(reading: ParsedSource, known: int, *, accept_shrunk: bool = False) -> 
 
 
 def _describe_faults(faults: Sequence[SourceFault]) -> str:
-    told = "; ".join(f"{fault.entry} ({fault.reason})" for fault in faults[:_MAX_NAMED_FAULTS])
-    return told + ("; …" if len(faults) > _MAX_NAMED_FAULTS else "")
+    named = "; ".join(f"{fault.entry} ({fault.reason})" for fault in faults[:_MAX_NAMED_FAULTS])
+    return named + ("; …" if len(faults) > _MAX_NAMED_FAULTS else "")
 
 
-# ------------------------------------------------------------------ kept
+# ------------------------------------------------------------------ storage
 
 
 def retain_claims(claims: Iterable[Claim], before: Iterable[Claim], today: str) -> tuple[Claim, ...]:
-    """The claims to keep: the new ones, and those that introduced a model and have now vanished, for a year.
+    """The claims to store: the new ones, and for a year those that introduced a model and have vanished.
 
-    A source drops models for reasons of its own, and what our users' keys still list must not become unknown by it.
+    Sources drop models that our users' keys still list; those must not become unknown.
     """
-    kept = {(claim.provider, claim.model_id): claim for claim in claims}
+    retained = {(claim.provider, claim.model_id): claim for claim in claims}
     for claim in before:
         key = claim.provider, claim.model_id
-        if key not in kept and claim.lab and not _is_expired(claim.vanished_on, today):
-            kept[key] = claim if claim.vanished_on else msgspec.structs.replace(claim, vanished_on=today)
-    return tuple(kept[key] for key in sorted(kept))
+        if key not in retained and claim.lab and not _is_expired(claim.vanished_on, today):
+            retained[key] = claim if claim.vanished_on else msgspec.structs.replace(claim, vanished_on=today)
+    return tuple(retained[key] for key in sorted(retained))
 
 
 def _is_expired(vanished_on: str, today: str) -> bool:
@@ -282,7 +285,7 @@ _decoder = msgspec.json.Decoder(tuple[Claim, ...])
 
 
 def serialize(claims: Sequence[Claim]) -> bytes:
-    """Claims as JSON: equal bytes for equal claims."""
+    """Claims as JSON; equal bytes for equal claims."""
     return _encoder.encode(claims)
 
 

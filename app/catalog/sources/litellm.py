@@ -6,11 +6,10 @@
         "supports_function_calling": true, "supports_vision": true, "deprecation_date": "2026-10-01"},
      "groq/llama-3.1-8b-instant": {"litellm_provider": "groq", …}, …}
 
-Prices are USD per token; `input_cost_per_token_above_200k_tokens` and its like hold for input of more than 200 000
-tokens. Those that go on after it (`…_tokens_priority`, `…_tokens_batches`) are of other ways of serving, those of
-`tiered_pricing` come without a main price: both are left aside. A flag that is left out says nothing.
-`deprecation_date` is the day after which the provider refuses the model. Read in the version of November 2026 (4,553
-entries).
+Prices are in USD per token; `input_cost_per_token_above_200k_tokens` and the like apply to input of more than 200,000
+tokens. Longer names (`…_tokens_priority`, `…_tokens_batches`) are other ways of serving, and `tiered_pricing` comes
+without a main price: both are ignored. A missing flag says nothing. `deprecation_date` is the last day on which the
+provider serves the model. From the version of November 2026 (4,553 entries).
 """
 
 from __future__ import annotations
@@ -71,15 +70,15 @@ class _LiteLLMEntry(msgspec.Struct):
 
 
 def parse(body: bytes, providers: Collection[str]) -> ParsedSource:
-    """Claims about the models of our providers and of labs. Raises Refused if this is no such map."""
+    """Claims about models of our `providers` and of labs. Raises SourceRejected if this is not the map."""
     claims: list[Claim] = []
     faults: list[SourceFault] = []
-    found = decode_object(body)
-    found.pop("sample_spec", None)
-    for key in sorted(found):
+    entries = decode_object(body)
+    entries.pop("sample_spec", None)
+    for key in sorted(entries):
         try:
-            entry = msgspec.json.decode(found[key], type=_LiteLLMEntry)
-            price_tiers = _tiers(found[key])
+            entry = msgspec.json.decode(entries[key], type=_LiteLLMEntry)
+            price_tiers = _tiers(entries[key])
         except msgspec.DecodeError as error:
             faults.append(type_fault(key, error))
             continue
@@ -87,11 +86,11 @@ def parse(body: bytes, providers: Collection[str]) -> ParsedSource:
         slug = LITELLM_PROVIDERS.get(origin, origin)
         if (slug in providers or slug in _FIRST_PARTY_SLUGS) and (model_id := _own_id(key, origin, slug)):
             claims.append(_claim(slug, model_id, entry, price_tiers))
-    return build_parsed_source(claims, faults, len(found))
+    return build_parsed_source(claims, faults, len(entries))
 
 
 def _own_id(key: str, origin: str, slug: str) -> str:
-    """The provider's own id, without LiteLLM's routing prefix; empty for entries that only price a variation."""
+    """The provider's own id, without LiteLLM's routing prefix; empty for entries that only price a variant."""
     if key.startswith("ft:") or _IMAGE_SIZE.search(key) or (slug == "bedrock" and "/" in key):
         return ""
     prefix = origin.split("-")[0] if origin.startswith("vertex_ai") else origin
@@ -104,14 +103,14 @@ def _own_id(key: str, origin: str, slug: str) -> str:
 
 
 def _tiers(raw: msgspec.Raw) -> tuple[PriceTier, ...]:
-    """The tiers that an entry's names tell. Raises msgspec.DecodeError where a price is none."""
+    """The price tiers in an entry's keys. Raises msgspec.DecodeError for an invalid price."""
     if b"k_tokens" not in bytes(raw):
         return ()
     prices: dict[int, dict[str, Decimal | None]] = defaultdict(dict)
     for name, value in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).items():
-        if found := _TIER_COST.fullmatch(name):
+        if match := _TIER_COST.fullmatch(name):
             price = msgspec.json.decode(value, type=Decimal | None)
-            prices[int(found[2]) * 1_000][_COSTS[found[1]]] = price_per_million(price)
+            prices[int(match[2]) * 1_000][_COSTS[match[1]]] = price_per_million(price)
     return sort_tiers(PriceTier(above, **prices[above]) for above in prices)
 
 

@@ -7,16 +7,15 @@
             "cost": {"input": 15, "output": 75, "cache_read": 1.5, "cache_write": 18.75, "tiers": […]},
             "limit": {"context": 200000, "output": 32000}, "status": "deprecated"}}}, …}
 
-Prices are USD per million tokens, but for the providers of China's market, who have others than the world's. A limit
-of 0 means unknown. `status` comes without a date and so says nothing about `deprecated_on`.
+Prices are in USD per million tokens; providers of the Chinese market have different ones, which are ignored. A limit
+of 0 means unknown. `status` has no date, so it says nothing about `deprecated_on`.
 
-`cost.tiers` (since 11 May 2026, its pull request 1755) hold for input longer than `size`, such as GPT-5.5's
-`{"input": 10, "output": 45, "cache_read": 1, "tier": {"type": "context", "size": 272000}}`; those of another type, or
-bounded in other words, are none of ours. `cost.context_over_200k` is older. It comes along for old clients, with the
-price of a tier that begins at 200 000 tokens or later: more than half began later (its pull request 5277, 22 August
-2026). So it counts only where there are no `tiers`, as in documents from before May 2026.
-Schema: packages/core/src/schema.ts in its repository (read in the version of August 2026; the tiers as its pull
-requests and their readers tell of them on 22 August 2026).
+`cost.tiers` (since 11 May 2026, its pull request 1755) apply to input longer than `size`, such as GPT-5.5's `{"input":
+10, "output": 45, "cache_read": 1, "tier": {"type": "context", "size": 272000}}`; other types are ignored.
+`cost.context_over_200k` is older and kept for old clients, with the price of a tier that begins at 200,000 tokens or
+later: more than half begin later (its pull request 5277, 22 August 2026). So it counts only where there are no
+`tiers`, as in documents from before May 2026. Schema: packages/core/src/schema.ts in its repository (version of August
+2026; the tiers as described in its pull requests on 22 August 2026).
 """
 
 from __future__ import annotations
@@ -101,11 +100,11 @@ class _Provider(msgspec.Struct):
 
 
 def parse(body: bytes, providers: Collection[str]) -> ParsedSource:
-    """Claims about the models of our providers and of labs. Raises Refused if this is no such catalog."""
+    """Claims about models of our `providers` and of labs. Raises SourceRejected if this is not the catalog."""
     claims: list[Claim] = []
     faults: list[SourceFault] = []
     entries = 0
-    # Of two origins with one slug of ours (zai, zhipuai) the first speaks; the world's prices go before China's.
+    # The first of two origins with one slug of ours (zai, zhipuai) wins; international prices come before China's.
     origins = decode_object(body)
     for origin in sorted(origins, key=lambda origin: (origin in CHINA_PRICED, MODELSDEV_PROVIDERS.get(origin, ""))):
         try:
@@ -115,8 +114,8 @@ def parse(body: bytes, providers: Collection[str]) -> ParsedSource:
             faults.append(type_fault(origin, error))
             continue
         entries += len(models)
-        for found in _parse_provider(origin, models, providers):
-            claims.append(found) if isinstance(found, Claim) else faults.append(found)
+        for item in _parse_provider(origin, models, providers):
+            claims.append(item) if isinstance(item, Claim) else faults.append(item)
     return build_parsed_source(claims, faults, entries)
 
 
@@ -124,14 +123,14 @@ def _parse_provider(
     origin: str, models: dict[str, msgspec.Raw], providers: Collection[str]
 ) -> Iterator[Claim | SourceFault]:
     slug = MODELSDEV_PROVIDERS.get(origin, origin)
-    concerns_us = slug in providers or slug in _FIRST_PARTY_SLUGS
+    is_relevant = slug in providers or slug in _FIRST_PARTY_SLUGS
     for model_id, raw in models.items():
         try:
             model = msgspec.json.decode(raw, type=_Model)
         except msgspec.DecodeError as error:
             yield type_fault(f"{origin}/{model_id}", error)
             continue
-        if concerns_us:
+        if is_relevant:
             yield _claim(origin, slug, model_id, model)
 
 
@@ -169,10 +168,10 @@ def _tiers(cost: _Cost) -> Iterator[PriceTier]:
         if cost.context_over_200k is not None:
             yield _tier(200_000, cost.context_over_200k)
         return
-    for one in cost.tiers:
-        bound = one.tier or _NO_BOUND
+    for tier in cost.tiers:
+        bound = tier.tier or _NO_BOUND
         if bound.type == _BY_CONTEXT and bound.size is not None:
-            yield _tier(bound.size, one)
+            yield _tier(bound.size, tier)
 
 
 def _tier(above_tokens: int, prices: _Prices) -> PriceTier:

@@ -1,6 +1,6 @@
 """OpenRouter's public list: `{"data": [{"id": "lab/model", "pricing": {"prompt": "0.0000025", …}, …}, …]}`.
 
-Read by `app/providers/openrouter.py`, whose docstring tells the meaning of its fields; here is what type they have.
+`app/providers/openrouter.py` parses it and documents its fields; this module declares their types.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from app.catalog.listing import ListedModel
-from app.catalog.sources import listed
+from app.catalog.sources import gateway
 from app.catalog.sources.claims import ParsedSource, SourceFault
 
 
@@ -44,6 +44,6 @@ class _OpenRouterEntry(msgspec.Struct):
     supported_parameters: list[str] | None = None
 
 
-def parse(body: bytes, models: Iterable[ListedModel], left_out: Iterable[SourceFault]) -> ParsedSource:
-    """See `listed.reading`."""
-    return listed.parse_gateway("openrouter", body, _OpenRouterEntry, "id", models, left_out)
+def parse(body: bytes, models: Iterable[ListedModel], faults: Iterable[SourceFault]) -> ParsedSource:
+    """See `gateway.parse_gateway`."""
+    return gateway.parse_gateway("openrouter", body, _OpenRouterEntry, "id", models, faults)

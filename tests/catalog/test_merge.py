@@ -284,7 +284,7 @@ def by_id(claims: list[Claim]) -> list[Claim]:
     return list({(claim.provider, claim.model_id): claim for claim in claims}.values())
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["modelsdev", "litellm", "openrouter", "aihubmix"]), st.lists(CLAIMS, max_size=8).map(by_id)

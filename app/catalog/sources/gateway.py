@@ -1,7 +1,7 @@
-"""What OpenRouter and AIHubMix have in common: a list of what they resell, which their provider files read.
+"""Gateways as sources: OpenRouter and AIHubMix list what they resell, and their provider files parse that list.
 
-Those readers take a wrong type for "not said", as a listing must survive it. A catalog must not: facts would vanish
-from it. So the shape of every entry is checked here as well, and what a gateway lists becomes claims.
+Those parsers read a wrong type as missing, so that a listing survives it. In a catalog facts would vanish that way, so
+the type of every entry is validated here, before a gateway's models become claims.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ def parse_gateway(
     shape: type[msgspec.Struct],
     id_key: str,
     models: Iterable[ListedModel],
-    left_out: Iterable[SourceFault],
+    provider_faults: Iterable[SourceFault],
 ) -> ParsedSource:
-    """Claims of the entries that the provider's reader made `models` of and that have the `shape`.
+    """Claims from those of the provider's `models` whose entries match `shape`.
 
-    left_out: what that reader could not read. Raises Refused if the document is no list of models.
+    provider_faults: entries that the provider's parser skipped. Raises SourceRejected if the document is not a list.
     """
-    faults = list(left_out)
+    faults = list(provider_faults)
     entries = _entries(body)
     for number, raw in enumerate(entries, 1):
         try:
             msgspec.json.decode(raw, type=shape)
         except msgspec.DecodeError as error:
             faults.append(type_fault(_id_of(raw, id_key) or f"entry {number}", error))
-    wrong = {fault.entry for fault in faults}
+    rejected = {fault.entry for fault in faults}
     return build_parsed_source(
-        (_claim(provider, model) for model in models if model.id not in wrong), faults, len(entries)
+        (_claim(provider, model) for model in models if model.id not in rejected), faults, len(entries)
     )
 
 
@@ -64,12 +64,12 @@ def _entries(body: bytes) -> list[msgspec.Raw]:
 
 def _id_of(raw: msgspec.Raw, key: str) -> str:
     entry: Any = msgspec.json.decode(raw)
-    found = entry.get(key) if isinstance(entry, dict) else None
-    return found if isinstance(found, str) else ""
+    model_id = entry.get(key) if isinstance(entry, dict) else None
+    return model_id if isinstance(model_id, str) else ""
 
 
 def _claim(provider: str, model: ListedModel) -> Claim:
-    """Dates are left out: they tell when the gateway listed the model and will drop it, not when the lab did."""
+    """Without dates: they tell when the gateway listed the model and will drop it, not when the lab did."""
     return Claim(
         provider=provider,
         model_id=model.id,
