@@ -18,7 +18,7 @@ from app.extensions import db
 from app.web import health
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
-from tests.web.working import no_redis, worker_present
+from tests.web.worker import no_redis, worker_present
 
 NAMES = ["database", "migrations", "redis", "workers"]
 

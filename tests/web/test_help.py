@@ -20,7 +20,7 @@ from app.web import help as manual
 from app.web.help import MANUAL, PAGES
 from tests.conftest import Person
 from tests.visits import VISITS
-from tests.web.conforming import complaints
+from tests.web.html_rules import complaints
 
 every_page = pytest.mark.parametrize("name", PAGES)
 OWN_COMMANDS_ONLY = {"db", "limiter"}

@@ -8,8 +8,8 @@ from app.demo.simulator import Simulator
 from app.vault import Keyring
 from tests.conftest import PASSWORD, both_databases
 from tests.sync.test_run import named
-from tests.web.plainly import Plainly
-from tests.web.working import work_off
+from tests.web.text_browser import Plainly
+from tests.web.worker import work_off
 
 KEY = "sk-a-key-of-the-journey-4a7e"
 

@@ -20,8 +20,8 @@ from app.sync import run as sync_run
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring
 from tests.conftest import Person, both_databases
-from tests.web.plainly import Plainly, words
-from tests.web.working import no_redis, now, work_off
+from tests.web.text_browser import Plainly, words
+from tests.web.worker import no_redis, now, work_off
 
 KEY = "sk-a-planted-key-of-alice-7f3c"
 OTHER = "sk-the-second-key-of-alice-91ab"
@@ -143,7 +143,7 @@ def test_a_form_sent_twice_at_one_moment_stores_one_key(app: Flask, alice: Perso
     def add() -> None:
         with app.app_context():
             both.wait(10)
-            row = credentials.add(alice_id, provider, "twice", ApiKey(KEY), alice.sealer, now())
+            row = credentials.add(alice_id, provider, "twice", ApiKey(KEY), alice.public_key, now())
             made.append(row is not None)
             db.session.commit()
 

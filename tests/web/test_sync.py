@@ -22,8 +22,8 @@ from app.sync.run import SyncContext
 from app.vault import Keyring
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named
-from tests.web.plainly import unsigned, words
-from tests.web.working import no_redis, now, work_off, worker_present
+from tests.web.text_browser import unsigned, words
+from tests.web.worker import no_redis, now, work_off, worker_present
 
 HTMX = {"HX-Request": "true"}
 

@@ -20,13 +20,13 @@ from app.web.history.scope_chart import CalendarDay
 from tests.conftest import Clock, Person, both_databases
 from tests.store.test_pages import counted, many_runs
 from tests.sync.test_run import named, synced
-from tests.web import plainly
-from tests.web.plainly import Plainly, read
+from tests.web import text_browser
+from tests.web.text_browser import Plainly, read
 
 
 def words(html: str) -> str:
     """What a person reads; where a tag ends, a comma follows without a space."""
-    return plainly.words(html).replace(" ,", ",")
+    return text_browser.words(html).replace(" ,", ",")
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from app.store.schema.tables import ModelRow, RunRow
 from app.vault import Keyring
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import count, named
-from tests.web.plainly import Plainly, words
-from tests.web.working import no_redis, work_off
+from tests.web.text_browser import Plainly, words
+from tests.web.worker import no_redis, work_off
 
 PATH = "/admin/providers/openai/sync"
 HTMX = {"HX-Request": "true"}

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from flask import Flask
 
+from app.catalog import humanize
 from app.catalog.listing import PriceTier
 from app.catalog.overrides import from_facts
 from app.demo.listings import SimModel
@@ -16,10 +17,9 @@ from app.store import catalog, credentials, listed_models, overrides
 from app.store.audit import Actor
 from app.sync.run import SyncContext
 from app.web.app import filters_facts
-from app.web.models.search import parse_token_count
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
-from tests.web.plainly import unsigned
+from tests.web.text_browser import unsigned
 
 MODELS = [
     SimModel("openai/gpt-4o", prompt=Decimal("2.50"), completion=Decimal("10"), context=128_000, tools=True),
@@ -160,4 +160,4 @@ def test_who_serves_it_names_others_offers_but_never_their_private_models(
     ],
 )
 def test_numbers_of_tokens_are_read_as_people_write_them(text: str, count: int | None) -> None:
-    assert parse_token_count(text) == count
+    assert humanize.parse_token_count(text) == count

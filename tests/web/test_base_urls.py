@@ -19,7 +19,7 @@ from app.store.schema.tables import CredentialRow, ModelRow
 from app.sync import run as sync
 from app.vault import Keyring
 from tests.conftest import Person
-from tests.web.plainly import words
+from tests.web.text_browser import words
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 

@@ -18,12 +18,12 @@ from app.store.schema.tables import UserRow
 from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError
 from tests.chaos.verdict import queued
 from tests.conftest import PASSWORD, Person, both_databases
-from tests.web.plainly import Plainly, words
-from tests.web.test_password_reset import Letters
-from tests.web.test_password_reset import house as house  # the fixtures
-from tests.web.test_password_reset import letters as letters
-from tests.web.test_password_reset import post as post
-from tests.web.working import no_redis, work_off
+from tests.web.account.test_password_reset import Letters
+from tests.web.account.test_password_reset import house as house  # the fixtures
+from tests.web.account.test_password_reset import letters as letters
+from tests.web.account.test_password_reset import post as post
+from tests.web.text_browser import Plainly, words
+from tests.web.worker import no_redis, work_off
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
 NEW = "dora@example.com"

@@ -15,8 +15,8 @@ from sqlalchemy import event, func, select, text, update
 from app.extensions import Row, db
 from app.store.schema.tables import CredentialRow, RunRow, UserRow
 from tests.conftest import Person, both_databases
-from tests.web.plainly import words
-from tests.web.working import now
+from tests.web.text_browser import words
+from tests.web.worker import now
 
 HTMX = {"HX-Request": "true"}
 FULL = "The server's disk is full"

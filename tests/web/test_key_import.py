@@ -20,9 +20,9 @@ from app.vault import Keyring
 from app.web import key_import
 from tests.conftest import Person, both_databases
 from tests.test_leaks import Told, read_database, read_redis
-from tests.web import plainly
-from tests.web.plainly import Plainly, read
-from tests.web.working import no_redis, work_off
+from tests.web import text_browser
+from tests.web.text_browser import Plainly, read
+from tests.web.worker import no_redis, work_off
 
 GROQ, OPENAI = "gsk_a-planted-key-of-alice-4f2a", "sk-" + "proj-a-planted-key-of-alice-7f3c"
 UNCLEAR = "sk-0123456789abcdef0123456789abc1d2"
@@ -31,7 +31,7 @@ ENV = f"# mine\r\nexport OPENAI_API_KEY='{OPENAI}'\r\nGROQ_API_KEY={GROQ} # of w
 
 def words(html: str) -> str:
     """What a person reads; a piece's fields belong to a form that stands elsewhere on the page."""
-    return plainly.words(f"<form>{html}")
+    return text_browser.words(f"<form>{html}")
 
 
 def stored(person: Person) -> list[CredentialRow]:

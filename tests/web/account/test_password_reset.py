@@ -28,8 +28,8 @@ from app.store.accounts.password_resets import PasswordResetRow
 from app.vault import Keyring, generate_private_key
 from app.web.account import password_reset
 from tests.conftest import PASSWORD, Browser, Person, both_databases
-from tests.web.plainly import Plainly, words
-from tests.web.working import work_off
+from tests.web.text_browser import Plainly, words
+from tests.web.worker import work_off
 
 # The test server stands on this machine, which is the only place a password goes without TLS.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")

@@ -22,8 +22,8 @@ from app.store.audit import Actor
 from app.vault import Keyring, PublicKey
 from tests import conftest as stage
 from tests.visits import ACCOUNTS, ENTRANCES, HALFWAY, NEWCOMER, NO_PAGES, PAGES, STRANGER, VISITS, Visit, ids, left_out
-from tests.web.conforming import complaints
-from tests.web.working import work_off
+from tests.web.html_rules import complaints
+from tests.web.worker import work_off
 
 HTMX = {"HX-Request": "true"}
 _NEW, _CAREFUL = "new@example.com", "careful@example.com"

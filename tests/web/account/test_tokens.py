@@ -15,7 +15,7 @@ from app.store.accounts import feeds, tokens
 from app.store.accounts.tokens import TokenRow
 from tests.api.calling import program
 from tests.conftest import PASSWORD, Person, both_databases
-from tests.web.plainly import Plainly, words
+from tests.web.text_browser import Plainly, words
 
 PAGE = "/settings/tokens"
 

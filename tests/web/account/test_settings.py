@@ -31,8 +31,8 @@ from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.signed import sign_in
 from tests.store.test_pages import counted, many_runs
 from tests.sync.test_run import named, synced
-from tests.web.plainly import Plainly, words
-from tests.web.working import now
+from tests.web.text_browser import Plainly, words
+from tests.web.worker import now
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 IPHONE = (

@@ -10,12 +10,12 @@ from flask import Flask
 from app import clock
 from app.catalog.changes import Change, FieldChange
 from app.extensions import db
-from app.store.queries import changes, runs
+from app.store.queries import changes, nav
 from app.store.schema.tables import UserRow
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
-from tests.web.plainly import Plainly, read, words
-from tests.web.telling import new, tell
+from tests.web.change_rows import new, tell
+from tests.web.text_browser import Plainly, read, words
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HTMX = {"HX-Request": "true"}
@@ -72,7 +72,7 @@ def test_what_was_new_stays_marked_for_as_long_as_one_looks(alice: Person, watch
         assert said.index("fresh") < said.index("Seen before your last visit") < said.index("old")
         assert said.count("unseen") == 1
         watch.forward(minutes=20)
-    assert runs.load_nav(alice.id).unseen_new == 0  # although the badge went at the first look
+    assert nav.load_nav(alice.id).unseen_new == 0  # although the badge went at the first look
     watch.forward(minutes=31)
     assert "unseen" not in shown(alice)
 
@@ -105,9 +105,9 @@ def test_only_the_whole_page_counts_as_a_visit(alice: Person, watch: Watch, quer
     tell(alice, *new("a"), at=NOW - timedelta(hours=1), key=key)
     alice.sign_in().client.get(f"/changes?{query}")
     alice.client.get("/changes", headers=HTMX)
-    assert (seen_at(alice), runs.load_nav(alice.id).unseen_new) == (None, 1)
+    assert (seen_at(alice), nav.load_nav(alice.id).unseen_new) == (None, 1)
     alice.client.get("/changes")
-    assert (seen_at(alice), runs.load_nav(alice.id).unseen_new) == (NOW - timedelta(hours=1), 0)
+    assert (seen_at(alice), nav.load_nav(alice.id).unseen_new) == (NOW - timedelta(hours=1), 0)
 
 
 def test_a_visit_is_of_one_person_in_one_browser(app: Flask, alice: Person, bob: Person, watch: Watch) -> None:

@@ -18,8 +18,8 @@ from app.sync.provider_test import ProviderTestResult
 from app.vault import Keyring
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named
-from tests.web.plainly import words
-from tests.web.working import no_redis, work_off, worker_present
+from tests.web.text_browser import words
+from tests.web.worker import no_redis, work_off, worker_present
 
 HTMX = {"HX-Request": "true"}
 PATH = "/admin/providers/openai/test"

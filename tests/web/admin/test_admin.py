@@ -32,8 +32,8 @@ from app.web.app import charts
 from tests.conftest import PASSWORD, Person, both_databases
 from tests.store.test_pages import counted, many_runs
 from tests.sync.test_run import synced
-from tests.web.plainly import Plainly, read, words
-from tests.web.working import no_redis, work_off, worker_present
+from tests.web.text_browser import Plainly, read, words
+from tests.web.worker import no_redis, work_off, worker_present
 
 PAGES = ("/admin", "/admin/history", "/admin/providers", "/admin/users", "/admin/workers")
 SECRET = "sk-CaNaRy-of-somebody-8841"

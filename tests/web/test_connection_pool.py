@@ -19,8 +19,8 @@ from app.store import runs
 from app.sync import run as sync
 from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
-from tests.web.plainly import words
-from tests.web.working import no_redis, now, worker_present
+from tests.web.text_browser import words
+from tests.web.worker import no_redis, now, worker_present
 
 pytestmark = both_databases
 

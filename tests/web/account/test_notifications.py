@@ -30,13 +30,13 @@ from app.web.account import notifications
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
 from tests.sync.test_run import synced
-from tests.web import test_password_reset as mailing
-from tests.web.conforming import complaints
-from tests.web.plainly import Plainly, words
-from tests.web.telling import new, tell
-from tests.web.test_news import address
-from tests.web.test_password_reset import NO_VAULT, Letters
-from tests.web.working import now, work_off
+from tests.web.account import test_password_reset as mailing
+from tests.web.account.test_password_reset import NO_VAULT, Letters
+from tests.web.change_rows import new, tell
+from tests.web.html_rules import complaints
+from tests.web.test_home import address
+from tests.web.text_browser import Plainly, words
+from tests.web.worker import now, work_off
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
 HTMX = {"HX-Request": "true"}

@@ -24,7 +24,7 @@ from app.store.accounts.second_factors import RecoveryCodeRow, SecondFactorRow
 from app.store.schema.tables import RunRow
 from app.web.account import login
 from tests.conftest import PASSWORD, Browser, Person, both_databases
-from tests.web.plainly import Plainly, words
+from tests.web.text_browser import Plainly, words
 
 _WRONG = "That code is not right, or it was used already."
 SET_UP = "/settings/second-factor"

@@ -22,8 +22,8 @@ from app.store.accounts import feeds, users
 from app.web.account.feeds import ATOM
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
-from tests.web.plainly import Plainly, words
-from tests.web.telling import new, tell
+from tests.web.change_rows import new, tell
+from tests.web.text_browser import Plainly, words
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 NAMES = {"a": ATOM}

@@ -22,8 +22,8 @@ from app.vault import Keyring
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
 from tests.sync.test_run import synced
-from tests.web.plainly import Plainly, words
-from tests.web.working import no_redis, now, work_off, worker_present
+from tests.web.text_browser import Plainly, words
+from tests.web.worker import no_redis, now, work_off, worker_present
 
 KNOWN = "openai/gpt-4o"
 ROCKET = SimModel("acme/rocket-2", context=128_000, tools=True)

@@ -17,14 +17,14 @@ from app.store import audit
 from app.store.accounts import users
 from tests.conftest import PASSWORD, Person
 from tests.test_logs import LineCollector
-from tests.web.plainly import Plainly
-from tests.web.test_password_reset import NEW, NO_VAULT, Letters, mailed
-from tests.web.test_password_reset import house as house  # the fixtures
-from tests.web.test_password_reset import letters as letters
-from tests.web.test_password_reset import post as post
-from tests.web.test_second_factor import SET_UP, Hand, turned_on
-from tests.web.test_second_factor import phone as phone
-from tests.web.working import work_off
+from tests.web.account.test_password_reset import NEW, NO_VAULT, Letters, mailed
+from tests.web.account.test_password_reset import house as house  # the fixtures
+from tests.web.account.test_password_reset import letters as letters
+from tests.web.account.test_password_reset import post as post
+from tests.web.account.test_second_factor import SET_UP, Hand, turned_on
+from tests.web.account.test_second_factor import phone as phone
+from tests.web.text_browser import Plainly
+from tests.web.worker import work_off
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
 

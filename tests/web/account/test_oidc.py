@@ -24,8 +24,8 @@ from app.store.accounts.identities import IdentityRow
 from app.store.schema.tables import UserRow
 from app.web.account import login
 from tests.conftest import PASSWORD, Browser, Person, both_databases
-from tests.web.openid_provider import CLIENT_ID, CLIENT_SECRET, FakeOpenIdProvider
-from tests.web.plainly import Plainly, words
+from tests.web.account.openid_provider import CLIENT_ID, CLIENT_SECRET, FakeOpenIdProvider
+from tests.web.text_browser import Plainly, words
 
 DORA = "dora@example.com"
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

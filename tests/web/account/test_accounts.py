@@ -25,7 +25,7 @@ from app.store.accounts.sessions import SessionRow
 from app.store.schema.tables import RunRow, UserRow
 from tests.api.calling import program
 from tests.conftest import PASSWORD, Browser, Clock, Person, both_databases
-from tests.web.plainly import Plainly, words
+from tests.web.text_browser import Plainly, words
 
 NEW = "dora@example.com"
 _WRONG = "That e-mail address and password do not go together. Check both and try again."
