@@ -72,7 +72,7 @@ def add(
     provider: ProviderRow,
     label: str,
     key: ApiKey | None,
-    sealer: PublicKey,
+    public_key: PublicKey,
     now: datetime,
     base_url: str | None = None,
 ) -> CredentialRow | None:
@@ -97,18 +97,18 @@ def add(
     if row_id is None:
         return None
     row = db.session.get_one(CredentialRow, row_id)  # sealing binds the key to the row's id
-    _seal(row, provider.slug, key, sealer)
+    _seal(row, provider.slug, key, public_key)
     return row
 
 
-def replace(row: CredentialRow, slug: str, key: ApiKey | None, sealer: PublicKey, now: datetime) -> None:
+def replace(row: CredentialRow, slug: str, key: ApiKey | None, public_key: PublicKey, now: datetime) -> None:
     """Replace the key. The list stays in force until the new key has been checked."""
     row.key_number += 1
     _clear_quarantine(row)
     row.check_asked_at = now
     row.outcome = row.error_code = row.error_message = row.error_action = None
     row.checked_at = row.put_off_until = row.validators = None
-    _seal(row, slug, key, sealer)
+    _seal(row, slug, key, public_key)
 
 
 def rename(row: CredentialRow, label: str) -> bool:
@@ -340,10 +340,10 @@ def _clear_quarantine(row: CredentialRow) -> None:
     row.suspect_listing_id, row.suspect_accepted, row.suspect_count = None, False, 0
 
 
-def _seal(row: CredentialRow, slug: str, key: ApiKey | None, sealer: PublicKey) -> None:
+def _seal(row: CredentialRow, slug: str, key: ApiKey | None, public_key: PublicKey) -> None:
     row.key_hint = key.hint if key else ""
-    row.sealed_key = sealer.seal(key, seal_context(row, slug)) if key else None
-    row.vault_version = sealer.version if key else None
+    row.sealed_key = public_key.seal(key, seal_context(row, slug)) if key else None
+    row.vault_version = public_key.version if key else None
     # Always written both: a key rotation may have changed the row since it was read.
     for column in ("sealed_key", "vault_version"):
         flag_modified(row, column)

@@ -65,12 +65,12 @@ class SealedKey:
         return f"<key {self.credential_id}, sealed by version {self.version}>"
 
 
-def save_known_answer(sealer: PublicKey, now: datetime) -> None:
+def save_known_answer(public_key: PublicKey, now: datetime) -> None:
     """Seal the known answer to this public key, unless it exists."""
-    known = select(KnownAnswerRow.version).where(KnownAnswerRow.public_key == sealer.fingerprint)
+    known = select(KnownAnswerRow.version).where(KnownAnswerRow.public_key == public_key.fingerprint)
     if db.session.scalar(known) is None:
-        sealed = sealer.seal(ApiKey(_KNOWN_ANSWER), _KNOWN_ANSWER_CONTEXT)
-        row = {"public_key": sealer.fingerprint, "version": sealer.version, "sealed": sealed, "created_at": now}
+        sealed = public_key.seal(ApiKey(_KNOWN_ANSWER), _KNOWN_ANSWER_CONTEXT)
+        row = {"public_key": public_key.fingerprint, "version": public_key.version, "sealed": sealed, "created_at": now}
         db.session.execute(insert(KnownAnswerRow).values(row).on_conflict_do_nothing())
 
 

@@ -26,7 +26,7 @@ from app.store.schema.catalog_tables import (
 from app.sync.catalog.bootstrap import bootstrap
 from app.vault import Keyring
 from tests.conftest import both_databases
-from tests.web.working import no_redis, work_off
+from tests.web.worker import no_redis, work_off
 
 pytestmark = both_databases
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -16,7 +16,7 @@ from app.store.audit import Actor
 from app.store.decisions import DecisionError
 from app.store.schema.catalog_tables import AuditRow, DecisionRow
 from tests.conftest import Person, both_databases
-from tests.web.working import now
+from tests.web.worker import now
 
 pytestmark = both_databases
 

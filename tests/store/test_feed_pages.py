@@ -14,7 +14,7 @@ from app.store.queries.changes import MAX_CHANGES, PAGE_SIZE, ChangeFilter, Feed
 from app.store.schema.tables import ProviderRow, RunRow
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
-from tests.web.telling import new, tell
+from tests.web.change_rows import new, tell
 
 pytestmark = both_databases
 

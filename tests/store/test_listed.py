@@ -19,7 +19,7 @@ from app.jobs import periodic
 from app.store import audit, catalog, credentials, decisions, listed_models, listings, models, overrides
 from app.store.audit import Actor
 from app.store.queries import model_detail, model_search, review
-from app.store.queries.model_search import ModelFilter
+from app.store.queries.model_query import ModelFilter
 from app.store.schema.tables import CredentialRow, ListedModelRow, ModelRow
 from app.sync.catalog.rebuild import rebuild
 from app.sync.run import SyncContext
@@ -27,9 +27,9 @@ from app.vault import Keyring
 from tests import conftest as stage
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced
-from tests.web.test_catalog import act
-from tests.web.test_catalog import house as house  # the fixture
-from tests.web.working import now, work_off
+from tests.web.admin.test_catalog import act
+from tests.web.admin.test_catalog import house as house  # the fixture
+from tests.web.worker import now, work_off
 
 GPT_4O, ONLY = "openai/gpt-4o", "acme/only-here"
 SOMEBODY = Actor(None, "command line")
@@ -116,7 +116,7 @@ def test_two_servers_that_call_two_models_alike_keep_them_apart(alice: Person, a
     provider = credentials.providers_by_slug()["openai-compatible"]
     for name, ids in (("one", ["llama3", "a"]), ("two", ["llama3", "b"])):
         place = f"http://{name}.example.com/v1"
-        key = credentials.add(alice.id, provider, name, None, alice.sealer, now(), place)
+        key = credentials.add(alice.id, provider, name, None, alice.public_key, now(), place)
         assert key is not None
         listing = build_listing(provider.slug, [ListedModel(id=model_id, private=True) for model_id in ids])
         row = listings.save(provider.id, listing, now())

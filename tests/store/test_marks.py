@@ -10,8 +10,9 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store.accounts import favorites
 from app.store.accounts.favorites import Mark
-from app.store.queries import model_search
-from app.store.queries.model_search import ModelFilter, ModelSearchPage
+from app.store.queries import model_query, model_search
+from app.store.queries.model_query import ModelFilter
+from app.store.queries.model_search import ModelSearchPage
 from app.store.schema.tables import ListedModelRow
 from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
@@ -31,12 +32,12 @@ def listed(app: Flask, alice: Person, simulator: Simulator, means: SyncContext) 
 
 
 def page(
-    person: Person, means: SyncContext, wanted: model_search.MarkFilter = "shown", **more: object
+    person: Person, means: SyncContext, wanted: model_query.MarkFilter = "shown", **more: object
 ) -> ModelSearchPage:
     return model_search.search(person.id, ModelFilter(marks=wanted, **more), means.now())  # type: ignore[arg-type]
 
 
-def ids(person: Person, means: SyncContext, wanted: model_search.MarkFilter = "shown") -> set[str]:
+def ids(person: Person, means: SyncContext, wanted: model_query.MarkFilter = "shown") -> set[str]:
     return {line.provider_model_id for line in page(person, means, wanted).lines}
 
 

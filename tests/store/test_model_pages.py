@@ -22,8 +22,8 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import catalog, credentials, listed_models, listings
 from app.store.accounts import users
-from app.store.queries import model_search
-from app.store.queries.model_search import SORTS, ModelFilter
+from app.store.queries import model_cursor, model_search
+from app.store.queries.model_query import SORTS, ModelFilter
 from app.store.schema.tables import CredentialRow, ListedModelRow, ListingRow
 from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
@@ -139,7 +139,7 @@ def test_two_keys_of_a_provider_show_a_model_once_with_both_labels(
     alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     both, one = SimModel("gpt-4o"), SimModel("gpt-4o-mini")
-    simulator.set_models("openai", [both, one, replace(one, id="ft:gpt-4o:alice", seen_by="work")])
+    simulator.set_models("openai", [both, one, replace(one, id="ft:gpt-4o:alice", key_substring="work")])
     alice.add_key("openai", "sk-the-key-for-work-1234", "work")
     alice.add_key("openai", "sk-the-key-for-home-1234", "home")
     synced(alice, means)
@@ -195,7 +195,7 @@ def test_what_is_gone_says_since_when_and_how_many_complete_syncs_missed_it(
 def test_nobody_sees_what_another_ones_keys_list(
     alice: Person, bob: Person, simulator: Simulator, means: SyncContext
 ) -> None:
-    simulator.set_models("openai", [SimModel("gpt-4o"), SimModel("ft:gpt-4o:alice", seen_by="alice")])
+    simulator.set_models("openai", [SimModel("gpt-4o"), SimModel("ft:gpt-4o:alice", key_substring="alice")])
     alice.add_key("openai", "sk-of-alice-herself-12345")
     bob.add_key("openai", "sk-of-bob-himself-1234567")
     synced(alice, means)
@@ -365,7 +365,7 @@ def scans_whole(plan: str) -> bool:
 @given(st.text(max_size=40))
 def test_a_cursor_that_nobody_made_is_passed_over(cursor: str) -> None:
     for sort in SORTS:
-        decoded = model_search._decode_cursor(cursor, sort)  # type: ignore[arg-type]
+        decoded = model_cursor.decode(cursor, sort)  # type: ignore[arg-type]
         assert decoded is None or len(decoded) == 3
 
 

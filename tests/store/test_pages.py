@@ -25,7 +25,7 @@ from app.sync.run import SyncContext
 from app.web.app import filters
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
-from tests.web.working import now
+from tests.web.worker import now
 
 MOST = 9
 PATHS = ("/profile", "/history", "/changes", "/admin/history", "/models", "/models/openai/gpt-4o")

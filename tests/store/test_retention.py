@@ -21,7 +21,7 @@ from tests.cli.test_commands import Run
 from tests.cli.test_commands import run as run  # the fixture
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
-from tests.web.working import now
+from tests.web.worker import now
 
 LONG_AGO = timedelta(days=800)
 

@@ -26,7 +26,7 @@ from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
 from tests.store.test_pages import counted
 from tests.sync.test_run import synced
-from tests.web.working import now
+from tests.web.worker import now
 
 pytestmark = both_databases
 
