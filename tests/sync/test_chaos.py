@@ -62,10 +62,10 @@ class _NothingAway:
 
 
 @pytest.fixture
-def calm(app: Flask, vault: Keyring, sealer: PublicKey, tmp_path: Path) -> Iterator[Calm]:
+def calm(app: Flask, vault: Keyring, public_key: PublicKey, tmp_path: Path) -> Iterator[Calm]:
     notes = tmp_path / "served.jsonl"
     stage: Any = _NothingAway()
-    crowd = Crowd(app, stage, sealer, random.Random(SEED))  # no secret
+    crowd = Crowd(app, stage, public_key, random.Random(SEED))  # no secret
     crowd.move_in(3, 4)
     with far_end.Timely(SEED, notes) as timely, new_client() as client:
         means = SyncContext(vault, client, timely.base_urls, total_timeout_s=10.0, limiter_store=LocalLimiterStore())

@@ -27,7 +27,7 @@ def added(person: Person, provider: str, means: SyncContext) -> CredentialRow:
         credentials.providers_by_slug()[provider],
         "",
         ApiKey("sk-good-key-of-a-test-1234"),
-        person.sealer,
+        person.public_key,
         means.now(),
     )
     assert row is not None
@@ -54,12 +54,12 @@ def test_a_key_that_was_just_added_is_due_as_often_as_its_provider_changes(
 
 
 def test_a_key_that_was_just_replaced_follows_what_an_admin_set(
-    app: Flask, alice: Person, means: SyncContext, sealer: PublicKey
+    app: Flask, alice: Person, means: SyncContext, public_key: PublicKey
 ) -> None:
     row = added(alice, "openai", means)
     sync.check_key(row.id, means)
     credentials.providers_by_slug()["openai"].admin_update_frequency = "realtime"
-    credentials.replace(state(row), "openai", ApiKey("sk-another-good-key-5678"), sealer, means.now())
+    credentials.replace(state(row), "openai", ApiKey("sk-another-good-key-5678"), public_key, means.now())
     db.session.commit()
     sync.check_key(row.id, means)
     due_at = state(row).due_at
@@ -76,7 +76,7 @@ def test_a_provider_that_asks_a_check_to_wait_is_left_alone_until_then(
     assert until is not None and until > means.now()
     assert state(row).due_at is not None and (state(row).due_at or until) >= until
     simulator.clear_fault("openai")
-    credentials.replace(state(row), "openai", ApiKey("sk-another-good-key-5678"), alice.sealer, means.now())
+    credentials.replace(state(row), "openai", ApiKey("sk-another-good-key-5678"), alice.public_key, means.now())
     db.session.commit()
     sync.check_key(row.id, means)
     assert (state(row).put_off_until, state(row).outcome) == (None, "complete")

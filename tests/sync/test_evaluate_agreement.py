@@ -79,7 +79,7 @@ failures = st.sampled_from(
 )
 outcomes = st.one_of(answers(), answers(), answers(), failures)
 events = st.sampled_from(["nothing", "nothing", "replaced", "accepted", "waiting"])
-steps = st.lists(st.builds(Step, outcomes, events), min_size=1, max_size=5)
+steps = st.lists(st.builds(Step, outcomes, events), min_size=1, max_size=4)
 
 
 @pytest.fixture
@@ -88,7 +88,8 @@ def server(app: Flask, means: SyncContext) -> SyncContext:
     return replace(means, server_keys={"openai": KEY})
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Half as many examples as usual: each is several syncs.
+@settings(max_examples=settings().max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
 def test_dry_run_plan_and_sync_report_the_same(
     app: Flask, server: SyncContext, monkeypatch: pytest.MonkeyPatch, story: Sequence[Step]

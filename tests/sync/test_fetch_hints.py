@@ -52,7 +52,7 @@ def test_a_key_is_put_off_until_the_time_its_provider_names(
     assert until and until - clock() == pytest.approx(timedelta(seconds=1_200), abs=timedelta(seconds=1))
 
     simulator.clear_fault()
-    simulator.forget_requests()
+    simulator.clear_requests()
     before = state(key).checked_at
     spared = only(synced(alice, means))
     assert (spared.outcome, spared.error_code) == ("skipped", "put_off")
@@ -81,13 +81,13 @@ def test_a_short_wait_is_waited_for_within_the_run(alice: Person, means: SyncCon
 
 
 def test_another_key_does_not_wait_for_the_one_before(
-    alice: Person, means: SyncContext, simulator: Simulator, sealer: PublicKey
+    alice: Person, means: SyncContext, simulator: Simulator, public_key: PublicKey
 ) -> None:
     key = alice.add_key("groq")
     simulator.set_fault("groq", "rate_limited", seconds=1_200)
     synced(alice, means)
     simulator.clear_fault()
-    credentials.replace(state(key), "groq", ApiKey("sk-another-good-key-of-alice"), sealer, means.now())
+    credentials.replace(state(key), "groq", ApiKey("sk-another-good-key-of-alice"), public_key, means.now())
     db.session.commit()
     assert only(synced(alice, means)).outcome == "complete"
 
@@ -115,12 +115,12 @@ def test_a_list_that_its_provider_confirms_is_unchanged_without_being_read(
 
 
 def test_another_key_or_another_address_is_asked_for_the_whole_list(
-    alice: Person, bob: Person, means: SyncContext, simulator: Simulator, sealer: PublicKey
+    alice: Person, bob: Person, means: SyncContext, simulator: Simulator, public_key: PublicKey
 ) -> None:
     key = alice.add_key("openai")
     simulator.set_fault("openai", "conditional")
     synced(alice, means)
-    credentials.replace(state(key), "openai", ApiKey("sk-another-good-key-of-alice"), sealer, means.now())
+    credentials.replace(state(key), "openai", ApiKey("sk-another-good-key-of-alice"), public_key, means.now())
     db.session.commit()
     assert only(synced(alice, means)).outcome == "unchanged"
     bob.add_key("openai")
@@ -153,7 +153,7 @@ def test_an_answer_kept_aside_is_never_confirmed(alice: Person, means: SyncConte
     assert only(synced(alice, means)).outcome == "unchanged"
 
 
-# ------------------------------------------------------------------ breaker and single flight
+# ------------------------------------------------------------------ circuit breaker
 
 
 def test_a_provider_in_trouble_costs_only_its_own_users_nothing(
@@ -172,7 +172,7 @@ def test_a_provider_in_trouble_costs_only_its_own_users_nothing(
         synced(bob, shared)
         synced(alice, shared)
         simulator.clear_fault()
-        simulator.forget_requests()
+        simulator.clear_requests()
         groq, openai = sorted(synced(bob, shared).results, key=lambda result: result.provider)
         assert (groq.outcome, groq.error_code, openai.outcome) == ("failed", "provider_trouble", "unchanged")
         assert groq.error_message == "Groq is having trouble since 12:00 UTC; trying again at 12:05 UTC."
@@ -180,14 +180,6 @@ def test_a_provider_in_trouble_costs_only_its_own_users_nothing(
         assert simulator.requests("groq") == []
         clock.forward(seconds=DEFAULT_POLICY.rest_s)
         assert {result.outcome for result in synced(bob, shared).results} == {"unchanged"}
-
-
-def test_a_key_that_is_there_twice_is_asked_with_once(alice: Person, means: SyncContext, simulator: Simulator) -> None:
-    for label in ("home", "work"):
-        alice.add_key("openai", label=label)
-    simulator.set_latency("openai", 0.3)
-    assert [result.outcome for result in synced(alice, means).results] == ["complete", "complete"]
-    assert len(simulator.requests("openai")) == 1
 
 
 def test_a_check_of_a_new_key_is_put_off_in_words_only(alice: Person, means: SyncContext, simulator: Simulator) -> None:

@@ -16,7 +16,7 @@ from app.sync import run as sync
 from app.sync.run import SyncContext
 from tests.conftest import Clock, Person
 from tests.sync.test_run import count, only, snapshot, synced
-from tests.web.test_database_trouble import full_disk
+from tests.web.app.test_database_errors import full_disk
 
 
 def test_a_full_disk_mid_run_leaves_no_half_result_and_with_room_again_all_is_right(

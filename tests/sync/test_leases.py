@@ -33,21 +33,21 @@ from tests.sync.test_run import synced
 pytestmark = both_databases
 
 
-def begun(people: list[Person], means: SyncContext) -> sync._RunExecutor:
+def claim(people: list[Person], means: SyncContext) -> sync._RunExecutor:
     """Runs of these people, claimed by one worker."""
     run_ids = runs.start_many([person.id for person in people], "schedule", means.now())
     attempts = runs.claim(run_ids, means.now(), sync.LEASE)
-    waiting = runs.load_items(attempts)
+    items = runs.load_items(attempts)
     db.session.commit()
-    return sync._RunExecutor(means, attempts, waiting)
+    return sync._RunExecutor(means, attempts, items)
 
 
-def settle(work: sync._RunExecutor, together: list[FetchResult]) -> None:
-    """As if all of it had arrived at one moment."""
-    arrived: queue.SimpleQueue[FetchResult] = queue.SimpleQueue()
-    for fetched in together:
-        arrived.put(fetched)
-    work._settle(work._take(arrived, math.inf))
+def save(executor: sync._RunExecutor, batch: list[FetchResult]) -> None:
+    """Save these results as if they had arrived together."""
+    arrivals: queue.SimpleQueue[FetchResult] = queue.SimpleQueue()
+    for fetched in batch:
+        arrivals.put(fetched)
+    executor._save(executor._next_batch(arrivals, math.inf))
 
 
 def test_a_run_that_is_long_in_writing_leaves_the_others_their_lease(
@@ -56,7 +56,7 @@ def test_a_run_that_is_long_in_writing_leaves_the_others_their_lease(
     for slug in ("openai", "groq", "mistral"):
         alice.add_key(slug)
     bob.add_key("openai")
-    work = begun([alice, bob], means)
+    executor = claim([alice, bob], means)
     write = persist.save_result
 
     def slowly(*args: Any) -> None:
@@ -65,12 +65,12 @@ def test_a_run_that_is_long_in_writing_leaves_the_others_their_lease(
 
     monkeypatch.setattr(persist, "save_result", slowly)
     monkeypatch.setattr(sync, "RENEW_EVERY_S", 0.0)
-    settle(
-        work,
+    save(
+        executor,
         [
-            FetchResult(part, errors.RequestRejected("It was refused"))
-            for part in work.waiting
-            if part.user_id == alice.id
+            FetchResult(item, errors.RequestRejected("It was refused"))
+            for item in executor.items
+            if item.user_id == alice.id
         ],
     )
     assert runs.close_lost(clock()) == []
@@ -86,17 +86,17 @@ def test_one_result_that_cannot_be_written_does_not_spoil_those_beside_it(
     for person in (alice, bob):
         person.add_key("openai")
         synced(person, means)
-    work = begun([alice, bob], means)
-    fetched = fetch_each(work.waiting, means)
-    spoilt = [replace(one, trace=[object()]) if one.item.user_id == bob.id else one for one in fetched]  # type: ignore[list-item]
-    settle(work, spoilt)
+    executor = claim([alice, bob], means)
+    fetched = fetch_each(executor.items, means)
+    broken = [replace(one, trace=[object()]) if one.item.user_id == bob.id else one for one in fetched]  # type: ignore[list-item]
+    save(executor, broken)
     mine, bobs = run_queries.load_latest_run(alice.id), run_queries.load_latest_run(bob.id)
     assert mine is not None and bobs is not None
     assert [(run.state, run.results[0].outcome, run.results[0].error_code) for run in (mine, bobs)] == [
         ("done", "unchanged", None),
         ("done", "failed", "internal_error"),
     ]
-    assert work.unknown is not None and work.done == {mine.id, bobs.id}
+    assert executor.internal_error is not None and executor.finished == {mine.id, bobs.id}
 
 
 def _held_elsewhere(credential_id: int) -> Any:
@@ -129,7 +129,7 @@ def test_while_a_lock_is_waited_for_the_leases_are_renewed(
     monkeypatch.setattr(sync, "RENEW_EVERY_S", 0.0)
     key = alice.add_key("openai")
     bob.add_key("openai")
-    work = begun([alice, bob], means)
+    executor = claim([alice, bob], means)
     other, tries, seen = _held_elsewhere(key.id), 0, list[datetime]()
 
     def act() -> bool:
@@ -142,6 +142,6 @@ def test_while_a_lock_is_waited_for_the_leases_are_renewed(
         return credentials.lock(key.id, alice.id, key.provider_id, 1) is not None
 
     with other:
-        assert work._patiently(act)
+        assert executor._retry_on_lock(act)
     assert tries == 3 and seen == sorted(set(seen)), "each try had a later lease"
     assert runs.close_lost(clock()) == []

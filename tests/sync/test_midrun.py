@@ -130,13 +130,13 @@ def test_a_key_replaced_mid_run_is_not_credited_with_the_old_ones_list(
     held: Held,
     alice: Person,
     means: SyncContext,
-    sealer: PublicKey,
+    public_key: PublicKey,
     simulator: Simulator,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     simulator.set_models(HELD, named("gpt-4o", "ft:gpt-4o:secret-of-the-old-account::1"))
     row = db.session.get_one(CredentialRow, held.key.id)
-    credentials.replace(row, HELD, ApiKey("sk-another-good-key-5678"), sealer, means.now())
+    credentials.replace(row, HELD, ApiKey("sk-another-good-key-5678"), public_key, means.now())
     db.session.commit()
     assert results(held.end())[HELD] == ("skipped", "key_removed")
     row = db.session.get_one(CredentialRow, held.key.id)

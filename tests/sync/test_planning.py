@@ -145,7 +145,7 @@ def changes(run: run_queries.RunView) -> list[tuple[str, str]]:
 
 def forget_everything() -> None:
     for table in ("plans", "runs", "overrides", "models", "listed_models", "credentials", "changes", "comparisons"):
-        db.session.execute(text(f"DELETE FROM {table}"))  # noqa: S608
+        db.session.execute(text(f"DELETE FROM {table}"))
     db.session.execute(delete(ListingRow))
     db.session.commit()
     db.session.expunge_all()

@@ -106,11 +106,11 @@ def begin(person: Person) -> int:
 
 
 @pytest.fixture
-def everyone(app: Flask, sealer: PublicKey) -> list[Person]:
+def everyone(app: Flask, public_key: PublicKey) -> list[Person]:
     """People with two keys each, of which each is its own."""
     found = []
     for number in range(USERS):
-        person = _person(app, sealer, f"user-{number}@example.com")
+        person = _person(app, public_key, f"user-{number}@example.com")
         person.row.last_sign_in_at = clock.utc_now()
         for slug in ("openai", "groq"):
             person.add_key(slug, f"sk-good-key-{slug}-{number:04}")

@@ -342,12 +342,12 @@ def test_nothing_written_by_a_dry_run(alice: Person, means: SyncContext) -> None
 
 
 def test_a_dry_run_trusts_another_key_as_the_sync_does(
-    alice: Person, means: SyncContext, simulator: Simulator, sealer: PublicKey
+    alice: Person, means: SyncContext, simulator: Simulator, public_key: PublicKey
 ) -> None:
     key = alice.add_key("openai")
     simulator.set_models("openai", named(*(f"gpt-{number}" for number in range(10))))
     synced(alice, means)
-    credentials.replace(key, "openai", ApiKey("sk-a-narrow-key-of-a-test"), sealer, means.now())
+    credentials.replace(key, "openai", ApiKey("sk-a-narrow-key-of-a-test"), public_key, means.now())
     db.session.commit()
     simulator.set_models("openai", named("gpt-0", "gpt-1"))
     (preview,) = sync.dry_run(alice.id, None, means).results
@@ -421,12 +421,12 @@ def test_a_model_new_for_two_keys_is_one_new_model(alice: Person, means: SyncCon
 
 
 def test_another_key_that_sees_less_is_not_suspected(
-    alice: Person, means: SyncContext, simulator: Simulator, sealer: PublicKey
+    alice: Person, means: SyncContext, simulator: Simulator, public_key: PublicKey
 ) -> None:
     key = alice.add_key("openai")
     simulator.set_models("openai", named(*(f"gpt-{number}" for number in range(10))))
     synced(alice, means)
-    credentials.replace(key, "openai", ApiKey("sk-a-narrow-key-of-a-test"), sealer, means.now())
+    credentials.replace(key, "openai", ApiKey("sk-a-narrow-key-of-a-test"), public_key, means.now())
     db.session.commit()
     simulator.set_models("openai", named("gpt-0", "gpt-1"))
     result = only(synced(alice, means))

@@ -14,12 +14,13 @@ from app.jobs import periodic, queues
 from app.providers import PROVIDERS
 from app.store import credentials, due, runs
 from app.store.accounts import users
+from app.store.due import INACTIVE_AFTER
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import CredentialRow
 from app.sync import run as sync
 from app.sync.reschedule import reschedule
 from app.sync.run import SyncContext
-from app.sync.schedule import JITTER, PERIODS, next_due, period_of
+from app.sync.schedule import INACTIVE_PERIOD, JITTER, PERIODS, latest_due, next_due, period_of
 from tests.conftest import Clock, Person, both_databases
 from tests.sync.test_run import synced
 
@@ -49,6 +50,21 @@ def test_the_period_follows_the_frequency_and_who_is_away_has_a_month(
     assert period_of(frequency, NOW, seen, interval) == period
 
 
+def test_away_begins_after_ninety_days_and_lasts_a_month_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = NOW - INACTIVE_AFTER
+    assert INACTIVE_AFTER == 90 * DAY and INACTIVE_PERIOD == 30 * DAY
+    assert period_of("daily", NOW, edge, None) == DAY
+    assert period_of("daily", NOW, edge - timedelta(seconds=1), None) == INACTIVE_PERIOD
+    monkeypatch.setitem(PERIODS, "yearly", 365 * DAY)
+    assert period_of("yearly", NOW, None, None) == 365 * DAY, "who is away is never synced more often"
+
+
+def test_the_servers_keys_follow_the_interval_whoever_was_here() -> None:
+    assert period_of("realtime", NOW, NOW, 6 * HOUR) == 6 * HOUR
+    assert period_of("weekly", NOW, None, 6 * HOUR) == 6 * HOUR
+    assert period_of("realtime", NOW, NOW, timedelta(0)) is None
+
+
 def test_every_provider_has_a_frequency_with_a_period() -> None:
     assert {provider.update_frequency for provider in PROVIDERS.values()} <= set(PERIODS)
 
@@ -57,7 +73,11 @@ def test_the_moment_is_spread_around_the_period_and_never_before_what_the_provid
     assert next_due(DAY, NOW, roll=0) == NOW + DAY * (1 - JITTER)
     assert next_due(DAY, NOW, roll=1) == NOW + DAY * (1 + JITTER)
     assert next_due(DAY, NOW, put_off_until=NOW + 3 * DAY, roll=0.5) == NOW + 3 * DAY
+    assert next_due(DAY, NOW, put_off_until=NOW + HOUR, roll=0.5) == NOW + DAY, "an earlier time changes nothing"
+    assert next_due(DAY, NOW, roll=0.5) == NOW + DAY
+    assert latest_due(DAY, NOW) == next_due(DAY, NOW, roll=1) == NOW + 1.1 * DAY
     assert next_due(None, NOW, put_off_until=NOW + 3 * DAY) is None
+    assert all(NOW + 0.9 * DAY <= (next_due(DAY, NOW) or NOW) <= NOW + 1.1 * DAY for _ in range(50))
     assert len({next_due(DAY, NOW) for _ in range(50)}) > 40, "they do not come back at one moment"
 
 

@@ -106,7 +106,7 @@ def put(simulator: Simulator, name: str, document: Any) -> None:
 
 def with_models(**models: Any) -> dict[str, Any]:
     """models.dev's document with other models at Anthropic."""
-    return {**catalogs.MODELSDEV, "anthropic": {"models": {**catalogs.MODELSDEV["anthropic"]["models"], **models}}}
+    return {**catalogs.load_document("modelsdev"), "anthropic": {"models": {**catalogs.load_document("modelsdev")["anthropic"]["models"], **models}}}
 
 
 # ------------------------------------------------------------------ what it does
@@ -173,7 +173,7 @@ def test_an_unchanged_document_is_not_sent_again(ask: Ask, simulator: Simulator,
 def test_the_same_facts_in_another_order_are_unchanged(ask: Ask, simulator: Simulator) -> None:
     ask("modelsdev")
     before = catalog.version_number()
-    put(simulator, "modelsdev", dict(reversed(catalogs.MODELSDEV.items())))
+    put(simulator, "modelsdev", dict(reversed(catalogs.load_document("modelsdev").items())))
     assert ask("modelsdev").outcome == "unchanged"
     assert catalog.version_number() == before
 
@@ -186,7 +186,7 @@ def test_another_address_is_asked_for_the_whole(ask: Ask, simulator: Simulator) 
 
 def test_a_file_serves_as_well(ask: Ask, tmp_path: Path) -> None:
     path = tmp_path / "models.json"
-    path.write_text(json.dumps(catalogs.MODELSDEV))
+    path.write_text(json.dumps(catalogs.load_document("modelsdev")))
     assert ask("modelsdev", url=str(path)).outcome == "updated"
     assert DEMO in models()
     path.unlink()
@@ -215,7 +215,7 @@ POISON: dict[str, tuple[str, Any, str]] = {
         {"gpt-4o": {"litellm_provider": "openai", "input_cost_per_token": -1}},
         "below zero",
     ),
-    "half of it missing": ("modelsdev", {"openai": catalogs.MODELSDEV["openai"]}, "shrank from 4 to 2"),
+    "half of it missing": ("modelsdev", {"openai": catalogs.load_document("modelsdev")["openai"]}, "shrank from 4 to 2"),
     "wrong types in a gateway": ("openrouter", {"data": [{"id": "a/b", "context_length": "long"}]}, "Expected `int"),
     "no list": ("openrouter", {"error": "no"}, "list"),
     "too dear a gateway": ("aihubmix", {"data": [{"model_id": "x", "pricing": {"input": 5000}}]}, "5,000 USD"),
@@ -251,7 +251,7 @@ def test_a_few_wrong_entries_are_left_out_and_named(ask: Ask, simulator: Simulat
 
 def test_an_operator_may_know_that_a_source_did_shrink(ask: Ask, simulator: Simulator) -> None:
     ask("modelsdev")
-    put(simulator, "modelsdev", {"openai": catalogs.MODELSDEV["openai"]})
+    put(simulator, "modelsdev", {"openai": catalogs.load_document("modelsdev")["openai"]})
     assert "--accept-shrunk" in ask("modelsdev").message
     assert ask("modelsdev", accept_shrunk=True).outcome == "updated"
     assert DEMO in models()  # its source dropped it, and it stays
@@ -307,9 +307,9 @@ def test_a_failure_nobody_foresaw_is_stored_and_raised(ask: Ask, monkeypatch: py
 
 def test_no_transaction_is_open_while_the_source_answers(ask: Ask, simulator: Simulator) -> None:
     open_then: list[bool] = []
-    simulator.catalogs.before_answering = lambda _: open_then.append(db.session.in_transaction())
+    simulator.catalogs.on_request = lambda _: open_then.append(db.session.in_transaction())
     session = db.session()
-    simulator.catalogs.before_answering = lambda _: open_then.append(session.in_transaction())
+    simulator.catalogs.on_request = lambda _: open_then.append(session.in_transaction())
     ask("modelsdev")
     assert open_then == [False]
 

@@ -72,7 +72,7 @@ class Asked:
         return fetch(PROVIDERS[slug], ApiKey(KEY), self.client, base_url=base_url, total_timeout_s=total_timeout_s)
 
     def listed(self, slug: str) -> list[str]:
-        shown = [model.id for model in self.simulator.models(slug) if not model.seen_by]
+        shown = [model.id for model in self.simulator.models(slug) if not model.key_substring]
         return sorted(shown + documented(slug))
 
 
@@ -257,7 +257,7 @@ def test_a_giant_answer_takes_little_memory(ask: Asked, slug: str, fault: str) -
 def test_the_key_does_not_follow_to_another_host(ask: Asked, slug: str) -> None:
     with pytest.raises(errors.Redirected):
         ask(slug, "redirect_elsewhere")
-    assert ask.simulator.strays() == []
+    assert ask.simulator.unexpected_requests() == []
     assert len(ask.simulator.requests()) == 1
 
 

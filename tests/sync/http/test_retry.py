@@ -176,7 +176,7 @@ def test_connections_that_broke_are_made_again(
 def test_a_page_that_fails_is_not_paid_with_the_pages_before(ask: Callable[..., Answer], simulator: Simulator) -> None:
     simulator.page_size = 10
     whole = ask("anthropic").pages
-    simulator.forget_requests()
+    simulator.clear_requests()
     simulator.set_fault("anthropic", "reset", times=1)
     assert ask("anthropic").pages == whole
     assert len(simulator.requests("anthropic")) == whole + 1

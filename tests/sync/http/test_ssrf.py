@@ -158,4 +158,4 @@ def test_a_redirect_to_a_private_address_is_not_followed(simulator: Simulator) -
     simulator.set_fault("openai", "redirect_elsewhere")
     with new_client(restricted=LOOPBACK) as client, pytest.raises(errors.Redirected):
         fetch(openai.PROVIDER, KEY, client, base_url=simulator.base_urls["openai"])
-    assert simulator.strays() == []
+    assert simulator.unexpected_requests() == []

@@ -88,3 +88,70 @@ def test_a_note_survives_being_stored_and_nonsense_is_none() -> None:
 
 def test_a_note_stays_small() -> None:
     assert len(circuit_breaker.encode(failed(*[(1, 1)] * 5_000, every_s=0.001))) < 1_500
+
+
+# ------------------------------------------------------------------ the edges of each rule
+
+
+def test_failures_count_up_to_and_including_the_end_of_their_time() -> None:
+    first = BreakerState([(NOON, 1, 1), (NOON, 2, 2), (NOON, 3, 3), (NOON, 1, 1)])
+    edge = NOON + DEFAULT_POLICY.within_s
+    assert record_failure(first, Requester(2, 2), edge, is_probe=False).until == edge + DEFAULT_POLICY.rest_s
+    later = record_failure(first, Requester(2, 2), edge + 0.001, is_probe=False)
+    assert (later.until, len(later.failures)) == (0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("who", "opens"),
+    [
+        pytest.param([(1, 1), (1, 2), (1, 3), (2, 4)], False, id="one failure too few"),
+        pytest.param([(1, 1), (1, 2), (1, 3), (1, 2), (2, 3)], True, id="just enough of each"),
+        pytest.param([(1, 1), (2, 2), (1, 1), (2, 2), (2, 2)], False, id="one key too few"),
+        pytest.param([(1, 1), (1, 2), (1, 3), (1, 1), (1, 2)], False, id="one person too few"),
+    ],
+)
+def test_it_opens_at_five_failures_of_three_keys_of_two_people(who: list[tuple[int, int]], opens: bool) -> None:
+    state = failed(*who)
+    assert bool(state.until) is opens
+    assert (state.rest_s, state.failures) == ((300.0, []) if opens else (0.0, state.failures))
+    assert len(state.failures) == (0 if opens else len(who))
+
+
+def test_the_newest_fifty_failures_are_kept() -> None:
+    state = failed(*[(1, 1)] * 60, every_s=0.1)
+    assert [failure[0] for failure in state.failures] == [NOON + number * 0.1 for number in range(10, 60)]
+    assert state.failures[-1] == (NOON + 5.9, 1, 1)
+
+
+def test_a_closed_breaker_lets_everyone_ask() -> None:
+    assert allows(BreakerState([]), 0.0)
+    assert allows(BreakerState([(NOON, 1, 1)]), NOON)
+
+
+def test_a_probe_has_ninety_seconds_and_nobody_else_tries_meanwhile() -> None:
+    probing = start_probe(failed(*MANY), NOON + 1_000)
+    assert probing.probe_until == NOON + 1_090
+    assert not allows(probing, NOON + 1_089.9)
+    assert allows(probing, NOON + 1_090)
+    assert circuit_breaker.end_probe(probing).probe_until == 0.0
+    assert circuit_breaker.end_probe(probing).until == probing.until
+
+
+def test_a_failed_probe_leaves_no_probe_running() -> None:
+    state = failed(*MANY)
+    again = record_failure(start_probe(state, state.until), Requester(9, 9), state.until, is_probe=True)
+    assert (again.probe_until, again.failures, again.rest_s) == (0.0, [], 600.0)
+
+
+def test_people_are_told_the_later_of_rest_and_probe() -> None:
+    state = BreakerState([], since=NOON, until=NOON + 300, rest_s=300, probe_until=NOON + 390)
+    assert circuit_breaker.circuit_open_error(state, "Groq", NOON).message.endswith("trying again at 12:06 UTC.")
+    state = BreakerState([], since=NOON - 86_400, until=NOON + 300, rest_s=300)
+    error = circuit_breaker.circuit_open_error(state, "Groq", NOON)
+    assert error.message == "Groq is having trouble since 31 October 12:00 UTC; trying again at 12:05 UTC."
+
+
+def test_the_policy_is_what_the_manual_says() -> None:
+    policy = DEFAULT_POLICY
+    assert (policy.failures, policy.credentials, policy.users, policy.within_s) == (5, 3, 2, 120.0)
+    assert (policy.rest_s, policy.max_rest_s, policy.probe_timeout_s) == (300.0, 1_800.0, 90.0)
