@@ -1,22 +1,36 @@
-"""What every app of the tests compiles alike is compiled once for a process: templates, routes, SQL.
+"""Do once per process what every app of the tests would do alike: compile templates, routes and SQL.
 
-Each test has an app and a database of its own; compiling the same things anew would take half of all the time that the
-tests of pages need.
+Most tests have an app and a database of their own; compiling the same things anew would take half of the time of the
+tests of pages. For the same reason passwords are hashed at the lowest cost, and SQLite does not wait for the disk.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import redis.utils
+from argon2 import PasswordHasher
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from jinja2.bccache import Bucket, BytecodeCache
+from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from werkzeug.routing import Rule
 
+from app.auth import passwords
+from app.store.engine import engine as app_engine
+
+REAL_PASSWORDS = (passwords._hasher, passwords._DUMMY_HASH)
+CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
 
 def once() -> None:
-    """From here on."""
+    """Install it all, for the rest of the process."""
+    redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)  # else asked by every connection
+    passwords._hasher = CHEAP_HASHER
+    passwords._DUMMY_HASH = CHEAP_HASHER.hash("no account has this password")
+    app_engine.configure_engine = _configure_engine
     Flask.jinja_options = {"bytecode_cache": _Templates()}
     Rule.compile = _compiled  # type: ignore[method-assign]
     SQLAlchemy._make_engine = _made  # type: ignore[method-assign]
@@ -73,3 +87,15 @@ def _made(*args: Any) -> Engine:
     engine = _make(*args)
     engine._compiled_cache = _statements  # type: ignore[assignment]
     return engine
+
+
+_configure = app_engine.configure_engine
+
+
+def _configure_engine(engine: Engine) -> None:
+    _configure(engine)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def _skip_fsync(connection: Any, _record: Any) -> None:
+            connection.execute("PRAGMA synchronous=OFF")

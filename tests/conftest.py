@@ -24,7 +24,6 @@ import hypothesis
 import psycopg
 import pytest
 import redis
-from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -40,7 +39,7 @@ from app.sync.http.fetch import new_client
 from app.sync.http.retry import RetryPolicy
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
-from tests import compiled
+from tests import compiled, isolation
 
 PASSWORD = "correct horse battery"
 _POSTGRES = os.environ.get("MODELSYNC_TEST_DATABASE_URL", "")
@@ -48,7 +47,7 @@ _REDIS = os.environ.get("MODELSYNC_TEST_REDIS_URL", "")
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _EVERYTHING = os.environ.get("MODELSYNC_TEST_EVERYTHING") == "1"
 _PRIVATE = generate_private_key()
-_CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)  # quick to verify as well
+_CHEAP_HASH = compiled.CHEAP_HASHER.hash(PASSWORD)
 
 
 # On a laptop a hypothesis is tried less often than in CI, which has the time. No example has a limit of its own: on a
@@ -68,6 +67,12 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import the browser tests, with all of Playwright, where they are not asked for."""
+    is_left_out = collection_path == Path(__file__).parent / "browser" and "not browser" in config.option.markexpr
+    return True if is_left_out else None
+
+
 def pytest_collection_finish() -> None:
     """What is imported stays: the garbage collector need not go through it after every few tests."""
     gc.collect()
@@ -75,30 +80,14 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine reaches a test."""
-    for name in list(os.environ):
-        if (
-            name.endswith(("_API_KEY", "_BASE_URL"))
-            or name.startswith(("CATALOG_", "OIDC_", "SMTP_URL"))
-            or name
-            in (
-                "APP_ENV",
-                "CRON_SECRET",
-                "METRICS",
-                "METRICS_TOKEN",
-                "MAIL_FROM",
-                "PUBLIC_URL",
-                "REQUIRE_SECOND_FACTOR",
-                "DATABASE_URL",
-                "MODELSYNC_INSTANCE",
-                "MODELSYNC_ROLE",
-                "REDIS_URL",
-                "SECRET_KEY",
-                "SIGNUP",
-            )
-        ):
-            monkeypatch.delenv(name)
+def _isolation() -> Iterator[None]:
+    """Put the environment back after each test, which must not have used what stands for the user's own instance."""
+    before = dict(os.environ)
+    yield
+    if os.environ != before:
+        os.environ.clear()
+        os.environ.update(before)
+    assert not isolation.INSTANCE.exists(), "the test wrote to the default instance folder"
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +110,7 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def embedded_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The private Redis, started as `flask up` starts it."""
     path = tmp_path_factory.mktemp("redis") / "redis.sock"
-    process = subprocess.Popen(supervisor.redis(path).command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(supervisor.redis_process(path).command, stdout=subprocess.DEVNULL)
     url = f"unix://{path}"
     with redis.Redis.from_url(url) as client:
         _until(lambda: _answers(client))
@@ -282,10 +271,18 @@ def app(settings: config.Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[
             app.extensions["redis"].close()
 
 
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
+@pytest.fixture(scope="session")
+def session_simulator() -> Iterator[Simulator]:
     with Simulator() as simulator:
         yield simulator
+
+
+@pytest.fixture
+def simulator(session_simulator: Simulator) -> Iterator[Simulator]:
+    """The simulated providers, as good as new."""
+    session_simulator.reset()
+    yield session_simulator
+    session_simulator.clear_fault()  # so that no thread of its keeps hanging
 
 
 @pytest.fixture
@@ -294,7 +291,7 @@ def vault() -> Keyring:
 
 
 @pytest.fixture
-def sealer(vault: Keyring) -> PublicKey:
+def public_key(vault: Keyring) -> PublicKey:
     return PublicKey(vault.public)
 
 
@@ -321,8 +318,8 @@ def clock() -> Clock:
 def means(vault: Keyring, simulator: Simulator, clock: Clock) -> Iterator[SyncContext]:
     """What a run works with: the simulator, a clock to move, 10 s in all and one try."""
     with new_client() as client:
-        once = RetryPolicy(tries=1)
-        yield SyncContext(vault, client, simulator.base_urls, now=clock, in_all_s=10.0, patience=once)
+        once = RetryPolicy(max_attempts=1)
+        yield SyncContext(vault, client, simulator.base_urls, now=clock, total_timeout_s=10.0, retry_policy=once)
 
 
 # ------------------------------------------------------------------ the cast
@@ -334,7 +331,7 @@ class Person:
 
     row: UserRow
     app: Flask
-    sealer: PublicKey
+    public_key: PublicKey
     client: FlaskClient = field(init=False)
 
     def __post_init__(self) -> None:
@@ -365,7 +362,9 @@ class Person:
     def add_key(self, provider: str, key: str | None = "sk-good-key-of-a-test-1234", label: str = "") -> CredentialRow:
         """Store a key as the page does, without the check."""
         secret = ApiKey(key) if key else None
-        row = credentials.add(self.id, credentials.providers_by_slug()[provider], label, secret, self.sealer, _now())
+        row = credentials.add(
+            self.id, credentials.providers_by_slug()[provider], label, secret, self.public_key, _now()
+        )
         assert row is not None
         row.check_asked_at = None
         db.session.commit()
@@ -376,26 +375,26 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _person(app: Flask, sealer: PublicKey, email: str, *, is_admin: bool = False) -> Person:
+def _person(app: Flask, public_key: PublicKey, email: str, *, is_admin: bool = False) -> Person:
     row = users.create(email, _CHEAP_HASH, _now(), is_admin=is_admin)
     assert row is not None
     db.session.commit()
-    return Person(row, app, sealer)
+    return Person(row, app, public_key)
 
 
 @pytest.fixture
-def carol(app: Flask, sealer: PublicKey) -> Person:
+def carol(app: Flask, public_key: PublicKey) -> Person:
     """The admin: the first account."""
-    return _person(app, sealer, "carol@example.com", is_admin=True)
+    return _person(app, public_key, "carol@example.com", is_admin=True)
 
 
 @pytest.fixture
-def alice(app: Flask, sealer: PublicKey, carol: Person) -> Person:
+def alice(app: Flask, public_key: PublicKey, carol: Person) -> Person:
     """A normal user."""
-    return _person(app, sealer, "alice@example.com")
+    return _person(app, public_key, "alice@example.com")
 
 
 @pytest.fixture
-def bob(app: Flask, sealer: PublicKey, carol: Person) -> Person:
+def bob(app: Flask, public_key: PublicKey, carol: Person) -> Person:
     """Another one, who must never see anything of Alice's."""
-    return _person(app, sealer, "bob@example.com")
+    return _person(app, public_key, "bob@example.com")

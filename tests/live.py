@@ -59,8 +59,9 @@ def free_port() -> int:
 
 def environment(instance: Path, **changes: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    # No test asks the public catalogs.
-    return kept | {"MODELSYNC_INSTANCE": str(instance), "CATALOG_REFRESH_HOURS": "0", **changes}
+    # No test reads the clone's .env or asks the public catalogs.
+    given = {"MODELSYNC_INSTANCE": str(instance), "FLASK_SKIP_DOTENV": "1", "CATALOG_REFRESH_HOURS": "0"}
+    return kept | given | changes
 
 
 def flask(*arguments: str, instance: Path, stdin: str = "", **changes: str) -> subprocess.CompletedProcess[str]:

@@ -49,10 +49,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     lines = [f"{name}={value}\n" for name, (value, _) in HELD_BY.items()]
     (tree / ".env").write_text("".join(lines) + f"VAULT_PUBLIC_KEY={Keyring(PRIVATE).public}\n", encoding="utf-8")
     port = free_port()
+    environ = environment(tree / "instance")
+    del environ["FLASK_SKIP_DOTENV"]
     process = subprocess.Popen(
         [sys.executable, "-m", "flask", "--app", "wsgi", "up", "--port", str(port)],
         cwd=tree,
-        env=environment(tree / "instance"),
+        env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -140,7 +142,7 @@ def test_the_logs_of_the_processes_have_no_secret_either(running: Live) -> None:
 
 def test_nobody_but_the_first_reads_the_file_of_all_secrets() -> None:
     parent = supervisor.Supervisor({"PATH": "/bin", **{name: value for name, (value, _) in HELD_BY.items()}}, None)
-    for process in (supervisor.web("127.0.0.1", 8000, 1), supervisor.workers(1), supervisor.scheduler()):
+    for process in (supervisor.web_process("127.0.0.1", 8000, 1), supervisor.worker_process(1), supervisor.scheduler_process()):
         given = parent._environment(process)
         assert given["FLASK_SKIP_DOTENV"] == "1"
         assert {name for name in HELD_BY if name in given} == {
