@@ -111,6 +111,9 @@ ALSO_ALLOWED: set[tuple[str, str]] = {
     # `flask up --demo` makes the demo's accounts and history.
     ("cli/up.py", "demo"),
 }
+IMPURE = {
+    *("socket", "ssl", "http", "urllib", "subprocess", "threading", "time", "os", "sqlite3", "tempfile", "random"),
+}
 THIRD_PARTY: dict[str, set[str]] = {"catalog": {"msgspec"}, "providers": {"msgspec"}, "vault": {"cryptography"}}
 
 
@@ -124,42 +127,41 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 FILES = {str(path.relative_to(ROOT / "app")): sorted(set(_imports(path))) for path in ROOT.glob("app/**/*.py")}
-every_file = pytest.mark.parametrize("file", sorted(set(FILES) - {"__init__.py"}))
 
 
 def _station(file: str) -> str:
     return file.split("/")[0].removesuffix(".py")
 
 
-@every_file
-def test_imports_go_down_only(file: str) -> None:
-    station = _station(file)
-    ours = {name.split(".")[1] for name in FILES[file] if name.startswith("app.")} - {station, "create_app"}
-    assert {one for one in ours if (file, one) not in ALSO_ALLOWED} <= MAY_IMPORT[station]
+def _roots(file: str) -> set[str]:
+    return {name.split(".")[0] for name in FILES[file]}
 
 
-@every_file
-def test_some_libraries_have_one_door(file: str) -> None:
-    for library, doors in ONLY_IN.items():
-        assert file in doors or library not in {name.split(".")[0] for name in FILES[file]}
+def test_imports_go_down_only() -> None:
+    upwards = {}
+    for file in FILES.keys() - {"__init__.py"}:
+        station = _station(file)
+        ours = {name.split(".")[1] for name in FILES[file] if name.startswith("app.")} - {station, "create_app"}
+        upwards[file] = {one for one in ours - MAY_IMPORT[station] if (file, one) not in ALSO_ALLOWED}
+    assert {file: names for file, names in upwards.items() if names} == {}
 
 
-@pytest.mark.parametrize(
-    "file",
-    sorted(file for file in FILES if _station(file) in THIRD_PARTY),
-)
-def test_the_pure_stations_need_little(file: str) -> None:
-    roots = {name.split(".")[0] for name in FILES[file]} - {"app"}
-    assert roots - sys.stdlib_module_names <= THIRD_PARTY[_station(file)]
+def test_some_libraries_are_imported_in_one_place() -> None:
+    for library, places in ONLY_IN.items():
+        assert {file for file in FILES if library in _roots(file)} <= places, library
 
 
-@pytest.mark.parametrize("file", sorted(file for file in FILES if _station(file) in ("catalog", "providers")))
-def test_the_pure_stations_touch_neither_network_nor_clock(file: str) -> None:
-    if file == "catalog/seed/make.py":  # a script that makes the seed, never imported
-        return
-    assert {name.split(".")[0] for name in FILES[file] if not name.startswith("urllib.parse")}.isdisjoint(
-        {"socket", "ssl", "http", "urllib", "subprocess", "threading", "time", "os", "sqlite3", "tempfile", "random"}
-    )
+def test_the_pure_stations_need_little() -> None:
+    for file in FILES:
+        if (station := _station(file)) in THIRD_PARTY:
+            assert _roots(file) - {"app"} - sys.stdlib_module_names <= THIRD_PARTY[station], file
+
+
+def test_the_pure_stations_touch_neither_network_nor_clock() -> None:
+    for file in FILES:
+        if _station(file) in ("catalog", "providers"):
+            roots = {name.split(".")[0] for name in FILES[file] if not name.startswith("urllib.parse")}
+            assert roots.isdisjoint(IMPURE), file
 
 
 def test_every_exception_to_the_law_is_needed() -> None:
