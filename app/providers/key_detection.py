@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import urlsplit
 
-from app import providers
 from app.providers import addresses
 from app.providers.contract import KeyPattern, Provider
 
@@ -52,16 +51,18 @@ class _Tables:
     """Patterns with their provider's slug, likeliest first."""
     by_variable: dict[str, str]
     by_host: dict[str | None, str]
+    providers: Mapping[str, Provider]
 
 
 @cache
 def _tables() -> _Tables:
-    # Built on first use: this module belongs to the package that collects the providers.
+    from app.providers import PROVIDERS  # on first use: while this module loads, they are still being collected
+
     by_prefix: dict[str, tuple[str, ...]] = {}
     by_variable: dict[str, str] = {}
     by_host: dict[str | None, str] = {}
     patterns = []
-    for slug, provider in providers.PROVIDERS.items():
+    for slug, provider in PROVIDERS.items():
         patterns += [(pattern, slug) for pattern in provider.key_patterns]
         for prefix in provider.key_prefixes:
             by_prefix[prefix] = (*by_prefix.get(prefix, ()), slug)
@@ -71,7 +72,7 @@ def _tables() -> _Tables:
             for url in (provider.base_url, *provider.regions.values()):
                 by_host.setdefault(urlsplit(url).hostname, slug)
     patterns.sort(key=lambda pair: -pair[0].odds)
-    return _Tables(by_prefix, tuple(patterns), by_variable, by_host)
+    return _Tables(by_prefix, tuple(patterns), by_variable, by_host, PROVIDERS)
 
 
 class PasteTooLarge(Exception):
@@ -87,7 +88,7 @@ class ProviderChoice:
 
     @property
     def provider(self) -> Provider:
-        return providers.PROVIDERS[self.slug]
+        return _tables().providers[self.slug]
 
     @property
     def label(self) -> str:
@@ -232,7 +233,7 @@ def _detect_by_name(line: int, name: str, known: str | None, value: str, base_ur
         return Detection(line, name if known == by_host else "the address beside it", choices, True, value)
     if base_url:
         # OpenAI's variables are used for every server with an OpenAI-compatible API.
-        own_server = known if known and providers.PROVIDERS[known].base_url_example else "openai-compatible"
+        own_server = known if known and _tables().providers[known].base_url_example else "openai-compatible"
         return Detection(line, "the address beside it", _choices((own_server,)), True, value, base_url)
     return Detection(line, name, _choices((known or "",)), True, value)
 
@@ -281,12 +282,12 @@ def _match_patterns(value: str, confidences: tuple[str, ...]) -> tuple[str, ...]
 
 def _choices(slugs: tuple[str, ...]) -> tuple[ProviderChoice, ...]:
     return tuple(
-        ProviderChoice(slug, region) for slug in slugs for region in providers.PROVIDERS[slug].regions or ("",)
+        ProviderChoice(slug, region) for slug in slugs for region in _tables().providers[slug].regions or ("",)
     )
 
 
 def _google_exchange() -> tuple[str, ...]:
-    return tuple(slug for slug, provider in providers.PROVIDERS.items() if provider.token_exchange == "google")  # noqa: S105
+    return tuple(slug for slug, provider in _tables().providers.items() if provider.token_exchange == "google")  # noqa: S105
 
 
 def _unquote(value: str) -> str:

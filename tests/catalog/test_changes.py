@@ -255,6 +255,7 @@ def test_a_rename_tells_what_else_changed() -> None:
         (["old@a", "older@a"], ["new@a"]),  # which of the two?
         (["old@a"], ["new@a", "newer@a"]),
         (["old@a"], ["old@a", "new@a"]),  # nothing vanished
+        (["old@a", "kept@a"], ["kept@a"]),  # nothing appeared
     ],
 )
 def test_where_it_is_not_certain_nothing_is_called_a_rename(before: list[str], after: list[str]) -> None:

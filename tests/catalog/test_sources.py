@@ -51,7 +51,7 @@ def claim_of(reading: ParsedSource, provider: str, model_id: str) -> Claim:
 
 
 def test_models_dev_tells_facts_and_prices_per_million() -> None:
-    reading = parse_modelsdev(catalogs.MODELSDEV)
+    reading = parse_modelsdev(catalogs.load_document("modelsdev"))
     claim = claim_of(reading, "anthropic", "claude-haiku-4-5")
     assert (claim.lab, claim.context_length, claim.max_output_tokens) == ("anthropic", 200_000, 64_000)
     assert (claim.input_per_million, claim.cache_write_per_million) == (Decimal(1), Decimal("1.25"))
@@ -79,7 +79,7 @@ def test_models_dev_counts_providers_that_do_not_concern_us_but_claims_nothing_o
 
 
 def test_litellm_prices_are_per_token_and_its_routing_prefix_is_no_part_of_the_id() -> None:
-    reading = parse_litellm(catalogs.LITELLM)
+    reading = parse_litellm(catalogs.load_document("litellm"))
     assert reading.entries == 2  # without the sample
     claim = claim_of(reading, "groq", "llama-3.3-70b-versatile")
     assert (claim.input_per_million, claim.output_per_million) == (Decimal("0.59"), Decimal("0.79"))
@@ -174,7 +174,7 @@ def test_litellm_entries_that_only_price_a_variation_claim_nothing(key: str, ori
 
 def test_a_gateway_names_the_lab_in_its_ids_and_never_the_dates() -> None:
     model = ListedModel(id="anthropic/claude-demo-1", name="Anthropic: Claude Demo 1", context_length=500_000)
-    reading = openrouter.parse(encoded(catalogs.OPENROUTER), [model], [])
+    reading = openrouter.parse(encoded(catalogs.load_document("openrouter")), [model], [])
     (claim,) = reading.claims
     assert (claim.lab, claim.context_length, claim.released_on) == ("anthropic", 500_000, "")
     assert reading.entries == 2
@@ -307,8 +307,8 @@ def test_a_catalog_without_models_is_refused_even_then() -> None:
 
 
 def test_claims_survive_being_kept_and_the_order_does_not_count() -> None:
-    found = parse_modelsdev(catalogs.MODELSDEV).claims
-    again = parse_modelsdev(dict(reversed(catalogs.MODELSDEV.items()))).claims
+    found = parse_modelsdev(catalogs.load_document("modelsdev")).claims
+    again = parse_modelsdev(dict(reversed(catalogs.load_document("modelsdev").items()))).claims
     assert deserialize(serialize(found)) == found
     assert serialize(found) == serialize(again)
 

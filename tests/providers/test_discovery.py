@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app import providers
-from app.providers import PROVIDERS, ProviderLoadError, load_providers
+from app.providers import ENTRY_POINT_GROUP, PROVIDERS, ProviderLoadError, contract, load_providers
 from app.providers.contract import Provider
 
 MODULE = """
@@ -34,15 +33,13 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, slug: str = "acme", t
     info = folder / "modelsync_acme-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: modelsync-acme\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text(
-        f"[{providers.ENTRY_POINT_GROUP}]\nacme = modelsync_acme:{target}\n", encoding="utf-8"
-    )
+    (info / "entry_points.txt").write_text(f"[{ENTRY_POINT_GROUP}]\nacme = modelsync_acme:{target}\n", encoding="utf-8")
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "modelsync_acme", raising=False)
 
 
 def test_every_file_of_the_folder_with_a_provider_is_found() -> None:
-    folder = Path(providers.__file__).parent
+    folder = Path(contract.__file__).parent
     files = {path for path in folder.glob("*.py") if "\nPROVIDER = " in path.read_text(encoding="utf-8")}
     assert {slug.replace("-", "_") for slug in PROVIDERS} == {path.stem for path in files}
 
@@ -81,5 +78,5 @@ def test_a_package_that_cannot_be_loaded_is_named(
 
 def test_a_field_that_a_provider_states_is_checked_by_its_type() -> None:
     with pytest.raises(TypeError, match="color"):
-        Provider(**{"slug": "x", "color": "#000000"})  # type: ignore[arg-type]
+        Provider(slug="x", color="#000000")  # type: ignore[arg-type]
     assert replace(PROVIDERS["groq"], slug="two-words").key_variable == "TWO_WORDS_API_KEY"

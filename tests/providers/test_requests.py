@@ -15,7 +15,7 @@ from app.providers.contract import join_url
 KEY = "sk-marked-0123456789-mark"
 every_provider = pytest.mark.parametrize("slug", list(PROVIDERS))
 
-# Written out, so that changing any of them is deliberate. A provider that is in none of these tables needs no line here.
+# Written out, so that changing any of them is deliberate. A provider outside of these tables needs no line here.
 PUBLIC = {
     *("openrouter", "featherless", "huggingface", "near", "fal", "chutes", "aihubmix", "helicone"),
     *("vercel-ai-gateway", "ollama", "lmstudio", "vllm", "openai-compatible"),
