@@ -233,7 +233,7 @@ def admin_base_urls() -> dict[str, str]:
 def update_provider(
     row: ProviderRow, *, is_active: bool, frequency: str | None, base_url: str | None, actor: Actor, now: datetime
 ) -> None:
-    """Save an admin's settings (frequency, base_url: None for the provider file's), with an audit entry for a change."""
+    """Save an admin's settings (frequency, base_url: None for the provider file's), audited if they change."""
     before = _provider_settings(row)
     row.is_active, row.admin_update_frequency, row.admin_base_url = is_active, frequency, base_url
     if (after := _provider_settings(row)) != before:

@@ -238,7 +238,7 @@ def lock_many(items: Sequence[RunItem]) -> dict[int, LockedCredential]:
 
 
 def settle_many(states: Sequence[Mapping[str, Any]]) -> None:
-    """Write the results of locked keys. Each state names its credential id as `of_credential`; all have the same columns."""
+    """Write the results of locked keys. Each names its credential id as `of_credential`; all have the same columns."""
     if states:
         columns: dict[str, Any] = {name: bindparam(name) for name in states[0] if name != "of_credential"}
         table = CredentialRow.__table__

@@ -1,4 +1,4 @@
-"""The audit log: every entry once, the newest first, with who and what and whether it was taken back."""
+"""The audit log: every entry once, newest first, with actor, subject and whether it was undone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.store import audit
 from app.store.accounts import users
 from app.store.audit import AUTOMATIC, COMMAND_LINE, Actor, AuditView
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import counted
+from tests.store.queries.test_runs import counted
 
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ def noted(subject: str, undoes: int | None = None) -> int:
 
 
 @both_databases
-def test_an_entry_keeps_who_what_when_and_why(app: Flask, carol: Person) -> None:
+def test_an_entry_has_actor_action_time_and_reason(app: Flask, carol: Person) -> None:
     audit.record(Actor(carol.id, "carol@example.com"), "match", "groq/x", {"a": 1}, None, "why", NOW)
     (line,), more = audit.list_entries()
     assert line == AuditView(
@@ -37,7 +37,7 @@ def test_an_entry_keeps_who_what_when_and_why(app: Flask, carol: Person) -> None
 
 
 @both_databases
-def test_paging_shows_every_entry_once_the_newest_first_in_one_query_a_page(app: Flask) -> None:
+def test_paging_shows_every_entry_once_newest_first_with_one_query_per_page(app: Flask) -> None:
     assert audit.list_entries() == ((), None)
     ids = [noted(f"groq/{number}@100") for number in range(7)]
     seen: list[int] = []
@@ -54,7 +54,7 @@ def test_paging_shows_every_entry_once_the_newest_first_in_one_query_a_page(app:
 
 
 @both_databases
-def test_an_entry_is_taken_back_once(app: Flask) -> None:
+def test_an_entry_is_undone_only_once(app: Flask) -> None:
     first = noted("groq/x@100")
     second = audit.record(AUTOMATIC, "override", "groq/x@100", {"price": "1.10"}, None, "", NOW, undoes=first).id
     undoing, undone = audit.list_entries()[0]

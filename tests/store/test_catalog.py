@@ -1,4 +1,4 @@
-"""The catalog in force, as processes share it, and the jobs that keep it fresh."""
+"""The catalog in force, shared by processes, and the jobs that refresh it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def decide(kind: str, subject: str, value: dict[str, object]) -> None:
     db.session.commit()
 
 
-def test_another_process_sees_a_new_version_at_its_next_look(app: Flask) -> None:
+def test_another_process_sees_a_new_version_at_its_next_read(app: Flask) -> None:
     number, before = catalog.load_index()
     assert catalog.load_index()[1] is before
     db.session.add(CatalogVersionRow(version="another", source="test", model_count=0, loaded_at=NOW))
@@ -67,7 +67,7 @@ def test_only_rows_that_differ_are_written(app: Flask) -> None:
     assert db.session.scalar(select(func.count()).select_from(CanonicalRow)) == len(after)
 
 
-def test_decisions_are_read_and_one_that_makes_no_sense_is_passed_over(app: Flask) -> None:
+def test_decisions_are_loaded_and_invalid_ones_ignored(app: Flask) -> None:
     made = {"id": "me/mine", "lab": "me", "name": "Mine", "input_per_million": "1.5"}
     decide("canonical", "me/mine", made)
     decide("canonical", "me/other", made)
@@ -81,7 +81,7 @@ def test_decisions_are_read_and_one_that_makes_no_sense_is_passed_over(app: Flas
     assert found.fields == {("me/mine", "tools"): True}
 
 
-def test_a_setting_makes_no_new_catalog(app: Flask) -> None:
+def test_a_setting_does_not_change_the_catalog(app: Flask) -> None:
     before, digest = catalog.version_number(), catalog.decisions_digest()
     decide("setting", "whatever", {"value": 1})
     assert catalog.decisions_digest() == digest
@@ -91,7 +91,7 @@ def test_a_setting_makes_no_new_catalog(app: Flask) -> None:
     assert catalog.version_number() == before + 1
 
 
-def test_what_another_version_kept_is_not_read_until_it_is_asked_again(app: Flask) -> None:
+def test_content_of_another_format_version_is_ignored_until_refetched(app: Flask) -> None:
     sources.save("litellm", "http://here", [], 0, NOW, etag='"x"')
     assert sources.load_known("litellm", "http://here").etag == '"x"'
     assert sources.load_known("litellm", "http://there").etag == ""
@@ -100,7 +100,7 @@ def test_what_another_version_kept_is_not_read_until_it_is_asked_again(app: Flas
     assert sources.load_claims("litellm") == ()
 
 
-def test_an_etag_too_long_to_keep_is_forgotten(app: Flask) -> None:
+def test_an_overlong_etag_is_dropped(app: Flask) -> None:
     sources.save("litellm", "http://here", [], 0, NOW, etag="e" * 201, last_modified="m" * 101)
     assert sources.load_known("litellm", "http://here") == sources.KnownSource("", "", 0)
 
@@ -117,7 +117,7 @@ def outcomes() -> list[tuple[str, str, str]]:
     return [tuple(row) for row in rows]  # type: ignore[misc]
 
 
-def test_a_worker_refreshes_what_was_asked_for_once(app: Flask, vault: Keyring) -> None:
+def test_a_worker_refreshes_a_requested_source_once(app: Flask, vault: Keyring) -> None:
     assert enqueue.enqueue_refresh("modelsdev", "button") is None
     assert enqueue.enqueue_refresh("modelsdev", "button") is None
     assert work_off(app, vault) == 1
@@ -125,7 +125,7 @@ def test_a_worker_refreshes_what_was_asked_for_once(app: Flask, vault: Keyring) 
     assert [line.source for line in sources.list_refreshes(10)] == ["modelsdev"]
 
 
-def test_the_schedule_asks_every_source_that_is_due_and_then_none(app: Flask, vault: Keyring) -> None:
+def test_the_schedule_refreshes_due_sources_once(app: Flask, vault: Keyring) -> None:
     periodic.refresh_catalog_if_due()
     periodic.refresh_catalog_if_due()
     assert work_off(app, vault) == len(SOURCES)
@@ -134,20 +134,20 @@ def test_the_schedule_asks_every_source_that_is_due_and_then_none(app: Flask, va
     assert work_off(app, vault) == 0
 
 
-def test_zero_hours_mean_never(app: Flask, vault: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zero_hours_disable_refreshes(app: Flask, vault: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
     object.__setattr__(config.current(), "catalog_refresh_hours", 0)
     periodic.refresh_catalog_if_due()
     assert work_off(app, vault) == 0
 
 
-def test_a_decision_is_put_into_force_by_a_worker(app: Flask, vault: Keyring) -> None:
+def test_a_worker_applies_a_decision(app: Flask, vault: Keyring) -> None:
     decide("match", "groq/mystery", {"canonical_id": "openai/gpt-4o"})
     assert enqueue.enqueue_rebuild() is None
     work_off(app, vault)
     assert catalog.load_index()[1].match("groq", ListedModel(id="mystery")).rule == "decided"
 
 
-def test_a_decision_whose_job_was_lost_is_put_into_force_by_the_schedule(app: Flask) -> None:
+def test_the_schedule_applies_a_decision_whose_job_was_lost(app: Flask) -> None:
     decide("match", "groq/mystery", {"canonical_id": "openai/gpt-4o"})
     with no_redis(app):
         assert "What you decided is saved" in (enqueue.enqueue_rebuild() or "")
@@ -156,5 +156,5 @@ def test_a_decision_whose_job_was_lost_is_put_into_force_by_the_schedule(app: Fl
     assert catalog.load_index()[1].match("groq", ListedModel(id="mystery")).rule == "decided"
 
 
-def test_a_job_that_was_never_done_is_due(app: Flask, simulator: Simulator) -> None:
+def test_a_job_that_never_ran_is_due(app: Flask, simulator: Simulator) -> None:
     assert sources.due_sources(NOW, timedelta(hours=24), timedelta(hours=1)) == list(SOURCES)

@@ -1,4 +1,4 @@
-"""How many keys one may have."""
+"""The limit on API keys per account."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conftest import Person, both_databases
 
 
 @both_databases
-def test_beyond_a_generous_number_of_keys_a_sentence_says_so_in_the_form_and_on_the_command_line(
+def test_exceeding_the_key_limit_is_reported_in_the_form_and_on_the_command_line(
     app: Flask, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(credentials, "MAX_KEYS", 2)

@@ -1,4 +1,4 @@
-"""Decisions: kept, read back with their types, noted, and taken back only where nothing else came in between."""
+"""Decisions: saved, loaded with their types, audited, and undone only if nothing changed since."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def logged() -> int:
     return db.session.scalar(select(func.count()).select_from(AuditRow)) or 0
 
 
-def test_a_match_is_kept_and_noted_with_who_and_why(app: Flask, actor: Actor) -> None:
+def test_a_match_is_saved_and_audited(app: Flask, actor: Actor) -> None:
     entry = decisions.save_match("groq", "some/odd-id", KNOWN, actor, now(), "their page says so")
     assert entry is not None
     decisions.save_match("groq", "other", None, actor, now())
@@ -51,7 +51,7 @@ def test_a_match_is_kept_and_noted_with_who_and_why(app: Flask, actor: Actor) ->
     assert line.after == {"canonical_id": KNOWN, "reason": "their page says so"}
 
 
-def test_what_is_decided_already_writes_and_notes_nothing(app: Flask, actor: Actor) -> None:
+def test_an_equal_decision_writes_nothing(app: Flask, actor: Actor) -> None:
     assert decisions.save_match("groq", "x", KNOWN, actor, now())
     assert decisions.save_match("groq", "x", KNOWN, actor, now()) is None
     assert decisions.remove("match", "groq/never", actor, now()) is None
@@ -65,14 +65,16 @@ def test_what_is_decided_already_writes_and_notes_nothing(app: Flask, actor: Act
         ("groq", "acme/none", 'There is no canonical model "acme/none" in the catalog.'),
     ],
 )
-def test_a_match_with_nothing_is_refused(app: Flask, actor: Actor, slug: str, canonical_id: str, sentence: str) -> None:
+def test_a_match_with_an_unknown_model_is_rejected(
+    app: Flask, actor: Actor, slug: str, canonical_id: str, sentence: str
+) -> None:
     with pytest.raises(DecisionError) as refused:
         decisions.save_match(slug, "x", canonical_id, actor, now())
     assert str(refused.value) == sentence
     assert logged() == 0
 
 
-def test_a_canonical_model_comes_back_with_every_digit(app: Flask, actor: Actor) -> None:
+def test_a_canonical_model_round_trips_exactly(app: Flask, actor: Actor) -> None:
     decisions.save_canonical(NEW, actor, now())
     db.session.expire_all()
     assert decisions.load_canonicals() == {NEW.id: NEW}
@@ -80,7 +82,7 @@ def test_a_canonical_model_comes_back_with_every_digit(app: Flask, actor: Actor)
     decisions.save_match("groq", "another-id", NEW.id, actor, now())
 
 
-def test_fields_come_back_in_the_types_of_the_model(app: Flask, actor: Actor) -> None:
+def test_fields_have_the_types_of_the_model(app: Flask, actor: Actor) -> None:
     decisions.save_field(KNOWN, "input_per_million", Decimal("2.50"), actor, now())
     decisions.save_field(KNOWN, "tools", False, actor, now())
     decisions.save_field(OTHER, "output_modalities", ("text",), actor, now())
@@ -101,15 +103,13 @@ def test_fields_come_back_in_the_types_of_the_model(app: Flask, actor: Actor) ->
         ("acme/none", "tools", True),
     ],
 )
-def test_a_field_that_cannot_be_is_refused(
-    app: Flask, actor: Actor, canonical_id: str, field: str, value: object
-) -> None:
+def test_an_invalid_field_is_rejected(app: Flask, actor: Actor, canonical_id: str, field: str, value: object) -> None:
     with pytest.raises(DecisionError):
         decisions.save_field(canonical_id, field, value, actor, now())
     assert logged() == 0
 
 
-def test_a_setting_is_read_back_and_none_where_nobody_set_it(app: Flask, actor: Actor) -> None:
+def test_a_setting_is_loaded_and_none_by_default(app: Flask, actor: Actor) -> None:
     assert decisions.load_setting(decisions.AUTO_ADOPT) is None
     decisions.save_setting(decisions.AUTO_ADOPT, True, actor, now())
     assert decisions.load_setting(decisions.AUTO_ADOPT) is True
@@ -119,7 +119,7 @@ def test_a_setting_is_read_back_and_none_where_nobody_set_it(app: Flask, actor: 
 # ------------------------------------------------------------------ undo
 
 
-def test_undo_restores_what_was_before_with_its_reason_and_is_an_entry_itself(app: Flask, actor: Actor) -> None:
+def test_undo_restores_the_previous_state_with_its_reason_and_is_audited(app: Flask, actor: Actor) -> None:
     decisions.save_match("groq", "x", KNOWN, actor, now(), "first")
     second = decisions.save_match("groq", "x", OTHER, actor, now(), "second")
     assert second is not None
@@ -132,7 +132,7 @@ def test_undo_restores_what_was_before_with_its_reason_and_is_an_entry_itself(ap
     assert audit.list_entries()[0][1].undone_by_id == undone.id
 
 
-def test_undo_of_the_first_decision_leaves_none_and_undo_of_that_brings_it_back(app: Flask, actor: Actor) -> None:
+def test_undo_of_the_first_decision_deletes_it_and_undo_of_that_restores_it(app: Flask, actor: Actor) -> None:
     entry = decisions.save_canonical(NEW, actor, now())
     assert entry is not None
     undone = decisions.undo(entry.id, actor, now())
@@ -143,7 +143,7 @@ def test_undo_of_the_first_decision_leaves_none_and_undo_of_that_brings_it_back(
     assert decisions.load_canonicals() == {}
 
 
-def test_what_changed_since_is_not_taken_back_and_the_entry_that_changed_it_is_named(app: Flask, actor: Actor) -> None:
+def test_undo_is_rejected_after_a_later_change_naming_that_entry(app: Flask, actor: Actor) -> None:
     first = decisions.save_match("groq", "x", KNOWN, actor, now())
     second = decisions.save_match("groq", "x", OTHER, Actor(None, "command line"), now())
     assert first is not None and second is not None
@@ -151,11 +151,11 @@ def test_what_changed_since_is_not_taken_back_and_the_entry_that_changed_it_is_n
         decisions.undo(first.id, actor, now())
     assert decisions.load_matches() == {("groq", "x"): OTHER}
     decisions.undo(second.id, actor, now())
-    decisions.undo(first.id, actor, now())  # now it is what the first one left
+    decisions.undo(first.id, actor, now())  # now the state is that of the first
     assert decisions.load_matches() == {}
 
 
-def test_nothing_is_taken_back_twice_and_nothing_that_never_was(app: Flask, actor: Actor) -> None:
+def test_undo_is_rejected_twice_and_for_unknown_entries(app: Flask, actor: Actor) -> None:
     entry = decisions.save_setting("x", 1, actor, now())
     assert entry is not None
     decisions.undo(entry.id, actor, now())
@@ -166,7 +166,7 @@ def test_nothing_is_taken_back_twice_and_nothing_that_never_was(app: Flask, acto
     assert decisions.load_setting("x") == 1
 
 
-def test_an_override_is_taken_back_as_well_and_only_if_it_is_still_there(app: Flask, actor: Actor) -> None:
+def test_an_override_is_undone_only_if_unchanged(app: Flask, actor: Actor) -> None:
     overrides.save(from_facts("groq", KNOWN, 100, {"context_length": 32_000}), actor, now())
     entry = audit.list_entries()[0][0]
     undone = decisions.undo(entry.id, actor, now())
@@ -180,7 +180,7 @@ def test_an_override_is_taken_back_as_well_and_only_if_it_is_still_there(app: Fl
     assert overrides.load_manual()["groq", KNOWN].facts == {"context_length": 64_000}
 
 
-def test_what_a_person_took_back_is_remembered(app: Flask, actor: Actor) -> None:
+def test_withdrawn_subjects_are_remembered(app: Flask, actor: Actor) -> None:
     entry = decisions.save_canonical(NEW, audit.AUTOMATIC, now())
     assert entry is not None
     assert decisions.withdrawn_subjects("canonical") == frozenset()

@@ -1,4 +1,4 @@
-"""Overrides in the database: sync replaces its own and never a person's; an import is all or nothing."""
+"""Overrides: sync replaces only automatic ones; an import is all or nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from app.store.schema.catalog_tables import OverrideRow
 from app.sync.run import SyncContext
 from tests.catalog.test_overrides import DIFFERENT, EMPTY, MANUAL
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import counted
+from tests.store.queries.test_runs import counted
 from tests.sync.test_run import named, synced
 
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
@@ -62,11 +62,11 @@ def spoken_for() -> dict[str, str]:
     return {row.canonical_id: row.provider_model_id for row in rows}
 
 
-# ------------------------------------------------------------------ made by sync
+# ------------------------------------------------------------------ automatic
 
 
 @both_databases
-def test_every_chat_model_of_the_catalog_gets_one_and_nothing_else_does(app: Flask) -> None:
+def test_only_canonical_chat_models_get_an_override(app: Flask) -> None:
     write(
         listed("same", GPT, context_length=128_000, input_per_million=Decimal("1.0")),
         listed("other", MINI, context_length=64_000, input_per_million=Decimal("0.1"), tools=False),
@@ -83,14 +83,14 @@ def test_every_chat_model_of_the_catalog_gets_one_and_nothing_else_does(app: Fla
 
 
 @both_databases
-def test_the_largest_number_a_provider_may_list_comes_back(app: Flask) -> None:
+def test_the_largest_allowed_number_round_trips(app: Flask) -> None:
     write(listed("x", GPT, context_length=2**53 - 1))
     assert [one.facts for one in overrides.export()] == [{"context_length": 2**53 - 1}]
     assert imported(format_file(overrides.export())) == overrides.OverrideImportResult(skipped=1)
 
 
 @both_databases
-def test_the_plain_id_speaks_for_its_model_then_the_shortest(app: Flask) -> None:
+def test_the_plain_id_represents_its_model_then_the_shortest(app: Flask) -> None:
     variant, snapshot = listed("a", match=("free", "")), listed("b", match=("", "2024-08-06"))
     write(variant, snapshot)
     assert spoken_for() == {GPT: "a"}
@@ -99,7 +99,7 @@ def test_the_plain_id_speaks_for_its_model_then_the_shortest(app: Flask) -> None
 
 
 @both_databases
-def test_a_sync_replaces_what_sync_made_and_writes_only_what_differs(app: Flask) -> None:
+def test_a_sync_replaces_automatic_overrides_and_writes_only_differences(app: Flask) -> None:
     assert write(listed("x", GPT, tools=True), listed("y", MINI)) == 2
     with counted() as sent:
         assert write(listed("x", GPT, tools=True), listed("y", MINI), now=LATER) == 0
@@ -111,7 +111,7 @@ def test_a_sync_replaces_what_sync_made_and_writes_only_what_differs(app: Flask)
 
 
 @both_databases
-def test_a_persons_override_survives_whatever_sync_does(app: Flask) -> None:
+def test_manual_overrides_survive_syncs(app: Flask) -> None:
     kept = put(decided(input_per_million=Decimal("1.10")))
     write(listed("x", GPT, tools=True, input_per_million=Decimal(9)))
     write(listed("x", GPT))
@@ -122,7 +122,7 @@ def test_a_persons_override_survives_whatever_sync_does(app: Flask) -> None:
 
 
 @both_databases
-def test_what_no_key_lists_any_more_is_taken_away_for_its_provider_only(app: Flask) -> None:
+def test_overrides_of_unlisted_models_are_deleted_for_their_provider_only(app: Flask) -> None:
     for slug in ("groq", "together"):
         write(listed("x", GPT), listed("y", MINI), slug=slug)
     auto_overrides.remove(provider_id(), [MINI, "openai/never"])
@@ -134,7 +134,7 @@ def test_what_no_key_lists_any_more_is_taken_away_for_its_provider_only(app: Fla
 
 
 @both_databases
-def test_after_a_change_of_the_catalog_only_what_is_served_stays(app: Flask) -> None:
+def test_after_a_catalog_change_only_served_overrides_remain(app: Flask) -> None:
     pairs = [listed("x", GPT), listed("y", MINI)]
     models.save(provider_id(), pairs, NOW)
     write(*pairs)
@@ -149,7 +149,7 @@ def test_after_a_change_of_the_catalog_only_what_is_served_stays(app: Flask) -> 
 
 
 @both_databases
-def test_syncs_make_and_take_away_their_own_and_keep_a_persons(
+def test_syncs_create_and_delete_automatic_overrides_only(
     app: Flask, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openai")
@@ -189,7 +189,7 @@ def test_two_workers_with_one_providers_lists_do_not_deadlock(app: Flask) -> Non
     def work(number: int) -> None:
         with app.app_context():
             for turn in range(5):
-                # Of this worker's own list; the other one's says otherwise and comes in another order.
+                # this worker's own list; the other's differs, in another order
                 pairs = [listed(str(n), f"lab/{n}", context_length=1 + number + 2 * turn) for n in range(300)]
                 both.wait(30)
                 auto_overrides.save(groq, "groq", pairs[:: 1 - 2 * number], index, NOW)
@@ -201,12 +201,12 @@ def test_two_workers_with_one_providers_lists_do_not_deadlock(app: Flask) -> Non
     assert {one.facts["context_length"] for one in overrides.export()} <= {9, 10}
 
 
-# ------------------------------------------------------------------ a person's decisions
+# ------------------------------------------------------------------ manual
 
 
 @both_databases
 @pytest.mark.parametrize("price", ["0.1", "1e-7", "1.10", "100000", "0"])
-def test_a_price_comes_back_digit_by_digit(app: Flask, price: str) -> None:
+def test_a_price_round_trips_exactly(app: Flask, price: str) -> None:
     stored = put(decided(input_per_million=Decimal(price)))
     db.session.commit()
     db.session.expire_all()
@@ -216,7 +216,7 @@ def test_a_price_comes_back_digit_by_digit(app: Flask, price: str) -> None:
 
 
 @both_databases
-def test_a_decision_is_noted_with_before_and_after_and_a_repeated_one_is_not(app: Flask) -> None:
+def test_a_manual_override_is_audited_with_before_and_after_once(app: Flask) -> None:
     first = put(decided(context_length=5))
     assert put(decided(context_length=5), LATER) == first
     second = put(decided(context_length=6), LATER)
@@ -247,7 +247,7 @@ def test_the_highest_priority_wins_field_by_field(app: Flask) -> None:
 
 
 @both_databases
-def test_more_can_be_settled_beside_what_is(app: Flask) -> None:
+def test_facts_are_added_to_an_existing_override(app: Flask) -> None:
     facts: dict[str, Any] = {"tools": True}
     overrides.amend("groq", "gpt-4o", 100, facts, "one", COMMAND_LINE, NOW)
     stored = overrides.amend("groq", GPT, 100, {"vision": False}, "two", COMMAND_LINE, LATER)
@@ -266,7 +266,7 @@ def test_an_override_is_restored_to_any_state_of_the_log(app: Flask) -> None:
     assert overrides.export() == []
     assert overrides.restore(subject, to_json(first), LATER) is None
     assert overrides.export() == [first]
-    assert len(audit.list_entries()[0]) == 2  # a restored state is noted by whoever restores it
+    assert len(audit.list_entries()[0]) == 2  # the caller of `restore` writes the audit entry
 
 
 def test_a_subject_names_one_override(app: Flask) -> None:
@@ -290,14 +290,14 @@ def test_a_subject_names_one_override(app: Flask) -> None:
         (decided("openai/gpt-4o:free"), 'There is no canonical model "openai/gpt-4o:free"'),
     ],
 )
-def test_what_cannot_be_put_is_a_sentence_and_nothing_is_written(app: Flask, override: Override, sentence: str) -> None:
+def test_an_invalid_override_is_rejected_with_a_message(app: Flask, override: Override, sentence: str) -> None:
     with pytest.raises(OverrideError) as caught:
         put(override)
     assert str(caught.value).startswith(sentence)
     assert overrides.export() == [] and audit.list_entries() == ((), None)
 
 
-def test_what_sync_made_is_not_a_persons_to_remove(app: Flask) -> None:
+def test_automatic_overrides_cannot_be_removed_manually(app: Flask) -> None:
     write(listed("x", GPT))
     with pytest.raises(OverrideError, match="priority from 100"):
         overrides.remove("groq", GPT, 0, COMMAND_LINE, NOW)
@@ -333,7 +333,7 @@ def test_an_example_above_its_priority_is_a_persons(app: Flask) -> None:
 
 
 @both_databases
-def test_what_sync_makes_is_passed_over(app: Flask) -> None:
+def test_automatic_overrides_are_skipped_on_import(app: Flask) -> None:
     manual = MANUAL.replace("custom-provider", "groq").replace("special-model", "gpt-4")
     assert imported(f"[{EMPTY}, {DIFFERENT}, {manual}]") == overrides.OverrideImportResult(added=1, skipped=2)
     assert [one.priority for one in overrides.export()] == [100]
@@ -375,7 +375,7 @@ def test_an_export_can_be_imported_elsewhere(app: Flask) -> None:
     assert format_file(overrides.export()) == text
 
 
-def test_an_import_leaves_alone_what_is_not_in_it(app: Flask) -> None:
+def test_an_import_keeps_other_overrides(app: Flask) -> None:
     kept = put(decided(MINI))
     overrides.import_all([OverrideEntry(decided(GPT))], COMMAND_LINE, NOW)
     assert kept in overrides.export() and len(overrides.export()) == 2

@@ -1,4 +1,4 @@
-"""A run that is live already: whoever wants more than it has gets it, as long as no worker began it."""
+"""Starting a sync while a run is live: a queued run is extended, a claimed one is not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def asked_in(run_id: int) -> list[str]:
     return list(db.session.scalars(query))
 
 
-def test_sync_now_takes_the_other_keys_into_a_queued_run_of_the_schedule(
+def test_sync_now_adds_all_keys_to_a_queued_scheduled_run(
     app: Flask, alice: Person, bob: Person, clock: Clock, means: SyncContext
 ) -> None:
     key = alice.add_key("openai", label="due")
@@ -49,7 +49,7 @@ def test_sync_now_takes_the_other_keys_into_a_queued_run_of_the_schedule(
     assert runs.last_finished(alice.id, whole=True) is not None
 
 
-def test_asking_for_one_provider_adds_that_and_makes_the_run_no_whole_one(
+def test_syncing_one_provider_joins_the_queued_run_without_making_it_whole(
     app: Flask, alice: Person, clock: Clock
 ) -> None:
     key = alice.add_key("openai", label="due")
@@ -64,10 +64,8 @@ def test_asking_for_one_provider_adds_that_and_makes_the_run_no_whole_one(
     assert asked_in(run_id) == ["due", "other"]
 
 
-def test_a_run_that_a_worker_began_stays_as_it_is_and_the_page_says_why(
-    app: Flask, alice: Person, clock: Clock
-) -> None:
-    alice.sign_in()  # before there is a key: with one it would begin a sync of all
+def test_a_claimed_run_is_not_extended_and_the_page_says_so(app: Flask, alice: Person, clock: Clock) -> None:
+    alice.sign_in()  # before there is a key, since signing in starts a sync
     key = alice.add_key("openai", label="due")
     alice.add_key("groq", label="other")
     run_id = scheduled(alice, key, clock)
@@ -84,7 +82,7 @@ def test_a_run_that_a_worker_began_stays_as_it_is_and_the_page_says_why(
     assert asked_in(run_id) == ["due"]
 
 
-def test_a_run_of_the_installations_own_account_takes_nothing_in(app: Flask, clock: Clock) -> None:
+def test_a_run_of_the_installations_own_account_is_not_extended(app: Flask, clock: Clock) -> None:
     first = server_keys.start(["openai"], "api", clock())
     second = server_keys.start(["groq"], "cli", clock())
     assert (second.run.id, second.is_new) == (first.run.id, False)

@@ -62,7 +62,7 @@ def find_by_user(user_id: int) -> FeedRow | None:
 
 
 def find_by_secret(secret: str) -> tuple[FeedRow, UserRow] | None:
-    """The feed with this secret and its user; None if unknown or disabled. Looked up by hash: timing reveals nothing."""
+    """The feed with this secret and its user; None if unknown or disabled. Looked up by hash: no timing leak."""
     query = (
         select(FeedRow, UserRow)
         .join(UserRow, UserRow.id == FeedRow.user_id)

@@ -117,7 +117,7 @@ def record_invitation(email: str, actor: Actor, now: datetime) -> None:
 
 
 def record_own_change(user: UserRow, after: audit.AuditState, now: datetime, actor: Actor | None = None) -> None:
-    """Record a security-relevant change by the owner (or by `actor` for them). after: our own words and numbers only."""
+    """Record a security-relevant change by the owner (or `actor`). after: only our own words and numbers."""
     _record(user, actor or Actor(user.id, user.email), now, None, after)
 
 

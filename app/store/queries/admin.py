@@ -1,6 +1,6 @@
-"""What the admin's pages read, each in a number of queries that does not grow.
+"""Read models of the admin's pages, with a constant number of queries each.
 
-Days that are over are counted once, into `tallies`; only what ended since is counted when someone looks.
+Past days are counted once, into `tallies`; only what ended since is counted on each view.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -32,25 +31,26 @@ from sqlalchemy import (
 
 from app.extensions import db
 from app.store.engine.dialect import insert
+from app.store.engine.statements import cached_statement
 from app.store.queries import runs as run_queries
 from app.store.queries.runs import HistoryFilter, RunView
 from app.store.schema.columns import UtcDateTime
 from app.store.schema.tables import CredentialRow, ProviderRow, ResultRow, RunRow, TallyRow, UserRow
 
 WHOLE_RUNS = ""
-"""In the place of a provider's slug: whole runs, by their state."""
+"""Instead of a provider's slug: whole runs, by their state."""
 _KEEP_FOR = timedelta(days=92)
 _SETTLE_TIME = timedelta(hours=1)
-"""So long after midnight no transaction of the day before is still open."""
+"""Time after midnight until all transactions of the previous day have ended."""
 _BATCH_SIZE = 200
 
 
 class DayCount(NamedTuple):
-    """A tuple, since a page reads thousands of them."""
+    """A tuple, as a page reads thousands of them."""
 
     day: date
     slug: str
-    """Of the provider; `RUNS` for whole runs."""
+    """The provider; WHOLE_RUNS for whole runs."""
     word: str
     """The outcome of results, or the state of runs."""
     number: int
@@ -63,13 +63,13 @@ class InstallationTotals:
     active_keys: int
     failing_keys: int
     queued: int
-    """Runs, as the next."""
+    """Runs; so is `running`."""
     running: int
 
 
 @dataclass(frozen=True, slots=True)
 class FailingKeyView:
-    """An active key whose last answer was a failure. Nothing of the key itself is read."""
+    """An active key whose last sync failed. The key itself is not read."""
 
     id: int
     user_id: int
@@ -79,7 +79,7 @@ class FailingKeyView:
     provider: str
     label: str
     since: datetime | None
-    """The first failure after its last good list, as far as history tells; else when it was last asked."""
+    """The first stored failure after its last good list, else its last check."""
     checked_at: datetime | None
     listed_at: datetime | None
     error_code: str | None
@@ -101,14 +101,14 @@ class UserView:
 
 @dataclass(frozen=True, slots=True)
 class UserDetail:
-    """One account, for the page on which an admin acts on it."""
+    """One account, for its admin page."""
 
     line: UserView
     failing_keys: int
     runs: int
     is_last_admin: bool
     second_factor_at: datetime | None
-    """Since when signing in asks for a code."""
+    """When two-factor authentication was enabled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +116,14 @@ class ProviderView:
     slug: str
     is_active: bool
     base_url: str
-    """The provider's own."""
+    """The provider file's."""
     admin_base_url: str | None
     frequency: str
-    """The provider file's own."""
+    """The provider file's."""
     admin_frequency: str | None
     last_synced_at: datetime | None
     keys: int
-    """Active ones, of all users."""
+    """Active keys of all users."""
     failing_keys: int
 
 
@@ -131,7 +131,7 @@ class ProviderView:
 
 
 def aggregate_days(now: datetime) -> None:
-    """Count the days that are over and were not counted yet; twice at one moment does no harm."""
+    """Count past days that were not counted yet. Concurrent calls are harmless."""
     until = (now - _SETTLE_TIME).astimezone(UTC).date()
     since = until - _KEEP_FOR
     last = db.session.scalar(select(func.max(TallyRow.day)))
@@ -145,70 +145,69 @@ def aggregate_days(now: datetime) -> None:
 
 
 def load_counts(days: int, now: datetime) -> DayCounts:
-    """What ended on each of the last `days` days, today the last of them.
+    """What ended on each of the last `days` days, including today.
 
-    Two queries, and a third where the days that are over are not known to this process as they are.
+    Two queries, and a third if this process has no up-to-date cache of past days.
     """
     first = now.astimezone(UTC).date() - timedelta(days=days - 1)
     last, *sums = db.session.execute(_sums_query(), {"first": first}).one()
-    over = _closed_days.get(db.engine)
-    if over is None or over.sums != (first, last, *sums):
+    closed = _closed_days.get(db.engine)
+    if closed is None or closed.sums != (first, last, *sums):
         rows = db.session.execute(_tallies_query(), {"first": first})
-        over = _closed_days[db.engine] = _ClosedDays((first, last, *sums), [DayCount._make(row) for row in rows])
-    # No day is counted in part: what came after the last one that was counted is counted here.
+        closed = _closed_days[db.engine] = _ClosedDays((first, last, *sums), [DayCount._make(row) for row in rows])
+    # days after the last counted one are counted here
     since = (last or first - timedelta(days=1)) + timedelta(days=1)
-    moments = {"since": _midnight(since), "until": datetime.max.replace(tzinfo=UTC)}
-    fresh = _fetch(_fresh_query(db.engine.dialect.name), moments)
-    return DayCounts(over, tuple(DayCount(_to_day(day), *rest) for day, *rest in fresh))
+    period = {"since": _midnight(since), "until": datetime.max.replace(tzinfo=UTC)}
+    fresh = _fetch(_fresh_query(db.engine.dialect.name), period)
+    return DayCounts(closed, tuple(DayCount(_to_day(day), *rest) for day, *rest in fresh))
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class _ClosedDays:
-    """The counts of the days that are over, and what they sum up to: there are thousands, and they do not change."""
+    """Cached counts of past days (thousands, unchanging), and the sums that validate the cache."""
 
     sums: tuple[Any, ...]
-    lines: list[DayCount]
+    counts: list[DayCount]
 
 
 @dataclass(frozen=True, slots=True)
 class DayCounts:
-    """Counts in the order of their days; cheap to compare, so that what is made of them can be kept."""
+    """Counts ordered by day; cheap to compare, as a cache key."""
 
-    over: _ClosedDays
+    closed: _ClosedDays
     fresh: tuple[DayCount, ...]
 
     def __iter__(self) -> Iterator[DayCount]:
-        return chain(self.over.lines, self.fresh)
+        return chain(self.closed.counts, self.fresh)
 
 
 _closed_days: WeakKeyDictionary[Engine, _ClosedDays] = WeakKeyDictionary()
 
 
-@cache
+@cached_statement
 def _sums_query() -> Select[date | None, int, int]:
-    """Built once, as the others that a page asks with: to build a statement takes longer than to answer it."""
     query = select(func.max(TallyRow.day), func.count(), func.coalesce(func.sum(TallyRow.count), 0))
     return query.where(TallyRow.day >= bindparam("first", type_=Date))
 
 
-@cache
+@cached_statement
 def _tallies_query() -> Select[date, str, str, int]:
     query = select(TallyRow.day, TallyRow.slug, TallyRow.word, TallyRow.count)
     return query.where(TallyRow.day >= bindparam("first", type_=Date)).order_by(TallyRow.day)
 
 
-@cache
+@cached_statement
 def _fresh_query(_dialect: str) -> CompoundSelect[Any]:
     return union_all(*_ended_queries(bindparam("since", type_=UtcDateTime), bindparam("until", type_=UtcDateTime)))
 
 
 def count_last_day(now: datetime) -> Mapping[tuple[str, str], int]:
-    """("", state) of runs and ("results", outcome) of results → how many ended in the last 24 hours; one query."""
-    found = _fetch(_last_day_query(), {"since": now - timedelta(days=1)})
-    return {(what, word): count for what, word, count in found}
+    """("", state) of runs and ("results", outcome) of results → number that ended in the last 24 hours; one query."""
+    rows = _fetch(_last_day_query(), {"since": now - timedelta(days=1)})
+    return {(what, word): count for what, word, count in rows}
 
 
-@cache
+@cached_statement
 def _last_day_query() -> CompoundSelect[Any]:
     since = bindparam("since", type_=UtcDateTime)
     runs = (
@@ -223,15 +222,15 @@ def _last_day_query() -> CompoundSelect[Any]:
 
 
 def load_totals() -> InstallationTotals:
-    """Of the whole installation, without its own account; one query."""
+    """Totals of the installation, without its own account; one query."""
     return InstallationTotals(*tuple(db.session.execute(_totals_query()).one()))
 
 
-@cache
+@cached_statement
 def _totals_query() -> Select[*tuple[Any, ...]]:
     people = select(func.count(UserRow.id)).where(~UserRow.is_server)
     keys = select(func.count(CredentialRow.id)).where(_is_personal())
-    live = select(func.count(RunRow.id)).where(RunRow.ended_at.is_(None))  # by the index of what ended
+    live = select(func.count(RunRow.id)).where(RunRow.ended_at.is_(None))  # uses the index on ended_at
     return select(
         people.scalar_subquery(),
         keys.scalar_subquery(),
@@ -243,11 +242,11 @@ def _totals_query() -> Select[*tuple[Any, ...]]:
 
 
 def list_failing_keys(most: int) -> list[FailingKeyView]:
-    """Active keys that fail, those first that were asked last; one query."""
+    """Failing active keys, most recently checked first; one query."""
     return [FailingKeyView(*tuple(row)) for row in db.session.execute(_failing_keys_query(), {"most": most})]
 
 
-@cache
+@cached_statement
 def _failing_keys_query() -> Select[*tuple[Any, ...]]:
     began = (
         select(ResultRow.ended_at)
@@ -291,10 +290,10 @@ def _is_failing() -> tuple[ColumnElement[bool], ...]:
 def _ended_queries(
     since: datetime | BindParameter[datetime], until: datetime | BindParameter[datetime]
 ) -> tuple[Select[Any], Select[Any]]:
-    """What ended in this time, as (day, slug, word, count): results, then whole runs."""
+    """Queries for what ended in this period, as (day, slug, word, count): results, and whole runs."""
     ended_at = ResultRow.ended_at
     day = _utc_day(ended_at).label("day")
-    # Counted by the index alone; only then is a provider's slug looked for.
+    # counted by an index-only scan before joining the slug
     counted = (
         select(day, ResultRow.provider_id, ResultRow.outcome, func.count().label("count"))
         .where(ended_at >= since, ended_at < until, ResultRow.outcome.is_not(None))
@@ -313,11 +312,11 @@ def _ended_queries(
     return results, runs
 
 
-def _utc_day(moment: Any) -> ColumnElement[Any]:
-    """The day of a moment by UTC: a date under PostgreSQL, its text under SQLite, as each keeps days."""
+def _utc_day(at: Any) -> ColumnElement[Any]:
+    """The UTC day of a time: a date on PostgreSQL, text on SQLite, as each stores dates."""
     if db.engine.dialect.name == "postgresql":
-        return cast(func.timezone("UTC", moment), Date)
-    return func.date(moment)
+        return cast(func.timezone("UTC", at), Date)
+    return func.date(at)
 
 
 def _fetch(query: Any, values: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
@@ -338,7 +337,7 @@ def _midnight(day: date) -> datetime:
 def list_users(
     search: str = "", before: int | None = None, size: int = run_queries.PAGE_SIZE
 ) -> tuple[list[UserView], int | None]:
-    """Accounts, the newest first, with the cursor of the next page; `search` is part of an address. One query."""
+    """Accounts, newest first, and the cursor of the next page. search: part of an e-mail address. One query."""
     query = _users_query()
     if search:
         query = query.where(UserRow.email.contains(search.strip().lower(), autoescape=True))
@@ -350,7 +349,7 @@ def list_users(
 
 
 def load_user(user_id: int) -> UserDetail | None:
-    """One account; None for the installation's own, and for one that is not there. One query."""
+    """One account; None for the installation's own and for an unknown id. One query."""
     failing = select(func.count(CredentialRow.id)).where(CredentialRow.user_id == UserRow.id, *_is_failing())
     runs = select(func.count(RunRow.id)).where(RunRow.user_id == UserRow.id)
     other = UserRow.__table__.alias("other")
@@ -368,7 +367,7 @@ def load_user(user_id: int) -> UserDetail | None:
 
 
 def list_providers() -> list[ProviderView]:
-    """Every provider with what an admin set about it, and how many keys it has; one query."""
+    """All providers with admin settings and key counts; one query."""
     keys = (
         select(
             CredentialRow.provider_id,
@@ -398,7 +397,7 @@ def list_providers() -> list[ProviderView]:
 
 
 def _is_personal() -> ColumnElement[bool]:
-    """Not of the installation's own account, which has a credential at each provider that was ever synced with it."""
+    """Excludes the installation's own account, which has a credential at each provider it ever synced."""
     return CredentialRow.user_id.not_in(select(UserRow.id).where(UserRow.is_server))
 
 
@@ -420,11 +419,11 @@ def _users_query() -> Select[Any]:
 # ------------------------------------------------------------------ export
 
 
-def iter_runs(wanted: HistoryFilter, size: int = _BATCH_SIZE) -> Iterator[list[RunView]]:
-    """All runs that fit, newest first, in batches; between two of them no transaction is open and nothing is kept."""
+def iter_runs(filters: HistoryFilter, size: int = _BATCH_SIZE) -> Iterator[list[RunView]]:
+    """All matching runs, newest first, in batches; no transaction is open between two of them."""
     before = None
     while True:
-        lines, before = run_queries.list_all_runs(wanted, before, size)
+        lines, before = run_queries.list_all_runs(filters, before, size)
         db.session.rollback()
         db.session.expunge_all()
         yield lines

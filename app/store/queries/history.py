@@ -1,4 +1,4 @@
-"""How a person's syncs went day by day, and what one of their keys could use at any moment."""
+"""A user's sync outcomes day by day, and the lists of one key over time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from sqlalchemy import Select, bindparam, func, or_, select
 
 from app.extensions import db
+from app.store.engine.statements import cached_statement
 from app.store.schema.tables import CredentialRow, ListingRow, ProviderRow, ResultRow, RunRow
 
 MAX_SNAPSHOTS = 200
-"""Lists of one key that a page offers, at most; the newest."""
+"""Snapshots of one key on a page: the newest."""
 _READ_OUTCOMES = ("complete", "unchanged", "partial")
 
 
@@ -27,15 +27,15 @@ class KeyChoice:
     label: str
     hint: str
     listed_at: datetime | None
-    """When its list was confirmed last."""
+    """When its list was last confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeySnapshot:
-    """What one key listed once."""
+    """One key's list as of one result."""
 
     id: int
-    """Of the result."""
+    """The result's id."""
     run_id: int
     at: datetime
     outcome: str
@@ -45,10 +45,10 @@ class KeySnapshot:
 
 
 def count_outcomes_by_day(user_id: int, bounds: Sequence[datetime]) -> list[Counter[str]]:
-    """For each time from one bound to the next: outcome → number of results of runs that began then.
+    """For each interval between two bounds: outcome → number of results of runs created in it.
 
-    bounds: ascending, at least two; a day need not have 24 hours. One query, with a row for each run and outcome:
-    which day a run belongs to is a matter of the person's time zone, which the databases do not know alike.
+    bounds: ascending, at least two; days need not have 24 hours. One query, with a row per run and outcome: the day of
+    a run depends on the user's time zone, which the two databases handle differently.
     """
     counts = [Counter[str]() for _ in bounds[1:]]
     values = {"user_id": user_id, "since": bounds[0], "until": bounds[-1]}
@@ -57,9 +57,8 @@ def count_outcomes_by_day(user_id: int, bounds: Sequence[datetime]) -> list[Coun
     return counts
 
 
-@cache
+@cached_statement
 def _outcomes_query() -> Select[datetime, str | None, int]:
-    """Built once, as the others here: to build a statement takes longer than to answer it."""
     return (
         select(RunRow.created_at, ResultRow.outcome, func.count())
         .join(ResultRow, ResultRow.run_id == RunRow.id)
@@ -74,18 +73,18 @@ def _outcomes_query() -> Select[datetime, str | None, int]:
 
 
 def list_keys(user_id: int) -> list[KeyChoice]:
-    """A user's keys, to choose one from."""
+    """A user's keys, for a selection."""
     return [KeyChoice(*tuple(row)) for row in db.session.execute(_keys_query(), {"user_id": user_id})]
 
 
 def find_key(user_id: int, credential_id: int) -> KeyChoice | None:
     """One of the user's own keys; None for anyone else's."""
     query = _keys_query().where(CredentialRow.id == credential_id)
-    found = db.session.execute(query, {"user_id": user_id}).first()
-    return None if found is None else KeyChoice(*tuple(found))
+    row = db.session.execute(query, {"user_id": user_id}).first()
+    return None if row is None else KeyChoice(*tuple(row))
 
 
-@cache
+@cached_statement
 def _keys_query() -> Select[*tuple[Any, ...]]:
     return (
         select(CredentialRow.id, ProviderRow.slug, CredentialRow.label, CredentialRow.key_hint, CredentialRow.listed_at)
@@ -96,9 +95,9 @@ def _keys_query() -> Select[*tuple[Any, ...]]:
 
 
 def list_snapshots(user_id: int, credential_id: int, also: Collection[int] = ()) -> list[KeySnapshot]:
-    """When this key's list was another than before, newest first, at most MOMENTS; what was kept aside is none.
+    """Results at which this key's list changed, newest first, at most MAX_SNAPSHOTS, without quarantined answers.
 
-    also: results of this key to have in any case, however old or alike.
+    also: ids of results of this key to include in any case.
     """
     own = (
         ResultRow.user_id == user_id,
@@ -107,7 +106,7 @@ def list_snapshots(user_id: int, credential_id: int, also: Collection[int] = ())
         ResultRow.ended_at.is_not(None),
         ResultRow.outcome.in_(_READ_OUTCOMES),
     )
-    # What came before the first that is kept was pruned: its list is told as it is.
+    # the first stored result counts as a change: earlier ones were pruned
     first = select(func.min(ResultRow.id)).where(*own).scalar_subquery()
     moved = ResultRow.listing_id.is_distinct_from(ResultRow.before_listing_id)
     newest = (

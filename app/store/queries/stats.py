@@ -1,7 +1,7 @@
-"""How many models there are, and how the providers do: in numbers, for whoever runs the installation.
+"""Statistics of models, providers and load, for the operators of the installation.
 
-The same counts stand in `/models/stats`, `/providers/stats`, `/metrics` and the status of the admin's sync. Each
-costs a number of queries that does not grow.
+Used by `/models/stats`, `/providers/stats`, `/metrics` and the status of the admin's sync; each with a constant number
+of queries.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from app.store.schema.catalog_tables import CatalogVersionRow
 from app.store.schema.tables import CredentialRow, ModelRow, ProviderRow, ResultRow, RunRow
 
 READ_OUTCOMES = ("complete", "unchanged", "partial")
-"""Outcomes of a provider that answered. A list that its provider never gives whole is always `partial`."""
+"""Outcomes with an answer. A provider that never sends a complete list is always `partial`."""
 _DAY = timedelta(days=1)
 _RECENT_RESULTS = 20
-"""So many results tell of a provider that was not asked today."""
+"""Results that decide on a provider without any today."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStats:
-    """Of the shared table `models`. The maps count all models, unlisted ones too, the greatest first."""
+    """Counts of the shared table `models`. The maps include unlisted models and are sorted by count, descending."""
 
     total: int
     active: int
     by_modality: Mapping[str, int]
-    """ "text->text" → models; "unknown" where the provider does not say."""
+    """ "text->text" → models; "unknown" if the provider does not state it."""
     by_provider: Mapping[str, int]
     by_kind: Mapping[str, int]
 
@@ -44,7 +44,7 @@ class ProviderHealth:
     name: str
     is_active: bool
     is_healthy: bool
-    """Enabled, and most of what was asked of it in the last day (else its last twenty results) was answered."""
+    """Enabled, and most results of the last 24 hours (or else the last twenty results) were answered."""
     total_models: int
     active_models: int
     last_synced_at: datetime | None
@@ -61,33 +61,33 @@ class ProviderStats:
 
 @dataclass(frozen=True, slots=True)
 class ProviderLoad:
-    """A provider without its models, which would have to be counted."""
+    """A provider without model counts, which are expensive."""
 
     slug: str
     is_active: bool
     is_healthy: bool | None
-    """As with `ProviderStat`; None if it is disabled, or was never asked."""
+    """As in `ProviderHealth`; None if it is disabled or was never synced."""
     last_synced_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class InstallationLoad:
-    """What the last day and the stored keys come to."""
+    """Activity of the last 24 hours, and the state of the stored keys."""
 
     live: Mapping[str, int]
-    """queued · running → runs that are not over."""
+    """queued · running → live runs."""
     runs: Mapping[str, int]
-    """The state in which they ended → runs of the last 24 hours."""
+    """Final state → runs of the last 24 hours."""
     results: Mapping[tuple[str, str], int]
     """(provider, outcome) → results of the last 24 hours."""
     credentials: Mapping[str, int]
-    """The outcome of the last time → active keys; "none" of those that nobody asked with yet."""
+    """Last outcome → active keys; "none": not used yet."""
     providers: tuple[ProviderLoad, ...]
     """By slug."""
 
 
 def model_stats() -> ModelStats:
-    """One query, which reads all of them."""
+    """One query over all models."""
     total, active = 0, 0
     by_modality, by_provider, by_kind = Counter[str](), Counter[str](), Counter[str]()
     query = (
@@ -105,11 +105,11 @@ def model_stats() -> ModelStats:
 
 
 def provider_stats(now: datetime) -> ProviderStats:
-    """Four queries at most; the one of the models reads all of them."""
+    """At most four queries, one of them over all models."""
     counts = _count_models()
     rows = _load_providers()
     answering = _is_answering(rows, _tally_since(now - _DAY))
-    found = tuple(
+    providers = tuple(
         ProviderHealth(
             slug=row.slug,
             name=row.name,
@@ -121,17 +121,17 @@ def provider_stats(now: datetime) -> ProviderStats:
         )
         for row in rows
     )
-    return ProviderStats(len(found), sum(one.is_active for one in found), sum(answering.values()), found)
+    return ProviderStats(len(providers), sum(one.is_active for one in providers), sum(answering.values()), providers)
 
 
 def installation_load(now: datetime) -> InstallationLoad:
-    """Six queries at most; each counts by an index, but for the one that reads all keys. No model is counted."""
+    """At most six queries; each uses an index, except for the one over all keys. No models are counted."""
     rows = _load_providers()
     slugs = {row.id: row.slug for row in rows}
     tallies = _tally_since(now - _DAY)
     answering = _is_answering(rows, tallies)
-    # Written out, SQLite sees that the partial index of live runs will do; grouped by something that is no column,
-    # it does not walk all runs in the order of another index instead. So do the results in `_outcomes_since`.
+    # As literal SQL, SQLite matches the condition with the partial index of live runs; grouping by an expression keeps
+    # it from scanning all runs in the order of another index. `_tally_since` does the same.
     state = RunRow.state.op("||")(literal_column("''"))
     live = select(state, func.count()).where(text("runs.state IN ('queued', 'running')")).group_by(state)
     runs = select(RunRow.state, func.count()).where(RunRow.ended_at >= now - _DAY).group_by(RunRow.state)
@@ -148,19 +148,19 @@ def installation_load(now: datetime) -> InstallationLoad:
 
 
 def schema_revision() -> str | None:
-    """The migration at which the database is; None before the first."""
+    """The database's migration revision; None before the first migration."""
     return MigrationContext.configure(db.session.connection()).get_current_revision()
 
 
 def catalog_summary() -> tuple[datetime, int] | None:
-    """When it was put together, and how many canonical models it has; None before the first."""
+    """(when the catalog in force was loaded, number of canonical models); None before the first."""
     query = select(CatalogVersionRow.loaded_at, CatalogVersionRow.model_count).order_by(CatalogVersionRow.id.desc())
     row = db.session.execute(query.limit(1)).first()
     return (row.loaded_at, row.model_count) if row else None
 
 
 def database_size() -> int:
-    """How much room the database takes on its server's disk; of SQLite without its write-ahead log."""
+    """Size of the database on disk, bytes; for SQLite without its write-ahead log."""
     if db.engine.dialect.name == "postgresql":
         return int(db.session.scalar(select(func.pg_database_size(func.current_database()))) or 0)
     pages, size = (db.session.connection().exec_driver_sql(f"PRAGMA {word}").scalar() for word in _SQLITE_SIZE)
@@ -171,7 +171,7 @@ _SQLITE_SIZE = ("page_count", "page_size")
 
 
 def _count_models() -> dict[int, tuple[int, int]]:
-    """Provider → its models, and those of them that are active."""
+    """Provider id → (models, active models)."""
     query = select(ModelRow.provider_id, ModelRow.is_active, func.count()).group_by(
         ModelRow.provider_id, ModelRow.is_active
     )
@@ -188,7 +188,7 @@ def _load_providers() -> Sequence[Any]:
 
 
 def _is_answering(rows: Sequence[Any], today: Mapping[int, Counter[str]]) -> dict[int, bool]:
-    """Of the enabled providers that were ever asked, whether most was answered; what was skipped asked nobody."""
+    """Provider id → whether most results were answers, for enabled providers with results; skipped ones don't count."""
     enabled = [row.id for row in rows if row.is_active]
     tallies = {provider_id: _without_skipped(today.get(provider_id)) for provider_id in enabled}
     tallies |= _tally_recent([provider_id for provider_id in enabled if not tallies[provider_id]])
@@ -204,7 +204,7 @@ def _without_skipped(tally: Counter[str] | None) -> Counter[str]:
 
 
 def _tally_since(since: datetime) -> defaultdict[int, Counter[str]]:
-    """Provider → outcome → results that ended since, by the index of their ends."""
+    """Provider id → outcome → results that ended since, using the index on `ended_at`."""
     by_provider = ResultRow.provider_id + literal_column("0")
     query = (
         select(by_provider, ResultRow.outcome, func.count())
@@ -215,7 +215,7 @@ def _tally_since(since: datetime) -> defaultdict[int, Counter[str]]:
 
 
 def _tally_recent(provider_ids: Collection[int]) -> defaultdict[int, Counter[str]]:
-    """Of the last results of each, by one look into the index of each: none reads more than it counts."""
+    """The same over each provider's last results, with one index range per provider."""
     if not provider_ids:
         return defaultdict(Counter)
     last = [

@@ -1,4 +1,4 @@
-"""What the batch sync's report counts: what is loaded, and which overrides a sync wrote."""
+"""Counts for the batch sync's report: the catalog in force, and the overrides that a sync wrote."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from app.store.schema.tables import ProviderRow
 class CatalogCounts:
     providers: int
     models: int
-    """Canonical ones."""
+    """Canonical models."""
     overrides: int
 
 
 @dataclass(frozen=True, slots=True)
 class OverrideCounts:
-    """Of one provider, made by sync."""
+    """Overrides of one provider, made by sync."""
 
     generated: int = 0
-    """That were not there before."""
+    """New ones."""
     merged: int = 0
-    """That were there, and say something else now."""
+    """Changed ones."""
 
 
 def count_catalog() -> CatalogCounts:
@@ -44,7 +44,7 @@ def count_catalog() -> CatalogCounts:
 
 
 def count_overrides_written(since: datetime, until: datetime) -> Mapping[str, OverrideCounts]:
-    """Provider → what syncs wrote between two moments, of those where they wrote something. One query."""
+    """Provider slug → what syncs wrote between two times; providers without writes are left out. One query."""
     is_new = OverrideRow.created_at >= since
     query = (
         select(ProviderRow.slug, func.count().filter(is_new), func.count().filter(~is_new))

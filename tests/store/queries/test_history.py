@@ -1,4 +1,4 @@
-"""A person's days and the moments of their keys: exact, their own, and in one query each."""
+"""Daily outcomes and key snapshots: exact, own data only, one query each."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from app.store.queries import history
 from app.store.schema.tables import ResultRow, RunRow
 from app.sync.run import SyncContext
 from tests.conftest import Clock, Person, both_databases
-from tests.store.test_pages import counted
+from tests.store.queries.test_runs import counted
 from tests.sync.test_run import named, synced
 
 pytestmark = both_databases
 
 
-def test_days_count_outcomes_between_their_bounds_and_of_nobody_else(
+def test_days_count_only_own_outcomes_within_their_bounds(
     alice: Person, bob: Person, means: SyncContext, clock: Clock, simulator: Simulator
 ) -> None:
     for person in (alice, bob):
@@ -36,7 +36,7 @@ def test_days_count_outcomes_between_their_bounds_and_of_nobody_else(
     assert len(sent) == 1
 
 
-def test_moments_are_when_a_keys_list_was_another(
+def test_snapshots_are_the_changes_of_a_keys_list(
     alice: Person, bob: Person, means: SyncContext, clock: Clock, simulator: Simulator
 ) -> None:
     key = alice.add_key("openai")
@@ -56,7 +56,7 @@ def test_moments_are_when_a_keys_list_was_another(
     assert [moment.id for moment in with_also] == [made[5].id, made[4].id, made[2].id, made[0].id]  # never the suspect
 
 
-def test_a_key_whose_beginning_was_pruned_still_has_a_moment(alice: Person, means: SyncContext) -> None:
+def test_a_key_with_a_pruned_beginning_still_has_a_snapshot(alice: Person, means: SyncContext) -> None:
     key = alice.add_key("openai")
     first = synced(alice, means)
     again = synced(alice, means).results[0]
@@ -67,7 +67,7 @@ def test_a_key_whose_beginning_was_pruned_still_has_a_moment(alice: Person, mean
     assert [moment.id for moment in history.list_snapshots(alice.id, key.id)] == [again.id]
 
 
-def test_a_key_is_named_to_its_owner_only(alice: Person, bob: Person) -> None:
+def test_a_key_is_visible_to_its_owner_only(alice: Person, bob: Person) -> None:
     key = alice.add_key("openai", label="work")
     found = history.find_key(alice.id, key.id)
     assert found is not None and (found.provider, found.label) == ("openai", "work")

@@ -1,4 +1,4 @@
-"""What the admin's catalog pages read: unknown models, conflicts, proposals; constant queries, each thing once."""
+"""Read models of the admin's catalog pages: unknown models, conflicts, proposals."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, insert, select, update
 
-from app.catalog.effective import find_conflicts
+from app.catalog.effective import _FIRST_PARTY_ALIASES, find_conflicts
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import _FIRST_PARTY_ALIASES, from_facts
+from app.catalog.overrides import from_facts
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
@@ -24,7 +24,7 @@ from app.store.schema.catalog_tables import CanonicalRow
 from app.store.schema.tables import CredentialRow, ModelRow
 from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import counted
+from tests.store.queries.test_runs import counted
 from tests.sync.test_run import synced
 from tests.web.worker import now
 
@@ -91,9 +91,7 @@ def test_every_unknown_model_is_on_exactly_one_page(listed: None) -> None:
     assert len(found) == len(EVERY) and set(found) == EVERY
 
 
-def test_what_was_decided_is_gone_at_once_and_what_is_left_waits_behind_the_switch(
-    listed: None, carol_acts: Actor
-) -> None:
+def test_decided_models_disappear_at_once_and_left_ones_are_behind_the_switch(listed: None, carol_acts: Actor) -> None:
     decisions.save_match("openrouter", "acme/rocket-2", KNOWN, carol_acts, now())
     decisions.save_match("chutes", "acme/only-here", None, carol_acts, now())
     assert seen(unknown()) == {("openrouter", "zeta/strange-one"), ("chutes", "acme/rocket-2")}
@@ -102,13 +100,13 @@ def test_what_was_decided_is_gone_at_once_and_what_is_left_waits_behind_the_swit
     assert page.counts == {"chutes": 2, "openrouter": 1}
 
 
-def test_a_decision_for_a_model_that_the_catalog_lost_decides_nothing(listed: None, carol_acts: Actor) -> None:
+def test_a_decision_for_a_removed_canonical_model_does_not_count(listed: None, carol_acts: Actor) -> None:
     decisions.save("match", "chutes/acme/rocket-2", {"canonical_id": "gone/away"}, carol_acts, now())
     assert seen(unknown()) == EVERY
     assert not any(line.is_left for line in unknown().lines)
 
 
-def test_what_a_new_canonical_model_serves_is_no_longer_unknown(listed: None, carol_acts: Actor) -> None:
+def test_models_served_by_a_new_canonical_model_are_no_longer_unknown(listed: None, carol_acts: Actor) -> None:
     made = CanonicalModel(id="acme/rocket-2", lab="acme", name="Rocket", served={"chutes": ("acme/rocket-2",)})
     decisions.save_canonical(made, carol_acts, now())
     assert seen(unknown()) == EVERY - {("chutes", "acme/rocket-2")}
@@ -117,7 +115,7 @@ def test_what_a_new_canonical_model_serves_is_no_longer_unknown(listed: None, ca
 # ------------------------------------------------------------------ proposals
 
 
-def test_what_two_complete_listings_agree_on_is_proposed_until_it_is_dismissed(listed: None, carol_acts: Actor) -> None:
+def test_a_model_in_two_complete_listings_is_proposed_until_dismissed(listed: None, carol_acts: Actor) -> None:
     proposed, count = review.list_proposals(decisions.load())
     assert [one.model.id for one in proposed] == ["acme/rocket-2"]
     assert [one.provider for one in proposed[0].sightings] == ["chutes", "openrouter"]
@@ -126,7 +124,7 @@ def test_what_two_complete_listings_agree_on_is_proposed_until_it_is_dismissed(l
     assert review.list_proposals(decisions.load()) == ([], 4)
 
 
-def test_a_listing_that_was_read_in_part_is_no_evidence(listed: None) -> None:
+def test_a_partial_listing_is_no_evidence(listed: None) -> None:
     provider = credentials.providers_by_slug()["chutes"].id
     db.session.execute(
         update(CredentialRow).where(CredentialRow.provider_id == provider).values(listing_is_whole=False)
@@ -134,9 +132,7 @@ def test_a_listing_that_was_read_in_part_is_no_evidence(listed: None) -> None:
     assert review.list_proposals(decisions.load()) == ([], 4)
 
 
-def test_what_belongs_to_one_customer_is_neither_shown_nor_proposed(
-    carol: Person, simulator: Simulator, means: SyncContext
-) -> None:
+def test_private_models_are_neither_shown_nor_proposed(carol: Person, simulator: Simulator, means: SyncContext) -> None:
     simulator.set_models("openai", [SimModel("ft:gpt-4o:acme::secret"), SimModel("zeta-9-mystery")])
     carol.add_key("openai")
     synced(carol, means)
@@ -180,7 +176,7 @@ def test_a_limit_above_the_catalogs_is_a_conflict_and_one_below_at_a_reseller_is
 
 
 @pytest.mark.parametrize("choice", ["keep_catalog_value", "adopt_provider_value", "accept_conflict"])
-def test_each_choice_settles_the_field_and_no_other(disputed: CanonicalModel, carol_acts: Actor, choice: str) -> None:
+def test_each_choice_resolves_only_its_field(disputed: CanonicalModel, carol_acts: Actor, choice: str) -> None:
     before = fields()[KNOWN]
     line, found = one("context_length")
     subject = line.model_id if choice == "accept_conflict" else KNOWN
@@ -189,7 +185,7 @@ def test_each_choice_settles_the_field_and_no_other(disputed: CanonicalModel, ca
     assert review.count_conflicts(decisions.load()) == (len(fields()), False)
 
 
-def test_what_keeps_the_catalogs_word_leaves_a_persons_other_facts(disputed: CanonicalModel, carol_acts: Actor) -> None:
+def test_keeping_the_catalogs_value_preserves_other_manual_facts(disputed: CanonicalModel, carol_acts: Actor) -> None:
     overrides.save(from_facts("openrouter", KNOWN, 100, {"tools": False}, "their word"), carol_acts, now())
     _, found = one("context_length")
     decisions.keep_catalog_value("openrouter", KNOWN, found, carol_acts, now())  # type: ignore[arg-type]
@@ -198,9 +194,7 @@ def test_what_keeps_the_catalogs_word_leaves_a_persons_other_facts(disputed: Can
     assert settled.reason == "their word"
 
 
-def test_what_was_left_comes_back_when_one_side_says_something_else(
-    disputed: CanonicalModel, carol_acts: Actor
-) -> None:
+def test_an_accepted_conflict_returns_when_a_value_changes(disputed: CanonicalModel, carol_acts: Actor) -> None:
     line, found = one("context_length")
     decisions.accept_conflict("openrouter", line.model_id, found, carol_acts, now())  # type: ignore[arg-type]
     assert "context_length" not in fields().get(KNOWN, [])
@@ -209,7 +203,7 @@ def test_what_was_left_comes_back_when_one_side_says_something_else(
     assert "context_length" in fields()[KNOWN]
 
 
-def test_sql_passes_over_nothing_that_is_a_conflict(app: Flask) -> None:
+def test_sql_preselects_every_conflict(app: Flask) -> None:
     """Every pair of a fact in the catalog and one in a listing, at the lab's own provider and at a reseller."""
     values = {
         "tools": (None, True, False),
@@ -259,8 +253,8 @@ def row_of(provider_id: int, model: ListedModel, canonical_id: str | None) -> di
     }
 
 
-def test_a_lab_and_its_own_provider_begin_alike(app: Flask) -> None:
-    """What the SQL of the conflicts takes for granted."""
+def test_first_party_aliases_share_a_prefix(app: Flask) -> None:
+    """An assumption of the SQL preselection."""
     assert all(lab.startswith(slug) or slug.startswith(lab) for lab, slug in _FIRST_PARTY_ALIASES)
 
 

@@ -1,4 +1,4 @@
-"""Stars and hidden models: a person's own, and kept whatever a sync or a new match does."""
+"""Starred and hidden models: per user, and preserved by syncs and rematching."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def put(person: Person, provider: str, model_id: str, mark: Mark, canonical_id: 
 
 
 @both_databases
-def test_a_hidden_model_leaves_the_page_and_is_counted(listed: None, alice: Person, means: SyncContext) -> None:
+def test_a_hidden_model_is_left_out_and_counted(listed: None, alice: Person, means: SyncContext) -> None:
     put(alice, "openai", "gpt-4o", "hidden", GPT, means)
     shown = page(alice, means)
     assert (shown.total, shown.hidden, len(shown.lines)) == (3, 1, 3)
@@ -58,7 +58,7 @@ def test_a_hidden_model_leaves_the_page_and_is_counted(listed: None, alice: Pers
 
 
 @both_databases
-def test_a_canonical_mark_is_of_all_who_serve_it_and_the_nearer_one_decides(
+def test_a_canonical_mark_applies_to_all_offers_and_the_more_specific_one_wins(
     listed: None, alice: Person, means: SyncContext
 ) -> None:
     put(alice, "", GPT, "starred", None, means)
@@ -69,11 +69,11 @@ def test_a_canonical_mark_is_of_all_who_serve_it_and_the_nearer_one_decides(
     assert (marked["gpt-4o"], marked[GPT], marked[MINI]) == ("plain", "starred", "plain")
     put(alice, "openai", "gpt-4o", "starred", GPT, means)
     assert ids(alice, means, "starred") == {"gpt-4o", GPT}
-    assert favorites.find_mark(alice.id, "openai", "gpt-4o") == "plain"  # the canonical one says it already
+    assert favorites.find_mark(alice.id, "openai", "gpt-4o") == "plain"  # the canonical mark applies
 
 
 @both_databases
-def test_a_sync_and_a_new_match_lose_no_mark(
+def test_marks_survive_syncs_and_rematching(
     listed: None, alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     put(alice, "openai", "gpt-4o", "starred", GPT, means)
@@ -88,7 +88,9 @@ def test_a_sync_and_a_new_match_lose_no_mark(
 
 
 @both_databases
-def test_bobs_stars_are_his(listed: None, alice: Person, bob: Person, simulator: Simulator, means: SyncContext) -> None:
+def test_marks_belong_to_one_user(
+    listed: None, alice: Person, bob: Person, simulator: Simulator, means: SyncContext
+) -> None:
     bob.add_key("openai")
     synced(bob, means)
     put(bob, "openai", "gpt-4o", "hidden", GPT, means)
@@ -97,7 +99,7 @@ def test_bobs_stars_are_his(listed: None, alice: Person, bob: Person, simulator:
 
 
 @both_databases
-def test_pages_of_what_is_not_hidden_have_neither_gaps_nor_doubles(
+def test_pages_without_hidden_models_have_no_gaps_or_duplicates(
     listed: None, alice: Person, means: SyncContext
 ) -> None:
     put(alice, "openrouter", MINI, "hidden", MINI, means)
@@ -111,8 +113,8 @@ def test_pages_of_what_is_not_hidden_have_neither_gaps_nor_doubles(
     assert walked == [(line.provider, line.provider_model_id) for line in page(alice, means).lines]
 
 
-def test_marks_end_at_their_most(alice: Person, means: SyncContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_marks_is_limited(alice: Person, means: SyncContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(favorites, "MAX_MARKS", 1)
     assert favorites.set_mark(alice.id, "openai", "a", "starred", None, means.now())
     assert not favorites.set_mark(alice.id, "openai", "b", "starred", None, means.now())
-    assert favorites.set_mark(alice.id, "openai", "a", "hidden", None, means.now())  # one that is there changes
+    assert favorites.set_mark(alice.id, "openai", "a", "hidden", None, means.now())  # an existing mark can change

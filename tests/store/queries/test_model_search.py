@@ -1,4 +1,4 @@
-"""The page of models: found, filtered, sorted and paged by the database, each person's own only."""
+"""The models page: search, filters, order and paging in SQL, own models only."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def priced(app: Flask, alice: Person, simulator: Simulator, means: SyncContext) 
 
 
 @both_databases
-def test_filters_keep_what_fits_and_unknown_facts_fit_no_limit(priced: None, ids: Ids) -> None:
+def test_filters_match_and_unknown_facts_fail_limits(priced: None, ids: Ids) -> None:
     assert ids() == ["acme/cheap", "acme/dear", "acme/free", "acme/varies"]
     assert ids(search="ACME de") == ["acme/dear"]
     assert ids(search="100%") == []
@@ -68,7 +68,7 @@ def test_filters_keep_what_fits_and_unknown_facts_fit_no_limit(priced: None, ids
 
 
 @both_databases
-def test_a_search_passes_over_the_case_of_all_letters_and_finds_the_canonical_model_too(
+def test_search_is_case_insensitive_and_finds_canonical_names(
     alice: Person, simulator: Simulator, means: SyncContext, ids: Ids
 ) -> None:
     simulator.set_models("openrouter", [SimModel("openai/gpt-4o", name="ÜBER_Großes 4o"), SimModel("acme/other")])
@@ -82,10 +82,10 @@ def test_a_search_passes_over_the_case_of_all_letters_and_finds_the_canonical_mo
 
 
 @both_databases
-def test_names_longer_than_an_index_takes_are_listed_found_and_walked(
+def test_names_longer_than_an_index_row_are_listed_searched_and_paged(
     alice: Person, simulator: Simulator, means: SyncContext, ids: Ids
 ) -> None:
-    chance = random.Random(7)  # what can be compressed would fit
+    chance = random.Random(7)  # random: compressible text would fit into the index
     names = ["".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(2_000)) for _ in range(3)]
     wide = [f"acme/{number}" + "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(290)) for number in "abc"]
     simulator.set_models("openrouter", [SimModel(*pair) for pair in zip(wide, ("chat",) * 3, names, strict=True)])
@@ -97,13 +97,13 @@ def test_names_longer_than_an_index_takes_are_listed_found_and_walked(
         seen += [line.provider_model_id for line in page.lines]
         assert len(page.lines[0].name) > 1_900
         cursor = page.following
-        assert cursor is None or len(cursor) < 4_000  # as an address it must fit into the line of a request
+        assert cursor is None or len(cursor) < 4_000  # must fit into a request line
     assert cursor is None and sorted(seen) == sorted(wide)
     assert ids(search=wide[1][:40]) == [wide[1]]
 
 
 @both_databases
-def test_each_order_is_walked_page_by_page_without_a_gap_or_a_double(
+def test_each_sort_order_is_paged_without_gaps_or_duplicates(
     priced: None, alice: Person, means: SyncContext, ids: Ids
 ) -> None:
     assert ids(sort="price") == ["acme/free", "acme/cheap", "acme/dear", "acme/varies"]
@@ -121,7 +121,7 @@ def test_each_order_is_walked_page_by_page_without_a_gap_or_a_double(
 
 
 @both_databases
-def test_what_was_filtered_out_is_behind_a_switch_with_its_reason(
+def test_filtered_kinds_are_behind_a_switch_with_the_reason(
     alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("openai", named("gpt-4o", "text-embedding-3-small"))
@@ -129,13 +129,13 @@ def test_what_was_filtered_out_is_behind_a_switch_with_its_reason(
     synced(alice, means)
     (line,) = model_search.search(alice.id, ModelFilter(), means.now()).lines
     assert line.provider_model_id == "gpt-4o" and line.canonical_id == "openai/gpt-4o"
-    assert line.capabilities and line.input_per_million  # the lab's own facts, where its list says nothing
+    assert line.capabilities and line.input_per_million  # from the catalog, where the list has no facts
     page = model_search.search(alice.id, ModelFilter(kind=""), means.now())
     assert [(line.kind, line.kind_reason != "") for line in page.lines][1:] == [("embedding", True)]
 
 
 @both_databases
-def test_two_keys_of_a_provider_show_a_model_once_with_both_labels(
+def test_a_model_of_two_keys_appears_once_with_both_labels(
     alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     both, one = SimModel("gpt-4o"), SimModel("gpt-4o-mini")
@@ -150,9 +150,7 @@ def test_two_keys_of_a_provider_show_a_model_once_with_both_labels(
 
 
 @both_databases
-def test_new_is_what_a_sync_told_of_until_it_was_seen_and_a_month_is_over(
-    alice: Person, simulator: Simulator, means: SyncContext
-) -> None:
+def test_a_model_is_new_until_seen_and_a_month_old(alice: Person, simulator: Simulator, means: SyncContext) -> None:
     simulator.set_models("openai", named("gpt-4o"))
     alice.add_key("openai")
     synced(alice, means)
@@ -172,7 +170,7 @@ def test_new_is_what_a_sync_told_of_until_it_was_seen_and_a_month_is_over(
 
 
 @both_databases
-def test_what_is_gone_says_since_when_and_how_many_complete_syncs_missed_it(
+def test_an_unlisted_model_has_its_time_and_missed_syncs(
     alice: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("openai", named("gpt-4o", "gpt-4.1", "o3"))
@@ -181,7 +179,7 @@ def test_what_is_gone_says_since_when_and_how_many_complete_syncs_missed_it(
     simulator.set_models("openai", named("gpt-4o", "gpt-4.1"))
     synced(alice, means)
     simulator.set_fault("openai", "html")
-    synced(alice, means)  # a failure is no complete sync
+    synced(alice, means)  # a failed sync does not count
     simulator.clear_fault()
     synced(alice, means)
     (line,) = model_search.unlisted(alice.id)
@@ -192,7 +190,7 @@ def test_what_is_gone_says_since_when_and_how_many_complete_syncs_missed_it(
 
 
 @both_databases
-def test_nobody_sees_what_another_ones_keys_list(
+def test_users_see_only_models_of_their_own_keys(
     alice: Person, bob: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     simulator.set_models("openai", [SimModel("gpt-4o"), SimModel("ft:gpt-4o:alice", key_substring="alice")])
@@ -205,7 +203,7 @@ def test_nobody_sees_what_another_ones_keys_list(
 
 
 @both_databases
-def test_rows_follow_the_listings_in_force_and_leave_with_them(
+def test_rows_exist_exactly_for_listings_in_force(
     alice: Person, bob: Person, simulator: Simulator, means: SyncContext
 ) -> None:
     for person in (alice, bob):
@@ -213,7 +211,7 @@ def test_rows_follow_the_listings_in_force_and_leave_with_them(
     simulator.set_models("openai", named("gpt-4o", "gpt-4.1"))
     synced(alice, means)
     synced(bob, means)
-    assert shown() == {2: 1}  # one listing of two models, whoever has it
+    assert shown() == {2: 1}  # one shared listing of two models
     simulator.set_models("openai", named("gpt-4o"))
     synced(alice, means)
     assert not listed_models.delete_unused()  # Bob still has the first
@@ -238,9 +236,7 @@ def shown() -> dict[int, int]:
 
 
 @both_databases
-def test_an_update_from_a_version_without_the_rows_makes_them_at_the_next_start(
-    alice: Person, simulator: Simulator, means: SyncContext
-) -> None:
+def test_rows_are_backfilled_at_start_after_an_update(alice: Person, simulator: Simulator, means: SyncContext) -> None:
     simulator.set_models("openai", named("gpt-4o"))
     alice.add_key("openai")
     synced(alice, means)
@@ -251,7 +247,7 @@ def test_an_update_from_a_version_without_the_rows_makes_them_at_the_next_start(
 
 
 @both_databases
-def test_a_listing_that_was_seen_is_not_matched_again(
+def test_a_known_listing_is_not_matched_again(
     alice: Person, bob: Person, simulator: Simulator, means: SyncContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for person in (alice, bob):
@@ -329,16 +325,16 @@ def test_at_twenty_thousand_models_every_filter_uses_an_index(many: None, alice:
         ModelFilter(search="groq-777", sort="-price"),
     ):
         plans = plans_of(lambda wanted=wanted: model_search.search(alice.id, wanted, means.now()))  # type: ignore[misc]
-        assert 1 <= len(plans) <= 2  # how many there are and, if there are any, the first of them
+        assert 1 <= len(plans) <= 2  # the count and, if not zero, the page
         for plan in plans:
             assert not scans_whole(plan), plan
-        if wanted.search:  # what is counted is read from the index alone
+        if wanted.search:  # counting is an index-only scan
             index = "COVERING INDEX" if db.engine.dialect.name == "sqlite" else "Index Only Scan using"
             assert f"{index} ix_listed_models_search" in plans[0]
 
 
 def plans_of(act: Callable[[], object]) -> list[str]:
-    """The database's plans for what is asked of the listed models, with the very parameters that are sent to it."""
+    """Query plans of the statements on listed models, with their actual parameters."""
     sent: list[tuple[str, Any]] = []
 
     def note(*args: Any) -> None:
@@ -346,7 +342,7 @@ def plans_of(act: Callable[[], object]) -> list[str]:
             sent.append((args[2], args[3]))
 
     db.session.commit()
-    if db.engine.dialect.name == "postgresql":  # as it does by itself after a while
+    if db.engine.dialect.name == "postgresql":  # as autovacuum does
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE listed_models")
     event.listen(db.engine, "before_cursor_execute", note)
@@ -363,13 +359,13 @@ def scans_whole(plan: str) -> bool:
 
 
 @given(st.text(max_size=40))
-def test_a_cursor_that_nobody_made_is_passed_over(cursor: str) -> None:
+def test_an_invalid_cursor_is_ignored(cursor: str) -> None:
     for sort in SORTS:
         decoded = model_cursor.decode(cursor, sort)  # type: ignore[arg-type]
         assert decoded is None or len(decoded) == 3
 
 
-def test_a_credential_without_a_list_shows_nothing(alice: Person, means: SyncContext) -> None:
+def test_a_credential_without_a_list_has_no_models(alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     assert model_search.search(alice.id, ModelFilter(), means.now()).keys == []
     assert db.session.scalar(select(func.count()).select_from(CredentialRow)) == 1

@@ -1,4 +1,4 @@
-"""Sessions: who is signed in where, and what ends it."""
+"""Sign-in sessions and what ends them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.store.accounts import sessions, user_actions, users
 from app.store.accounts.sessions import IDLE_TIMEOUT, MAX_AGENT_LENGTH, MAX_SESSIONS, TOUCH_EVERY, SessionRow
 from app.store.audit import COMMAND_LINE
 from tests.conftest import Clock, Person, both_databases
-from tests.store.test_pages import counted
+from tests.store.queries.test_runs import counted
 
 
 def rows() -> list[SessionRow]:
@@ -23,7 +23,7 @@ def rows() -> list[SessionRow]:
 
 
 @both_databases
-def test_only_the_hash_of_a_sessions_token_is_kept(alice: Person, clock: Clock) -> None:
+def test_only_the_hash_of_a_session_token_is_stored(alice: Person, clock: Clock) -> None:
     tokens = {sessions.create(alice.id, "Firefox", "203.0.113.9", clock()) for _ in range(3)}
     assert len(tokens) == 3 and all(len(token) >= 43 for token in tokens)
     kept = rows()
@@ -47,7 +47,7 @@ def test_a_session_is_found_by_its_token_with_its_account_in_one_query(alice: Pe
 
 
 @both_databases
-def test_a_session_needs_the_stamp_of_the_account_as_well(alice: Person, bob: Person, clock: Clock) -> None:
+def test_a_session_also_needs_the_accounts_stamp(alice: Person, bob: Person, clock: Clock) -> None:
     token = sessions.create(alice.id, "", "", clock())
     assert users.find_by_session(alice.row.get_id(), token, clock()) is not None
     for identity in (bob.row.get_id(), str(alice.id), f"{alice.id}.", f"{alice.id}.{'x' * 43}", "", "²."):
@@ -55,7 +55,7 @@ def test_a_session_needs_the_stamp_of_the_account_as_well(alice: Person, bob: Pe
 
 
 @both_databases
-def test_what_nobody_used_for_long_is_over(alice: Person, clock: Clock) -> None:
+def test_an_idle_session_expires(alice: Person, clock: Clock) -> None:
     token = sessions.create(alice.id, "", "", clock())
     clock.forward(days=29)
     assert sessions.find(token, clock()) is not None
@@ -63,12 +63,12 @@ def test_what_nobody_used_for_long_is_over(alice: Person, clock: Clock) -> None:
     assert sessions.find(token, clock()) is None
     assert sessions.list_for_user(alice.id, clock()) == []
     sessions.create(alice.id, "", "", clock())
-    assert len(rows()) == 1  # and is cleared away when somebody signs in
+    assert len(rows()) == 1  # deleted at the next sign-in
     assert timedelta(days=30) == IDLE_TIMEOUT
 
 
 @both_databases
-def test_that_a_session_is_used_is_written_every_five_minutes_at_most(alice: Person, clock: Clock) -> None:
+def test_session_use_is_recorded_at_most_every_five_minutes(alice: Person, clock: Clock) -> None:
     token = sessions.create(alice.id, "", "", clock())
     found = sessions.find(token, clock())
     assert found is not None
@@ -84,7 +84,7 @@ def test_that_a_session_is_used_is_written_every_five_minutes_at_most(alice: Per
 
 
 @both_databases
-def test_the_longest_unused_sessions_go_when_there_are_too_many(alice: Person, bob: Person, clock: Clock) -> None:
+def test_the_least_recently_used_sessions_end_beyond_the_limit(alice: Person, bob: Person, clock: Clock) -> None:
     sessions.create(bob.id, "", "", clock())
     first = sessions.create(alice.id, "", "", clock())
     tokens = [sessions.create(alice.id, "", "", clock()) for _ in range(MAX_SESSIONS)]
@@ -97,7 +97,7 @@ def test_the_longest_unused_sessions_go_when_there_are_too_many(alice: Person, b
 
 
 @both_databases
-def test_nobody_ends_a_session_of_another(alice: Person, bob: Person, clock: Clock) -> None:
+def test_users_can_end_only_their_own_sessions(alice: Person, bob: Person, clock: Clock) -> None:
     sessions.create(alice.id, "", "", clock())
     theirs = sessions.create(bob.id, "", "", clock())
     hers, his = rows()
@@ -127,7 +127,7 @@ def test_another_password_a_sign_out_by_an_admin_and_a_disabled_account_end_all_
 
 
 @both_databases
-def test_hostile_words_of_a_browser_are_bounded(alice: Person, clock: Clock) -> None:
+def test_hostile_user_agents_are_truncated(alice: Person, clock: Clock) -> None:
     sessions.create(alice.id, "\0<script>" + "é" * 500, "not an address", clock())
     (row,) = rows()
     assert row.agent.startswith("<script>é") and len(row.agent) == MAX_AGENT_LENGTH
@@ -146,18 +146,18 @@ def test_hostile_words_of_a_browser_are_bounded(alice: Person, clock: Clock) -> 
         ("", ""),
     ],
 )
-def test_of_an_address_no_more_than_the_network_is_kept(address: str, short: str) -> None:
+def test_only_the_network_of_an_address_is_stored(address: str, short: str) -> None:
     assert sessions.shorten_address(address) == short
 
 
 @both_databases
-def test_the_sessions_go_with_the_account(app: Flask, alice: Person, clock: Clock) -> None:
+def test_sessions_are_deleted_with_the_account(app: Flask, alice: Person, clock: Clock) -> None:
     sessions.create(alice.id, "", "", clock())
     users.remove(alice.row)
     assert rows() == []
 
 
-def test_a_session_ends_in_the_end_however_much_it_is_used(alice: Person, clock: Clock) -> None:
+def test_a_session_has_a_maximum_lifetime(alice: Person, clock: Clock) -> None:
     token = sessions.create(alice.id, "a browser", "127.0.0.1", clock())
     for _ in range(29):
         clock.forward(days=1)

@@ -1,4 +1,4 @@
-"""History is kept for as long as it was said, and what is in force for as long as it is."""
+"""History is pruned by age; what is in force is never pruned."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def prune_all() -> PruneResult:
 
 
 @both_databases
-def test_what_is_too_old_goes_and_the_list_in_force_stays(past: None, alice: Person) -> None:
+def test_old_history_is_pruned_and_the_list_in_force_remains(past: None, alice: Person) -> None:
     assert retention.count_prunable(now() - timedelta(days=730)).runs == 2
     prune_all()
     assert (number(RunRow), number(ResultRow)) == (1, 1)
@@ -83,11 +83,11 @@ def test_a_list_that_was_pruned_is_simply_stored_again(
     prune_all()
     simulator.set_models("openai", named("gpt-4o"))
     (result,) = synced(alice, means).results
-    assert result.outcome == "suspect"  # from three to one: kept aside as ever
+    assert result.outcome == "suspect"  # from three to one: quarantined
     assert number(ListingRow) == 3
 
 
-def test_the_command_says_what_would_go_and_then_takes_it(run: Run, past: None) -> None:
+def test_the_command_previews_and_then_prunes(run: Run, past: None) -> None:
     told = run("history", "prune", "--dry-run").output
     assert told.startswith("Would take away what is older than") and "2 runs" in told
     assert number(RunRow) == 3
@@ -105,7 +105,7 @@ def test_zero_days_keep_everything(app: Flask, run: Run, past: None, monkeypatch
 
 
 class _Forever:
-    """The settings, but for the days."""
+    """Settings with this retention."""
 
     history_keep_days = 0
 

@@ -1,4 +1,4 @@
-"""What the pages of models show follows every change it is made from: decisions, overrides, the catalog, keys."""
+"""The models page follows every change of its inputs: decisions, overrides, the catalog, keys."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def build() -> None:
 
 
 @both_databases
-def test_a_settled_conflict_reaches_the_pages_and_so_does_its_undo(app: Flask, house: Person, vault: Keyring) -> None:
+def test_a_resolved_conflict_and_its_undo_reach_the_pages(app: Flask, house: Person, vault: Keyring) -> None:
     before = shown(GPT_4O).context_length
     line = review.list_conflicts(decisions.load("field", "setting"))[0][0]
     (conflict,) = [one for one in line.conflicts if one.field == "context_length"]
@@ -92,9 +92,7 @@ def test_a_disabled_key_is_up_to_date_when_it_is_enabled_again(
 
 
 @both_databases
-def test_models_of_deleted_keys_are_nobodys_offer_any_more(
-    alice: Person, simulator: Simulator, means: SyncContext
-) -> None:
+def test_models_of_deleted_keys_are_no_longer_offers(alice: Person, simulator: Simulator, means: SyncContext) -> None:
     simulator.set_models("chutes", [SimModel(ONLY)])
     key = alice.add_key("chutes")
     synced(alice, means)
@@ -112,7 +110,7 @@ def test_models_of_deleted_keys_are_nobodys_offer_any_more(
 
 
 @both_databases
-def test_two_servers_that_call_two_models_alike_keep_them_apart(alice: Person, app: Flask) -> None:
+def test_equal_ids_at_two_endpoints_stay_separate(alice: Person, app: Flask) -> None:
     provider = credentials.providers_by_slug()["openai-compatible"]
     for name, ids in (("one", ["llama3", "a"]), ("two", ["llama3", "b"])):
         place = f"http://{name}.example.com/v1"
@@ -133,7 +131,7 @@ def test_two_servers_that_call_two_models_alike_keep_them_apart(alice: Person, a
 
 
 @pytest.mark.parametrize("database_url", [stage._STAGES[1]], indirect=True)  # SQLite has one writer at a time
-def test_a_sync_that_waited_for_another_catalog_matches_by_that_one(
+def test_a_sync_that_waited_for_a_new_catalog_matches_with_it(
     alice: Person, app: Flask, simulator: Simulator, means: SyncContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator.set_models("chutes", [SimModel(ONLY)])
@@ -160,7 +158,7 @@ def test_a_sync_that_waited_for_another_catalog_matches_by_that_one(
 
 
 @both_databases
-def test_a_lab_that_is_no_name_is_refused_and_stops_no_catalog(house: Person) -> None:
+def test_an_invalid_lab_is_rejected_and_does_not_break_the_catalog(house: Person) -> None:
     form = {"provider": "chutes", "model_id": ONLY, "id": "a" * 150 + "/only-here", "name": "x"}
     answer = house.post("/admin/catalog/new", htmx=True, **form)
     assert "The lab, before the slash, has at most 100 characters." in answer.text
@@ -170,7 +168,7 @@ def test_a_lab_that_is_no_name_is_refused_and_stops_no_catalog(house: Person) ->
 @pytest.mark.parametrize(
     "forged", [["name", "\ud800", "x", 1], ["name", "a", "\ud800", 1], ["name", None, "a", 1], {}, 7]
 )
-def test_a_forged_cursor_is_passed_over(alice: Person, means: SyncContext, forged: Any) -> None:
+def test_a_forged_cursor_is_ignored(alice: Person, means: SyncContext, forged: Any) -> None:
     alice.add_key("openai")
     synced(alice, means)
     cursor = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode()
@@ -179,7 +177,7 @@ def test_a_forged_cursor_is_passed_over(alice: Person, means: SyncContext, forge
 
 
 @both_databases
-def test_rows_copied_from_the_list_before_are_the_rows_that_would_be_written(
+def test_rows_copied_from_the_previous_list_equal_freshly_written_ones(
     app: Flask, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     alice.add_key("openrouter", None)

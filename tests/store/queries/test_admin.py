@@ -1,4 +1,4 @@
-"""What the admin's pages read: counted days equal what is counted anew, and nobody takes away the last admin."""
+"""Read models of the admin's pages: daily counts equal fresh counts, and the last admin cannot be removed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from app.store.queries.admin import WHOLE_RUNS
 from app.store.queries.runs import HistoryFilter
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow, TallyRow, UserRow
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import at_once, counted
+from tests.store.queries.test_runs import at_once, counted
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CAROL = Actor(None, "carol@example.com")
 
 
 def ended(person: Person, slug: str, outcome: str, at: datetime, state: str = "done", key: int | None = None) -> int:
-    """A run with one result, both over at that moment."""
+    """A run with one result, both ended at that time."""
     run_id = db.session.scalar(
         insert(RunRow)
         .values(user_id=person.id, trigger="cron", state=state, created_at=at, ended_at=at)
@@ -48,7 +48,7 @@ def sums(now: datetime = NOW, days: int = 30) -> Counter[tuple[str, str, str]]:
 
 
 @both_databases
-def test_counted_days_equal_what_is_counted_anew(alice: Person) -> None:
+def test_daily_counts_equal_a_fresh_count(alice: Person) -> None:
     moments = [NOW - timedelta(days=back, hours=hour) for back in (0, 1, 2, 2, 9, 29) for hour in (0, 11)]
     for number, at in enumerate(moments):
         ended(alice, ("openai", "groq")[number % 2], ("complete", "failed", "suspect")[number % 3], at)
@@ -66,7 +66,7 @@ def test_counted_days_equal_what_is_counted_anew(alice: Person) -> None:
 
 
 @both_databases
-def test_a_day_is_counted_only_once_nothing_of_it_can_still_be_written(alice: Person) -> None:
+def test_a_day_is_counted_after_its_last_transaction_can_have_ended(alice: Person) -> None:
     midnight = NOW.replace(hour=0)
     ended(alice, "openai", "complete", midnight - timedelta(seconds=1))
     admin.aggregate_days(midnight + timedelta(minutes=59))
@@ -77,7 +77,7 @@ def test_a_day_is_counted_only_once_nothing_of_it_can_still_be_written(alice: Pe
 
 
 @both_databases
-def test_what_was_counted_goes_after_three_months(alice: Person) -> None:
+def test_daily_counts_are_deleted_after_three_months(alice: Person) -> None:
     ended(alice, "openai", "complete", NOW - timedelta(days=80))
     admin.aggregate_days(NOW)
     admin.aggregate_days(NOW + timedelta(days=20))
@@ -85,14 +85,14 @@ def test_what_was_counted_goes_after_three_months(alice: Person) -> None:
 
 
 @both_databases
-def test_the_last_day_is_counted_to_the_second(alice: Person) -> None:
+def test_the_last_24_hours_are_exact_to_the_second(alice: Person) -> None:
     ended(alice, "openai", "complete", NOW - timedelta(hours=23, minutes=59))
     ended(alice, "openai", "failed", NOW - timedelta(hours=24, minutes=1))
     assert admin.count_last_day(NOW) == {(WHOLE_RUNS, "done"): 1, ("results", "complete"): 1}
 
 
 @both_databases
-def test_a_failing_key_says_since_when(alice: Person, bob: Person) -> None:
+def test_a_failing_key_has_the_time_of_its_first_failure(alice: Person, bob: Person) -> None:
     key, other, off = alice.add_key("openai"), bob.add_key("groq"), bob.add_key("openai")
     hours = lambda count: NOW - timedelta(hours=count)  # noqa: E731
     for back, outcome in ((9, "failed"), (8, "complete"), (7, "failed"), (6, "suspect"), (5, "failed")):
@@ -113,7 +113,7 @@ def test_a_failing_key_says_since_when(alice: Person, bob: Person) -> None:
 
 
 @both_databases
-def test_the_installations_own_account_is_nobody(app: Flask, carol: Person) -> None:
+def test_the_installations_own_account_is_not_listed(app: Flask, carol: Person) -> None:
     server = users.server_account(NOW)
     db.session.commit()
     assert [line.email for line in admin.list_users()[0]] == ["carol@example.com"]
@@ -123,7 +123,7 @@ def test_the_installations_own_account_is_nobody(app: Flask, carol: Person) -> N
 
 
 @both_databases
-def test_users_are_found_and_walked_once(app: Flask, carol: Person) -> None:
+def test_users_are_searched_and_paged_without_duplicates(app: Flask, carol: Person) -> None:
     for number in range(7):
         users.create(f"person_{number}%@example.com", "x", NOW)
     db.session.commit()
@@ -139,7 +139,7 @@ def test_users_are_found_and_walked_once(app: Flask, carol: Person) -> None:
 
 
 @both_databases
-def test_each_reading_takes_its_queries_whatever_there_is(alice: Person, carol: Person) -> None:
+def test_read_models_take_a_constant_number_of_queries(alice: Person, carol: Person) -> None:
     asked: list[list[int]] = []
     for more in (0, 1, 30):
         for number in range(more):
@@ -159,11 +159,11 @@ def test_each_reading_takes_its_queries_whatever_there_is(alice: Person, carol: 
                 read()
             counts.append(len(sent))
         asked.append(counts)
-    assert asked == [[3, 1, 1, 1, 1, 1, 1]] + [[2, 1, 1, 1, 1, 1, 1]] * 2  # the days that are over are read once
+    assert asked == [[3, 1, 1, 1, 1, 1, 1]] + [[2, 1, 1, 1, 1, 1, 1]] * 2  # past days are read once
 
 
 @both_databases
-def test_days_that_were_read_are_read_again_once_others_were_counted(alice: Person) -> None:
+def test_cached_days_are_reloaded_after_new_counts(alice: Person) -> None:
     now = datetime.now(UTC)
     ended(alice, "openai", "failed", now - timedelta(days=3))
     before = list(admin.load_counts(30, now))
@@ -171,14 +171,14 @@ def test_days_that_were_read_are_read_again_once_others_were_counted(alice: Pers
     db.session.commit()
     after = admin.load_counts(30, now)
     assert sorted(after) == sorted(before) and len(after.over.lines) == len(before)
-    assert admin.load_counts(30, now) == after  # so what was made of them may be kept
+    assert admin.load_counts(30, now) == after  # so that derived pages can be cached
     ended(alice, "openai", "failed", now)
     later = admin.load_counts(30, now)
     assert later != after and later.over is after.over and sum(one.number for one in later if one.slug) == 2
 
 
 @both_databases
-def test_every_run_comes_in_batches_with_nothing_kept_between(alice: Person) -> None:
+def test_runs_are_exported_in_batches_without_an_open_transaction(alice: Person) -> None:
     for number in range(7):
         ended(alice, "openai", "failed" if number % 2 else "complete", NOW)
     batches = list(admin.iter_runs(HistoryFilter(outcome="complete"), 3))
@@ -197,7 +197,7 @@ def row(person: Person) -> UserRow:
 
 
 @both_databases
-def test_the_last_admin_stays_one(carol: Person, alice: Person) -> None:
+def test_the_last_admin_cannot_be_removed(carol: Person, alice: Person) -> None:
     for act in (user_actions.demote, user_actions.disable, user_actions.remove):
         with pytest.raises(UserActionError):
             act(row(carol), CAROL, NOW)
@@ -205,7 +205,7 @@ def test_the_last_admin_stays_one(carol: Person, alice: Person) -> None:
     facts = admin.load_user(carol.id)
     assert facts is not None and facts.is_last_admin
     user_actions.promote(row(alice), CAROL, NOW)
-    user_actions.disable(row(alice), CAROL, NOW)  # an admin who cannot sign in is of no help
+    user_actions.disable(row(alice), CAROL, NOW)  # a disabled admin does not count
     with pytest.raises(UserActionError):
         user_actions.demote(row(carol), CAROL, NOW)
     user_actions.enable(row(alice), CAROL, NOW)
@@ -215,7 +215,7 @@ def test_the_last_admin_stays_one(carol: Person, alice: Person) -> None:
 
 
 @both_databases
-def test_of_two_admins_who_demote_each_other_at_one_moment_one_stays(app: Flask, carol: Person, alice: Person) -> None:
+def test_of_two_admins_who_demote_each_other_concurrently_one_remains(app: Flask, carol: Person, alice: Person) -> None:
     user_actions.promote(row(alice), CAROL, NOW)
     db.session.commit()
 
@@ -232,7 +232,7 @@ def test_of_two_admins_who_demote_each_other_at_one_moment_one_stays(app: Flask,
 
 
 @both_databases
-def test_each_act_is_an_entry_and_what_is_so_already_is_none(carol: Person, alice: Person) -> None:
+def test_each_action_is_audited_and_no_op_actions_are_not(carol: Person, alice: Person) -> None:
     stamp = alice.row.auth_stamp
     for name in ("promote", "promote", "demote", "demote", "disable", "disable", "enable", "enable", "sign-out"):
         user_actions.ACTIONS[name](row(alice), CAROL, NOW)
@@ -242,7 +242,7 @@ def test_each_act_is_an_entry_and_what_is_so_already_is_none(carol: Person, alic
 
 
 @both_databases
-def test_what_an_admin_sets_about_a_provider_is_kept_and_noted_once(app: Flask, carol: Person) -> None:
+def test_provider_settings_are_saved_and_audited_once(app: Flask, carol: Person) -> None:
     provider = credentials.providers_by_slug()["groq"]
     for _ in range(2):
         catalog.update_provider(

@@ -1,4 +1,4 @@
-"""Pages cost the same number of queries at one run and at a thousand; paging walks everything once."""
+"""Pages take the same number of queries at one run and at a thousand; paging covers everything once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PATHS = ("/profile", "/history", "/changes", "/admin/history", "/models", "/mode
 
 @contextmanager
 def counted() -> Iterator[list[str]]:
-    """The statements that are sent to the database within."""
+    """Collects the statements sent to the database in the context."""
     sent: list[str] = []
 
     def note(*args: Any) -> None:
@@ -81,7 +81,7 @@ def test_every_page_takes_at_most_nine_queries_at_one_run_and_at_a_thousand(
         if more:
             many_runs(carol, more)
         for path in PATHS:
-            carol.client.get(path)  # what a process keeps, such as the catalog's index, is loaded
+            carol.client.get(path)  # warm process caches, such as the catalog index
             with counted() as sent:
                 assert carol.client.get(path).status_code == 200
             asked[path].append(len(sent))
@@ -108,7 +108,7 @@ def walked(page: Callable[[int | None], tuple[list[Any], int | None]]) -> list[A
 
 
 @both_databases
-def test_paging_walks_everything_once_newest_first(alice: Person, bob: Person, means: SyncContext) -> None:
+def test_paging_covers_everything_once_newest_first(alice: Person, bob: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, means)
     many_runs(alice, 57)
@@ -120,7 +120,7 @@ def test_paging_walks_everything_once_newest_first(alice: Person, bob: Person, m
     assert len(everyone) == len(set(everyone)) == 59
 
 
-def test_the_pages_link_to_what_is_older_with_their_filters(carol: Person, means: SyncContext) -> None:
+def test_pages_link_to_older_entries_with_their_filters(carol: Person, means: SyncContext) -> None:
     carol.add_key("openai")
     synced(carol, means)
     many_runs(carol, 30)
@@ -134,7 +134,7 @@ def test_the_pages_link_to_what_is_older_with_their_filters(carol: Person, means
 
 
 @both_databases
-def test_the_admins_filters_find_what_they_say(alice: Person, bob: Person, means: SyncContext) -> None:
+def test_the_admins_filters_match(alice: Person, bob: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     bob.add_key("groq", "sk-this-key-was-revoked-1234")
     mine, bobs = synced(alice, means), synced(bob, means)
@@ -168,11 +168,11 @@ def test_a_summary_is_plain_language(alice: Person, means: SyncContext, simulato
     assert filters.summarize_run(synced(alice, means)) == "OpenAI failed: unavailable."
 
 
-# ------------------------------------------------------------------ two at one moment
+# ------------------------------------------------------------------ concurrency
 
 
 def at_once(app: Flask, *acts: Callable[[], Any]) -> list[Any]:
-    """Each in a thread, session and transaction of its own, all let go at one moment; what they gave."""
+    """Run all concurrently, each in its own thread, session and transaction; returns their results."""
     start = threading.Barrier(len(acts))
     given: list[Any] = []
 
@@ -198,7 +198,7 @@ def at_once(app: Flask, *acts: Callable[[], Any]) -> list[Any]:
 
 @both_databases
 @pytest.mark.parametrize("attempt", range(3))
-def test_of_two_first_sign_ups_at_one_moment_one_is_the_admin(app: Flask, attempt: int) -> None:
+def test_of_two_concurrent_first_sign_ups_one_is_admin(app: Flask, attempt: int) -> None:
     def sign_up(email: str) -> Callable[[], Any]:
         return lambda: users.create(email, "x", now()) is not None
 
@@ -207,7 +207,7 @@ def test_of_two_first_sign_ups_at_one_moment_one_is_the_admin(app: Flask, attemp
 
 
 @both_databases
-def test_of_two_sign_ups_with_one_address_one_is_told_so(app: Flask) -> None:
+def test_of_two_concurrent_sign_ups_with_one_address_one_fails(app: Flask) -> None:
     made = at_once(app, *[lambda: users.create("one@example.com", "x", now()) is not None] * 2)
     assert sorted(made) == [False, True]
 

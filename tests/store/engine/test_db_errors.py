@@ -1,4 +1,4 @@
-"""Each trouble by the error that a real driver raises in it. (SQLite's are in web/test_database_trouble.py.)"""
+"""Each database problem by the error that a real driver raises. (SQLite's are in web/test_database_trouble.py.)"""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def raised(statement: str) -> DBAPIError:
         ("P0001", None),
     ],
 )
-def test_what_the_server_says_by_its_code(app: Flask, code: str, trouble: str | None) -> None:
+def test_server_errors_are_classified_by_sqlstate(app: Flask, code: str, trouble: str | None) -> None:
     error = raised(f"DO $$ BEGIN RAISE EXCEPTION 'something' USING ERRCODE = '{code}'; END $$")
     assert classify(error) == trouble
 
 
 @both_databases
-def test_a_mistake_of_ours_is_no_trouble_of_the_database(app: Flask) -> None:
+def test_programming_errors_are_not_database_problems(app: Flask) -> None:
     for statement in ("SELECT * FROM nowhere", "SELECT nothing FROM users", "SELEKT 1"):
         assert classify(raised(statement)) is None
 
@@ -67,9 +67,7 @@ def unwelcome(app: Flask, database_url: str) -> Iterator[tuple[str, str]]:
 
 
 @only_postgres
-def test_a_connection_too_many_carries_no_code_and_is_known_by_its_words(
-    unwelcome: tuple[str, str], database_url: str
-) -> None:
+def test_too_many_connections_is_recognised_by_its_message(unwelcome: tuple[str, str], database_url: str) -> None:
     name, password = unwelcome
     engine = create_engine(make_url(database_url).set(username=name, password=password))
     with pytest.raises(DBAPIError) as caught:
@@ -79,7 +77,7 @@ def test_a_connection_too_many_carries_no_code_and_is_known_by_its_words(
 
 
 @only_postgres
-def test_a_refused_connection_for_any_other_reason_is_a_database_away(app: Flask, database_url: str) -> None:
+def test_other_refused_connections_mean_the_database_is_away(app: Flask, database_url: str) -> None:
     engine = create_engine(make_url(database_url).set(database="there-is-none"))
     with pytest.raises(DBAPIError) as caught:
         engine.connect()
