@@ -1,4 +1,4 @@
-"""Simulated providers on loopback, with faults on demand: for `flask up --demo` and for the tests.
+"""Simulated providers on loopback with faults on demand, for `flask up --demo` and the tests.
 
-Everything here is made up in the shapes of the real APIs. Nothing of it runs in a real installation.
+All data is made up in the formats of the real APIs. Not used in a real installation.
 """

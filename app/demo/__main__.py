@@ -1,6 +1,6 @@
-"""`python -m app.demo --port 8801`: the simulated providers as a process of their own.
+"""`python -m app.demo --port 8801`: runs the simulated providers as a process of their own.
 
-The control token comes from MODELSYNC_DEMO_TOKEN; without one the simulator cannot be steered.
+The control token comes from MODELSYNC_DEMO_TOKEN; without one there is no `/_control`.
 """
 
 from __future__ import annotations

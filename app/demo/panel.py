@@ -1,6 +1,6 @@
-"""The demo panel: make a simulated provider slow, failing, shrunk, or give it more models.
+"""The demo panel: makes simulated providers slow or failing, shrinks their lists, or adds models.
 
-It steers the simulator, which is another process, over HTTP on loopback.
+Controls the simulator, a process of its own, over HTTP on loopback.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from flask.typing import ResponseReturnValue
 from flask_login import login_required
 
 from app import config
-from app.demo.simulator import CONTROL, TOKEN_HEADER
+from app.demo.server import CONTROL, TOKEN_HEADER
 from app.providers import PROVIDERS
 
 blueprint = Blueprint("demo", __name__, url_prefix="/demo")
 
 _TIMEOUT_S = 3.0
-_MOST_BYTES = 100_000
+_MAX_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
-    """A button: what it says, and what it has the simulator do."""
+class PanelAction:
+    """A button, and the order that it sends to the simulator."""
 
     name: str
     label: str
@@ -36,39 +36,39 @@ class Action:
 
 
 ACTIONS = (
-    Action("works", "Works", {"fault": None}),
-    Action("slow", "Slow", {"fault": "slow"}),
-    Action("failing", "Failing", {"fault": "error_500"}),
-    Action("rate-limited", "Rate limited", {"fault": "rate_limited"}),
-    Action("revoked", "Key revoked", {"fault": "revoked"}),
-    Action("shrunk", "Shrunk list", {"fault": "shrunk"}),
-    Action("add", "Add 2 models", {"add": 2}),
+    PanelAction("works", "Works", {"fault": None}),
+    PanelAction("slow", "Slow", {"fault": "slow"}),
+    PanelAction("failing", "Failing", {"fault": "error_500"}),
+    PanelAction("rate-limited", "Rate limited", {"fault": "rate_limited"}),
+    PanelAction("revoked", "Key revoked", {"fault": "revoked"}),
+    PanelAction("shrunk", "Shrunk list", {"fault": "shrunk"}),
+    PanelAction("add", "Add 2 models", {"add": 2}),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One simulated provider as the panel shows it."""
+class PanelRow:
+    """One simulated provider on the panel."""
 
     slug: str
     title: str
     state: str
-    """In the words of the button that leads there."""
+    """The label of the button that leads to it."""
     models: int
 
 
-class SimulatorAway(Exception):
-    """The simulator cannot be reached, or did not accept the order."""
+class SimulatorUnavailable(Exception):
+    """The simulator cannot be reached or rejected the order."""
 
 
 @blueprint.get("")
 @login_required
 def index() -> ResponseReturnValue:
     try:
-        lines = _lines(_control("GET"))
-    except SimulatorAway:
-        return render_template("demo/panel.html", lines=[], actions=ACTIONS, is_away=True), 503
-    return render_template("demo/panel.html", lines=lines, actions=ACTIONS, is_away=False)
+        rows = _panel_rows(_send_control("GET"))
+    except SimulatorUnavailable:
+        return render_template("demo/panel.html", rows=[], actions=ACTIONS, is_unavailable=True), 503
+    return render_template("demo/panel.html", rows=rows, actions=ACTIONS, is_unavailable=False)
 
 
 @blueprint.post("/<slug>")
@@ -78,37 +78,37 @@ def steer(slug: str) -> ResponseReturnValue:
     if slug not in PROVIDERS or action is None:
         abort(404)
     try:
-        _control("POST", {"provider": slug, **action.order})
-    except SimulatorAway:
+        _send_control("POST", {"provider": slug, **action.order})
+    except SimulatorUnavailable:
         flash("The simulated providers do not answer. Start the demo again.", "bad")
     else:
         flash(f"{PROVIDERS[slug].title}: {action.label.lower()}.", "good")
     return redirect(url_for("demo.index"), 303)
 
 
-def _lines(state: dict[str, Any]) -> list[Line]:
+def _panel_rows(state: dict[str, Any]) -> list[PanelRow]:
     labels = {action.order.get("fault"): action.label for action in ACTIONS if "fault" in action.order}
     return [
-        Line(slug, PROVIDERS[slug].title, labels.get(facts["fault"], facts["fault"]), facts["models"])
+        PanelRow(slug, PROVIDERS[slug].title, labels.get(facts["fault"], facts["fault"]), facts["models"])
         for slug, facts in state["providers"].items()
         if slug in PROVIDERS
     ]
 
 
-def _control(method: str, order: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Ask the simulator, or tell it something; its state. Raises SimulatorAway."""
-    where = urlsplit(config.current().demo_url)
-    connection = http.client.HTTPConnection(where.hostname or "127.0.0.1", where.port, timeout=_TIMEOUT_S)
+def _send_control(method: str, order: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Send an order, if any; the simulator's state. Raises SimulatorUnavailable."""
+    url = urlsplit(config.current().demo_url)
+    connection = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port, timeout=_TIMEOUT_S)
     try:
         headers = {TOKEN_HEADER: os.environ.get("MODELSYNC_DEMO_TOKEN", ""), "Content-Type": "application/json"}
         connection.request(method, CONTROL, json.dumps(order) if order else None, headers)
         response = connection.getresponse()
-        body = response.read(_MOST_BYTES)
+        body = response.read(_MAX_BYTES)
         if response.status != 200:
-            raise SimulatorAway
+            raise SimulatorUnavailable
         state: dict[str, Any] = json.loads(body)
     except (OSError, http.client.HTTPException, ValueError):
-        raise SimulatorAway from None
+        raise SimulatorUnavailable from None
     finally:
         connection.close()
     return state

@@ -1,6 +1,6 @@
-"""Three accounts with keys and five weeks of history, made by really running syncs against a simulator.
+"""Demo data: three accounts with keys and five weeks of history, from real syncs against a simulator.
 
-The clock is simulated too: each run happens on its day, and ends some seconds after it began.
+The clock is simulated: each run happens on its own day and takes a few seconds.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ ALICE, BOB, CAROL = "alice@demo.example", "bob@demo.example", "carol@demo.exampl
 class DemoKey:
     provider: str
     value: str | None
-    """None where the list is read without a key."""
+    """None for a public list."""
     label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSync:
-    """A sync in the past: who, on which day of the history, why, and what was wrong with whom."""
+    """A past sync. faults: slug → fault during it."""
 
     email: str
     day: int
@@ -46,7 +46,7 @@ class DemoSync:
     trigger: str
     faults: Mapping[str, str] = field(default_factory=dict)
     only: str | None = None
-    """The one provider that was synced; None for all."""
+    """The only provider synced; None for all."""
 
 
 KEYS: dict[str, tuple[DemoKey, ...]] = {
@@ -91,60 +91,60 @@ HISTORY: tuple[DemoSync, ...] = (
     DemoSync(CAROL, 30, 7, "schedule"),
     DemoSync(ALICE, TODAY - 1, 8, "manual"),
 )
-"""In the order of time. Bob's last sync is over thirty days old, so he is shown that one is recommended."""
+"""In chronological order. Bob's last sync is over thirty days old, so that he is advised to sync."""
 
 SEEN_UNTIL_DAY = {ALICE: 24, BOB: 2, CAROL: TODAY}
-"""Up to which day each of them has looked at the changes: Alice has some before her."""
+"""The day up to which each user has seen the changes; Alice has unseen ones."""
 
 
-def seed(vault: Keyring, sealer: PublicKey, now: datetime | None = None) -> bool:
-    """Make the accounts, keys and history; False if there are demo accounts already.
+def seed(vault: Keyring, public_key: PublicKey, now: datetime | None = None) -> bool:
+    """Create accounts, keys and history; False if there are demo accounts already.
 
-    To be called in an app context, on an installed database: migrated, with its providers and catalog. Commits.
+    Needs an app context and a migrated database with providers and catalog. Commits.
     """
     now = now or clock.utc_now()
     if any(users.find_by_email(email) for email in KEYS):
         return False
     start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=TODAY)
-    people = _create_accounts(start, sealer)
+    users_by_email = _create_accounts(start, public_key)
     with Simulator() as simulator, new_client() as client:
-        means = SyncContext(vault, client, simulator.base_urls, retry_policy=RetryPolicy(max_attempts=1))
+        context = SyncContext(vault, client, simulator.base_urls, retry_policy=RetryPolicy(max_attempts=1))
         for step in HISTORY:
-            _replay(step, people[step.email], start, simulator, means)
+            _replay(step, users_by_email[step.email], start, simulator, context)
     for email, day in SEEN_UNTIL_DAY.items():
-        users.mark_changes_seen(people[email].id, start + timedelta(days=day))
-    # The schedule is not to sync all of this at the first minute: the past is what there is to see.
-    mine = [row.id for user in people.values() for row, _ in credentials.list_for_user(user.id)]
-    due.set_due(dict.fromkeys(mine, now + timedelta(hours=12)))
+        users.mark_changes_seen(users_by_email[email].id, start + timedelta(days=day))
+    # Postpone scheduled syncs, which would add to the scripted history at once.
+    credential_ids = [row.id for user in users_by_email.values() for row, _ in credentials.list_for_user(user.id)]
+    due.set_due(dict.fromkeys(credential_ids, now + timedelta(hours=12)))
     db.session.commit()
     return True
 
 
 def base_urls(port: int) -> dict[str, str]:
-    """The environment variables that lead the app to a simulator on this port: providers and public catalogs."""
+    """Environment variables that point providers and public catalogs at a simulator on this port."""
     providers = {PROVIDERS[slug].base_url_variable: url for slug, url in provider_urls(port).items()}
     return providers | {f"CATALOG_{name.upper()}_URL": url for name, url in catalogs.catalog_urls(port).items()}
 
 
-def _create_accounts(start: datetime, sealer: PublicKey) -> dict[str, UserRow]:
+def _create_accounts(start: datetime, public_key: PublicKey) -> dict[str, UserRow]:
     providers = credentials.providers_by_slug()
     password_hash = passwords.hash_password(PASSWORD)
-    people = {}
-    for email in (CAROL, ALICE, BOB):  # the first account of an installation is an admin
+    users_by_email = {}
+    for email in (CAROL, ALICE, BOB):  # Carol first: the first account becomes an admin
         user = users.create(email, password_hash, start, is_admin=email == CAROL)
         if user is None:
             raise RuntimeError(f"{email} was made by another process at this moment")
         user.is_admin = email == CAROL
-        user.sync_on_sign_in = email != BOB  # so that his recommendation stays to be seen
+        user.sync_on_sign_in = email != BOB  # keeps his advice to sync visible
         for key in KEYS[email]:
             secret = ApiKey(key.value) if key.value else None
-            credentials.add(user.id, providers[key.provider], key.label, secret, sealer, start)
-        people[email] = user
+            credentials.add(user.id, providers[key.provider], key.label, secret, public_key, start)
+        users_by_email[email] = user
     db.session.commit()
-    return people
+    return users_by_email
 
 
-def _replay(step: DemoSync, user: UserRow, start: datetime, simulator: Simulator, means: SyncContext) -> None:
+def _replay(step: DemoSync, user: UserRow, start: datetime, simulator: Simulator, context: SyncContext) -> None:
     simulator.show_day(step.day)
     simulator.clear_fault()
     for slug, fault in step.faults.items():
@@ -153,11 +153,11 @@ def _replay(step: DemoSync, user: UserRow, start: datetime, simulator: Simulator
     started = runs.start(user.id, step.trigger, simulated_clock(), provider=step.only)
     db.session.commit()
     if started:
-        execute(started.run.id, replace(means, now=simulated_clock))
+        execute(started.run.id, replace(context, now=simulated_clock))
 
 
 class _SteppingClock:
-    """Goes on by 170 ms whenever it is looked at, so that results end one after the other."""
+    """Advances by 170 ms at each reading, so that results end one after the other."""
 
     def __init__(self, start: datetime) -> None:
         self._now = start

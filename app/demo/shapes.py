@@ -1,55 +1,57 @@
-"""How each of the real APIs spells its list, its pages and its errors. One class per shape, nothing here does IO."""
+"""Response formats of the real APIs: lists, pages and errors. One class per shape; no IO."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
 from app.demo.listings import SimModel
+from app.providers import PROVIDERS
+from app.providers.field_map import FieldMap
 
-Trouble = Literal["missing_key", "bad_key", "revoked", "forbidden", "quota", "rate_limited", "error", "unavailable"]
+ErrorKind = Literal["missing_key", "bad_key", "revoked", "forbidden", "quota", "rate_limited", "error", "unavailable"]
 Query = Mapping[str, str]
 _MILLION = Decimal(1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """One page of a list, and where the next one begins (None on the last)."""
+class SimPage:
+    """One page of a list, and the cursor of the next one (None on the last)."""
 
     models: Sequence[SimModel]
     next: str | None = None
 
 
-class BadQuery(Exception):
-    """The query asks for a page that does not exist."""
+class InvalidQuery(Exception):
+    """The query requests a page that does not exist."""
 
 
-class OpenAI:
-    """OpenAI's shape: everything at once, ids and dates only. Base of the others."""
+class OpenAIShape:
+    """OpenAI: one page, ids and dates only. Base of the other shapes."""
 
     array = "data"
-    """Where the models are in the answer; empty if the answer is the array itself."""
+    """Field that holds the models; empty if the body is the array itself."""
     pages = False
 
     def key_of(self, headers: Mapping[str, str]) -> str | None:
-        """The key in a request's headers; None without one. `headers` ignores case."""
+        """The API key in the headers, None without one. headers: case-insensitive."""
         scheme, _, key = headers.get("Authorization", "").partition(" ")
         return key if scheme == "Bearer" and key else None
 
-    def complaint(self, headers: Mapping[str, str]) -> str | None:
-        """What is wrong with the headers besides the key."""
+    def header_error(self, headers: Mapping[str, str]) -> str | None:
+        """An error about headers other than the key's."""
         return None
 
-    def cut(self, models: Sequence[SimModel], query: Query, most: int | None) -> Slice:
-        """The page that the query asks for; `most` bounds its size. Raises BadQuery."""
-        return Slice(models)
+    def page_of(self, models: Sequence[SimModel], query: Query, max_size: int | None) -> SimPage:
+        """The requested page, of at most `max_size` models. Raises InvalidQuery."""
+        return SimPage(models)
 
-    def answer(self, page: Slice) -> Any:
+    def answer(self, page: SimPage) -> Any:
         return {"object": "list", self.array: [self.entry(model) for model in page.models]}
 
     def entry(self, model: SimModel) -> dict[str, Any]:
@@ -61,9 +63,9 @@ class OpenAI:
             "shutdown_date": model.retires_on,
         }
 
-    def error(self, trouble: Trouble, key: str = "") -> tuple[int, dict[str, Any]]:
-        """Status and body. `key` is what the provider repeats of the key, already masked where it would mask it."""
-        status, message, kind, code = {
+    def error(self, kind: ErrorKind, key: str = "") -> tuple[int, dict[str, Any]]:
+        """Status and body. key: as the error repeats it, already masked where the provider would mask it."""
+        status, message, error_type, code = {
             "missing_key": (401, "You didn't provide an API key.", "invalid_request_error", None),
             "bad_key": (401, f"Incorrect API key provided: {key}.", "invalid_request_error", "invalid_api_key"),
             "revoked": (401, "This API key has been revoked.", "invalid_request_error", "invalid_api_key"),
@@ -72,12 +74,12 @@ class OpenAI:
             "rate_limited": (429, "Rate limit reached for requests.", "requests", "rate_limit_exceeded"),
             "error": (500, "The server had an error while processing your request.", "server_error", None),
             "unavailable": (503, "The engine is currently overloaded.", "server_error", None),
-        }[trouble]
-        return status, {"error": {"message": message, "type": kind, "param": None, "code": code}}
+        }[kind]
+        return status, {"error": {"message": message, "type": error_type, "param": None, "code": code}}
 
 
-class Anthropic(OpenAI):
-    """Capabilities and limits, no prices; pages by `after_id`."""
+class AnthropicShape(OpenAIShape):
+    """Anthropic: capabilities and limits, no prices; pages by `after_id`."""
 
     pages = True
     default_size, largest_size = 20, 1_000
@@ -85,21 +87,21 @@ class Anthropic(OpenAI):
     def key_of(self, headers: Mapping[str, str]) -> str | None:
         return headers.get("x-api-key") or None
 
-    def complaint(self, headers: Mapping[str, str]) -> str | None:
+    def header_error(self, headers: Mapping[str, str]) -> str | None:
         return None if headers.get("anthropic-version") else "anthropic-version: header is required"
 
-    def cut(self, models: Sequence[SimModel], query: Query, most: int | None) -> Slice:
-        size = _size(query.get("limit"), self.default_size, self.largest_size, most)
+    def page_of(self, models: Sequence[SimModel], query: Query, max_size: int | None) -> SimPage:
+        size = _page_size(query.get("limit"), self.default_size, self.largest_size, max_size)
         start = 0
         if after := query.get("after_id"):
             ids = [model.id for model in models]
             if after not in ids:
-                raise BadQuery(f"after_id: no model {after!r}")
+                raise InvalidQuery(f"after_id: no model {after!r}")
             start = ids.index(after) + 1
         found = models[start : start + size]
-        return Slice(found, found[-1].id if start + size < len(models) else None)
+        return SimPage(found, found[-1].id if start + size < len(models) else None)
 
-    def answer(self, page: Slice) -> dict[str, Any]:
+    def answer(self, page: SimPage) -> dict[str, Any]:
         entries = [self.entry(model) for model in page.models]
         return {
             "data": entries,
@@ -125,8 +127,8 @@ class Anthropic(OpenAI):
             },
         }
 
-    def error(self, trouble: Trouble, key: str = "") -> tuple[int, dict[str, Any]]:
-        status, kind, message = {
+    def error(self, kind: ErrorKind, key: str = "") -> tuple[int, dict[str, Any]]:
+        status, error_type, message = {
             "missing_key": (401, "authentication_error", "x-api-key header is required"),
             "bad_key": (401, "authentication_error", f"invalid x-api-key {key}".rstrip()),
             "revoked": (401, "authentication_error", "This API key has been revoked."),
@@ -135,12 +137,16 @@ class Anthropic(OpenAI):
             "rate_limited": (429, "rate_limit_error", "This request would exceed your organization's rate limit."),
             "error": (500, "api_error", "Internal server error"),
             "unavailable": (529, "overloaded_error", "Overloaded"),
-        }[trouble]
-        return status, {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_simulated"}
+        }[kind]
+        return status, {
+            "type": "error",
+            "error": {"type": error_type, "message": message},
+            "request_id": "req_simulated",
+        }
 
 
-class Google(OpenAI):
-    """Names as `models/<id>`, methods instead of a type; pages by an opaque `pageToken`."""
+class GoogleShape(OpenAIShape):
+    """Google: names like `models/<id>`, methods instead of a type; pages by an opaque `pageToken`."""
 
     array = "models"
     pages = True
@@ -149,13 +155,13 @@ class Google(OpenAI):
     def key_of(self, headers: Mapping[str, str]) -> str | None:
         return headers.get("x-goog-api-key") or None
 
-    def cut(self, models: Sequence[SimModel], query: Query, most: int | None) -> Slice:
-        size = _size(query.get("pageSize"), self.default_size, self.largest_size, most)
-        start = _offset(query["pageToken"]) if query.get("pageToken") else 0
+    def page_of(self, models: Sequence[SimModel], query: Query, max_size: int | None) -> SimPage:
+        size = _page_size(query.get("pageSize"), self.default_size, self.largest_size, max_size)
+        start = _decode_token(query["pageToken"]) if query.get("pageToken") else 0
         end = start + size
-        return Slice(models[start:end], _token(end) if end < len(models) else None)
+        return SimPage(models[start:end], _encode_token(end) if end < len(models) else None)
 
-    def answer(self, page: Slice) -> dict[str, Any]:
+    def answer(self, page: SimPage) -> dict[str, Any]:
         body: dict[str, Any] = {"models": [self.entry(model) for model in page.models]}
         return body | ({"nextPageToken": page.next} if page.next else {})
 
@@ -179,9 +185,9 @@ class Google(OpenAI):
             "video": ["predictLongRunning"],
             "realtime": ["countTokens", "bidiGenerateContent"],
             "other": ["generateAnswer"],
-        }.get(model.does, ["generateContent", "countTokens"])
+        }.get(model.kind, ["generateContent", "countTokens"])
 
-    def error(self, trouble: Trouble, key: str = "") -> tuple[int, dict[str, Any]]:
+    def error(self, kind: ErrorKind, key: str = "") -> tuple[int, dict[str, Any]]:
         status, word, message = {
             "missing_key": (403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers."),
             "bad_key": (400, "INVALID_ARGUMENT", f"API key not valid. Please pass a valid API key. {key}".rstrip()),
@@ -191,16 +197,16 @@ class Google(OpenAI):
             "rate_limited": (429, "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota)."),
             "error": (500, "INTERNAL", "An internal error has occurred."),
             "unavailable": (503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
-        }[trouble]
+        }[kind]
         error: dict[str, Any] = {"code": status, "message": message, "status": word}
-        if trouble in ("bad_key", "revoked"):
-            reason = "API_KEY_INVALID" if trouble == "bad_key" else "API_KEY_EXPIRED"
+        if kind in ("bad_key", "revoked"):
+            reason = "API_KEY_INVALID" if kind == "bad_key" else "API_KEY_EXPIRED"
             error["details"] = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason}]
         return status, {"error": error}
 
 
-class Groq(OpenAI):
-    """OpenAI's shape with limits, modalities and prices as texts in USD per token."""
+class GroqShape(OpenAIShape):
+    """Groq: as OpenAI, with limits, modalities and prices as decimal strings in USD per token."""
 
     def entry(self, model: SimModel) -> dict[str, Any]:
         features = [*(["tools"] if model.tools else []), *(["reasoning"] if model.reasoning else [])]
@@ -220,17 +226,17 @@ class Groq(OpenAI):
         }
         return facts | ({"pricing": _per_token(model)} if model.prompt is not None else {})
 
-    def error(self, trouble: Trouble, key: str = "") -> tuple[int, dict[str, Any]]:
-        status, body = super().error(trouble, key)
-        if trouble in ("missing_key", "bad_key"):
+    def error(self, kind: ErrorKind, key: str = "") -> tuple[int, dict[str, Any]]:
+        status, body = super().error(kind, key)
+        if kind in ("missing_key", "bad_key"):
             body["error"]["message"] = f"Invalid API Key {key}".rstrip()
         return status, body
 
 
-class OpenRouter(OpenAI):
-    """Everything about each model."""
+class OpenRouterShape(OpenAIShape):
+    """OpenRouter: all facts of each model."""
 
-    def answer(self, page: Slice) -> dict[str, Any]:
+    def answer(self, page: SimPage) -> dict[str, Any]:
         entries = [self.entry(model) for model in page.models]
         return {"data": entries, "total_count": len(entries), "links": {"next": page.next}}
 
@@ -261,7 +267,7 @@ class OpenRouter(OpenAI):
             "expiration_date": model.retires_on,
         }
 
-    def error(self, trouble: Trouble, key: str = "") -> tuple[int, dict[str, Any]]:
+    def error(self, kind: ErrorKind, key: str = "") -> tuple[int, dict[str, Any]]:
         status, message = {
             "missing_key": (401, "No auth credentials found"),
             "bad_key": (401, f"User not found. {key}".rstrip()),
@@ -271,12 +277,12 @@ class OpenRouter(OpenAI):
             "rate_limited": (429, "Rate limit exceeded."),
             "error": (500, "Internal Server Error"),
             "unavailable": (503, "No provider is available."),
-        }[trouble]
+        }[kind]
         return status, {"error": {"message": message, "code": status}}
 
 
-class Plain(OpenAI):
-    """OpenAI's facts under the names that a provider has for them, with the key in any of the usual headers."""
+class PlainShape(OpenAIShape):
+    """OpenAI's fields under a provider's own names, with the key in any of the usual headers."""
 
     def __init__(self, array: str = "data", id_key: str = "id", prefix: str = "") -> None:
         self.array, self._id_key, self._prefix = array, id_key, prefix
@@ -288,7 +294,7 @@ class Plain(OpenAI):
         named = (headers.get(name) for name in ("api-key", "x-api-key", "x-goog-api-key"))
         return next((key for key in named if key), None)
 
-    def answer(self, page: Slice) -> Any:
+    def answer(self, page: SimPage) -> Any:
         return super().answer(page) if self.array else [self.entry(model) for model in page.models]
 
     def entry(self, model: SimModel) -> dict[str, Any]:
@@ -296,56 +302,63 @@ class Plain(OpenAI):
         return {self._id_key: self._prefix + facts.pop("id"), **facts}
 
 
-PLAIN = Plain()
-"""For a provider that is not in `SHAPES`."""
-SHAPES: dict[str, OpenAI] = {
-    "openai": OpenAI(),
-    "anthropic": Anthropic(),
-    "google": Google(),
-    "groq": Groq(),
-    "openrouter": OpenRouter(),
-    "together": Plain(array=""),
-    "cohere": Plain("models", "name"),
-    "google-vertex": Plain("publisherModels", "name", "publishers/google/models/"),
-    "fal": Plain("models", "endpoint_id"),
-    "aimo": Plain(id_key="name"),
-    "aihubmix": Plain(id_key="model_id"),
-    "github-models": Plain(array=""),
-    "ollama": Plain("models", "name"),
-    "lmstudio": Plain("models", "key"),
+def _derive_shapes() -> Iterator[tuple[str, PlainShape]]:
+    """The shapes of providers that read their list by a `FieldMap` from another array or id than OpenAI's."""
+    for slug, provider in PROVIDERS.items():
+        if isinstance(provider.read, FieldMap):
+            array, id_key, prefix = provider.read.layout
+            if (array, id_key, prefix) != ("data", "id", ""):
+                yield slug, PlainShape(array, id_key, prefix)
+
+
+PLAIN = PlainShape()
+"""For providers that are not in `SHAPES`."""
+SHAPES: dict[str, OpenAIShape] = {
+    **dict(_derive_shapes()),
+    "openai": OpenAIShape(),
+    "anthropic": AnthropicShape(),
+    "google": GoogleShape(),
+    "groq": GroqShape(),
+    "openrouter": OpenRouterShape(),
+    "together": PlainShape(array=""),
+    "aihubmix": PlainShape(id_key="model_id"),
+    "lmstudio": PlainShape("models", "key"),
 }
 
 
-def masked(key: str) -> str:
-    """What providers show of a key that they refuse: `sk-de******3f9c`."""
+def mask_key(key: str) -> str:
+    """A rejected key as providers repeat it: `sk-de******3f9c`."""
     return f"{key[:5]}******{key[-4:]}" if len(key) >= 12 else "******"
 
 
 def _per_token(model: SimModel) -> dict[str, str]:
     prices = {"prompt": model.prompt, "completion": model.completion}
-    return {name: _text(price) for name, price in prices.items() if price is not None} | {"request": "0", "image": "0"}
+    return {name: _format_price(price) for name, price in prices.items() if price is not None} | {
+        "request": "0",
+        "image": "0",
+    }
 
 
-def _text(per_million: Decimal) -> str:
+def _format_price(per_million: Decimal) -> str:
     return "-1" if per_million < 0 else format((per_million / _MILLION).normalize(), "f")
 
 
-def _size(asked: str | None, default: int, largest: int, most: int | None) -> int:
-    if asked is None:
+def _page_size(requested: str | None, default: int, largest: int, max_size: int | None) -> int:
+    if requested is None:
         size = default
-    elif asked.isascii() and asked.isdigit() and int(asked) > 0:
-        size = min(int(asked), largest)
+    elif requested.isascii() and requested.isdigit() and int(requested) > 0:
+        size = min(int(requested), largest)
     else:
-        raise BadQuery(f"{asked!r} is no page size")
-    return min(size, most) if most else size
+        raise InvalidQuery(f"{requested!r} is no page size")
+    return min(size, max_size) if max_size else size
 
 
-def _token(offset: int) -> str:
+def _encode_token(offset: int) -> str:
     return base64.urlsafe_b64encode(json.dumps({"offset": offset}).encode()).decode()
 
 
-def _offset(token: str) -> int:
+def _decode_token(token: str) -> int:
     try:
         return int(json.loads(base64.urlsafe_b64decode(token))["offset"])
     except (binascii.Error, ValueError, KeyError, TypeError):
-        raise BadQuery(f"{token!r} is no page token") from None
+        raise InvalidQuery(f"{token!r} is no page token") from None

@@ -17,17 +17,17 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.demo.faults import encoded
+from app.demo.faults import encode_json
 from app.demo.listings import SimModel
-from app.demo.shapes import PLAIN, SHAPES, Slice
-from app.demo.simulator import Simulator, addresses
+from app.demo.shapes import PLAIN, SHAPES, SimPage
+from app.demo.simulator import Simulator, provider_urls
 from app.providers import PROVIDERS
 from tests.live import ROOT
 
 MANY = tuple(
     slug
     for slug, provider in PROVIDERS.items()
-    if not (provider.documented or provider.caveat or provider.own_url or provider.more)
+    if not (provider.documented or provider.caveat or provider.base_url_example or provider.extra_endpoints)
 )[:25]
 """Providers whose list is whole where they answer at all."""
 _SIZES = (
@@ -89,11 +89,11 @@ class Canned(Simulator):
 
     def set_models(self, slug: str, models: Any) -> None:
         super().set_models(slug, models)
-        self._bodies[slug] = encoded(SHAPES.get(slug, PLAIN).answer(Slice(self.models(slug))))
+        self._bodies[slug] = encode_json(SHAPES.get(slug, PLAIN).answer(SimPage(self.models(slug))))
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         slug = urlsplit(handler.path).path.split("/")[1]
-        time.sleep(self._booths[slug].latency_s)
+        time.sleep(self._providers[slug].latency_s)
         body = self._bodies[slug]
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         handler.wfile.write(head.encode() + body)
@@ -104,7 +104,7 @@ class FarEnd:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self.base_urls = addresses(int(self._answer()))
+        self.base_urls = provider_urls(int(self._answer()))
 
     def list_models(self, sizes: Mapping[str, int], edition: int = 0) -> None:
         for slug, size in sizes.items():
@@ -116,7 +116,7 @@ class FarEnd:
     def url(self, slug: str) -> str:
         """Where its list is asked for, as the engine asks."""
         provider = PROVIDERS[slug]
-        request = provider.ask(None)
+        request = provider.build_request(None)
         query = "&".join(f"{name}={value}" for name, value in request.params.items())
         return provider.url(self.base_urls[slug], request.path) + (f"?{query}" if query else "")
 

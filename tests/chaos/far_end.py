@@ -65,7 +65,7 @@ class Timely(Simulator):
         with self._lock:
             self.day = day
             for slug, models in lists.items():
-                self._booths[slug].models = models
+                self._providers[slug].models = models
 
     def heal(self, slug: str) -> None:
         self.clear_fault(slug)
@@ -86,7 +86,7 @@ class Timely(Simulator):
             return exchange, works
         day, first = self._begun.get(place, (self.day, ""))
         models = plan.models_on(self.seed, booth.slug, day)
-        exchange.models = tuple(model for model in models if model.seen_by in exchange.key)
+        exchange.models = tuple(model for model in models if model.key_substring in exchange.key)
         if first in _WHOLE_LIST:
             exchange.fault = ActiveFault(first)
             return exchange, False

@@ -41,7 +41,7 @@ def models_on(seed: int, slug: str, day: int) -> tuple[SimModel, ...]:
     least = int(len(everything) * _LEAST)
     listed += [model for model in everything if model not in listed][: max(0, least - len(listed))]
     if slug == "openai":
-        listed.append(SimModel("ft:gpt-5:chaos-and-sons::1", seen_by=TUNED))
+        listed.append(SimModel("ft:gpt-5:chaos-and-sons::1", key_substring=TUNED))
     return tuple(sorted(listed, key=lambda model: model.id))
 
 
@@ -70,7 +70,7 @@ def _model(seed: int, slug: str, number: int, day: int) -> SimModel:
     kind: Literal["embedding", "chat"] = "embedding" if number % 9 == 8 else "chat"
     return SimModel(
         model_id,
-        does=kind,
+        kind=kind,
         context=32_768 * (1 + int(3 * _share(seed, "context", slug, number, (day + number) // 7))),
         prompt=Decimal(1 + int(9 * draw)) / 10,
         completion=Decimal(1 + int(30 * draw)) / 10,

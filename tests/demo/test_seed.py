@@ -10,18 +10,18 @@ from sqlalchemy import func, select
 
 from app.auth import passwords
 from app.demo import seed
-from app.demo.simulator import Simulator, addresses
+from app.demo.simulator import Simulator, provider_urls
 from app.extensions import db
 from app.store import runs
 from app.store.accounts import users
-from app.store.queries import runs as run_queries
+from app.store.queries import nav
 from app.store.schema.tables import TRIGGERS, ChangeRow, ResultRow, RunRow
 from app.vault import Keyring, PublicKey
 
 
 @pytest.fixture
-def seeded(app: Flask, vault: Keyring, sealer: PublicKey) -> Flask:
-    assert seed.seed(vault, sealer)
+def seeded(app: Flask, vault: Keyring, public_key: PublicKey) -> Flask:
+    assert seed.seed(vault, public_key)
     return app
 
 
@@ -50,21 +50,21 @@ def test_five_weeks_show_every_outcome_and_trigger(seeded: Flask) -> None:
 
 def test_alice_has_new_models_before_her_and_bob_is_told_to_sync_again(seeded: Flask) -> None:
     alice, bob, carol = (users.find_by_email(email) for email in (seed.ALICE, seed.BOB, seed.CAROL))
-    assert run_queries.load_nav(alice.id).unseen_new > 0
-    assert run_queries.load_nav(carol.id).unseen_new == 0
+    assert nav.load_nav(alice.id).unseen_new > 0
+    assert nav.load_nav(carol.id).unseen_new == 0
     assert not bob.sync_on_sign_in
     assert runs.needs_sync(runs.last_finished(bob.id), datetime.now(UTC))
 
 
-def test_the_second_start_adds_nothing(seeded: Flask, vault: Keyring, sealer: PublicKey) -> None:
+def test_the_second_start_adds_nothing(seeded: Flask, vault: Keyring, public_key: PublicKey) -> None:
     before = db.session.scalar(select(func.count(RunRow.id)))
-    assert not seed.seed(vault, sealer)
+    assert not seed.seed(vault, public_key)
     assert db.session.scalar(select(func.count(RunRow.id))) == before
 
 
 def test_the_environment_leads_to_the_simulator() -> None:
     with Simulator() as simulator:
         port = int(simulator.url.rpartition(":")[2])
-        assert addresses(port) == simulator.base_urls
+        assert provider_urls(port) == simulator.base_urls
         assert seed.base_urls(port)["OPENROUTER_BASE_URL"] == simulator.base_urls["openrouter"]
         assert seed.base_urls(port)["CATALOG_LITELLM_URL"] == simulator.catalog_urls["litellm"]

@@ -19,9 +19,10 @@ import pytest
 
 from app.config import ROOT
 from app.demo.faults import encode_json
-from app.demo.listings import TIMELINE, TODAY, SimModel, list_models
+from app.demo.listings import TODAY, SimModel, list_models, load_timeline
 from app.demo.shapes import PLAIN, SHAPES, SimPage
-from app.demo.simulator import CONTROL, TOKEN_HEADER, Simulator
+from app.demo.server import CONTROL, TOKEN_HEADER
+from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
 from app.providers.contract import join_url
 from app.providers.parsing import InvalidResponse
@@ -199,7 +200,7 @@ def test_the_scripted_lists_hold_together(slug: str) -> None:
 
 
 def test_the_script_has_a_model_that_leaves_and_comes_back() -> None:
-    assert [event.day for event in TIMELINE] == sorted(event.day for event in TIMELINE)
+    assert [event.day for event in load_timeline()] == sorted(event.day for event in load_timeline())
     days = [
         any(model.id == "moonshotai/kimi-k2-instruct-0905" for model in list_models("groq", day)) for day in (9, 11, 18)
     ]
