@@ -18,7 +18,7 @@ from app.sync import run as sync_run
 from app.sync.run import SyncContext
 from app.vault import Keyring
 from tests.conftest import Person, both_databases
-from tests.web.working import work_off
+from tests.web.worker import work_off
 
 # The five with a shape and a way to sign each of their own; saving is bounded per hour.
 SLUGS = ("openai", "anthropic", "google", "groq", "openrouter")
@@ -46,7 +46,7 @@ class Told:
 def read_database(told: Told, folder: Path) -> None:
     db.session.commit()
     for table in inspect(db.engine).get_table_names():
-        for row in db.session.execute(text(f'SELECT * FROM "{table}"')):
+        for row in db.session.execute(text(f'SELECT * FROM "{table}"')):  # noqa: S608
             for name, value in row._mapping.items():
                 told.add(f"{table}.{name}", bytes(value) if isinstance(value, bytes | memoryview) else value)
     for file in folder.glob("*.sqlite*"):
@@ -87,7 +87,7 @@ def test_no_key_and_no_password_is_found_anywhere(  # one long story, told in or
         caplog.set_level(logging.DEBUG, name)
     told = Told()
     client = app.test_client()
-    person = Person(carol.row, app, carol.sealer)
+    person = Person(carol.row, app, carol.public_key)
     person.client = client
 
     def post(path: str, *, htmx: bool = False, **form: str) -> Any:
@@ -132,7 +132,9 @@ def test_no_key_and_no_password_is_found_anywhere(  # one long story, told in or
         for slug in SLUGS:
             simulator.set_fault(slug, fault)
         if fault == "hang":
-            simulator_means = SyncContext(vault=vault, client=means.client, base_urls=simulator.base_urls, in_all_s=0.3)
+            simulator_means = SyncContext(
+                vault=vault, client=means.client, base_urls=simulator.base_urls, total_timeout_s=0.3
+            )
             begun = post("/api/models/sync").json["run_id"]
             for slug in SLUGS:
                 simulator.set_fault(slug, "drip", seconds=0.05)

@@ -53,7 +53,9 @@ def rotating(settings: config.Settings, privates: Sequence[str]) -> None:
             assert done.is_whole and done.resealed == USERS * len(SLUGS), done
 
 
-def test_rotations_while_fifty_syncs_run_lose_nothing(app: Flask, settings: config.Settings, sealer: PublicKey) -> None:
+def test_rotations_while_fifty_syncs_run_lose_nothing(
+    app: Flask, settings: config.Settings, public_key: PublicKey
+) -> None:
     kept: dict[int, str] = {}
     providers = credentials.providers_by_slug()
     for number in range(USERS):
@@ -61,7 +63,7 @@ def test_rotations_while_fifty_syncs_run_lose_nothing(app: Flask, settings: conf
         assert user is not None
         for slug in SLUGS:
             key = f"sk-good-{number:04d}-of-{slug}"
-            row = credentials.add(user.id, providers[slug], "", ApiKey(key), sealer, clock.utc_now())
+            row = credentials.add(user.id, providers[slug], "", ApiKey(key), public_key, clock.utc_now())
             assert row is not None
             kept[row.id] = key
     run_ids = runs.start_many([user.id for user in users.list_all()], "cron", clock.utc_now())

@@ -45,7 +45,7 @@ def moment(value: datetime) -> Any:
     return value if db.engine.dialect.name == "postgresql" else f"{value:%Y-%m-%d %H:%M:%S.%f}"
 
 
-def fill(sealer: PublicKey) -> None:
+def fill(public_key: PublicKey) -> None:
     """Two people, a provider, a key with its list, a finished sync, and one that nobody has begun."""
     at = moment(THEN)
     words = {"description": "", "base_url": "https://api.example.com", "api_key_env_var": "OPENAI_API_KEY"}
@@ -74,8 +74,8 @@ def fill(sealer: PublicKey) -> None:
         provider_id=1,
         label="old",
         key_hint="77aa",
-        sealed_key=sealer.seal(ApiKey(KEY), SealContext(2, 1, "openai")),
-        vault_version=sealer.version,
+        sealed_key=public_key.seal(ApiKey(KEY), SealContext(2, 1, "openai")),
+        vault_version=public_key.version,
         key_number=1,
         listing_id=1,
         listed_at=at,
@@ -107,30 +107,30 @@ def fill(sealer: PublicKey) -> None:
     db.session.commit()
     if db.engine.dialect.name == "postgresql":
         for table in ("providers", "users", "listings", "credentials", "runs", "results"):
-            highest = f"(SELECT max(id) FROM {table})"
+            highest = f"(SELECT max(id) FROM {table})"  # noqa: S608
             db.session.execute(text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {highest})"))
         db.session.commit()
 
 
-def person(app: Flask, sealer: PublicKey, email: str) -> Person:
+def person(app: Flask, public_key: PublicKey, email: str) -> Person:
     row = users.find_by_email(email)
     assert isinstance(row, UserRow)
-    return Person(row, app, sealer).sign_in()
+    return Person(row, app, public_key).sign_in()
 
 
 @both_databases
 @pytest.mark.parametrize("revision", EARLIER)
 def test_a_database_of_an_earlier_release_is_upgraded_and_works(
-    app: Flask, sealer: PublicKey, means: SyncContext, simulator: Simulator, revision: str
+    app: Flask, public_key: PublicKey, means: SyncContext, simulator: Simulator, revision: str
 ) -> None:
     flask_migrate.downgrade(DIRECTORY, revision="base")
     flask_migrate.upgrade(DIRECTORY, revision=revision)
-    fill(sealer)
+    fill(public_key)
     db.session.remove()
     set_up(app)
     assert differences() == []
 
-    alice, carol = person(app, sealer, "alice@example.com"), person(app, sealer, "carol@example.com")
+    alice, carol = person(app, public_key, "alice@example.com"), person(app, public_key, "carol@example.com")
     pages = ("/profile", "/history", "/history/1", "/history/1/results/1", "/models", "/changes", "/settings")
     found = {path: alice.client.get(path) for path in pages}
     assert {path: answer.status_code for path, answer in found.items()} == dict.fromkeys(pages, 200)

@@ -150,11 +150,11 @@ def test_vault_new_prints_a_pair_of_the_version_asked_for(run: Run) -> None:
 
 
 def test_a_key_that_was_replaced_after_it_was_read_stays_as_its_owner_saved_it(
-    alice: Person, both: Keyring, sealer: PublicKey
+    alice: Person, both: Keyring, public_key: PublicKey
 ) -> None:
     row = alice.add_key("openai", key_of(1))
     (stale,) = rotation.load_older_than(2, 0)
-    credentials.replace(row, "openai", ApiKey(key_of(2)), sealer, clock.utc_now())
+    credentials.replace(row, "openai", ApiKey(key_of(2)), public_key, clock.utc_now())
     db.session.commit()
     assert rotation.save_resealed([(stale, both.reseal(stale.sealed, 1, stale.owner, PublicKey(both.public)))], 2) == 0
     db.session.commit()
@@ -163,7 +163,7 @@ def test_a_key_that_was_replaced_after_it_was_read_stays_as_its_owner_saved_it(
 
 @both_databases
 def test_a_key_that_is_replaced_by_a_page_which_read_it_before_the_rotation_opens(
-    alice: Person, both: Keyring, sealer: PublicKey
+    alice: Person, both: Keyring, public_key: PublicKey
 ) -> None:
     """The page still has the old public key: the version it read and the one it writes are the same number."""
     row = alice.add_key("openai", key_of(1))
@@ -178,7 +178,7 @@ def test_a_key_that_is_replaced_by_a_page_which_read_it_before_the_rotation_open
     thread.start()
     thread.join(30)
     assert row.vault_version == 1  # as this session read it
-    credentials.replace(row, "openai", ApiKey(key_of(2)), sealer, clock.utc_now())
+    credentials.replace(row, "openai", ApiKey(key_of(2)), public_key, clock.utc_now())
     db.session.commit()
     assert opened(both) == {row.id: key_of(2)}
 

@@ -40,10 +40,10 @@ def keys_add(email: str, provider: str, label: str, region: str, url: str) -> No
         raise click.ClickException(error)
     key = ApiKey(value) if value else None
     row = credentials.providers_by_slug()[provider]
-    sealer = config.load_public_key(config.current())
+    public_key = config.load_public_key(config.current())
     try:
         base_url = addresses.resolve_base_url(PROVIDERS[provider], region, url)
-        added = credentials.add(user.id, row, label, key, sealer, clock.utc_now(), base_url)
+        added = credentials.add(user.id, row, label, key, public_key, clock.utc_now(), base_url)
     except (addresses.InvalidBaseURL, credentials.TooManyKeys) as invalid:
         raise click.ClickException(str(invalid)) from None
     if added is None:

@@ -193,7 +193,7 @@ def _save_selected(pasted_keys: Sequence[PastedKey]) -> str:
 def _create_credentials(pasted_keys: Sequence[PastedKey]) -> list[CredentialRow] | None:
     """None if another request took one of the labels meanwhile. Raises TooManyKeys."""
     providers = credentials.providers_by_slug()
-    public_key, now = keys.sealer(), clock.utc_now()
+    public_key, now = keys.vault_public_key(), clock.utc_now()
     rows = []
     for key in pasted_keys:
         if not (key.is_selected and key.choice):

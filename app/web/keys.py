@@ -64,7 +64,7 @@ def add() -> Any:
     except addresses.InvalidBaseURL as error:
         return _add_error(slug, str(error), label)
     try:
-        credential = credentials.add(current_user.id, row, label, key, sealer(), clock.utc_now(), base_url)
+        credential = credentials.add(current_user.id, row, label, key, vault_public_key(), clock.utc_now(), base_url)
     except TooManyKeys as error:
         return _add_error(slug, str(error), label)
     if credential is None:
@@ -87,7 +87,7 @@ def try_without() -> Any:
     if provider is None:
         abort(404)
     try:
-        credential = credentials.add(current_user.id, provider, "", None, sealer(), clock.utc_now())
+        credential = credentials.add(current_user.id, provider, "", None, vault_public_key(), clock.utc_now())
     except TooManyKeys as error:
         flash(str(error), "bad")
         return redirect(url_for("keys.profile"), 303)
@@ -132,7 +132,7 @@ def replace(credential_id: int) -> Any:
     typed = _read_key(needed=True)
     if isinstance(typed, str):
         return _row_error(slug, credential_id, "key", typed)
-    credentials.replace(row, slug, typed, sealer(), clock.utc_now())
+    credentials.replace(row, slug, typed, vault_public_key(), clock.utc_now())
     db.session.commit()
     enqueue_checks([row.id])
     return _render_group(slug)
@@ -199,11 +199,11 @@ def _require_own_key(credential_id: int) -> CredentialWithSlug:
     return own_key
 
 
-def sealer() -> PublicKey:
+def vault_public_key() -> PublicKey:
     """The public key that encrypts API keys; it cannot decrypt them."""
-    public_key: PublicKey | None = current_app.extensions.get("sealer")
+    public_key: PublicKey | None = current_app.extensions.get("vault_public_key")
     if public_key is None:
-        public_key = current_app.extensions["sealer"] = config.load_public_key(config.current())
+        public_key = current_app.extensions["vault_public_key"] = config.load_public_key(config.current())
     return public_key
 
 

@@ -178,7 +178,7 @@ def people(stage: Stage, count: int, slugs: Sequence[str], like: int | None = No
     """
     first_user = (db.session.scalar(select(func.max(UserRow.id))) or 0) + 1
     first_key = (db.session.scalar(select(func.max(CredentialRow.id))) or 0) + 1
-    sealer, moment, known, rows = PublicKey(stage.vault.public), now(), credentials.providers_by_slug(), []
+    public_key, moment, known, rows = PublicKey(stage.vault.public), now(), credentials.providers_by_slug(), []
     states = {row.provider_id: {name: getattr(row, name) for name in _COPIED} for row, _ in _keys_of(like)}
     users = [
         {"id": n, "email": f"person-{n}@example.com", "password_hash": "!", "auth_stamp": f"{n}", "created_at": moment}
@@ -189,9 +189,9 @@ def people(stage: Stage, count: int, slugs: Sequence[str], like: int | None = No
         for slug in slugs:
             credential_id = first_key + len(rows)
             key = ApiKey(f"sk-key-of-a-benchmark-{credential_id:08}")
-            sealed = sealer.seal(key, SealContext(user["id"], credential_id, slug))
+            sealed = public_key.seal(key, SealContext(user["id"], credential_id, slug))
             facts = {"id": credential_id, "user_id": user["id"], "provider_id": known[slug].id, "created_at": moment}
-            facts |= {"sealed_key": sealed, "vault_version": sealer.version, "key_hint": key.hint}
+            facts |= {"sealed_key": sealed, "vault_version": public_key.version, "key_hint": key.hint}
             rows.append(facts | states.get(known[slug].id, {}))
     for row, made in ((UserRow, users), (CredentialRow, rows)):
         for start in range(0, len(made), 1_000):

@@ -33,7 +33,7 @@ class Crowd:
 
     app: Flask
     stage: Stage
-    sealer: PublicKey
+    public_key: PublicKey
     random: Random
     keys: dict[int, str] = field(default_factory=dict)
     """Tag → the whole key."""
@@ -57,7 +57,7 @@ class Crowd:
                 self.user_ids.append(user.id)
                 for slug in self.random.sample(slugs, min(keys, len(slugs))):
                     tag = len(self.keys) + 1
-                    row = credentials.add(user.id, providers[slug], "", self._key(tag, slug), self.sealer, _now())
+                    row = credentials.add(user.id, providers[slug], "", self._key(tag, slug), self.public_key, _now())
                     if row is None:
                         raise RuntimeError("a key is there already")
                     row.check_asked_at = None
@@ -104,7 +104,7 @@ class Crowd:
         if found:
             row, slug = found
             new = len(self.keys) + 1
-            credentials.replace(row, slug, self._key(new, slug), self.sealer, _now())
+            credentials.replace(row, slug, self._key(new, slug), self.public_key, _now())
             row.check_asked_at = None
             self.owners[new] = key_id  # before the commit, which may have happened although it says that it did not
             db.session.commit()

@@ -41,7 +41,7 @@ from tests.cli.test_commands import run as run  # the fixture
 from tests.cli.test_doctor import findings
 from tests.conftest import PASSWORD, Person, both_databases
 from tests.sync.test_run import synced
-from tests.web.working import worker_present
+from tests.web.worker import worker_present
 
 KEY = "sk-good-key-of-a-backup-7c1d"
 
@@ -99,7 +99,7 @@ def test_after_a_restore_a_user_signs_in_and_syncs(
     assert "Restored 2 accounts, 1 sealed API key" in said(run("backup", "restore", str(file)))
     back = users.find_by_email("alice@example.com")
     assert back and back.id == alice.id
-    again = Person(back, app, alice.sealer).sign_in()
+    again = Person(back, app, alice.public_key).sign_in()
     assert "OpenAI" in again.client.get("/profile").text
     assert db.session.scalar(select(func.count()).select_from(ModelRow)) == models
     db.session.rollback()
@@ -125,7 +125,7 @@ def test_a_restore_ends_all_sessions_and_says_what_counts_again(
     db.session.rollback()
     again = users.find_by_email("alice@example.com")
     assert again is not None
-    assert Person(again, app, alice.sealer).sign_in().client.get("/profile").status_code == 200
+    assert Person(again, app, alice.public_key).sign_in().client.get("/profile").status_code == 200
 
 
 @both_databases

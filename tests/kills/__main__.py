@@ -97,7 +97,7 @@ class Installation:
     def move_in(self) -> None:
         app = self.app()
         set_up(app)
-        sealer, now = PublicKey(Keyring(self.privates[0]).public), datetime.now(UTC)
+        public_key, now = PublicKey(Keyring(self.privates[0]).public), datetime.now(UTC)
         with app.app_context():
             providers = credentials.providers_by_slug()
             for number in range(USERS):
@@ -107,7 +107,7 @@ class Installation:
                 self.emails.append(email)
                 for slug in SLUGS:
                     key = f"sk-good-{secrets.randbelow(10**18):018}-{number}"  # no word that the far end knows
-                    row = credentials.add(user.id, providers[slug], "", ApiKey(key), sealer, now)
+                    row = credentials.add(user.id, providers[slug], "", ApiKey(key), public_key, now)
                     assert row is not None
                     self.kept[row.id] = key
             db.session.commit()

@@ -129,7 +129,7 @@ def _render_partial(
 ) -> str:
     result = next((one for one in run.results if one.provider == slug), None) if run else None
     part = next((one for one in plan.parts if one.provider == slug), None) if plan else None
-    context = {"run": run, "result": result, "plan": plan, "part": part, "trouble": problem, "error": error}
+    context = {"run": run, "result": result, "plan": plan, "part": part, "problem": problem, "error": error}
     return render_template(
         "admin/_provider_sync.html",
         line={"slug": slug, "is_active": True},
