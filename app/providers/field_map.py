@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from app.catalog.kind import KindDecision, classify_model
@@ -39,7 +40,8 @@ from app.providers.parsing import (
 )
 
 Extractor = Callable[[JsonObject], Any]
-Convert = Callable[[JsonObject, str], Any]
+Convert = Callable[..., Any]
+"""Reads the value at `key` of an object: called as `convert(entry, key=…)`."""
 Classify = Callable[[str, JsonObject, tuple[str, ...]], KindDecision]
 """Decides the kind from a model's id, its entry and its output modalities."""
 
@@ -86,7 +88,8 @@ class FieldMap:
         self.array, self._optional_array = array, optional_array
         self.id_key, self.id_prefix = id, id_prefix
         self._next_cursor, self._classify, self._private = next_cursor, classify, private
-        self._sort_modalities = sort_modalities
+        modality_fields = ("input_modalities", "output_modalities") if sort_modalities else ()
+        self._sorted_fields = [field for field in modality_fields if field in sources]
         self._extractors = [
             (field, _by_path(source, _CONVERT[field]) if isinstance(source, str) else source)
             for field, source in sources.items()
@@ -97,6 +100,13 @@ class FieldMap:
         answer = decode_json(body)
         array = self._find_array(answer)
         return build_page(array, self.read_entry, self._next_cursor(answer) if self._next_cursor else None)
+
+    @property
+    def layout(self) -> tuple[str, str, str]:
+        """Key of the array (empty for a bare one), key of the id, and the id's prefix; the first where there are
+        several."""
+        array = self.array[0] if isinstance(self.array, tuple) else self.array or ""
+        return array, self.id_key if isinstance(self.id_key, str) else "id", self.id_prefix
 
     def _find_array(self, answer: Any) -> list[Any]:
         if self._optional_array and answer == {}:
@@ -113,16 +123,16 @@ class FieldMap:
         model_id = self._read_id(entry)
         facts = {field: extract(entry) for field, extract in self._extractors}
         outputs = facts.get("output_modalities", ())
-        kind, reason = self._classify(model_id, entry, outputs)
+        facts["kind"], facts["kind_reason"] = self._classify(model_id, entry, outputs)
         if self._infers_vision:
             inputs = facts["input_modalities"]
             facts["vision"] = "image" in inputs if inputs else None
-        if self._sort_modalities:
-            for field in ("input_modalities", "output_modalities"):
-                if modalities := facts.get(field):
-                    facts[field] = tuple(sorted(modalities))
-        private = self._private(entry) if callable(self._private) else self._private
-        return ListedModel(id=model_id, kind=kind, kind_reason=reason, private=private, **facts)
+        for field in self._sorted_fields:
+            if modalities := facts[field]:
+                facts[field] = tuple(sorted(modalities))
+        if self._private is not False:
+            facts["private"] = self._private if self._private is True else self._private(entry)
+        return ListedModel(id=model_id, **facts)
 
     def _read_id(self, entry: JsonObject) -> str:
         key = self.id_key if isinstance(self.id_key, str) else self.id_key(entry)
@@ -145,15 +155,15 @@ def _by_path(path: str, convert: Convert) -> Extractor:
 def _by_single_path(path: str, convert: Convert) -> Extractor:
     *sections, key = path.split(".")
     if not sections:
-        return lambda entry: convert(entry, key)
+        return partial(convert, key=key)
     if len(sections) == 1:
         (section,) = sections
-        return lambda entry: convert(mapping(entry, section), key)
+        return lambda entry: convert(mapping(entry, section), key=key)
 
     def extract(entry: JsonObject) -> Any:
         for name in sections:
             entry = mapping(entry, name)
-        return convert(entry, key)
+        return convert(entry, key=key)
 
     return extract
 
@@ -207,7 +217,7 @@ def per_million(path: str, *, zero_is_unknown: bool = False) -> Extractor:
 
 def price(path: str, unit: Decimal, *, zero_is_unknown: bool = False) -> Extractor:
     """A price, as USD per million tokens. unit: factor of the listed number, 0.0001 where 12500 means $1.25."""
-    extract = _by_path(path, lambda entry, key: price_in_unit(entry, key, unit))
+    extract = _by_path(path, partial(price_in_unit, unit=unit))
     return (lambda entry: extract(entry) or None) if zero_is_unknown else extract
 
 
