@@ -70,7 +70,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, providers: Simulator) -> It
         stage._on_postgres(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.fixture(params=["embedded", pytest.param("shared", marks=pytest.mark.postgres)])
+@pytest.fixture(params=["embedded", pytest.param("shared", marks=[pytest.mark.postgres, pytest.mark.full])])
 def live(request: pytest.FixtureRequest, providers: Simulator) -> Live:
     """SQLite + embedded Redis, then PostgreSQL + shared Redis."""
     providers.clear_fault()

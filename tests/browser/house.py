@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
 from app.demo import seed
@@ -20,6 +21,13 @@ WIDE, NARROW = 1280, 360
 ELSEWHERE = tuple(visit for visit in visits.PAGES if visit.endpoint in visits.NOT_IN_A_DEMO)
 PAGES = tuple(visit for visit in visits.PAGES if visit not in ELSEWHERE and visit.who != visits.HALFWAY)
 """All but what is asked for in the five minutes after a password was typed: that is a state, in states.py."""
+_TEMPLATES = {visit.endpoint: visit for visit in reversed(PAGES) if visit.who != NEWCOMER}
+every_page = pytest.mark.parametrize(
+    "visit",
+    [visit if visit in _TEMPLATES.values() else pytest.param(visit, marks=pytest.mark.full) for visit in PAGES],
+    ids=str,
+)
+"""One page of each template, where there is most to see; its other states only in `.ci/full`."""
 SIZES = {WIDE: {"width": WIDE, "height": 900}, NARROW: {"width": NARROW, "height": 740}}
 SERVER_KEYS = {"OPENAI_API_KEY": "sk-demo-of-the-server-71fe03", "GROQ_API_KEY": "gsk-demo-of-the-server-82aa"}
 """So that an admin can sync, and make plans, with the server's own keys."""

@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 
 from app import create_app
 from app.config import Settings
-from tests.browser.house import ELSEWHERE, NARROW, PAGES, SIZES, WIDE, House
+from tests.browser.house import ELSEWHERE, NARROW, SIZES, WIDE, House, every_page
 from tests.browser.states import STATES, State, break_front, show
 from tests.browser.test_pages import picture
 from tests.test_doors import _database_gone, _too_often, _unknown
@@ -73,7 +73,7 @@ def test_axe_finds_what_is_wrong(house: House) -> None:
     assert "image-alt" in told and "label" in told
 
 
-@pytest.mark.parametrize("visit", PAGES, ids=str)
+@every_page
 def test_a_page_is_accessible(house: House, visit: Visit) -> None:
     with house.at(visit) as page:
         assert problems(page) == []
@@ -88,7 +88,14 @@ def test_what_an_action_leads_to_is_accessible(house: House, state: State) -> No
         visitor.complaints[:] = [one for one in visitor.complaints if f"status of {state.status}" not in one]
 
 
-@pytest.mark.parametrize(("status", "error"), [(500, _unknown), (503, _database_gone), (429, _too_often)])
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (500, _unknown),
+        pytest.param(503, _database_gone, marks=pytest.mark.full),
+        pytest.param(429, _too_often, marks=pytest.mark.full),
+    ],
+)
 def test_an_error_is_accessible(house: House, app: Flask, status: int, error: Callable[[], str]) -> None:
     with house.person(STRANGER) as visitor:
         show(visitor.page, break_front(app, error), status)

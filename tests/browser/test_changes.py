@@ -64,8 +64,15 @@ def fits(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-@pytest.mark.parametrize("script", [True, False], ids=["with-script", "without-script"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(
+    ("width", "script"),
+    [
+        pytest.param(1280, True, id="wide-with-script"),
+        pytest.param(360, False, id="narrow-without-script"),
+        pytest.param(360, True, id="narrow-with-script", marks=pytest.mark.full),
+        pytest.param(1280, False, id="wide-without-script", marks=pytest.mark.full),
+    ],
+)
 def test_news_are_read_filtered_and_marked_and_history_is_compared(
     visitor: Callable[..., Visitor], providers: Simulator, script: bool, width: int
 ) -> None:

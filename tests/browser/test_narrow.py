@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.house import NARROW, PAGES, SIZES, House, fits
+from tests.browser.house import NARROW, SIZES, House, every_page, fits
 from tests.browser.test_axe import _UNFOLD
 from tests.visits import Visit
 
@@ -29,7 +29,7 @@ _SMALL = """() => {
 """What is smaller than 24 px (WCAG 2.2, 2.5.8); links within a text may be, as the line is."""
 
 
-@pytest.mark.parametrize("visit", PAGES, ids=str)
+@every_page
 def test_a_page_fits_a_phone_and_a_thumb(house: House, visit: Visit) -> None:
     with house.at(visit, viewport=SIZES[NARROW], has_touch=True) as page:
         for unfolded in (False, True):

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.conftest import SHOTS
-from tests.browser.house import NARROW, PAGES, SIZES, WIDE, House, fits
+from tests.browser.house import NARROW, SIZES, WIDE, House, every_page, fits
 from tests.visits import Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -29,7 +29,7 @@ def picture(page: Page, name: str) -> None:
         page.screenshot(path=path, full_page=True)
 
 
-@pytest.mark.parametrize("visit", PAGES, ids=str)
+@every_page
 def test_a_page_wide_and_narrow(house: House, visit: Visit) -> None:
     with house.at(visit) as page:
         picture(page, visit.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.house import NARROW, PAGES, SIZES, WIDE, House, fits
+from tests.browser.house import NARROW, SIZES, WIDE, House, every_page, fits
 from tests.visits import Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -16,7 +16,7 @@ _DEAD = """() => [...document.querySelectorAll("button, input, select, textarea"
 """What can be seen and pressed or filled in, and belongs to no form that leads anywhere."""
 
 
-@pytest.mark.parametrize("visit", PAGES, ids=str)
+@every_page
 def test_a_page_works_without_scripts(house: House, visit: Visit) -> None:
     with house.at(visit, java_script_enabled=False) as page:
         expect(page.locator("h1")).to_be_visible()
