@@ -1,1 +1,1 @@
-"""Pages, cut by page. Thin: read the form, make one store call or queue a job, render."""
+"""HTML pages. Views are thin: parse the request, call the store or enqueue a job, render."""

@@ -13,7 +13,7 @@ from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from tests.conftest import Person
 
 
-def tell(
+def add_changes(
     person: Person,
     *changes: Change,
     at: datetime,
@@ -50,7 +50,7 @@ def tell(
     return result
 
 
-def new(*model_ids: str) -> list[Change]:
+def new_changes(*model_ids: str) -> list[Change]:
     return [Change("new", model_id, model_id) for model_id in model_ids]
 
 

@@ -43,22 +43,22 @@ _REFERENCES = ("aria-labelledby", "aria-describedby", "aria-controls", "for", "f
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)?)?")
 
 
-def complaints(html: str, *, container: str = "") -> list[str]:
+def find_errors(html: str, *, container: str = "") -> list[str]:
     """What is wrong with a document, or with a piece that stands in a `container`; nothing if it conforms."""
     parser = html5lib.HTMLParser(namespaceHTMLElements=False)
     root = parser.parseFragment(html, container) if container else parser.parse(html)
-    found = [_parse_error(html, *error) for error in parser.errors]
+    errors = [_parse_error(html, *error) for error in parser.errors]
     parents = {child: parent for parent in root.iter() for child in parent}
     elements = [element for element in root.iter() if isinstance(element.tag, str)]
     for element in elements:
-        found += _nesting(element, parents)
-        found += _attributes(element)
-    found += _names(elements, parents)
-    found += _ids(elements, is_whole=not container)
+        errors += _nesting(element, parents)
+        errors += _attributes(element)
+    errors += _names(elements, parents)
+    errors += _ids(elements, is_whole=not container)
     if not container:
-        found += _outline(elements)
-        found += _document(root, elements)
-    return found
+        errors += _outline(elements)
+        errors += _document(root, elements)
+    return errors
 
 
 def _parse_error(html: str, position: tuple[int, int], code: str, facts: dict[str, str]) -> str:
@@ -67,7 +67,7 @@ def _parse_error(html: str, position: tuple[int, int], code: str, facts: dict[st
     return f"{PARSE_ERRORS.get(code, code) % facts} Before: {text[max(0, column - 90) : column]!r}"
 
 
-def _above(element: Element, parents: dict[Element, Element]) -> Iterator[Element]:
+def _ancestors(element: Element, parents: dict[Element, Element]) -> Iterator[Element]:
     while element in parents:
         element = parents[element]
         yield element
@@ -82,19 +82,23 @@ def _is_interactive(element: Element) -> bool:
 
 
 def _nesting(element: Element, parents: dict[Element, Element]) -> Iterator[str]:
-    above = list(_above(element, parents))
-    parent = str(above[0].tag) if above else ""
+    ancestors = list(_ancestors(element, parents))
+    parent = str(ancestors[0].tag) if ancestors else ""
     if element.tag in _FLOW_ONLY:
-        yield from (f"<{element.tag}> may not stand in {_told(one)}" for one in above if one.tag in _PHRASING_ONLY)
+        yield from (
+            f"<{element.tag}> may not stand in {_describe(one)}" for one in ancestors if one.tag in _PHRASING_ONLY
+        )
     if element.tag not in _CHILDREN.get(parent, {element.tag}):
-        yield f"<{element.tag}> may not be a child of {_told(above[0])}"
+        yield f"<{element.tag}> may not be a child of {_describe(ancestors[0])}"
     if _is_interactive(element) and element.tag != "summary":
-        around = [one for one in above if _is_interactive(one) and one.tag != "details" and not _labels(one, element)]
-        yield from (f"{_told(element)} may not stand in the interactive {_told(one)}" for one in around)
-    if element.tag == "form" and any(one.tag == "form" for one in above):
-        yield f"{_told(element)} stands in another form"
-    if element.tag in _FIRST_OF and (parent != _FIRST_OF[element.tag] or above[0][0] is not element):
-        yield f"{_told(element)} is not the first child of a <{_FIRST_OF[element.tag]}>"
+        around = [
+            one for one in ancestors if _is_interactive(one) and one.tag != "details" and not _labels(one, element)
+        ]
+        yield from (f"{_describe(element)} may not stand in the interactive {_describe(one)}" for one in around)
+    if element.tag == "form" and any(one.tag == "form" for one in ancestors):
+        yield f"{_describe(element)} stands in another form"
+    if element.tag in _FIRST_OF and (parent != _FIRST_OF[element.tag] or ancestors[0][0] is not element):
+        yield f"{_describe(element)} is not the first child of a <{_FIRST_OF[element.tag]}>"
 
 
 def _labels(outer: Element, element: Element) -> bool:
@@ -104,9 +108,9 @@ def _labels(outer: Element, element: Element) -> bool:
 def _attributes(element: Element) -> Iterator[str]:
     rule = _RULES.get(str(element.tag))
     if rule and (complaint := rule(element)):
-        yield f"{_told(element)} {complaint}"
+        yield f"{_describe(element)} {complaint}"
     if any(name.startswith("on") or name == "style" for name in element.attrib):
-        yield f"{_told(element)} has a style or a script of its own, which the policy forbids"
+        yield f"{_describe(element)} has a style or a script of its own, which the policy forbids"
 
 
 def _form(form: Element) -> str:
@@ -132,16 +136,16 @@ def _names(elements: list[Element], parents: dict[Element, Element]) -> Iterator
         if element.get("aria-label") or element.get("aria-labelledby"):
             continue
         if element.tag in ("input", "select", "textarea"):
-            label = next((one for one in _above(element, parents) if one.tag == "label"), None)
+            label = next((one for one in _ancestors(element, parents) if one.tag == "label"), None)
             is_labelled = element.get("id") in for_ids or (label is not None and _text(label))
             if _is_interactive(element) and element.get("aria-hidden") != "true" and not is_labelled:
-                yield f"{_told(element)} has no label"
+                yield f"{_describe(element)} has no label"
         elif element.tag in _SAYING and not _text(element):
-            yield f"{_told(element)} says nothing"
+            yield f"{_describe(element)} says nothing"
         elif element.tag == "label" and not element.get("for"):
             controls = sum(one.tag in ("input", "select", "textarea", "button") for one in element.iter())
             if controls != 1:
-                yield f"{_told(element)} labels {controls} controls"
+                yield f"{_describe(element)} labels {controls} controls"
 
 
 def _ids(elements: list[Element], *, is_whole: bool) -> Iterator[str]:
@@ -152,10 +156,10 @@ def _ids(elements: list[Element], *, is_whole: bool) -> Iterator[str]:
         for attribute in _REFERENCES:
             for name in element.get(attribute, "").split():
                 if is_whole and name not in ids and element.tag != "output":
-                    yield f'{_told(element)} refers to "{name}", which is not there'
+                    yield f'{_describe(element)} refers to "{name}", which is not there'
         href = element.get("href", "")
         if is_whole and href.startswith("#") and href[1:] not in ids:
-            yield f'{_told(element)} leads to "{href}", which is not there'
+            yield f'{_describe(element)} leads to "{href}", which is not there'
 
 
 def _outline(elements: list[Element]) -> Iterator[str]:
@@ -177,6 +181,6 @@ def _text(element: Element) -> str:
     return " ".join("".join(element.itertext()).split())
 
 
-def _told(element: Element) -> str:
+def _describe(element: Element) -> str:
     shown = " ".join(f'{name}="{value}"' for name, value in list(element.attrib.items())[:4])
     return f"<{f'{element.tag} {shown}'.strip()}>" + (f" “{_text(element)[:40]}”" if _text(element) else "")

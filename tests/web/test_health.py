@@ -17,7 +17,7 @@ from app import config, create_app
 from app.extensions import db
 from app.web import health
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import counted
+from tests.store.queries.test_runs import counted
 from tests.web.worker import no_redis, worker_present
 
 NAMES = ["database", "migrations", "redis", "workers"]

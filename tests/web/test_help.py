@@ -20,7 +20,7 @@ from app.web import help as manual
 from app.web.help import MANUAL, PAGES
 from tests.conftest import Person
 from tests.visits import VISITS
-from tests.web.html_rules import complaints
+from tests.web.html_rules import find_errors
 
 every_page = pytest.mark.parametrize("name", PAGES)
 OWN_COMMANDS_ONLY = {"db", "limiter"}
@@ -43,13 +43,13 @@ def links(html: str) -> list[str]:
 @every_page
 def test_a_page_opens_without_signing_in_and_is_valid(app: Flask, name: str) -> None:
     html = read(app, f"/help/{name}")
-    assert complaints(html) == []
+    assert find_errors(html) == []
     assert f"<h1>{PAGES[name].title}</h1>" in html
 
 
 def test_the_overview_lists_every_page(app: Flask) -> None:
     html = read(app, "/help")
-    assert complaints(html) == []
+    assert find_errors(html) == []
     assert all(f'href="/help/{page.name}"' in html and page.summary in html for page in PAGES.values())
     assert sum(map(len, MANUAL.values())) == len(PAGES)
 
@@ -100,13 +100,13 @@ def test_the_search_finds(app: Flask, query: str, page: str, anchor: str) -> Non
 
 def test_a_result_links_to_its_section_and_marks_the_words(app: Flask) -> None:
     html = read(app, "/help?q=recovery+codes")
-    assert complaints(html) == []
+    assert find_errors(html) == []
     assert 'href="/help/settings#two-step"' in html and "<mark>" in html
 
 
 def test_a_search_that_finds_nothing_says_so(app: Flask) -> None:
     html = read(app, "/help?q=xyzzy")
-    assert "No results for “xyzzy”" in html and complaints(html) == []
+    assert "No results for “xyzzy”" in html and find_errors(html) == []
     assert "No results" not in read(app, "/help?q=+")
     assert "No results" in read(app, "/help?q=%3F%21")
 
@@ -118,7 +118,7 @@ def test_a_query_is_escaped(app: Flask) -> None:
 def test_htmx_gets_the_results_alone(app: Flask) -> None:
     piece = read(app, "/help?q=backup", **{"HX-Request": "true"})
     assert piece.lstrip().startswith('<section id="help-results"') and "<html" not in piece
-    assert complaints(piece, container="div") == []
+    assert find_errors(piece, container="div") == []
     assert piece.strip() in read(app, "/help?q=backup")
 
 

@@ -12,7 +12,7 @@ from app.demo.simulator import Simulator
 from app.sync.run import SyncContext
 from app.web.home import describe_new_models
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import counted
+from tests.store.queries.test_runs import counted
 from tests.sync.test_run import named, synced
 
 HTMX = {"HX-Request": "true"}

@@ -140,7 +140,7 @@ def history() -> str:
 def export(form: str) -> Response:
     """All runs that match the page's filters, streamed."""
     batches = admin.iter_runs(_history_filter())
-    write: Callable[[Iterator[list[run_queries.RunView]]], Iterator[str]] = getattr(run_export, f"as_{form}")
+    write: Callable[[Iterator[list[run_queries.RunView]]], Iterator[str]] = getattr(run_export, f"write_{form}")
     response = Response(stream_with_context(write(batches)), mimetype=run_export.TYPES[form])
     response.headers.set("Content-Disposition", "attachment", filename=f"modelsync-{clock.utc_now():%Y-%m-%d}.{form}")
     return response

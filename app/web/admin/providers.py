@@ -126,8 +126,8 @@ def _render_error(slug: str, error: str, typed: str) -> Any:
     """Render the error in the provider's row; nothing is written, and the input is kept."""
     db.session.rollback()
     if request.headers.get("HX-Request"):
-        return _render_row(slug, error=error, typed=typed), 422
-    return render_template("admin/providers.html", **_context(), wrong=slug, error=error, typed=typed), 422
+        return _render_row(slug, setting_error=error, typed=typed), 422
+    return render_template("admin/providers.html", **_context(), wrong=slug, setting_error=error, typed=typed), 422
 
 
 def _render_row(slug: str, **state: Any) -> str:

@@ -21,8 +21,8 @@ from app.extensions import db
 from app.store.accounts import feeds, users
 from app.web.account.feeds import ATOM
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import counted
-from tests.web.change_rows import new, tell
+from tests.store.queries.test_runs import counted
+from tests.web.change_rows import add_changes, new_changes
 from tests.web.text_browser import Plainly, words
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -41,7 +41,7 @@ HOSTILE = [
 ]
 
 
-def made(person: Person) -> str:
+def create_feed(person: Person) -> str:
     """The path of a new address of theirs."""
     answer = person.post("/changes/feed")
     (secret,) = set(_SECRET.findall(answer.text))
@@ -69,20 +69,20 @@ def of(element: ET.Element, name: str) -> str:
 
 
 @pytest.fixture
-def told(alice: Person) -> Person:
+def alice_with_changes(alice: Person) -> Person:
     """Alice, with two entries."""
     key = alice.add_key("openai", label="work")
     cheaper = Change("changed", "gpt-4o", "", (FieldChange("output_per_million", "10", "8"),))
-    tell(alice, *new("gpt-6", "gpt-7"), cheaper, at=NOON, key=key)
-    tell(
+    add_changes(alice, *new_changes("gpt-6", "gpt-7"), cheaper, at=NOON, key=key)
+    add_changes(
         alice, Change("unlisted", "llama", ""), at=NOON + timedelta(hours=1, microseconds=5), key=alice.add_key("groq")
     )
     return alice.sign_in()
 
 
 @both_databases
-def test_the_feed_has_all_that_rfc_4287_requires(app: Flask, told: Person) -> None:
-    feed = parsed(app, made(told))
+def test_the_feed_has_all_that_rfc_4287_requires(app: Flask, alice_with_changes: Person) -> None:
+    feed = parsed(app, create_feed(alice_with_changes))
     assert feed.tag == f"{{{ATOM}}}feed"
     assert _TAG.fullmatch(of(feed, "id")) and of(feed, "title") and _RFC3339.fullmatch(of(feed, "updated"))
     assert of(feed.find("a:author", NAMES), "name")  # type: ignore[arg-type]  # an entry may then go without
@@ -105,7 +105,7 @@ def test_the_feed_has_all_that_rfc_4287_requires(app: Flask, told: Person) -> No
 
 
 def test_an_empty_feed_is_valid_as_well(app: Flask, alice: Person) -> None:
-    feed = parsed(app, made(alice.sign_in()))
+    feed = parsed(app, create_feed(alice.sign_in()))
     assert _TAG.fullmatch(of(feed, "id")) and _RFC3339.fullmatch(of(feed, "updated")) and entries(feed) == []
 
 
@@ -114,9 +114,9 @@ def test_an_empty_feed_is_valid_as_well(app: Flask, alice: Person) -> None:
 def test_hostile_names_survive_as_text(app: Flask, alice: Person, name: str) -> None:
     renamed = Change("changed", name, name, (FieldChange("id", "old", name), FieldChange("name", name, "x")))
     key = alice.add_key("openai", label="<b>&]]>")
-    tell(alice, Change("new", name, name), at=NOON, key=key)
-    tell(alice, renamed, at=NOON + timedelta(hours=1), key=key)
-    path = made(alice.sign_in())
+    add_changes(alice, Change("new", name, name), at=NOON, key=key)
+    add_changes(alice, renamed, at=NOON + timedelta(hours=1), key=key)
+    path = create_feed(alice.sign_in())
     found = entries(parsed(app, path))
     plain = re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "\ufffd", name)
     assert of(found[1], "title") == f"OpenAI added {plain}"
@@ -127,41 +127,41 @@ def test_hostile_names_survive_as_text(app: Flask, alice: Person, name: str) -> 
     assert "script>" not in got(app, path).text.replace("script&", "")
 
 
-def test_ids_outlive_a_new_address_and_the_old_one_ends(app: Flask, told: Person) -> None:
-    first = made(told)
+def test_ids_outlive_a_new_address_and_the_old_one_ends(app: Flask, alice_with_changes: Person) -> None:
+    first = create_feed(alice_with_changes)
     before = [of(entry, "id") for entry in entries(parsed(app, first))]
-    second = made(told)
+    second = create_feed(alice_with_changes)
     assert second != first and got(app, first).status_code == 404
     assert [of(entry, "id") for entry in entries(parsed(app, second))] == before
 
 
-def test_the_host_of_an_id_is_a_name_or_localhost(app: Flask, told: Person) -> None:
+def test_the_host_of_an_id_is_a_name_or_localhost(app: Flask, alice_with_changes: Person) -> None:
     for host, authority in (
         ("models.example.org:8443", "models.example.org"),
         ("[::1]:8000", "localhost"),
         ("", "localhost"),
         ("a," + "b" * 300, "localhost"),
     ):
-        feeds.revoke(told.id)
-        feeds.create_secret(told.id, host, NOON)
+        feeds.revoke(alice_with_changes.id)
+        feeds.create_secret(alice_with_changes.id, host, NOON)
         db.session.commit()
-        row = feeds.find_by_user(told.id)
+        row = feeds.find_by_user(alice_with_changes.id)
         assert row is not None and row.tag.startswith(f"tag:{authority},2026-11-01:"), host
         assert _TAG.fullmatch(row.tag)
 
 
-def test_the_secret_is_256_bits_shown_once_and_never_stored(app: Flask, told: Person) -> None:
-    path = made(told)
+def test_the_secret_is_256_bits_shown_once_and_never_stored(app: Flask, alice_with_changes: Person) -> None:
+    path = create_feed(alice_with_changes)
     secret = path.split("/")[2].removesuffix(".atom")
-    assert secret not in told.client.get("/changes").text
+    assert secret not in alice_with_changes.client.get("/changes").text
     (row,) = db.session.execute(text("SELECT * FROM feeds")).all()
     assert secret not in str(row)
     assert hashlib.sha256(secret.encode()).digest() in tuple(row)
     assert secret not in got(app, path).text  # entries are passed on
 
 
-def test_by_the_forms_of_the_page_alone_it_is_made_renewed_and_revoked(app: Flask, told: Person) -> None:
-    someone = Plainly(told.client).open("/changes")
+def test_by_the_forms_of_the_page_alone_it_is_made_renewed_and_revoked(app: Flask, alice_with_changes: Person) -> None:
+    someone = Plainly(alice_with_changes.client).open("/changes")
     assert "Make an address" in someone.words and "Revoke" not in someone.words
     someone.submit("/changes/feed")
     first = _SECRET.search(someone.html)
@@ -170,16 +170,16 @@ def test_by_the_forms_of_the_page_alone_it_is_made_renewed_and_revoked(app: Flas
     someone.open("/changes").submit("/changes/feed/revoke")
     assert "The feed's address is revoked" in someone.words and "Make an address" in someone.words
     assert got(app, first[0]).status_code == 404
-    assert told.post("/changes/feed/revoke").status_code == 404
+    assert alice_with_changes.post("/changes/feed/revoke").status_code == 404
 
 
-def test_htmx_gets_the_piece_alone(told: Person) -> None:
-    piece = told.post("/changes/feed", htmx=True).text
+def test_htmx_gets_the_piece_alone(alice_with_changes: Person) -> None:
+    piece = alice_with_changes.post("/changes/feed", htmx=True).text
     assert "<html" not in piece and 'id="changes-address"' in piece and _SECRET.search(piece)
 
 
-def test_it_takes_the_filters_of_the_page(app: Flask, told: Person) -> None:
-    path = made(told)
+def test_it_takes_the_filters_of_the_page(app: Flask, alice_with_changes: Person) -> None:
+    path = create_feed(alice_with_changes)
     for query, titles in (
         ("?provider=groq", ["Groq no longer lists llama"]),
         ("?kind=new", ["OpenAI added 2 chat models"]),
@@ -198,59 +198,66 @@ def test_it_takes_the_filters_of_the_page(app: Flask, told: Person) -> None:
     assert page is not None and page.get("href") == "http://localhost/changes?provider=groq&q=a%26b"
 
 
-def test_a_reader_that_knows_it_already_is_told_so(app: Flask, told: Person) -> None:
-    path = made(told)
+def test_a_reader_that_knows_it_already_is_told_so(app: Flask, alice_with_changes: Person) -> None:
+    path = create_feed(alice_with_changes)
     answer = got(app, path)
     modified = answer.headers["Last-Modified"]
     assert parsedate_to_datetime(modified) == NOON + timedelta(hours=1)
     for headers in ({"If-None-Match": answer.headers["ETag"]}, {"If-Modified-Since": modified}):
         again = got(app, path, **headers)
         assert (again.status_code, again.data) == (304, b"")
-    tell(told, *new("more"), at=NOON + timedelta(hours=2), key=told.add_key("mistral"))
+    add_changes(
+        alice_with_changes,
+        *new_changes("more"),
+        at=NOON + timedelta(hours=2),
+        key=alice_with_changes.add_key("mistral"),
+    )
     for headers in ({"If-None-Match": answer.headers["ETag"]}, {"If-Modified-Since": modified}):
         assert got(app, path, **headers).status_code == 200
     assert got(app, path).data == got(app, path).data
 
 
-def test_it_needs_no_cookie_sets_none_and_asks_little(app: Flask, told: Person) -> None:
-    path = made(told)
+def test_it_needs_no_cookie_sets_none_and_asks_little(app: Flask, alice_with_changes: Person) -> None:
+    path = create_feed(alice_with_changes)
     with counted() as sent:
         answer = got(app, path)
     assert "Set-Cookie" not in answer.headers and answer.headers["Cache-Control"] == "private, no-cache"
     assert len(sent) == 3
     for number in range(100):
-        tell(told, *new(f"m{number}"), at=NOON + timedelta(hours=number), key=None, provider_id=1)
+        add_changes(
+            alice_with_changes, *new_changes(f"m{number}"), at=NOON + timedelta(hours=number), key=None, provider_id=1
+        )
     with counted() as sent:
         assert len(entries(parsed(app, path))) == 60
     assert len(sent) == 3
 
 
-def test_a_disabled_or_deleted_account_has_no_feed(app: Flask, told: Person) -> None:
-    path = made(told)
-    told.row.disabled_at = NOON
+def test_a_disabled_or_deleted_account_has_no_feed(app: Flask, alice_with_changes: Person) -> None:
+    path = create_feed(alice_with_changes)
+    alice_with_changes.row.disabled_at = NOON
     db.session.commit()
     assert got(app, path).status_code == 404
-    told.row.disabled_at = None
+    alice_with_changes.row.disabled_at = None
     db.session.commit()
     assert got(app, path).status_code == 200
-    users.remove(told.row)
+    users.remove(alice_with_changes.row)
     db.session.commit()
     assert got(app, path).status_code == 404
     assert db.session.execute(text("SELECT count(*) FROM feeds")).scalar() == 0
 
 
-def test_bobs_feed_has_nothing_of_alices(app: Flask, told: Person, bob: Person) -> None:
-    made(told)
-    path = made(bob.sign_in())
+def test_bobs_feed_has_nothing_of_alices(app: Flask, alice_with_changes: Person, bob: Person) -> None:
+    create_feed(alice_with_changes)
+    path = create_feed(bob.sign_in())
     assert entries(parsed(app, path)) == []
     bob.post("/changes/feed/revoke")
-    assert feeds.find_by_user(told.id) is not None
+    assert feeds.find_by_user(alice_with_changes.id) is not None
 
 
 def test_no_log_has_the_secret_when_something_breaks(
-    app: Flask, told: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    app: Flask, alice_with_changes: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = made(told)
+    path = create_feed(alice_with_changes)
 
     def gone(*_: object, **__: object) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))

@@ -28,12 +28,12 @@ from app.sync.run import SyncContext
 from app.vault import Keyring
 from app.web.account import notifications
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import counted
+from tests.store.queries.test_runs import counted
 from tests.sync.test_run import synced
 from tests.web.account import test_password_reset as mailing
 from tests.web.account.test_password_reset import NO_VAULT, Letters
-from tests.web.change_rows import new, tell
-from tests.web.html_rules import complaints
+from tests.web.change_rows import add_changes, new_changes
+from tests.web.html_rules import find_errors
 from tests.web.test_home import address
 from tests.web.text_browser import Plainly, words
 from tests.web.worker import now, work_off
@@ -123,7 +123,7 @@ def test_toasts_tell_of_the_chosen_topics_once(alice: Person) -> None:
     alice.sign_in()
     asked = address(alice.client.get("/profile").text)
     assert alice.client.get(asked, headers=HTMX).status_code == 204
-    tell(alice, Change("unlisted", "o1", "o1"), CHEAPER, *new("gpt-6"), at=now(), key=key)
+    add_changes(alice, Change("unlisted", "o1", "o1"), CHEAPER, *new_changes("gpt-6"), at=now(), key=key)
     with counted() as statements:
         answer = alice.client.get(asked, headers=HTMX)
     assert len([one for one in statements if "changes" in one]) == 2
@@ -152,10 +152,10 @@ def test_a_sync_that_found_something_of_a_chosen_topic_is_mailed(
     house: Flask, alice: Person, bob: Person, letters: Letters
 ) -> None:
     key = alice.add_key("openai", label="work")
-    tell(alice, *new("before-i-asked"), at=now(), key=key)
+    add_changes(alice, *new_changes("before-i-asked"), at=now(), key=key)
     chosen(house, alice, by_mail=("new", "gone"))
     chosen(house, bob, by_mail=())
-    tell(alice, *new("gpt-6"), CHEAPER, ENDING, Change("relisted", "o3", "o3"), at=now(), key=key)
+    add_changes(alice, *new_changes("gpt-6"), CHEAPER, ENDING, Change("relisted", "o3", "o3"), at=now(), key=key)
     sent(house)
     ((sender, to, letter),) = letters.taken
     assert (sender, to) == ("us@models.example", ["alice@example.com"])
@@ -175,10 +175,10 @@ def test_what_comes_within_a_day_is_in_the_next_letter(
 ) -> None:
     key = alice.add_key("openai")
     chosen(house, alice, by_mail=("new",))
-    tell(alice, *new("one"), at=now(), key=key)
+    add_changes(alice, *new_changes("one"), at=now(), key=key)
     sent(house)
     for name in ("two", "three"):
-        tell(alice, *new(name), at=now(), key=key)
+        add_changes(alice, *new_changes(name), at=now(), key=key)
         sent(house)
     assert len(letters.taken) == 1
     later(monkeypatch, hours=24, seconds=5)
@@ -193,7 +193,7 @@ def test_a_sync_that_found_nothing_of_it_is_no_letter_and_counts_as_told(
 ) -> None:
     key = alice.add_key("openai")
     chosen(house, alice, by_mail=("new",))
-    tell(alice, CHEAPER, at=now(), key=key)
+    add_changes(alice, CHEAPER, at=now(), key=key)
     run = RunRow(user_id=alice.id, trigger="cron", state="done", created_at=now(), ended_at=now())
     db.session.add(run)
     db.session.commit()
@@ -211,7 +211,7 @@ def test_a_run_that_goes_on_is_told_when_it_is_over(house: Flask, alice: Person,
     )
     db.session.add(run)
     db.session.flush()
-    tell(alice, *new("gpt-6"), at=now(), key=key, run=run)
+    add_changes(alice, *new_changes("gpt-6"), at=now(), key=key, run=run)
     sent(house)
     assert letters.taken == []
     run.state, run.lease_until, run.ended_at = "done", None, now()
@@ -251,7 +251,7 @@ def test_a_key_that_begins_to_fail_is_told_once_and_only_for_a_reason_of_its_own
 def test_letters_end_by_one_press_without_signing_in(house: Flask, alice: Person, letters: Letters) -> None:
     key = alice.add_key("openai")
     chosen(house, alice, by_mail=topics.TOPICS)
-    tell(alice, *new("gpt-6"), at=now(), key=key)
+    add_changes(alice, *new_changes("gpt-6"), at=now(), key=key)
     sent(house)
     letter = letters.taken[0][2]
     assert letter["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
@@ -259,13 +259,13 @@ def test_letters_end_by_one_press_without_signing_in(house: Flask, alice: Person
     assert f"https://models.example{link}" in body(letters)
     stranger = house.test_client()
     looked = stranger.get(link)
-    assert looked.status_code == 200 and alice.row.email not in looked.text and complaints(looked.text) == []
+    assert looked.status_code == 200 and alice.row.email not in looked.text and find_errors(looked.text) == []
     assert subscriptions.load_topics(alice.id), "to look ends nothing"
     for _ in range(2):
         done = stranger.post(link, data={"List-Unsubscribe": "One-Click"})
-        assert done.status_code == 200 and complaints(done.text) == []
+        assert done.status_code == 200 and find_errors(done.text) == []
         assert subscriptions.load_topics(alice.id) == frozenset()
-    tell(alice, *new("gpt-7"), at=now(), key=key)
+    add_changes(alice, *new_changes("gpt-7"), at=now(), key=key)
     sent(house)
     assert len(letters.taken) == 1
     chosen(house, alice, by_mail=("new",))
@@ -280,7 +280,7 @@ def test_a_forged_address_ends_nobodys_letters(house: Flask, alice: Person, bob:
     tokens = []
     for person in (alice, bob):
         chosen(house, person, by_mail=("new",))
-        tell(person, *new("x"), at=now(), key=person.add_key("openai"))
+        add_changes(person, *new_changes("x"), at=now(), key=person.add_key("openai"))
         taken = subscriptions.claim(person.id, now())
         assert taken
         tokens.append(taken.stop_token)
@@ -296,7 +296,7 @@ def test_a_mail_server_that_fails_is_a_sentence_in_the_log_and_a_later_try(
 ) -> None:
     key = alice.add_key("openai")
     chosen(house, alice, by_mail=("new",))
-    tell(alice, *new("gpt-6"), at=now(), key=key)
+    add_changes(alice, *new_changes("gpt-6"), at=now(), key=key)
     letters.refuses = True
     sent(house)
     sent(house)
@@ -325,7 +325,7 @@ def test_it_waits_longer_each_time(alice: Person) -> None:
 
 def test_a_letter_is_taken_by_one_worker(alice: Person) -> None:
     subscriptions.set_topics(alice.id, ["new"])
-    tell(alice, *new("x"), at=now(), key=alice.add_key("openai"))
+    add_changes(alice, *new_changes("x"), at=now(), key=alice.add_key("openai"))
     assert subscriptions.claim(alice.id, now()) is not None
     assert subscriptions.claim(alice.id, now()) is None
     assert subscriptions.claim(alice.id, now() + timedelta(minutes=11)) is not None, "its worker died"
@@ -333,7 +333,7 @@ def test_a_letter_is_taken_by_one_worker(alice: Person) -> None:
 
 def test_a_disabled_account_gets_none(house: Flask, alice: Person, letters: Letters) -> None:
     chosen(house, alice, by_mail=("new",))
-    tell(alice, *new("x"), at=now(), key=alice.add_key("openai"))
+    add_changes(alice, *new_changes("x"), at=now(), key=alice.add_key("openai"))
     alice.row.disabled_at = now()
     db.session.commit()
     sent(house)
@@ -385,7 +385,7 @@ def test_a_hostile_provider_writes_no_lines_of_its_own_into_a_letter() -> None:
 
 
 def test_many_changes_are_counted() -> None:
-    found = DigestContent([ProviderNews("openai", new(*(f"m{number:03}" for number in range(100))))])
+    found = DigestContent([ProviderNews("openai", new_changes(*(f"m{number:03}" for number in range(100))))])
     text = writing.body(found, "https://models.example", "")
     assert "m039" in text and "m040" not in text and "and 60 more changes" in text
 
@@ -400,7 +400,7 @@ def test_key_problems_are_all_that_blame_the_key() -> None:
 def test_the_same_change_seen_by_two_keys_is_told_once(alice: Person) -> None:
     first, second = alice.add_key("openai", label="a"), alice.add_key("openai", label="b")
     for key in (first, second):
-        tell(alice, *new("gpt-6"), at=now(), key=key)
+        add_changes(alice, *new_changes("gpt-6"), at=now(), key=key)
     found = digest.load_digest(alice.id, 0, digest.newest_finished_run(alice.id), topics.TOPICS, ())
     assert found.count("new") == 1
 

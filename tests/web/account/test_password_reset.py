@@ -102,14 +102,14 @@ def house(app: Flask, post: Controller) -> Iterator[Flask]:
             made.extensions["redis"].close()
 
 
-def asked(house: Flask, address: str, **headers: str) -> Any:
+def request_reset(house: Flask, address: str, **headers: str) -> Any:
     page = Plainly(house.test_client()).open("/reset")
     token = re.search(r'name="csrf_token" value="([^"]+)"', page.html)[1]  # type: ignore[index]
     return page.client.post("/reset", data={"csrf_token": token, "email": address}, headers=headers)
 
 
 def mailed(house: Flask, address: str, **headers: str) -> None:
-    assert asked(house, address, **headers).status_code == 200
+    assert request_reset(house, address, **headers).status_code == 200
     with house.app_context():
         work_off(house, NO_VAULT)
 
@@ -165,7 +165,7 @@ def test_a_link_works_once_for_an_hour_and_ends_with_every_other_change(
 @both_databases
 def test_an_address_without_an_account_is_answered_the_same(house: Flask, alice: Person, letters: Letters) -> None:
     alice.row.disabled_at = None
-    known, unknown = asked(house, alice.row.email), asked(house, "nobody@example.com")
+    known, unknown = request_reset(house, alice.row.email), request_reset(house, "nobody@example.com")
     assert known.status_code == unknown.status_code == 200
     said = [
         words(one.text).replace(who, "…") for one, who in ((known, alice.row.email), (unknown, "nobody@example.com"))
@@ -217,7 +217,7 @@ def test_the_link_leads_to_the_configured_address_whatever_the_request_names(
 def test_only_the_letter_holds_the_token(house: Flask, alice: Person, letters: Letters, redis_url: str) -> None:
     import redis
 
-    asked(house, alice.row.email)
+    request_reset(house, alice.row.email)
     with redis.Redis.from_url(redis_url) as client:
         queued = b"".join(client.dump(name) or b"" for name in client.scan_iter())
     assert alice.row.email.encode() not in queued
@@ -233,7 +233,7 @@ def test_a_letter_that_was_not_taken_is_tried_again_a_few_times(
     house: Flask, alice: Person, letters: Letters, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     letters.refuses = True
-    asked(house, alice.row.email)
+    request_reset(house, alice.row.email)
     (reset_id,) = db.session.scalars(select(PasswordResetRow.id))
     with house.app_context():
         for _ in range(2):
@@ -252,7 +252,7 @@ def test_a_letter_that_was_not_taken_is_tried_again_a_few_times(
 
 def test_after_five_tries_it_is_given_up(house: Flask, alice: Person, letters: Letters) -> None:
     letters.refuses = True
-    asked(house, alice.row.email)
+    request_reset(house, alice.row.email)
     (reset_id,) = db.session.scalars(select(PasswordResetRow.id))
     with house.app_context():
         for _ in range(password_resets.MAX_TRIES):
@@ -265,7 +265,7 @@ def test_after_five_tries_it_is_given_up(house: Flask, alice: Person, letters: L
 
 
 def test_a_worker_without_a_mail_server_says_so(house: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked(house, alice.row.email)
+    request_reset(house, alice.row.email)
     monkeypatch.delenv("SMTP_URL")
     (reset_id,) = db.session.scalars(select(PasswordResetRow.id))
     with house.app_context(), pytest.raises(ConfigError, match="SMTP_URL is not: set it"):
@@ -289,8 +289,8 @@ def test_a_password_is_never_sent_in_the_clear_to_another_machine(monkeypatch: p
 
 def test_asking_is_bounded_per_address_and_per_network(house: Flask, alice: Person) -> None:
     for address in (alice.row.email, "nobody@example.com"):
-        assert [asked(house, address).status_code for _ in range(6)] == [200] * 5 + [429]
-    statuses = [asked(house, f"u{number}@example.com").status_code for number in range(12)]
+        assert [request_reset(house, address).status_code for _ in range(6)] == [200] * 5 + [429]
+    statuses = [request_reset(house, f"u{number}@example.com").status_code for number in range(12)]
     assert statuses[:8] == [200] * 8 and statuses[-1] == 429  # ten or twelve came before, as refused ones count or not
     assert password_reset.PER_NETWORK == "20 per hour"
 

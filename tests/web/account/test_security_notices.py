@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiri
 
 
 @pytest.fixture
-def kept() -> Iterator[LineCollector]:
+def log_lines() -> Iterator[LineCollector]:
     handler, root = LineCollector("json"), logging.getLogger()
     logs.configure("json", "DEBUG")
     root.addHandler(handler)
@@ -44,7 +44,7 @@ def at_home(house: Flask, person: Person) -> Person:
     return person
 
 
-def told(house: Flask, letters: Letters) -> list[str]:
+def security_emails(house: Flask, letters: Letters) -> list[str]:
     """What the letters said that were waiting, each to its one reader."""
     before = len(letters.taken)
     with house.app_context():
@@ -65,16 +65,16 @@ def entries(person: Person) -> list[object]:
 def test_another_password_is_told_to_the_owner(house: Flask, alice: Person, letters: Letters) -> None:
     page = Plainly(at_home(house, alice).sign_in().client).open("/settings")
     page.submit("/profile/password", current_password="wrong wrong", password=NEW)
-    assert told(house, letters) == []
+    assert security_emails(house, letters) == []
     page.submit("/profile/password", current_password=PASSWORD, password=NEW)
-    (said,) = told(house, letters)
+    (said,) = security_emails(house, letters)
     assert said.startswith("alice@example.com: ") and mail.SECURITY_EVENT_TEXTS["password"] in said and NEW not in said
 
 
 def test_so_is_one_by_a_link_of_a_letter(house: Flask, alice: Person, letters: Letters) -> None:
     mailed(house, alice.row.email)
     Plainly(house.test_client()).open(letters.link()).submit(letters.link(), password=NEW)
-    (said,) = told(house, letters)
+    (said,) = security_emails(house, letters)
     assert mail.SECURITY_EVENT_TEXTS["password reset"] in said
 
 
@@ -85,7 +85,7 @@ def test_two_step_sign_in_is_told_and_noted_whatever_is_done_to_it(
     page.open("/settings").submit(f"{SET_UP}/codes", password=PASSWORD, code=codes[0])
     codes = re.findall(r"\b(?:[a-z2-7]{4}-){3}[a-z2-7]{4}\b", page.words)
     assert alice.post(f"{SET_UP}/off", password=PASSWORD, code=codes[0]).status_code == 303
-    said = told(house, letters)
+    said = security_emails(house, letters)
     assert len(said) == 3 and not any(code in letter for letter in said for code in codes)
     for one, change in zip(said, ("second factor on", "recovery codes", "second factor off"), strict=True):
         assert mail.SECURITY_EVENT_TEXTS[change] in one  # type: ignore[index]
@@ -95,9 +95,9 @@ def test_two_step_sign_in_is_told_and_noted_whatever_is_done_to_it(
         {"second factor": "on"},
     ]
     turned_on(alice, phone)
-    told(house, letters)
+    security_emails(house, letters)
     at_home(house, carol).sign_in().post(f"/admin/users/{alice.id}/reset-second-factor", password=PASSWORD)
-    (said_last,) = told(house, letters)
+    (said_last,) = security_emails(house, letters)
     assert said_last.startswith("alice@example.com: ") and mail.SECURITY_EVENT_TEXTS["second factor off"] in said_last
 
 
@@ -109,7 +109,7 @@ def test_nobody_is_written_to_where_no_letters_are_sent_or_nobody_is_left(
         enqueue.notify_owner(alice.id, "password")
         users.remove(alice.row)
         db.session.commit()
-    assert told(house, letters) == []
+    assert security_emails(house, letters) == []
 
 
 @pytest.mark.parametrize("change", mail.SECURITY_EVENT_TEXTS)
@@ -123,37 +123,37 @@ def test_every_change_has_its_letter(change: mail.Change) -> None:
 # ------------------------------------------------------------------ the log
 
 
-def events(kept: LineCollector) -> list[dict[str, object]]:
-    lines = [json.loads(line) for line in kept.lines]
+def events(log_lines: LineCollector) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in log_lines.lines]
     return [line for line in lines if line["logger"] == "app.entrance"]
 
 
 def test_the_log_has_each_try_to_sign_in_with_account_and_network_and_nothing_that_was_typed(
-    app: Flask, alice: Person, kept: LineCollector
+    app: Flask, alice: Person, log_lines: LineCollector
 ) -> None:
     alice.post("/login", email=alice.row.email, password="wrong wrong")
     alice.post("/login", email="nobody@example.com", password="wrong wrong")
     alice.sign_in()
-    shown = [(line["event"], line["account"], line.get("why"), line["from_network"]) for line in events(kept)]
+    shown = [(line["event"], line["account"], line.get("why"), line["from_network"]) for line in events(log_lines)]
     assert shown == [
         ("sign-in refused", alice.id, "password", "127.0.0.…"),
         ("sign-in refused", None, "no account", "127.0.0.…"),
         ("signed in", alice.id, None, "127.0.0.…"),
     ]
-    assert not [line for line in kept.lines if "wrong wrong" in line or "@example.com" in line]
+    assert not [line for line in log_lines.lines if "wrong wrong" in line or "@example.com" in line]
 
 
 def test_the_log_has_codes_that_were_wrong_and_recovery_codes_that_were_used(
-    app: Flask, alice: Person, phone: Hand, kept: LineCollector
+    app: Flask, alice: Person, phone: Hand, log_lines: LineCollector
 ) -> None:
     page, codes = turned_on(alice, phone)
     page.submit("/logout")
     page.open("/login").submit("/login", email=alice.row.email, password=PASSWORD)
-    kept.lines.clear()
+    log_lines.lines.clear()
     page.submit("/login/code", code="000000").submit("/login/code", code=codes[0])
-    assert [(line["event"], line["account"]) for line in events(kept)] == [
+    assert [(line["event"], line["account"]) for line in events(log_lines)] == [
         ("sign-in refused", alice.id),
         ("signed in", alice.id),
         ("recovery code used", alice.id),
     ]
-    assert not [line for line in kept.lines if codes[0] in line]
+    assert not [line for line in log_lines.lines if codes[0] in line]

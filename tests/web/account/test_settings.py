@@ -29,7 +29,7 @@ from app.sync.run import SyncContext
 from app.web.app import filters, user_agents
 from tests.conftest import PASSWORD, Browser, Person, both_databases
 from tests.signed import sign_in
-from tests.store.test_pages import counted, many_runs
+from tests.store.queries.test_runs import counted, many_runs
 from tests.sync.test_run import named, synced
 from tests.web.text_browser import Plainly, words
 from tests.web.worker import now

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiri
 NEW = "dora@example.com"
 
 
-def asked(house: Flask, address: str) -> Any:
+def request_signup(house: Flask, address: str) -> Any:
     page = Plainly(house.test_client()).open("/signup")
     token = re.search(r'name="csrf_token" value="([^"]+)"', page.html)[1]  # type: ignore[index]
     return page.client.post("/signup", data={"csrf_token": token, "email": address, "password": PASSWORD})
@@ -57,7 +57,7 @@ def test_a_new_address_gets_a_link_and_the_account_is_made_by_it(
     letters: Letters,
 ) -> None:
     before = accounts()
-    answer = asked(house, " Dora@Example.com ")
+    answer = request_signup(house, " Dora@Example.com ")
     assert answer.status_code == 200 and "Look into your mail" in words(answer.text)
     assert accounts() == before, "nothing is made until the address is shown to be theirs"
     work_off(house, vault)
@@ -84,12 +84,12 @@ def test_an_address_with_an_account_gets_the_same_answer_and_another_letter(
     letters: Letters,
 ) -> None:
     before = accounts()
-    unknown, known = asked(house, NEW), asked(house, "ALICE@example.com")
+    unknown, known = request_signup(house, NEW), request_signup(house, "ALICE@example.com")
 
-    def shown(answer: Any, address: str) -> str:
+    def page_text(answer: Any, address: str) -> str:
         return re.sub(r'value="[^"]+"|nonce|[0-9a-f]{32}', "", answer.text.replace(address, "IT"))
 
-    assert (unknown.status_code, shown(unknown, NEW)) == (known.status_code, shown(known, "ALICE@example.com"))
+    assert (unknown.status_code, page_text(unknown, NEW)) == (known.status_code, page_text(known, "ALICE@example.com"))
     assert {name for name, _ in unknown.headers} == {name for name, _ in known.headers}
     assert accounts() == before
     work_off(house, vault)
@@ -120,7 +120,7 @@ def test_neither_the_address_nor_the_link_stands_in_the_queue(
     redis_url: str,
     vault: Keyring,
 ) -> None:
-    asked(house, NEW)
+    request_signup(house, NEW)
     held = jobs_in(redis_url)
     assert b"send_signup_email" in held
     assert NEW.encode() not in held and b"invite" not in held
@@ -135,17 +135,17 @@ def test_letters_to_one_address_are_few_and_what_is_none_is_said(
     house: Flask,
     alice: Person,
 ) -> None:
-    assert asked(house, "no address").status_code == 422
-    answers = [asked(house, NEW).status_code for _ in range(6)]
+    assert request_signup(house, "no address").status_code == 422
+    answers = [request_signup(house, NEW).status_code for _ in range(6)]
     assert answers == [200] * 5 + [429]
-    assert asked(house, "else@example.com").status_code == 200
+    assert request_signup(house, "else@example.com").status_code == 200
 
 
 def test_without_redis_it_says_so(house: Flask, alice: Person) -> None:
     with no_redis(house):
         limiter.enabled, kept = False, limiter.enabled
         try:
-            answer = asked(house, NEW)
+            answer = request_signup(house, NEW)
         finally:
             limiter.enabled = kept
     assert answer.status_code == 503 and "no letter can be sent" in words(answer.text)
@@ -165,7 +165,7 @@ def test_a_letter_that_was_not_taken_is_tried_again(
     letters: Letters,
 ) -> None:
     letters.refuses = True
-    asked(house, NEW)
+    request_signup(house, NEW)
     work_off(house, vault)
     assert not letters.taken
     held = jobs_in(house.config["SETTINGS"].redis_url)
@@ -185,7 +185,7 @@ def test_the_letter_goes_to_the_very_address_that_its_link_is_for(
     house: Flask, carol: Person, letters: Letters, vault: Keyring
 ) -> None:
     """The Kelvin sign is no K for a mail server, and a k once it is written small."""
-    assert asked(house, "\u212aelvin@example.com").status_code == 200
+    assert request_signup(house, "\u212aelvin@example.com").status_code == 200
     with house.app_context():
         work_off(house, vault)
     ((_, to, letter),) = letters.taken

@@ -30,7 +30,7 @@ from app.vault import Keyring
 from app.web.admin import workers
 from app.web.app import charts
 from tests.conftest import PASSWORD, Person, both_databases
-from tests.store.test_pages import counted, many_runs
+from tests.store.queries.test_runs import counted, many_runs
 from tests.sync.test_run import synced
 from tests.web.text_browser import Plainly, read, words
 from tests.web.worker import no_redis, work_off, worker_present

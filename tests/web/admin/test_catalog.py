@@ -20,7 +20,7 @@ from app.sync.catalog.auto_adopt import adopt_proposals
 from app.sync.run import SyncContext
 from app.vault import Keyring
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import counted
+from tests.store.queries.test_runs import counted
 from tests.sync.test_run import synced
 from tests.web.text_browser import Plainly, words
 from tests.web.worker import no_redis, now, work_off, worker_present

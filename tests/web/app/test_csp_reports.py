@@ -37,13 +37,13 @@ def send(app: Flask, body: Any, kind: str = "application/csp-report") -> int:
     return app.test_client().post("/csp-reports", data=data, content_type=kind).status_code
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+def logged_reports(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [one.msg for one in caplog.records if one.name == "app.reports" and isinstance(one.msg, dict)]
 
 
 def test_both_forms_are_told_in_a_line_without_what_was_typed(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     assert send(app, OLD) == send(app, NEW, "application/reports+json") == 204
-    first, second = told(caplog)
+    first, second = logged_reports(caplog)
     assert {name: first[name] for name in ("directive", "page", "blocked", "source", "line")} == {
         "directive": "script-src-elem",
         "page": "https://modelsync.example/models",
@@ -58,7 +58,7 @@ def test_both_forms_are_told_in_a_line_without_what_was_typed(app: Flask, caplog
 def test_a_page_whose_path_is_a_secret_is_told_by_its_route(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     report = OLD["csp-report"] | {"document-uri": "https://modelsync.example/reset/a-token-that-opens-an-account"}
     assert send(app, {"csp-report": report}) == 204
-    assert told(caplog)[0]["page"] == "https://modelsync.example/reset/<token>"
+    assert logged_reports(caplog)[0]["page"] == "https://modelsync.example/reset/<token>"
     assert "opens-an-account" not in caplog.text
 
 
@@ -84,7 +84,7 @@ def test_nonsense_is_refused_or_says_nothing(app: Flask, body: bytes, kind: str,
 def test_what_is_told_is_bounded(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     many = [{"body": {"effectiveDirective": "x" * 400, "documentURL": "y" * 400}} for _ in range(12)]
     assert send(app, many, "application/reports+json") == 204
-    lines = told(caplog)
+    lines = logged_reports(caplog)
     assert len(lines) == csp_reports.MAX_REPORTS
     assert all(len(str(value)) <= 200 for line in lines for value in line.values())
 

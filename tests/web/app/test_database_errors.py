@@ -82,7 +82,7 @@ def full_disk() -> Iterator[None]:
         yield
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def log_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
@@ -106,7 +106,7 @@ def test_a_full_disk_is_called_so_as_page_as_partial_and_as_json(
         assert "<html" in page.text and "<html" not in partial.text
         assert (count(CredentialRow), count(RunRow)) == before
         assert alice.client.get("/profile").status_code == 200  # reading goes on
-    assert told(caplog) == ["database trouble at POST /keys: full (OperationalError)"] * 2
+    assert log_messages(caplog) == ["database trouble at POST /keys: full (OperationalError)"] * 2
     after = alice.client.post("/keys", data={"csrf_token": csrf, **new_key})
     assert after.status_code == 303  # with room again it works, in the same session
     assert count(CredentialRow) == before[0] + 1

@@ -22,7 +22,7 @@ from app.store.audit import Actor
 from app.vault import Keyring, PublicKey
 from tests import conftest as stage
 from tests.visits import ACCOUNTS, ENTRANCES, HALFWAY, NEWCOMER, NO_PAGES, PAGES, STRANGER, VISITS, Visit, ids, left_out
-from tests.web.html_rules import complaints
+from tests.web.html_rules import find_errors
 from tests.web.worker import work_off
 
 HTMX = {"HX-Request": "true"}
@@ -115,8 +115,8 @@ def house(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, embed
 )
 def test_what_is_wrong_with_html_is_told(wrong: str, told: str) -> None:
     document = "<!doctype html><html lang=en><head><title>t</title></head><body><main><h1>h</h1>{}</main></body>"
-    assert complaints(document.format("<p>right</p>")) == []
-    assert told in " ".join(complaints(document.format(wrong)))
+    assert find_errors(document.format("<p>right</p>")) == []
+    assert told in " ".join(find_errors(document.format(wrong)))
 
 
 def test_every_page_is_visited_or_known_to_be_none(house: House) -> None:
@@ -127,7 +127,7 @@ def test_every_page_is_visited_or_known_to_be_none(house: House) -> None:
 
 @pytest.mark.parametrize("visit", PAGES, ids=str)
 def test_a_page_is_valid(house: House, visit: Visit) -> None:
-    assert complaints(house.open(visit)) == []
+    assert find_errors(house.open(visit)) == []
 
 
 @pytest.mark.parametrize("visit", VISITS, ids=str)
@@ -137,4 +137,4 @@ def test_a_piece_is_valid(house: House, visit: Visit) -> None:
     if "<html" in html:
         assert not visit.is_piece
         return
-    assert complaints(html, container="tbody" if html.lstrip().startswith("<tr") else "div") == []
+    assert find_errors(html, container="tbody" if html.lstrip().startswith("<tr") else "div") == []

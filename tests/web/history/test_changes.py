@@ -13,8 +13,8 @@ from app.extensions import db
 from app.store.queries import changes, nav
 from app.store.schema.tables import UserRow
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import counted
-from tests.web.change_rows import new, tell
+from tests.store.queries.test_runs import counted
+from tests.web.change_rows import add_changes, new_changes
 from tests.web.text_browser import Plainly, read, words
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -43,14 +43,14 @@ def seen_at(person: Person) -> datetime | None:
     return db.session.get_one(UserRow, person.id).changes_seen_at
 
 
-def shown(person: Person, path: str = "/changes") -> str:
+def page_text(person: Person, path: str = "/changes") -> str:
     return words(person.client.get(path).text)
 
 
 @both_databases
 def test_a_headline_stands_above_its_details(alice: Person, watch: Watch) -> None:
     key = alice.add_key("openai", label="work")
-    tell(alice, *new("gpt-6", "gpt-7"), CHEAPER, at=NOW - timedelta(hours=2), key=key)
+    add_changes(alice, *new_changes("gpt-6", "gpt-7"), CHEAPER, at=NOW - timedelta(hours=2), key=key)
     page = alice.sign_in().client.get("/changes").text
     said = words(page)
     assert "Today unseen OpenAI added 2 chat models; gpt-4o's output price fell 20\N{NARROW NO-BREAK SPACE}%".replace(
@@ -62,29 +62,29 @@ def test_a_headline_stands_above_its_details(alice: Person, watch: Watch) -> Non
 
 def test_what_was_new_stays_marked_for_as_long_as_one_looks(alice: Person, watch: Watch) -> None:
     key = alice.add_key("openai")
-    tell(alice, *new("old"), at=NOW - timedelta(days=3), key=key)
+    add_changes(alice, *new_changes("old"), at=NOW - timedelta(days=3), key=key)
     alice.sign_in()
-    assert "unseen" in shown(alice) and "Seen before your last visit" not in shown(alice)
+    assert "unseen" in page_text(alice) and "Seen before your last visit" not in page_text(alice)
     watch.forward(days=1)
-    tell(alice, *new("fresh"), at=watch.moment - timedelta(hours=1), key=key)
+    add_changes(alice, *new_changes("fresh"), at=watch.moment - timedelta(hours=1), key=key)
     for _ in range(5):  # a reload, the back button, or a look every twenty minutes
-        said = shown(alice)
+        said = page_text(alice)
         assert said.index("fresh") < said.index("Seen before your last visit") < said.index("old")
         assert said.count("unseen") == 1
         watch.forward(minutes=20)
     assert nav.load_nav(alice.id).unseen_new == 0  # although the badge went at the first look
     watch.forward(minutes=31)
-    assert "unseen" not in shown(alice)
+    assert "unseen" not in page_text(alice)
 
 
 def test_mark_as_read_takes_the_marks_away_at_once_but_not_from_what_came_meanwhile(
     alice: Person, watch: Watch
 ) -> None:
     key = alice.add_key("openai")
-    tell(alice, *new("first"), at=NOW - timedelta(hours=1), key=key)
+    add_changes(alice, *new_changes("first"), at=NOW - timedelta(hours=1), key=key)
     someone = Plainly(alice.sign_in().client).open("/changes?kind=new")
     assert seen_at(alice) is None  # a part of the changes was looked at, not all
-    tell(alice, *new("meanwhile"), at=NOW - timedelta(minutes=1), key=key)
+    add_changes(alice, *new_changes("meanwhile"), at=NOW - timedelta(minutes=1), key=key)
     someone.submit("/changes/read")
     assert someone.answer.request.path == "/changes" and "kind=new" in someone.answer.request.url
     assert someone.words.count("unseen") == 1
@@ -102,7 +102,7 @@ def test_nothing_of_the_future_can_be_read(alice: Person, watch: Watch, until: s
 @pytest.mark.parametrize("query", ["kind=new", "provider=openai", "q=a", "since=visit", "before=999999"])
 def test_only_the_whole_page_counts_as_a_visit(alice: Person, watch: Watch, query: str) -> None:
     key = alice.add_key("openai")
-    tell(alice, *new("a"), at=NOW - timedelta(hours=1), key=key)
+    add_changes(alice, *new_changes("a"), at=NOW - timedelta(hours=1), key=key)
     alice.sign_in().client.get(f"/changes?{query}")
     alice.client.get("/changes", headers=HTMX)
     assert (seen_at(alice), nav.load_nav(alice.id).unseen_new) == (None, 1)
@@ -111,22 +111,22 @@ def test_only_the_whole_page_counts_as_a_visit(alice: Person, watch: Watch, quer
 
 
 def test_a_visit_is_of_one_person_in_one_browser(app: Flask, alice: Person, bob: Person, watch: Watch) -> None:
-    tell(alice, *new("alices"), at=NOW - timedelta(hours=1), key=alice.add_key("openai"))
-    tell(bob, *new("bobs"), at=NOW - timedelta(hours=1), key=bob.add_key("openai"))
+    add_changes(alice, *new_changes("alices"), at=NOW - timedelta(hours=1), key=alice.add_key("openai"))
+    add_changes(bob, *new_changes("bobs"), at=NOW - timedelta(hours=1), key=bob.add_key("openai"))
     alice.sign_in()
-    assert "unseen" in shown(alice)
+    assert "unseen" in page_text(alice)
     alice.post("/changes/read", until=(NOW + timedelta(days=9)).isoformat())
     alice.post("/logout")
     bob.client = alice.client
     bob.sign_in()
-    said = shown(bob)
+    said = page_text(bob)
     assert "unseen" in said and "bobs" in said and "alices" not in said
 
 
 def test_filters_stand_in_the_address_and_in_the_form(alice: Person, watch: Watch) -> None:
     openai, groq = alice.add_key("openai"), alice.add_key("groq")
-    tell(alice, *new("gpt-6"), at=NOW - timedelta(days=1), key=openai)
-    tell(alice, Change("unlisted", "llama", ""), at=NOW - timedelta(hours=1), key=groq)
+    add_changes(alice, *new_changes("gpt-6"), at=NOW - timedelta(days=1), key=openai)
+    add_changes(alice, Change("unlisted", "llama", ""), at=NOW - timedelta(hours=1), key=groq)
     alice.sign_in()
     for query, yes, no in (
         ("kind=new", "gpt-6", "llama"),
@@ -141,27 +141,27 @@ def test_filters_stand_in_the_address_and_in_the_form(alice: Person, watch: Watc
         assert f'href="/changes?{query}">Link to this view' in page
         name, value = query.split("=")
         assert read(page).forms[1].values[name] == value  # the first form signs out
-    assert "No change fits" in shown(alice, "/changes?q=nobody")
+    assert "No change fits" in page_text(alice, "/changes?q=nobody")
     odd = alice.client.get("/changes?kind=odd&provider=nobody&key=%C2%B2&since=ever&q=")
     assert odd.status_code == 200 and "Link to this view" not in odd.text
 
 
 def test_only_since_my_last_visit(alice: Person, watch: Watch) -> None:
     key = alice.add_key("openai")
-    tell(alice, *new("old"), at=NOW - timedelta(hours=1), key=key)
+    add_changes(alice, *new_changes("old"), at=NOW - timedelta(hours=1), key=key)
     alice.sign_in()
-    shown(alice)
+    page_text(alice)
     watch.forward(hours=2)
-    assert "Nothing new since your last visit" in shown(alice, "/changes?since=visit")
-    tell(alice, *new("fresh"), at=watch.moment, key=key)
-    said = shown(alice, "/changes?since=visit")
+    assert "Nothing new since your last visit" in page_text(alice, "/changes?since=visit")
+    add_changes(alice, *new_changes("fresh"), at=watch.moment, key=key)
+    said = page_text(alice, "/changes?since=visit")
     assert "fresh" in said and "old" not in said
 
 
 def test_older_changes_are_a_link_that_keeps_the_filter(alice: Person, watch: Watch) -> None:
     key = alice.add_key("openai")
     for number in reversed(range(changes.PAGE_SIZE + 1)):
-        tell(alice, *new(f"m{number:03}"), at=NOW - timedelta(days=number), key=key)
+        add_changes(alice, *new_changes(f"m{number:03}"), at=NOW - timedelta(days=number), key=key)
     alice.sign_in()
     page = alice.client.get("/changes?kind=new").text
     (older,) = [link for link in read(page).links if "before=" in link]
@@ -176,14 +176,14 @@ def test_older_changes_are_a_link_that_keeps_the_filter(alice: Person, watch: Wa
 
 def test_names_of_providers_are_shown_as_text(alice: Person, watch: Watch) -> None:
     evil = "<script>alert(1)</script>"
-    tell(alice, Change("new", evil, evil), at=NOW, key=alice.add_key("openai"))
+    add_changes(alice, Change("new", evil, evil), at=NOW, key=alice.add_key("openai"))
     page = alice.sign_in().client.get("/changes").text
     assert evil not in page and "&lt;script&gt;" in page
 
 
 def test_bob_sees_nothing_of_alices_not_even_by_her_keys_number(alice: Person, bob: Person, watch: Watch) -> None:
     key = alice.add_key("openai", label="office")
-    tell(alice, *new("alices-model"), at=NOW, key=key)
+    add_changes(alice, *new_changes("alices-model"), at=NOW, key=key)
     bob.sign_in()
     for query in ("", f"?key={key.id}", "?q=alices", "?provider=openai"):
         said = bob.client.get(f"/changes{query}").text.split("<main", 1)[1]
@@ -197,13 +197,13 @@ def test_an_empty_page_says_what_will_come(alice: Person) -> None:
 @both_databases
 def test_the_page_takes_the_same_few_queries_however_much_there_is(alice: Person, watch: Watch) -> None:
     openai, groq = alice.add_key("openai"), alice.add_key("groq")
-    tell(alice, *new("first"), at=NOW - timedelta(days=200), key=openai)
+    add_changes(alice, *new_changes("first"), at=NOW - timedelta(days=200), key=openai)
     alice.sign_in()
     paths = ("/changes", f"/changes?kind=new&q=m&key={groq.id}&since=visit")
     asked: dict[str, set[int]] = {path: set() for path in paths}
     for more in (1, 100):
         for number in range(more):
-            tell(alice, *new(f"m{number}"), at=NOW - timedelta(days=number), key=groq)
+            add_changes(alice, *new_changes(f"m{number}"), at=NOW - timedelta(days=number), key=groq)
         for path in paths:
             alice.client.get("/changes")
             with counted() as sent:
@@ -214,15 +214,15 @@ def test_the_page_takes_the_same_few_queries_however_much_there_is(alice: Person
 
 def test_the_line_between_new_and_seen_is_not_lost_between_two_pages(alice: Person, watch: Watch) -> None:
     key = alice.add_key("openai")
-    tell(alice, *new("old"), at=NOW - timedelta(days=365), key=key)
+    add_changes(alice, *new_changes("old"), at=NOW - timedelta(days=365), key=key)
     alice.sign_in()
-    shown(alice)
+    page_text(alice)
     watch.forward(hours=1)
     for number in reversed(range(changes.PAGE_SIZE)):
-        tell(alice, *new(f"m{number:03}"), at=watch.moment - timedelta(seconds=number), key=key)
+        add_changes(alice, *new_changes(f"m{number:03}"), at=watch.moment - timedelta(seconds=number), key=key)
     page = alice.client.get("/changes").text
     assert "Seen before your last visit" not in words(page)
     (older,) = [link for link in read(page).links if "before=" in link]
-    said = shown(alice, older)
+    said = page_text(alice, older)
     assert said.index("Seen before your last visit") < said.index("old")
     assert "unseen" not in said

@@ -18,7 +18,7 @@ from app.sync.run import SyncContext
 from app.web.history import scope_chart
 from app.web.history.scope_chart import CalendarDay
 from tests.conftest import Clock, Person, both_databases
-from tests.store.test_pages import counted, many_runs
+from tests.store.queries.test_runs import counted, many_runs
 from tests.sync.test_run import named, synced
 from tests.web import text_browser
 from tests.web.text_browser import Plainly, read

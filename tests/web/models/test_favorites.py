@@ -88,15 +88,15 @@ def test_columns_are_chosen_and_kept_for_their_person(reader: Person, bob: Perso
 def test_the_number_of_queries_does_not_grow_with_marks_and_models(
     reader: Person, simulator: Simulator, means: SyncContext
 ) -> None:
-    def asked(path: str) -> int:
+    def count_statements(path: str) -> int:
         return queries(lambda: text(reader, path))
 
     paths = ("/models", "/models?marks=starred", "/models/compare?m=openai/o3")
     reader.post("/marks", provider="openai", model="o3", mark="starred")
-    few = [asked(path) for path in paths]
+    few = [count_statements(path) for path in paths]
     simulator.set_models("openai", named(*(f"gpt-4o-2024-{n:02}" for n in range(40)), "o3"))
     synced(reader, means)
     for n in range(10):
         reader.post("/marks", provider="openai", model=f"gpt-4o-2024-{n:02}", mark="starred")
     more = "&m=".join(["", *(f"openai/gpt-4o-2024-{n:02}" for n in range(4))])
-    assert [asked(paths[0]), asked(paths[1]), asked(paths[2] + more)] == few
+    assert [count_statements(paths[0]), count_statements(paths[1]), count_statements(paths[2] + more)] == few

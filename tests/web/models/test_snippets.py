@@ -30,7 +30,7 @@ HOSTILE = 'it\'s "a" $(touch x) `id` \\ model\n;é'
 SERVED = [slug for slug in PROVIDERS if snippets.build_snippets(slug, "m")]
 
 
-def made(slug: str, model_id: str = "lab/model", base_url: str | None = None) -> dict[str, str]:
+def snippet_texts(slug: str, model_id: str = "lab/model", base_url: str | None = None) -> dict[str, str]:
     return {snippet.tool: snippet.text for snippet in snippets.build_snippets(slug, model_id, base_url)}
 
 
@@ -51,7 +51,7 @@ def calls(code: str) -> dict[str, dict[str, ast.expr]]:
 @pytest.mark.parametrize("model_id", ["lab/model", HOSTILE], ids=["plain", "hostile"])
 @pytest.mark.parametrize("slug", SERVED)
 def test_every_line_parses_and_means_this_model(slug: str, model_id: str) -> None:
-    lines = made(slug, model_id)
+    lines = snippet_texts(slug, model_id)
     assert list(lines) == ["curl", "openai-python", "LiteLLM", "LangChain"]
     words = shlex.split(lines["curl"].replace("\\\n", ""))
     assert words[0] == "curl" and words.count("-d") == 1 and len(words) == 2 + 2 * words.count("-H") + 2
@@ -88,22 +88,30 @@ def test_every_line_parses_and_means_this_model(slug: str, model_id: str) -> Non
     ],
 )
 def test_the_address_is_that_of_chats_and_not_that_of_lists(slug: str, url: str) -> None:
-    assert f'base_url="{url}"' in made(slug)["openai-python"]
+    assert f'base_url="{url}"' in snippet_texts(slug)["openai-python"]
 
 
 def test_curl_asks_each_as_it_wants_to_be_asked() -> None:
-    claude = made("anthropic", "claude-x")["curl"]
+    claude = snippet_texts("anthropic", "claude-x")["curl"]
     assert "https://api.anthropic.com/v1/messages" in claude and '"x-api-key: $ANTHROPIC_API_KEY"' in claude
     assert "anthropic-version: 2023-06-01" in claude and '"max_tokens"' in claude
-    assert '-H "api-key: $AZURE_API_KEY"' in made("azure", base_url="https://mine.services.ai.azure.com")["curl"]
-    assert "https://api.openai.com/v1/chat/completions" in made("openai")["curl"]
+    assert (
+        '-H "api-key: $AZURE_API_KEY"' in snippet_texts("azure", base_url="https://mine.services.ai.azure.com")["curl"]
+    )
+    assert "https://api.openai.com/v1/chat/completions" in snippet_texts("openai")["curl"]
 
 
 def test_libraries_of_a_lab_are_used_where_there_are_some() -> None:
-    assert 'model="anthropic/claude-x"' in made("anthropic", "claude-x")["LiteLLM"]
-    assert 'model="gemini/gemini-x"' in made("google", "gemini-x")["LiteLLM"]
-    assert 'model="openai/lab/model"' in made("groq")["LiteLLM"] and "api_base=" in made("groq")["LiteLLM"]
-    assert "ChatAnthropic(" in made("anthropic")["LangChain"] and "ChatGoogle" in made("google")["LangChain"]
+    assert 'model="anthropic/claude-x"' in snippet_texts("anthropic", "claude-x")["LiteLLM"]
+    assert 'model="gemini/gemini-x"' in snippet_texts("google", "gemini-x")["LiteLLM"]
+    assert (
+        'model="openai/lab/model"' in snippet_texts("groq")["LiteLLM"]
+        and "api_base=" in snippet_texts("groq")["LiteLLM"]
+    )
+    assert (
+        "ChatAnthropic(" in snippet_texts("anthropic")["LangChain"]
+        and "ChatGoogle" in snippet_texts("google")["LangChain"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +126,7 @@ def test_libraries_of_a_lab_are_used_where_there_are_some() -> None:
     ],
 )
 def test_a_server_of_ones_own_and_a_region_are_named(slug: str, base: str, url: str) -> None:
-    assert f'base_url="{url}"' in made(slug, base_url=base)["openai-python"]
+    assert f'base_url="{url}"' in snippet_texts(slug, base_url=base)["openai-python"]
 
 
 def test_where_no_line_would_work_the_page_says_why() -> None:
