@@ -30,6 +30,7 @@ from flask.testing import FlaskClient
 from app import config, create_app
 from app.cli import supervisor
 from app.cli.install import set_up
+from app.demo import seed
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials
@@ -169,6 +170,21 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def demo_template(sqlite_template: Path, embedded_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with the demo's accounts and weeks of history, to be copied."""
+    folder = tmp_path_factory.mktemp("demo")
+    path = folder / "modelsync.sqlite"
+    shutil.copy(sqlite_template, path)
+    app = create_app(_settings(folder, f"sqlite:///{path}", embedded_redis))
+    vault = Keyring(_PRIVATE)
+    with app.app_context():
+        assert seed.seed(vault, PublicKey(vault.public))
+        db.session.remove()
+        db.engine.dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
 def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of a migrated PostgreSQL database, to be copied by CREATE DATABASE … TEMPLATE."""
     name = f"modelsync_template_{uuid.uuid4().hex[:8]}"
@@ -217,6 +233,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 both_databases = pytest.mark.parametrize("database_url", _STAGES, indirect=True)
 """Run a test on SQLite + embedded Redis, and on PostgreSQL + shared Redis."""
 on_postgresql = pytest.mark.parametrize("database_url", _STAGES[1:], indirect=True)
+_ALSO_POSTGRES = pytest.param("postgresql", id="postgresql", marks=[*_STAGES[1].marks, pytest.mark.full])
+sqlite_first = pytest.mark.parametrize("database_url", [_STAGES[0], _ALSO_POSTGRES], indirect=True)
+"""Run a long test on both, but on PostgreSQL only in `.ci/full`: its SQL is tried on both by quicker tests."""
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ def test_a_value_stored_by_an_earlier_version_still_decrypts() -> None:
         (KEY, ENCRYPTED[:13], "second factor of 7"),
         (KEY, b"", "second factor of 7"),
     ],
+    ids=["another key", "another purpose", "a changed bit", "another version", "cut off", "empty"],
 )
 def test_anything_else_does_not_decrypt(key: str, encrypted: bytes, associated_data: str) -> None:
     with pytest.raises(secretbox.DecryptionError):

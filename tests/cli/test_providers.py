@@ -17,6 +17,7 @@ from app.providers import PROVIDERS
 from app.store import credentials
 from app.store.schema.tables import ListingRow, ModelRow, ProviderRow
 from app.sync.catalog.bootstrap import bootstrap
+from tests.providers.shapes import every_shape
 
 ANSWERS = Path(__file__).parent.parent / "providers" / "answers"
 
@@ -58,7 +59,7 @@ def test_an_admins_own_settings_survive_the_mirror(app: Flask) -> None:
     assert (back["enabled"], back["update_frequency"]) == (True, PROVIDERS["groq"].update_frequency)
 
 
-@pytest.mark.parametrize("slug", sorted(PROVIDERS))
+@every_shape
 def test_a_saved_answer_is_read_and_nothing_is_stored(app: Flask, slug: str, simulator: Simulator) -> None:
     path = next(path for path in sorted((ANSWERS / slug).glob("*.json")) if not path.name.endswith(".expected.json"))
     by_file = lines(run(app, "read", slug, str(path), "--json"))

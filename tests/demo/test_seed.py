@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -20,8 +22,13 @@ from app.vault import Keyring, PublicKey
 
 
 @pytest.fixture
-def seeded(app: Flask, vault: Keyring, public_key: PublicKey) -> Flask:
-    assert seed.seed(vault, public_key)
+def database_url(demo_template: Path, tmp_path: Path) -> str:
+    shutil.copy(demo_template, tmp_path)
+    return f"sqlite:///{tmp_path / demo_template.name}"
+
+
+@pytest.fixture
+def seeded(app: Flask) -> Flask:
     return app
 
 

@@ -19,7 +19,7 @@ from app.extensions import db
 from app.jobs import enqueue
 from app.store.accounts import second_factors, users
 from app.store.audit import Actor
-from app.vault import Keyring, PublicKey
+from app.vault import Keyring
 from tests import conftest as stage
 from tests.visits import ACCOUNTS, ENTRANCES, HALFWAY, NEWCOMER, NO_PAGES, PAGES, STRANGER, VISITS, Visit, ids, left_out
 from tests.web.html_rules import find_errors
@@ -57,15 +57,15 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, embedded_redis: str) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory, demo_template: Path, embedded_redis: str) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("html")
-    shutil.copy(sqlite_template, folder)
+    shutil.copy(demo_template, folder)
     vault = Keyring(stage._PRIVATE)
     with pytest.MonkeyPatch.context() as patch, Simulator(token=_TOKEN) as simulator:
         patch.setenv("VAULT_PRIVATE_KEYS", stage._PRIVATE)
         patch.setenv("MODELSYNC_DEMO_TOKEN", _TOKEN)
         places = {"base_urls": simulator.base_urls, "catalog_urls": simulator.catalog_urls}
-        database = f"sqlite:///{folder / sqlite_template.name}"
+        database = f"sqlite:///{folder / demo_template.name}"
         app = create_app(
             stage._settings(folder, database, embedded_redis, demo_url=simulator.url, **places, **ENTRANCES)
         )
@@ -74,7 +74,6 @@ def house(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, embed
         with redis.Redis.from_url(embedded_redis) as client:
             client.flushdb()
         with app.app_context():
-            seed.seed(vault, PublicKey(vault.public))
             users.create(_NEW, stage._CHEAP_HASH, datetime.now(UTC))
             careful = users.create(_CAREFUL, stage._CHEAP_HASH, datetime.now(UTC))
             assert careful
