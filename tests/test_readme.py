@@ -63,7 +63,7 @@ def test_every_link_leads_somewhere(document: str) -> None:
 
 @every_document
 def test_every_file_exists(document: str) -> None:
-    names = re.findall(r"`((?:app|tests|static|migrations|templates|\.github|\.build)/[\w./-]*)", read(document))
+    names = re.findall(r"`((?:app|tests|static|migrations|templates|\.github|\.build|\.ci)/[\w./-]*)", read(document))
     missing = [name for name in names if not (ROOT / name).exists() and not name.startswith("tests/providers/answers/")]
     assert not [name for name in missing if name != "static/vendor/"]
 
