@@ -78,7 +78,7 @@ def index() -> str:
     if query.is_empty and before is None and not request.htmx:
         _mark_seen(until)
     context = {
-        "asked": query,
+        "filters": query,
         "days": page.days,
         "following": page.following,
         "follows_unseen": page.follows_unseen,

@@ -170,11 +170,11 @@ def test_cached_days_are_reloaded_after_new_counts(alice: Person) -> None:
     admin.aggregate_days(now)
     db.session.commit()
     after = admin.load_counts(30, now)
-    assert sorted(after) == sorted(before) and len(after.over.lines) == len(before)
+    assert sorted(after) == sorted(before) and len(after.closed.counts) == len(before)
     assert admin.load_counts(30, now) == after  # so that derived pages can be cached
     ended(alice, "openai", "failed", now)
     later = admin.load_counts(30, now)
-    assert later != after and later.over is after.over and sum(one.number for one in later if one.slug) == 2
+    assert later != after and later.closed is after.closed and sum(one.number for one in later if one.slug) == 2
 
 
 @both_databases

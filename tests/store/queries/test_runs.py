@@ -18,11 +18,10 @@ from app.catalog.matching import UNKNOWN
 from app.extensions import db
 from app.store import credentials, listings, models
 from app.store.accounts import users
-from app.store.queries import nav, runs
+from app.store.queries import labels, nav, runs
 from app.store.queries.runs import HistoryFilter
 from app.store.schema.tables import ChangeRow, ComparisonRow, ModelRow, ResultRow, RunRow, UserRow
 from app.sync.run import SyncContext
-from app.web.app import filters
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
 from tests.web.worker import now
@@ -159,13 +158,13 @@ def test_the_admins_filters_match(alice: Person, bob: Person, means: SyncContext
 def test_a_summary_is_plain_language(alice: Person, means: SyncContext, simulator: Any) -> None:
     alice.add_key("openai")
     simulator.set_models("openai", named("gpt-4o", "o3"))
-    assert filters.summarize_run(synced(alice, means)) == "Nothing new."
+    assert labels.summarize_run(synced(alice, means)) == "Nothing new."
     simulator.set_models("openai", named("gpt-4o", "gpt-5"))
-    assert filters.summarize_run(synced(alice, means)) == "1 new model, 1 unlisted."
+    assert labels.summarize_run(synced(alice, means)) == "1 new model, 1 unlisted."
     simulator.set_fault("openai", "empty")
-    assert filters.summarize_run(synced(alice, means)) == "OpenAI: answer kept aside."
+    assert labels.summarize_run(synced(alice, means)) == "OpenAI: answer kept aside."
     simulator.set_fault("openai", "error_500")
-    assert filters.summarize_run(synced(alice, means)) == "OpenAI failed: unavailable."
+    assert labels.summarize_run(synced(alice, means)) == "OpenAI failed: unavailable."
 
 
 # ------------------------------------------------------------------ concurrency
