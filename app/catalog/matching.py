@@ -159,7 +159,7 @@ class CatalogIndex:
         return match
 
     def _declared_match(self, model_id: str, canonical_id: str, rule: str) -> Match:
-        """A match without rules; the id still tells variant and snapshot."""
+        """A match without rules; the id still gives variant and snapshot."""
         name = id_parser.parse(model_id)
         own = id_parser.parse(canonical_id)
         words = dict.fromkeys((*id_parser.base_words(name)[1], *(word for word in name.words if word in SPEEDS)))

@@ -176,7 +176,7 @@ def to_json(override: Override) -> dict[str, Any]:
 def resolve_canonical_id(index: CatalogIndex, provider: str, name: str) -> str | None:
     """The canonical model that a person means by `name`: its id, or another plain name of it.
 
-    A serving variant or a dated snapshot is not taken for the model: who names one means that one only.
+    A serving variant or a dated snapshot does not stand for the model.
     """
     if name in index.models:
         return name
@@ -185,10 +185,10 @@ def resolve_canonical_id(index: CatalogIndex, provider: str, name: str) -> str |
 
 
 def from_listing(provider: str, canonical: CanonicalModel, listed: ListedModel) -> Override:
-    """What the provider says otherwise than the catalog, at priority 0; empty when it says nothing else.
+    """Where the provider's listing differs from the catalog, at priority 0; without any part if it does not.
 
-    What the provider leaves unsaid is no difference. What it says where the catalog knows nothing is one: so the
-    canonical facts with the override laid over them are all that is known of the model at this provider.
+    A field that the provider does not state is no difference; one that the catalog does not know is. So the canonical
+    facts updated by the override are everything that is known of the model at this provider.
     """
     values = zip(FACT_FIELDS, _read_facts(listed), _read_facts(canonical), strict=True)
     different = {field: own for field, own, base in values if own is not None and own != base}

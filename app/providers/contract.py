@@ -95,8 +95,8 @@ class KeyPattern:
     regex: re.Pattern[str]
     """Matches the whole key."""
     confidence: Literal["certain", "shared", "ambiguous"] = "ambiguous"
-    """`certain`: no other company issues such keys. `shared`: several do, so a person is asked: a key sent to the wrong
-    company is given away. `ambiguous`: other secrets look the same, so it counts only for a value without a name."""
+    """`certain`: no other company issues such keys. `shared`: several do, so the user chooses: a key sent to the wrong
+    company is leaked. `ambiguous`: other secrets look the same, so it counts only for a value without a name."""
     odds: int = 1
     """Orders the providers whose patterns match the same key, highest first; ties go by `Provider.rank`."""
 

@@ -1,4 +1,4 @@
-"""Names in public catalogs: their providers' slugs, who speaks for a lab, and whose model an id without a lab is."""
+"""Names in public catalogs: provider slugs, first-party providers of labs, and labs by the form of an id."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ FIRST_PARTY = {
     "inclusionai": frozenset({"bailing"}),
     "tencent": frozenset({"tencent-tokenhub"}),
 }
-"""Lab → the providers that speak for it: their facts go first, and only their prices count as list prices."""
+"""Lab → its first-party providers: their facts take precedence, and only their prices count as list prices."""
 CHINA_PRICED = frozenset({"alibaba-cn", "moonshotai-cn", "siliconflow-cn"})
 """Provider slugs of models.dev with prices of the Chinese market."""
 WELL_KEPT = ("openrouter", "vercel-ai-gateway")
