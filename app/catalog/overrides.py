@@ -71,13 +71,13 @@ class OverridePricing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
 
 class OverrideLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     context_window: int | None = None
-    """Tokens, as the next."""
+    """Tokens, like `max_output_tokens`."""
     max_output_tokens: int | None = None
 
 
 class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """One statement about one canonical model at one provider. Empty fields say nothing, and a part without any
-    is None. Without any part it says only "this provider serves it".
+    """Where one provider differs from one canonical model. Empty fields state nothing, and a part without any is None;
+    without any part it only records that the provider serves the model.
     """
 
     provider_id: str
@@ -97,7 +97,7 @@ class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     @property
     def facts(self) -> dict[str, Fact]:
-        """What it settles, by our names of the fields (`FACTS`); prices in USD per million tokens."""
+        """The values that it sets, by field (`FACT_FIELDS`); prices in USD per million tokens."""
         limits, pricing, capabilities = (
             self.limits or OverrideLimits(),
             self.pricing or OverridePricing(),
@@ -116,16 +116,8 @@ class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 def from_facts(
     provider: str, canonical_id: str, priority: int, facts: Mapping[str, Fact], reason: str = ""
 ) -> Override:
-    """The override that settles `facts`, by our names of the fields: the reverse of `Override.facts`.
-
-    Raises OverrideError for a value that cannot be.
-    """
-    prices = {
-        "input": facts.get("input_per_million"),
-        "output": facts.get("output_per_million"),
-        "cache_read": facts.get("cache_read_per_million"),
-        "cache_write": facts.get("cache_write_per_million"),
-    }
+    """The override that sets `facts`, by field: the inverse of `Override.facts`. Raises OverrideError."""
+    prices = {part: facts.get(field) for field, part in _PRICE_PARTS.items()}
     limits = {"context_window": facts.get("context_length"), "max_output_tokens": facts.get("max_output_tokens")}
     return from_json(
         {
@@ -141,10 +133,9 @@ def from_facts(
 
 
 def from_json(entry: Any) -> Override:
-    """One override out of decoded JSON, checked, with capabilities by our names and empty parts as None.
+    """An override from decoded JSON, validated, with our names of capabilities and empty parts as None.
 
-    Prices come as Decimal, int or text, exactly as written; a float counts as its shortest text.
-    Raises OverrideError with a sentence that names the field.
+    Prices are Decimal, int or text, and exact; a float counts as its shortest text. Raises OverrideError.
     """
     if isinstance(entry, dict) and isinstance(entry.get("capabilities"), dict):
         entry = {**entry, "capabilities": dict(_normalize_capabilities(entry["capabilities"]))}
@@ -168,7 +159,7 @@ def from_state(entry: Mapping[str, Any]) -> Override:
 
 
 def to_json(override: Override) -> dict[str, Any]:
-    """As `from_json` takes it, with prices as text: so a database keeps every digit that was written."""
+    """The input of `from_json`, with prices as text, so that a database keeps every digit."""
     builtins: dict[str, Any] = msgspec.to_builtins(override, builtin_types=())
     return builtins
 
