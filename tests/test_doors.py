@@ -15,11 +15,11 @@ from sqlalchemy.exc import OperationalError
 from app.extensions import db, limiter
 from app.store.accounts import sessions, tokens, user_actions, users
 from app.store.audit import Actor
-from app.store.queries import usable
+from app.store.queries import models_of_keys
 from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced
-from tests.web.plainly import words
+from tests.web.text_browser import words
 
 HTMX = {"HX-Request": "true"}
 
@@ -53,6 +53,8 @@ DOORS = (
     Door("stats.models", "GET", "/models/stats", 404, wrong=401, bob=403),
     Door("stats.providers", "GET", "/providers/stats", 404, wrong=401, bob=403),
     Door("static", "GET", "/static/app.js", 200),
+    Door("help.index", "GET", "/help", 200),
+    Door("help.page", "GET", "/help/models", 200),
     Door("reports.csp", "POST", "/csp-reports", 415, token=False),
     Door("accounts.signup", "GET", "/signup", 200),
     Door("accounts.signup", "POST", "/signup", 422),
@@ -84,8 +86,8 @@ DOORS = (
     Door("keys.try_without", "POST", "/keys/try"),
     Door("keys.sync_one", "POST", "/keys/{key}/sync", bob=404),
     Door("keys.rename", "POST", "/keys/{key}/label", bob=404),
-    Door("pasted_keys.preview", "POST", "/keys/preview"),
-    Door("pasted_keys.paste", "POST", "/keys/paste"),
+    Door("key_import.preview", "POST", "/keys/preview"),
+    Door("key_import.save", "POST", "/keys/paste"),
     Door("keys.row", "GET", "/keys/{key}", bob=404),
     Door("keys.replace", "POST", "/keys/{key}/replace", bob=404),
     Door("keys.set_active", "POST", "/keys/{key}/active", bob=404),
@@ -117,7 +119,6 @@ DOORS = (
     Door("admin.history", "GET", "/admin/history", bob=403),
     Door("admin.export", "GET", "/admin/history.csv", bob=403),
     Door("admin.export", "GET", "/admin/history.json", bob=403),
-    Door("coverage.index", "GET", "/admin/about", bob=403),
     Door("admin_providers.redirect_old_path", "GET", "/providers", bob=403, admin=303),
     Door("admin_providers.index", "GET", "/admin/providers", bob=403),
     Door("admin_providers.change", "POST", "/admin/providers/openai", bob=403),
@@ -210,7 +211,7 @@ def house(app: Flask, alice: Person, bob: Person, means: SyncContext) -> dict[st
     sessions.create(alice.id, "her phone", "192.0.2.7", datetime.now(UTC))
     db.session.commit()
     (session,) = sessions.list_for_user(alice.id, datetime.now(UTC))
-    model = f"openai/{usable.list_usable(alice.id)[0].listed.id}"
+    model = f"openai/{models_of_keys.list_usable(alice.id)[0].listed.id}"
     ids = {"key": key.id, "run": run.id, "result": run.results[0].id, "token": made[0].id, "session": session.id}
     return {**ids, "model": model}
 
@@ -238,7 +239,7 @@ def everything() -> dict[str, list[tuple[Any, ...]]]:
         "subscriptions",
     )
     return {
-        table: [tuple(row) for row in db.session.execute(text(f"SELECT * FROM {table} ORDER BY id"))]
+        table: [tuple(row) for row in db.session.execute(text(f"SELECT * FROM {table} ORDER BY id"))]  # noqa: S608
         for table in tables
     }
 

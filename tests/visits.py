@@ -132,7 +132,6 @@ VISITS = (
     Visit("admin", "admin.overview", "/admin", CAROL),
     Visit("admin-history", "admin.history", "/admin/history", CAROL),
     Visit("admin-history-none", "admin.history", "/admin/history?user=nobody", CAROL),
-    Visit("admin-about", "coverage.index", "/admin/about", CAROL),
     Visit("admin-providers", "admin_providers.index", "/admin/providers", CAROL),
     Visit("admin-provider-sync", "admin_sync.progress", "/admin/providers/openai/sync", CAROL, is_piece=True),
     Visit("admin-provider-test", "admin_providers.test_result", "/admin/providers/openai/test", CAROL, is_piece=True),
