@@ -21,8 +21,7 @@ from app.extensions import db
 from app.providers import PROVIDERS
 from app.store import catalog, listings
 from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ProviderRow, ResultRow, RunRow
-from app.sync import persist
-from app.sync.evaluate import judge
+from app.sync.evaluate import PreviousState, evaluate
 from app.sync.http import errors
 from app.sync.http.fetch import Answer, fetch, new_client
 from app.sync.http.retry import RetryPolicy
@@ -60,9 +59,9 @@ class Truth:
         if fault:
             self._simulator.set_fault(slug, fault)
         key = ApiKey(f"sk-of-the-verdict-{plan.TUNED if is_tuned else 'plain'}")
-        url, once = self._simulator.base_urls[slug], RetryPolicy(tries=1)
+        url, once = self._simulator.base_urls[slug], RetryPolicy(max_attempts=1)
         try:
-            return fetch(PROVIDERS[slug], key, self._client, base_url=url, in_all_s=10.0, patience=once)
+            return fetch(PROVIDERS[slug], key, self._client, base_url=url, total_timeout_s=10.0, retry_policy=once)
         except errors.SyncError:
             return None
 
@@ -131,7 +130,7 @@ class Verdict:
             ("listings", "fingerprint"),
             ("listed_models", "listing_id, provider_model_id"),
         ):
-            query = f"SELECT {columns} FROM {table} WHERE true GROUP BY {columns} HAVING count(*) > 1"
+            query = f"SELECT {columns} FROM {table} WHERE true GROUP BY {columns} HAVING count(*) > 1"  # noqa: S608
             self._none(f"a row of {table} is doubled", query)
         # Two comparisons that say the same of the same two listings would tell their news twice.
         self._none(
@@ -194,22 +193,25 @@ class Verdict:
         if not found:
             self.wrong.append(f"{where}: was not served to it")
             return
-        answer, listing = found[0]
-        verdict = judge(story.in_force, listing, complete=answer.complete)
-        if verdict.outcome != result.outcome and result.credential_id not in self.crowd.replaced():
-            self.wrong.append(f"{where}: should be {verdict.outcome}")
-        after = {"complete": listing, "partial": verdict.in_force}.get(result.outcome or "")
+        answer, _ = found[0]
+        is_replaced = result.credential_id in self.crowd.replaced()
+        previous = PreviousState(
+            listing=story.in_force,
+            is_whole=story.is_whole,
+            is_from_other_key=is_replaced and result.outcome == "complete",
+            lost_ids=frozenset(story.lost),
+        )
+        evaluation = evaluate(story.slug, previous, answer, index)
+        if evaluation.grade != result.outcome and not is_replaced:
+            self.wrong.append(f"{where}: should be {evaluation.grade}")
+        after = evaluation.in_force if result.outcome in ("complete", "partial") else None
         if after is not None:
-            self._retell_changes(story, result, after, index, where)
-            story.is_whole = answer.whole or (story.in_force is not None and story.is_whole)
+            self._retell_changes(story, result, evaluation.changes, where)
+            story.is_whole = evaluation.is_whole
             story.in_force = after
             story.in_force_id = next((number for number, one in prints.items() if one == _print(after)), None)
 
-    def _retell_changes(self, story: Story, result: ResultRow, after: Listing, index: Any, where: str) -> None:
-        before = story.in_force
-        lost = frozenset(story.lost & listings.model_ids(after)) if before else frozenset()
-        is_first = before is None or not story.is_whole
-        changes = () if before == after else persist.changes_between(before, after, index, lost, is_first=is_first)
+    def _retell_changes(self, story: Story, result: ResultRow, changes: Sequence[Change], where: str) -> None:
         if _changes_of(result) != _as_rows(changes):
             self.wrong.append(f"{where}: its changes are not those between the lists")
         if _counts(result) != Counter(change.kind for change in changes):

@@ -19,7 +19,8 @@ from app.auth.secretbox import DecryptionError, decrypt, encrypt
 from app.auth.totp import new_secret, verify
 from app.catalog import sources
 from app.catalog.listing import build_listing, canonical_form, from_canonical_form
-from app.catalog.overrides import OverrideError, parse_file
+from app.catalog.override_files import parse_file
+from app.catalog.overrides import OverrideError
 from app.catalog.sources.claims import SourceRejected, deserialize, serialize
 from app.cli import backup
 from app.demo import catalogs
@@ -27,12 +28,12 @@ from app.providers import PROVIDERS, addresses, key_detection
 from app.providers.error_mapping import classify_error
 from app.providers.parsing import InvalidResponse
 from app.sync.catalog.refresh import _parse as read_catalog
-from app.sync.evaluate import judge
+from app.sync.evaluate import grade_answer
 from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError, VaultError, generate_private_key
 from app.web.account.login import safe_next_url
 from tests.fuzz import inputs
 from tests.providers.test_answers import files_of
-from tests.web.working import now
+from tests.web.worker import now
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def _list_of(slug: str) -> Target:
                 models = list({model.id: model for model in page.models}.values())
                 listing = build_listing(slug, models)
                 assert from_canonical_form(canonical_form(listing)) == listing
-                judge(None, listing, complete=True)
+                grade_answer(None, listing, is_complete=True)
 
     return Target(f"list of {slug}", inputs.any_of(good), check)
 

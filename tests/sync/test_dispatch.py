@@ -1,4 +1,4 @@
-"""Asking for many parts: who waits for whom, and for how long at most."""
+"""Fetching many items at once: which endpoints wait for which, and for how long at most."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import pytest
 from app.store.runs import RunItem
 from app.sync import dispatch
 from app.sync.dispatch import deadline_for, fetch_each
+from app.sync.http import errors
 from app.sync.http.fetch import Answer, new_client
 from app.sync.limits.limiter import BULK_QUOTA
 from app.sync.run import SyncContext
 
 
-def part(number: int, slug: str, base_url: str | None = None) -> RunItem:
+def item(number: int, slug: str, base_url: str | None = None) -> RunItem:
     return RunItem(number, number, number, 1, slug, "", None, None, 1, base_url)
 
 
@@ -41,12 +42,12 @@ def test_servers_of_users_own_that_hang_keep_nobody_elses_waiting(means: SyncCon
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     dead = f"http://127.0.0.1:{server.server_address[1]}"
     good = means.base_urls["ollama"]
-    parts = [part(number, "ollama", dead) for number in range(1, 21)] + [part(21, "ollama", good)]
+    items = [item(number, "ollama", dead) for number in range(1, 21)] + [item(21, "ollama", good)]
     with new_client() as client:
-        hurried = replace(means, restricted=client, total_timeout_s=2.0)
+        impatient = replace(means, restricted=client, total_timeout_s=2.0)
         try:
             begun = time.monotonic()
-            answers = {fetched.item.credential_id: fetched for fetched in fetch_each(parts, hurried)}
+            answers = {fetched.item.credential_id: fetched for fetched in fetch_each(items, impatient)}
         finally:
             _Silent.released.set()
             server.shutdown()
@@ -56,36 +57,36 @@ def test_servers_of_users_own_that_hang_keep_nobody_elses_waiting(means: SyncCon
     assert answers[21].duration_s < 2.0 and time.monotonic() - begun < 30
 
 
-def left_s(parts: list[RunItem], means: SyncContext) -> float:
-    return deadline_for(parts, means) - time.monotonic()
+def remaining_s(items: list[RunItem], means: SyncContext) -> float:
+    return deadline_for(items, means) - time.monotonic()
 
 
-def test_the_time_for_all_is_by_place_and_ends_before_the_job_does(means: SyncContext) -> None:
+def test_the_deadline_is_by_endpoint_and_before_the_jobs_own(means: SyncContext) -> None:
     slow = replace(means, total_timeout_s=60.0)
-    one_place = [part(number, "openai") for number in range(20)]
-    many_places = [part(number, "ollama", f"http://server-{number}.test") for number in range(20)]
-    assert left_s(one_place, slow) == pytest.approx(3 * 62, abs=1)
-    assert left_s(many_places, slow) == pytest.approx(62, abs=1)
-    assert left_s(one_place, replace(slow, quota=BULK_QUOTA)) == pytest.approx(4 * 62, abs=1)
-    assert left_s(one_place * 50, slow) <= dispatch._MAX_TOTAL_S
+    one_endpoint = [item(number, "openai") for number in range(20)]
+    many_endpoints = [item(number, "ollama", f"http://server-{number}.test") for number in range(20)]
+    assert remaining_s(one_endpoint, slow) == pytest.approx(3 * 62, abs=1)
+    assert remaining_s(many_endpoints, slow) == pytest.approx(62, abs=1)
+    assert remaining_s(one_endpoint, replace(slow, quota=BULK_QUOTA)) == pytest.approx(4 * 62, abs=1)
+    assert remaining_s(one_endpoint * 50, slow) <= dispatch._MAX_TOTAL_S
     from app.jobs import queues
 
     assert dispatch._MAX_TOTAL_S + 60 < queues.JOB_TIMEOUT_S
 
 
-def test_beyond_so_many_threads_places_take_turns_and_all_are_asked(
+def test_beyond_the_thread_limit_endpoints_take_turns_and_all_are_fetched(
     means: SyncContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "_MAX_THREADS", 3)
     before = threading.active_count()
     slugs = ("ollama", "openrouter", "deepinfra", "vllm", "chutes", "novita")
-    parts = [
-        part(number, slug, means.base_urls[slug] if slug in ("ollama", "vllm") else None)
+    items = [
+        item(number, slug, means.base_urls[slug] if slug in ("ollama", "vllm") else None)
         for number, slug in enumerate(slugs, start=1)
     ]
     with new_client() as client:
-        fetched = fetch_each(parts, replace(means, restricted=client))
+        fetched = fetch_each(items, replace(means, restricted=client))
     assert len(fetched) == len(slugs)
     assert all(isinstance(one.answer, Answer) for one in fetched[:2]), [one.answer for one in fetched]
-    assert not any(isinstance(one.answer, dispatch.errors.TimedOut) for one in fetched)
+    assert not any(isinstance(one.answer, errors.TimedOut) for one in fetched)
     assert threading.active_count() - before <= 3 + len(slugs) * 2  # the simulator's own are among them

@@ -39,7 +39,7 @@ def begin(person: Person, simulator: Simulator, until: Until) -> int:
     person.add_key("groq")
     simulator.set_fault("openai", "hang")
     begun = enqueue.start_sync(person.id, "manual")
-    assert begun is not None and begun.trouble is None
+    assert begun is not None and begun.queue_problem is None
 
     def is_amid() -> bool:
         db.session.rollback()

@@ -106,7 +106,8 @@ def put(simulator: Simulator, name: str, document: Any) -> None:
 
 def with_models(**models: Any) -> dict[str, Any]:
     """models.dev's document with other models at Anthropic."""
-    return {**catalogs.load_document("modelsdev"), "anthropic": {"models": {**catalogs.load_document("modelsdev")["anthropic"]["models"], **models}}}
+    document = catalogs.load_document("modelsdev")
+    return {**document, "anthropic": {"models": {**document["anthropic"]["models"], **models}}}
 
 
 # ------------------------------------------------------------------ what it does
@@ -215,7 +216,11 @@ POISON: dict[str, tuple[str, Any, str]] = {
         {"gpt-4o": {"litellm_provider": "openai", "input_cost_per_token": -1}},
         "below zero",
     ),
-    "half of it missing": ("modelsdev", {"openai": catalogs.load_document("modelsdev")["openai"]}, "shrank from 4 to 2"),
+    "half of it missing": (
+        "modelsdev",
+        {"openai": catalogs.load_document("modelsdev")["openai"]},
+        "shrank from 4 to 2",
+    ),
     "wrong types in a gateway": ("openrouter", {"data": [{"id": "a/b", "context_length": "long"}]}, "Expected `int"),
     "no list": ("openrouter", {"error": "no"}, "list"),
     "too dear a gateway": ("aihubmix", {"data": [{"model_id": "x", "pricing": {"input": 5000}}]}, "5,000 USD"),

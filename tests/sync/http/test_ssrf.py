@@ -75,13 +75,13 @@ def test_the_operator_can_open_a_network_and_opens_no_other() -> None:
     assert not is_allowed("127.0.0.1", lan)
 
 
-def test_a_guarded_client_does_not_reach_this_machine(simulator: Simulator) -> None:
+def test_a_restricted_client_does_not_reach_this_machine(simulator: Simulator) -> None:
     with new_client(restricted=()) as client, pytest.raises(errors.PrivateAddressBlocked):
         fetch(openai.PROVIDER, KEY, client, base_url=simulator.base_urls["openai"])
     assert simulator.requests() == []
 
 
-def test_a_guarded_client_reaches_what_the_operator_opened(simulator: Simulator) -> None:
+def test_a_restricted_client_reaches_what_the_operator_opened(simulator: Simulator) -> None:
     with new_client(restricted=LOOPBACK) as client:
         answer = fetch(openai.PROVIDER, KEY, client, base_url=simulator.base_urls["openai"])
     assert answer.models
@@ -144,7 +144,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch: 
         fetch(openai.PROVIDER, KEY, client, base_url="http://both.example/v1")
 
 
-def test_a_proxy_of_the_environment_does_not_lead_around_the_guard(
+def test_a_proxy_of_the_environment_does_not_bypass_the_check(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

@@ -1,4 +1,4 @@
-"""When a breaker opens, when it lets one try, and what people are told: plain functions, no Redis."""
+"""When the circuit breaker opens, when it allows a probe, and its error message: pure functions, no Redis."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from app.sync.limits.circuit_breaker import DEFAULT_POLICY, BreakerState, Reques
 NOON = 1_793_534_400.0  # 1 November 2026, 12:00 UTC
 
 
-def failed(*who: tuple[int, int], every_s: float = 1.0, note: BreakerState | None = None) -> BreakerState:
-    note = note or BreakerState([])
+def failed(*who: tuple[int, int], every_s: float = 1.0, state: BreakerState | None = None) -> BreakerState:
+    state = state or BreakerState([])
     for number, (user, credential) in enumerate(who):
-        note = record_failure(note, Requester(user, credential), NOON + number * every_s, is_probe=False)
-    return note
+        state = record_failure(state, Requester(user, credential), NOON + number * every_s, is_probe=False)
+    return state
 
 
 MANY = [(1, 1), (2, 2), (3, 3), (1, 1), (2, 2)]
@@ -22,8 +22,8 @@ MANY = [(1, 1), (2, 2), (3, 3), (1, 1), (2, 2)]
 
 def test_it_opens_when_it_fails_for_many() -> None:
     assert not failed(*MANY[:4]).until
-    note = failed(*MANY)
-    assert (note.since, note.until) == (NOON, NOON + 4 + DEFAULT_POLICY.rest_s)
+    state = failed(*MANY)
+    assert (state.since, state.until) == (NOON, NOON + 4 + DEFAULT_POLICY.rest_s)
 
 
 @pytest.mark.parametrize(
@@ -43,41 +43,41 @@ def test_failures_that_are_long_ago_do_not_count() -> None:
 
 
 def test_after_its_rest_one_may_try() -> None:
-    note = failed(*MANY)
-    assert not allows(note, note.until - 1)
-    assert allows(note, note.until)
-    trying = start_probe(note, note.until)
-    assert not allows(trying, note.until + 1)
-    assert allows(trying, note.until + DEFAULT_POLICY.probe_timeout_s)  # who tried never came back
-    assert allows(circuit_breaker.end_probe(trying), note.until + 1)
+    state = failed(*MANY)
+    assert not allows(state, state.until - 1)
+    assert allows(state, state.until)
+    trying = start_probe(state, state.until)
+    assert not allows(trying, state.until + 1)
+    assert allows(trying, state.until + DEFAULT_POLICY.probe_timeout_s)  # who tried never came back
+    assert allows(circuit_breaker.end_probe(trying), state.until + 1)
 
 
-def test_a_trial_that_fails_makes_the_rest_twice_as_long_up_to_a_limit() -> None:
-    note, rests = failed(*MANY), []
+def test_a_failed_probe_doubles_the_rest_up_to_a_limit() -> None:
+    state, rests = failed(*MANY), []
     for _ in range(5):
-        now = note.until
-        note = record_failure(start_probe(note, now), Requester(9, 9), now, is_probe=True)
-        rests.append(note.until - now)
-        assert note.since == NOON
+        now = state.until
+        state = record_failure(start_probe(state, now), Requester(9, 9), now, is_probe=True)
+        rests.append(state.until - now)
+        assert state.since == NOON
     assert rests == [600, 1_200, 1_800, 1_800, 1_800]
 
 
 def test_who_was_under_way_when_it_opened_changes_nothing() -> None:
-    note = failed(*MANY)
-    assert record_failure(note, Requester(7, 7), NOON + 60, is_probe=False) == note
+    state = failed(*MANY)
+    assert record_failure(state, Requester(7, 7), NOON + 60, is_probe=False) == state
 
 
 def test_people_are_told_since_when_and_until_when() -> None:
-    note = BreakerState([], since=NOON + 120, until=NOON + 1_200, rest_s=300)
-    told = circuit_breaker.circuit_open_error(note, "Groq", NOON + 900)
-    assert told.message == "Groq is having trouble since 12:02 UTC; trying again at 12:20 UTC."
-    assert told.action.startswith("Your last list is kept.")
-    assert not told.key_at_fault and not told.counts_against_provider
+    state = BreakerState([], since=NOON + 120, until=NOON + 1_200, rest_s=300)
+    error = circuit_breaker.circuit_open_error(state, "Groq", NOON + 900)
+    assert error.message == "Groq is having trouble since 12:02 UTC; trying again at 12:20 UTC."
+    assert error.action.startswith("Your last list is kept.")
+    assert not error.key_at_fault and not error.counts_against_provider
 
 
-def test_a_note_survives_being_stored_and_nonsense_is_none() -> None:
-    note = failed(*MANY)
-    assert circuit_breaker.decode(circuit_breaker.encode(note)) == note
+def test_a_state_survives_encoding_and_invalid_bytes_are_a_closed_breaker() -> None:
+    state = failed(*MANY)
+    assert circuit_breaker.decode(circuit_breaker.encode(state)) == state
     assert (
         circuit_breaker.decode(None)
         == circuit_breaker.decode(b"nonsense")
@@ -86,7 +86,7 @@ def test_a_note_survives_being_stored_and_nonsense_is_none() -> None:
     )
 
 
-def test_a_note_stays_small() -> None:
+def test_a_state_stays_small() -> None:
     assert len(circuit_breaker.encode(failed(*[(1, 1)] * 5_000, every_s=0.001))) < 1_500
 
 

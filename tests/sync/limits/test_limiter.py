@@ -1,4 +1,4 @@
-"""One limiter for all workers, with a real Redis: how many ask at once, and what a provider in trouble is spared."""
+"""The limiter against a real Redis: how many fetch at once, and what the circuit breaker rejects."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_after_the_rest_one_tries_for_all(limiter: Limiter, clock: Clock) -> Non
     assert [ask(limiter, who) for who in (ALICE, BOB, CAROL)] == ["asked"] * 3
 
 
-def test_a_trial_that_fails_means_a_longer_rest(limiter: Limiter, clock: Clock) -> None:
+def test_a_failed_probe_means_a_longer_rest(limiter: Limiter, clock: Clock) -> None:
     break_down(limiter)
     clock.forward(seconds=DEFAULT_POLICY.rest_s)
     assert ask(limiter, ALICE, errors.Unavailable()) == "unavailable"
@@ -112,7 +112,7 @@ def test_a_trial_that_fails_means_a_longer_rest(limiter: Limiter, clock: Clock) 
     assert ask(limiter, BOB) == "asked"
 
 
-def test_a_trial_with_a_bad_key_leaves_it_to_the_next(limiter: Limiter, clock: Clock) -> None:
+def test_a_probe_with_an_invalid_key_leaves_it_to_the_next(limiter: Limiter, clock: Clock) -> None:
     break_down(limiter)
     clock.forward(seconds=DEFAULT_POLICY.rest_s)
     assert ask(limiter, ALICE, errors.KeyRejected()) == "key_rejected"
