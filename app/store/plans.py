@@ -5,6 +5,7 @@ A plan is requested, made by a worker, and applied at most once. Each step is a 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Float, Index, LargeBinary, String, Text, UniqueConstraint, delete, or_, select, update
 from sqlalchemy import insert as plain_insert
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, defer, mapped_column
 
 from app.catalog.changes import Change
 from app.extensions import Row, db
@@ -297,34 +298,19 @@ def prune(now: datetime) -> int:
 
 
 def _load_parts(plan_ids: Sequence[int], *, with_changes: bool = True) -> dict[int, list[PlanPart]]:
-    more = [PlanPartRow.changes] if with_changes else []
     query = (
-        select(
-            PlanPartRow.plan_id,
-            PlanPartRow.id,
-            ProviderRow.slug,
-            PlanPartRow.provider_id,
-            PlanPartRow.credential_id,
-            PlanPartRow.key_number,
-            PlanPartRow.before_listing_id,
-            PlanPartRow.outcome,
-            *(getattr(PlanPartRow, name) for name in COUNTS),
-            PlanPartRow.error_code,
-            PlanPartRow.error_message,
-            PlanPartRow.error_action,
-            PlanPartRow.duration_s,
-            *more,
-        )
+        select(PlanPartRow, ProviderRow.slug)
         .join(ProviderRow, ProviderRow.id == PlanPartRow.provider_id)
         .where(PlanPartRow.plan_id.in_(plan_ids))
         .order_by(ProviderRow.slug)
+        .execution_options(populate_existing=True)
     )
-    parts: dict[int, list[PlanPart]] = {}
-    for row in db.session.execute(query):
-        facts = dict(row._mapping)
-        changes = msgspec.convert(facts.pop("changes", ()), tuple[Change, ...])
-        part = PlanPart(provider=facts.pop("slug"), changes=changes, **facts)
-        parts.setdefault(part.plan_id, []).append(part)
+    if not with_changes:
+        query = query.options(defer(PlanPartRow.changes))
+    parts: dict[int, list[PlanPart]] = defaultdict(list)
+    for row, slug in db.session.execute(query):
+        changes = msgspec.convert(row.changes, tuple[Change, ...]) if with_changes else ()
+        parts[row.plan_id].append(build_view(PlanPart, row, provider=slug, changes=changes))
     return parts
 
 

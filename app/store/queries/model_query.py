@@ -253,7 +253,7 @@ def marked_query(shape: QueryShape, column: str) -> Select[int, str, str | None,
 
 
 @cached_statement
-def by_name_query(shape: QueryShape) -> Query:
+def build_name_query(shape: QueryShape) -> Query:
     models: BindParameter[Sequence[ModelKey]] = bindparam("models", expanding=True)
     return (
         select(ListedModelRow, ProviderRow.slug)
@@ -379,12 +379,12 @@ def _order(query: Select[*Columns], sort: Sort, after: str) -> Select[*Columns]:
     descending = sort.startswith("-")
     ties = (ListedModelRow.provider_model_id, ListedModelRow.listing_id)
     if after:
-        query = query.where(_after_condition(column, after, descending=descending))
+        query = query.where(_cursor_condition(column, after, descending=descending))
     direction = column.desc() if descending else column.asc()
     return query.order_by(direction if sort == "name" else direction.nulls_last(), *ties)
 
 
-def _after_condition(column: InstrumentedAttribute[Any], after: str, *, descending: bool) -> ColumnElement[bool]:
+def _cursor_condition(column: InstrumentedAttribute[Any], after: str, *, descending: bool) -> ColumnElement[bool]:
     """Rows after the cursor; NULLs come last in either direction."""
     at = tuple_(bindparam("after_id", type_=Text), bindparam("after_listing", type_=BigInteger))
     behind = tuple_(ListedModelRow.provider_model_id, ListedModelRow.listing_id) > at

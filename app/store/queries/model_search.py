@@ -28,7 +28,7 @@ from app.store.queries.model_query import (
     PageShape,
     active_keys_query,
     bind,
-    by_name_query,
+    build_name_query,
     count_query,
     cursor_kind,
     cursor_values,
@@ -133,7 +133,7 @@ def search(
     return ModelSearchPage(_to_views(rows[:size], keys, user_id, now, marks), following, total, keys, hidden)
 
 
-def by_name(user_id: int, models: Sequence[ModelKey], now: datetime) -> list[ModelView]:
+def search_by_name(user_id: int, models: Sequence[ModelKey], now: datetime) -> list[ModelView]:
     """These models, if the user's active keys may use them, in the order given.
 
     If two endpoints of one provider have the same id, the one of the most recently synced key.
@@ -142,7 +142,7 @@ def by_name(user_id: int, models: Sequence[ModelKey], now: datetime) -> list[Mod
     if not keys or not models:
         return []
     bound = bind(keys, ModelFilter(kind=""), user_id, now)
-    rows = db.session.execute(by_name_query(bound.shape), bound.values | {"models": list(models)}).all()
+    rows = db.session.execute(build_name_query(bound.shape), bound.values | {"models": list(models)}).all()
     latest = {key.listing_id: position for position, key in reversed(list(enumerate(keys)))}
     views: dict[ModelKey, ModelView] = {}
     for view in _to_views(sorted(rows, key=lambda pair: latest[pair[0].listing_id]), keys, user_id, now):

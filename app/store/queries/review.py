@@ -86,7 +86,7 @@ def list_unknown(
         query = query.where(ProviderRow.slug == provider)
     if before is not None:
         query = query.where(ModelRow.id < before)
-    rows = db.session.execute(_without_description(query).order_by(ModelRow.id.desc()).limit(size + 1)).all()
+    rows = db.session.execute(_defer_description(query).order_by(ModelRow.id.desc()).limit(size + 1)).all()
     lines = [_to_unknown_view(row, slug, bool(is_left), index) for row, slug, is_left in rows[:size]]
     return UnknownPage(lines, lines[-1].id if len(rows) > size else None, dict(sorted(counts.items())))
 
@@ -297,6 +297,6 @@ def _model_column(name: str) -> Any:
     return CAPABILITY_COLUMNS[name] if name in CAPABILITY_COLUMNS else getattr(ModelRow, name)
 
 
-def _without_description(query: Any) -> Any:
+def _defer_description(query: Any) -> Any:
     """Without the prose, which no line shows."""
     return query.options(defer(ModelRow.description))

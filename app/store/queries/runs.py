@@ -166,7 +166,7 @@ def list_all_runs(
     values = {"before": before, "size": size + 1}
     if conditions := _conditions(filters):
         query = select(RunRow.id).join(UserRow, UserRow.id == RunRow.user_id).where(*conditions)
-        return _load_page(_with_results_query(_page_of_ids(query, is_later=before is not None)), values, size)
+        return _load_page(_build_results_query(_page_of_ids(query, is_later=before is not None)), values, size)
     return _load_page(_all_runs_query(before is not None), values, size)
 
 
@@ -196,7 +196,7 @@ _DETAIL_FIELDS = ("skipped_entries", "requests")
 @cached_statement
 def _latest_run_query() -> Select[*tuple[Any, ...]]:
     latest = select(func.max(RunRow.id)).where(RunRow.user_id == bindparam("user_id")).scalar_subquery()
-    return _with_results_query(select(RunRow.id).where(RunRow.id == latest))
+    return _build_results_query(select(RunRow.id).where(RunRow.id == latest))
 
 
 @cached_statement
@@ -204,7 +204,7 @@ def _run_query(is_own: bool, has_details: bool) -> Select[*tuple[Any, ...]]:
     query = select(RunRow.id).where(RunRow.id == bindparam("run_id"))
     if is_own:
         query = query.where(RunRow.user_id == bindparam("user_id"))
-    return _with_results_query(query, *(_DETAIL_FIELDS if has_details else ()))
+    return _build_results_query(query, *(_DETAIL_FIELDS if has_details else ()))
 
 
 @cached_statement
@@ -212,12 +212,12 @@ def _own_runs_query(is_later: bool, is_within: bool) -> Select[*tuple[Any, ...]]
     query = select(RunRow.id).where(RunRow.user_id == bindparam("user_id"))
     if is_within:
         query = query.where(RunRow.created_at >= bindparam("since"), RunRow.created_at < bindparam("until"))
-    return _with_results_query(_page_of_ids(query, is_later=is_later))
+    return _build_results_query(_page_of_ids(query, is_later=is_later))
 
 
 @cached_statement
 def _all_runs_query(is_later: bool) -> Select[*tuple[Any, ...]]:
-    return _with_results_query(_page_of_ids(select(RunRow.id), is_later=is_later))
+    return _build_results_query(_page_of_ids(select(RunRow.id), is_later=is_later))
 
 
 def _page_of_ids(query: Select[int], *, is_later: bool) -> Select[int]:
@@ -227,7 +227,7 @@ def _page_of_ids(query: Select[int], *, is_later: bool) -> Select[int]:
     return query.order_by(RunRow.id.desc()).limit(bindparam("size", type_=Integer))
 
 
-def _with_results_query(run_ids: Select[int], *details: str) -> Select[*tuple[Any, ...]]:
+def _build_results_query(run_ids: Select[int], *details: str) -> Select[*tuple[Any, ...]]:
     """These runs, newest first, one row per result. Columns instead of entities load three times as fast."""
     ids = run_ids.subquery()
     return (

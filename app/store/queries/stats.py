@@ -190,7 +190,7 @@ def _load_providers() -> Sequence[Any]:
 def _is_answering(rows: Sequence[Any], today: Mapping[int, Counter[str]]) -> dict[int, bool]:
     """Provider id → whether most results were answers, for enabled providers with results; skipped ones don't count."""
     enabled = [row.id for row in rows if row.is_active]
-    tallies = {provider_id: _without_skipped(today.get(provider_id)) for provider_id in enabled}
+    tallies = {provider_id: _drop_skipped(today.get(provider_id)) for provider_id in enabled}
     tallies |= _tally_recent([provider_id for provider_id in enabled if not tallies[provider_id]])
     return {
         provider_id: 2 * sum(tally[word] for word in READ_OUTCOMES) > tally.total()
@@ -199,7 +199,7 @@ def _is_answering(rows: Sequence[Any], today: Mapping[int, Counter[str]]) -> dic
     }
 
 
-def _without_skipped(tally: Counter[str] | None) -> Counter[str]:
+def _drop_skipped(tally: Counter[str] | None) -> Counter[str]:
     return Counter({word: count for word, count in (tally or {}).items() if word != "skipped"})
 
 
