@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC
+
 import pytest
 
 from app.sync.limits import circuit_breaker
@@ -149,6 +152,19 @@ def test_people_are_told_the_later_of_rest_and_probe() -> None:
     state = BreakerState([], since=NOON - 86_400, until=NOON + 300, rest_s=300)
     error = circuit_breaker.circuit_open_error(state, "Groq", NOON)
     assert error.message == "Groq is having trouble since 31 October 12:00 UTC; trying again at 12:05 UTC."
+
+
+def test_people_are_told_utc_wherever_the_server_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        state = BreakerState([], since=NOON, until=NOON + 300, rest_s=300)
+        error = circuit_breaker.circuit_open_error(state, "Groq", NOON)
+        assert circuit_breaker._to_datetime(NOON).tzinfo is UTC
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert error.message == "Groq is having trouble since 12:00 UTC; trying again at 12:05 UTC."
 
 
 def test_the_policy_is_what_the_manual_says() -> None:

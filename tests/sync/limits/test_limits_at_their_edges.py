@@ -32,16 +32,19 @@ class FakeStore:
     state: BreakerState | None = None
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     is_away: bool = False
+    holders: set[str] = field(default_factory=set)
 
     def acquire(self, *args: Any) -> tuple[bytes | None, bool]:
         self.calls.append(("acquire", args[0], *args[2:]))
         if self.is_away:
             raise StoreUnavailable
         grant = self.grants.pop(0) if len(self.grants) > 1 else self.grants[0]
+        self.holders |= {args[1]} if grant else set()
         return circuit_breaker.encode(self.state) if self.state else None, grant
 
     def release(self, endpoint: str, holder: str, *, close_breaker: bool = False) -> None:
         self.calls.append(("release", endpoint, close_breaker))
+        self.holders.remove(holder)
         if close_breaker:
             self.state = None
 
@@ -202,6 +205,7 @@ def test_the_first_after_the_rest_probes() -> None:
     assert stage.call(fetch) == "fetched"
     assert seen == [SECONDS + 390]
     assert stage.store.names == ["acquire", "update", "release"] and stage.store.state is None
+    assert stage.store.calls[-1] == ("release", "endpoint", True) and not stage.store.holders
 
 
 def test_a_probe_that_fails_doubles_the_rest_and_one_that_says_nothing_ends() -> None:
@@ -210,6 +214,11 @@ def test_a_probe_that_fails_doubles_the_rest_and_one_that_says_nothing_ends() ->
     with pytest.raises(errors.Unavailable):
         stage.call(raising(errors.Unavailable()))
     assert stage.store.state == open_state(until=SECONDS + 900, rest_s=600)
+    assert stage.store.calls[1:] == [
+        ("update", "endpoint", 7_200.0, True),
+        ("release", "endpoint", False),
+        ("update", "endpoint", 7_200.0, True),
+    ]
     stage = Stage(FakeStore(state=open_state()), now=moment)
     with pytest.raises(errors.KeyRejected):
         stage.call(raising(errors.KeyRejected()))
