@@ -109,7 +109,7 @@ class _EventSanitizer:
     def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
         error = event.pop("exc_info", None)
         event.pop("stack_info", None)
-        fields = {self.text(str(name)): self._named_value(str(name), value, 0) for name, value in event.items()}
+        fields = {self.text(str(name)): self._redact_named_value(str(name), value, 0) for name, value in event.items()}
         if lines := list(_format_traceback(error)):
             fields["exception"] = [self.text(line) for line in lines]
         leading = {name: fields.pop(name) for name in _LEADING_FIELDS if name in fields}
@@ -125,12 +125,12 @@ class _EventSanitizer:
         if depth < _MAX_DEPTH:
             if isinstance(value, Mapping):
                 items = list(value.items())[:_MAX_ITEMS]
-                return {self.text(str(name)): self._named_value(str(name), item, depth) for name, item in items}
+                return {self.text(str(name)): self._redact_named_value(str(name), item, depth) for name, item in items}
             if isinstance(value, list | tuple | set | frozenset):
                 return [self.value(item, depth + 1) for item in list(value)[:_MAX_ITEMS]]
         return self.text(value if isinstance(value, str) else _to_text(value))
 
-    def _named_value(self, name: str, value: object, depth: int) -> object:
+    def _redact_named_value(self, name: str, value: object, depth: int) -> object:
         """Looks at value and name together, since only the name may give a secret away."""
         if isinstance(value, str) and MASK in self._redactor.redact(f"{name}: {value}"):
             return self.text(value) if MASK in self._redactor.redact(value) else MASK

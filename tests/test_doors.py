@@ -239,7 +239,7 @@ def everything() -> dict[str, list[tuple[Any, ...]]]:
         "subscriptions",
     )
     return {
-        table: [tuple(row) for row in db.session.execute(text(f"SELECT * FROM {table} ORDER BY id"))]  # noqa: S608
+        table: [tuple(row) for row in db.session.execute(text(f"SELECT * FROM {table} ORDER BY id"))]
         for table in tables
     }
 

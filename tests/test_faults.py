@@ -50,7 +50,7 @@ from tests.chaos.verdict import queued
 from tests.conftest import Person
 from tests.signed import sign_in
 from tests.tripwire import Lines, Place, Reports, Tripwire, sample
-from tests.web import working
+from tests.web import worker
 
 # An error thrown into the HTTP library leaves a socket to the collector.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
@@ -147,17 +147,17 @@ class Scene:
     def work_off(self, reports: Reports) -> None:
         """A real worker does what is queued; a job that fails is reported as well."""
 
-        class Reporting(working._HereWorker):
+        class Reporting(worker._HereWorker):
             def handle_exception(self, job: Any, *info: Any) -> None:
                 reports.add(info[1])
                 super().handle_exception(job, *info)
 
-        kept, working._HereWorker = working._HereWorker, Reporting  # type: ignore[misc]
+        kept, worker._HereWorker = worker._HereWorker, Reporting  # type: ignore[misc]
         try:
             with contextlib.suppress(Odd):  # of what follows the run, when nothing was queued any more
-                working.work_off(self.app, self.vault)
+                worker.work_off(self.app, self.vault)
         finally:
-            working._HereWorker = kept  # type: ignore[misc]
+            worker._HereWorker = kept  # type: ignore[misc]
 
     def close_what_is_open(self, run_id: int) -> None:
         """What the scheduler's housekeeping does once a lease is over."""

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "providers": {"catalog"},
     "help": set(),
     "variables": {"auth", "config", "providers"},
-    "store": {"catalog", "vault", "extensions"},
+    "store": {"catalog", "vault", "clock", "extensions"},
     "sync": {"store", "providers", "catalog", "vault", "clock", "extensions"},
     "jobs": {
         "sync",

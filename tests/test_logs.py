@@ -19,8 +19,8 @@ from app.jobs import workers
 from app.sync import run as sync_run
 from app.vault import Keyring, generate_private_key
 from tests.conftest import Person, both_databases
-from tests.web import working
-from tests.web.working import work_off
+from tests.web import worker
+from tests.web.worker import work_off
 
 MARK = "cAnArYmArK"
 KEY = f"sk-good-{MARK}-in-the-log-{MARK}-7c1d"
@@ -288,10 +288,10 @@ def test_an_unexpected_error_is_logged_without_the_key_but_with_run_and_request(
     response = alice.post("/sync", htmx=True)
     request_id = response.headers["X-Request-ID"]
 
-    class LoggingWorker(workers.JobLoggingMixin, working._HereWorker):
+    class LoggingWorker(workers.JobLoggingMixin, worker._HereWorker):
         """Logs as `SyncWorker` does."""
 
-    monkeypatch.setattr(working, "_HereWorker", LoggingWorker)
+    monkeypatch.setattr(worker, "_HereWorker", LoggingWorker)
     work_off(app, vault)
     assert "unexpected" in log_lines.text
     assert MARK not in log_lines.text and OURS not in log_lines.text

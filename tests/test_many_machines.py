@@ -22,7 +22,7 @@ from app.jobs import queues
 from app.store.schema.tables import CredentialRow, RunRow
 from tests.conftest import _REDIS, _STAGES, PASSWORD, Person
 from tests.installation import Part, serving, working
-from tests.web.plainly import words
+from tests.web.text_browser import words
 
 pytestmark = [
     pytest.mark.slow,

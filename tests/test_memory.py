@@ -27,9 +27,9 @@ from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError, Vaul
 from tests.conftest import Person
 from tests.installation import working
 from tests.live import descendants
+from tests.sync.http.test_google_auth import account as account  # fixtures
+from tests.sync.http.test_google_auth import desk as desk
 from tests.sync.test_run import synced
-from tests.sync.test_tokens import account as account  # fixtures
-from tests.sync.test_tokens import desk as desk
 
 KEY = "sk-good-key-in-memory-4e1c-9a7f"
 APP = str(config.ROOT / "app")

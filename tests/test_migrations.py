@@ -15,7 +15,7 @@ from flask import Flask
 from sqlalchemy import inspect, text
 
 from app import config
-from app.cli.install import NotReady, set_up
+from app.cli.install import InstallationError, set_up
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.providers import PROVIDERS
@@ -139,7 +139,9 @@ def test_the_owners_questions_are_answered(alice: Person, means: SyncContext, si
 def test_a_database_of_a_newer_version_is_refused_with_a_sentence(app: Flask) -> None:
     db.session.execute(text("UPDATE alembic_version SET version_num = 'from_2031'"))
     db.session.commit()
-    with pytest.raises(NotReady, match=r"made by a newer Modelsync \(its revision is from_2031\): update this copy"):
+    with pytest.raises(
+        InstallationError, match=r"made by a newer Modelsync \(its revision is from_2031\): update this copy"
+    ):
         set_up(app)
     result = app.test_cli_runner().invoke(args=["users", "list"])
     assert result.exit_code == 1 and "made by a newer Modelsync" in result.output and "Traceback" not in result.output

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.api import admin_sync
-from app.api.openapi import document_of
+from app.api.openapi import build_document
 from app.config import ROOT
 from app.extensions import db, limiter
 from app.sync.run import SyncContext
-from tests.api.calling import Program, program
+from tests.api.client import ApiClient, create_client
 from tests.conftest import Person, both_databases
 from tests.test_doors import DOORS, Door
 from tests.test_doors import house as house  # the fixture
@@ -56,7 +56,7 @@ def names() -> list[str]:
 
 
 def names_of_the_api(app: Flask) -> dict[tuple[str, str], list[str]]:
-    paths = document_of(app)["paths"]
+    paths = build_document(app)["paths"]
     return {
         (path, method.upper()): [one["name"] for one in entry["parameters"] if one["in"] == "query"]
         for path, operations in paths.items()
@@ -78,7 +78,7 @@ def test_no_value_in_an_address_or_a_form_is_a_failure_of_ours(
     app: Flask, house: dict[str, Any], carol: Person, means: SyncContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limiter, "enabled", False)
-    monkeypatch.setattr(admin_sync, "WAIT_S", 0.0)
+    monkeypatch.setattr(admin_sync, "MAX_WAIT_S", 0.0)
     carol.row.sync_on_sign_in = False
     db.session.commit()
     carol.sign_in()
@@ -111,7 +111,7 @@ def test_no_value_in_an_address_of_the_api_is_a_failure_of_ours(
     app: Flask, house: dict[str, Any], alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limiter, "enabled", False)
-    caller: Program = program(alice, "read", "sync")
+    caller: ApiClient = create_client(alice, "read", "sync")
     for (path, method), parameters in names_of_the_api(app).items():
         filled = re.sub(r"\{\w+\}", "1", path)
         for name in parameters:

@@ -142,7 +142,11 @@ def test_the_logs_of_the_processes_have_no_secret_either(running: Live) -> None:
 
 def test_nobody_but_the_first_reads_the_file_of_all_secrets() -> None:
     parent = supervisor.Supervisor({"PATH": "/bin", **{name: value for name, (value, _) in HELD_BY.items()}}, None)
-    for process in (supervisor.web_process("127.0.0.1", 8000, 1), supervisor.worker_process(1), supervisor.scheduler_process()):
+    for process in (
+        supervisor.web_process("127.0.0.1", 8000, 1),
+        supervisor.worker_process(1),
+        supervisor.scheduler_process(),
+    ):
         given = parent._environment(process)
         assert given["FLASK_SKIP_DOTENV"] == "1"
         assert {name for name in HELD_BY if name in given} == {

@@ -30,7 +30,7 @@ from app.store.schema.tables import RunRow
 from tests.conftest import _EVERYTHING, Person, _answers, _settings, _until
 from tests.installation import variables, working
 from tests.live import flask, free_port
-from tests.web.plainly import words
+from tests.web.text_browser import words
 
 Until = Callable[..., Any]
 PASSWORD = "it's: 100% / p@ss#word?"

@@ -28,7 +28,7 @@ from app.sync import run as sync
 from app.sync.http.fetch import new_client
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, UnsealError, generate_private_key
-from tests.cli.test_commands import Run, said
+from tests.cli.test_commands import Run, read_output
 from tests.cli.test_commands import run as run  # the fixture
 from tests.cli.test_doctor import findings
 from tests.conftest import Person, both_databases
@@ -107,7 +107,7 @@ def test_rotating_reseals_everything_and_the_old_vault_key_can_go(
     assert findings(run, code=1)["vault"]["state"] == "good"
     assert findings(run, code=1)["API keys"]["says"] == "7 keys, all open"
     before = sealed_bytes()
-    assert said(run("keys", "rotate")) == "Resealed 0 keys to version 2."
+    assert read_output(run("keys", "rotate")) == "Resealed 0 keys to version 2."
     assert sealed_bytes() == before
 
 
@@ -135,7 +135,9 @@ def test_a_public_key_that_is_not_the_new_ones_is_refused(run: Run, app: Flask, 
     seven_keys(alice)
     before = sealed_bytes()
     seal_with(app, Keyring(generate_private_key(1)).public)
-    assert "VAULT_PUBLIC_KEY is version 1, the newest of VAULT_PRIVATE_KEYS is 2" in said(run("keys", "rotate"), code=1)
+    assert "VAULT_PUBLIC_KEY is version 1, the newest of VAULT_PRIVATE_KEYS is 2" in read_output(
+        run("keys", "rotate"), code=1
+    )
     assert sealed_bytes() == before
 
 

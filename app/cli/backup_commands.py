@@ -18,7 +18,8 @@ from app import clock, config
 from app.catalog import humanize
 from app.cli import backup
 from app.cli.backup import BackupError, Manifest, VerifyResult
-from app.cli.install import UP_LOCK, InstallationError, flask_app, instance_lock, set_up
+from app.cli.errors import report_errors
+from app.cli.install import UP_LOCK, flask_app, instance_lock, set_up
 from app.cli.output import format_ids, json_option, print_json
 from app.extensions import db
 from app.jobs import queues
@@ -36,14 +37,13 @@ backup_group = AppGroup("backup", help="The database in one file. Vault keys and
 @backup_group.command("create")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @json_option("One object.")
+@report_errors
 def create(file: Path | None, as_json: bool) -> None:
     """Back the database up as of this moment, while everything runs. Without FILE: into the instance folder."""
     os.umask(0o077)
     target = (file or _default_file()).absolute()
     try:
         manifest = backup.create(target)
-    except BackupError as error:
-        raise click.ClickException(str(error)) from None
     except SQLAlchemyError:
         raise click.ClickException("The database cannot be read: see `flask doctor`. No backup was made.") from None
     if as_json:
@@ -57,15 +57,13 @@ def create(file: Path | None, as_json: bool) -> None:
 @backup_group.command("verify")
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option("One object.")
+@report_errors
 def verify(file: Path, as_json: bool) -> None:
     """See that a backup is whole and opens, and, where the private vault keys are, that its API keys do.
 
     Exit code 1 if anything is wrong.
     """
-    try:
-        result = backup.verify(file, _load_keyring())
-    except BackupError as error:
-        raise click.ClickException(str(error)) from None
+    result = backup.verify(file, _load_keyring())
     if as_json:
         api_keys = {"opened": result.opened, "do_not_open": result.unopenable} if result.has_keyring else None
         print_json([{**asdict(result.manifest), "api_keys": api_keys}])
@@ -78,6 +76,7 @@ def verify(file: Path, as_json: bool) -> None:
 @backup_group.command("restore")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Replace what the database holds.")
+@report_errors
 def restore(file: Path, yes: bool) -> None:
     """Put a backup in the database's place and bring it to this version. Stop Modelsync everywhere before."""
     instance = config.current().instance
@@ -94,8 +93,6 @@ def restore(file: Path, yes: bool) -> None:
             set_up(flask_app())
             sessions.end_all_users()  # some were revoked after the backup
             db.session.commit()
-    except (BackupError, InstallationError, config.ConfigError) as error:
-        raise click.ClickException(str(error)) from None
     except SQLAlchemyError:
         raise click.ClickException("The database cannot be used: see `flask doctor`.") from None
     click.echo(

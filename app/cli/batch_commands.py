@@ -18,7 +18,7 @@ from rich.console import Console
 from app import clock, config, logs
 from app.catalog import humanize
 from app.cli import sync_runner
-from app.cli.errors import report_errors
+from app.cli.errors import require_installation
 from app.cli.output import json_option, print_json, print_rows, printable, progress_bar
 from app.cli.sync_commands import sync_group
 from app.extensions import db
@@ -65,7 +65,7 @@ def expand_values(args: Sequence[str], option: str) -> list[str]:
 @click.option("--dry-run", is_flag=True, help="Ask, and keep a plan of what would change, but change nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Name each change, and log in detail.")
 @json_option("Print one JSON object at the end.")
-@report_errors
+@require_installation
 def sync_all(providers: tuple[str, ...], dry_run: bool, verbose: bool, as_json: bool) -> None:
     """Sync the shared catalog with the keys of this environment; exit code 1 if a provider with a key failed.
 
@@ -82,7 +82,7 @@ def sync_all(providers: tuple[str, ...], dry_run: bool, verbose: bool, as_json: 
 
 @sync_group.command("plans")
 @json_option()
-@report_errors
+@require_installation
 def sync_plans(as_json: bool) -> None:
     """List the plans that dry runs made, the newest first."""
     now = clock.utc_now()
@@ -104,15 +104,14 @@ def sync_plans(as_json: bool) -> None:
 @sync_group.command("apply")
 @click.argument("plan_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 @json_option("Print one JSON object at the end.")
-@report_errors
+@require_installation
 def sync_apply(plan_id: int, as_json: bool) -> None:
     """Write exactly what a plan shows, without asking anybody again; exit code 1 if a part of it failed."""
     try:
         run = planning.start(plan_id, COMMAND_LINE, "cli", clock.utc_now())
-        db.session.commit()
-    except (LookupError, planning.StalePlan, planning.SyncInProgress) as error:
-        db.session.rollback()
+    except LookupError as error:
         raise click.ClickException(str(error.args[0])) from None
+    db.session.commit()
     report = _run_report(sync_runner.execute_run(run.id, config.load_keyring(), quiet=as_json))
     _finish(report, None, as_json=as_json)
 

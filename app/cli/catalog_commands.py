@@ -17,7 +17,7 @@ from app.catalog.differences import Difference
 from app.catalog.listing import PRICES, ListedModel
 from app.catalog.matching import CanonicalModel, CatalogIndex
 from app.catalog.sources import SOURCES
-from app.cli.errors import report_errors
+from app.cli.errors import require_installation
 from app.cli.output import json_option, print_json, print_table
 from app.store import catalog, sources
 from app.store.catalog import SourcedFact
@@ -36,7 +36,7 @@ _OUTCOMES = {"updated": "updated", "unchanged": "unchanged", "refused": "REFUSED
 @catalog_group.command("refresh")
 @click.argument("source", required=False, type=click.Choice(list(SOURCES)))
 @click.option("--accept-shrunk", is_flag=True, help="Believe it though a fifth or more of its models are missing.")
-@report_errors
+@require_installation
 def catalog_refresh(source: str | None, accept_shrunk: bool) -> None:
     """Ask the public catalogs (or one) for news, now; exit code 0 only if none failed or was refused."""
     _refresh([source] if source else list(SOURCES), accept_shrunk=accept_shrunk)
@@ -45,7 +45,7 @@ def catalog_refresh(source: str | None, accept_shrunk: bool) -> None:
 @catalog_group.command("import")
 @click.argument("source", type=click.Choice(_GATEWAYS))
 @click.option("--accept-shrunk", is_flag=True, help="Believe it though a fifth or more of its models are missing.")
-@report_errors
+@require_installation
 def catalog_import(source: str, accept_shrunk: bool) -> None:
     """Import the list of an authoritative source: another name for `refresh` of it."""
     _refresh([source], accept_shrunk=accept_shrunk)
@@ -109,7 +109,7 @@ def _format_value(value: Any) -> str:
 
 @catalog_group.command("status")
 @json_option("Print one JSON object.")
-@report_errors
+@require_installation
 def catalog_status(as_json: bool) -> None:
     """Tell which catalog is in force, and of every source when it was asked and what came of it."""
     version = catalog.version_in_force()
@@ -150,7 +150,7 @@ def _source_json(source: sources.SourceView) -> dict[str, Any]:
 @catalog_group.command("show")
 @click.argument("canonical_id")
 @json_option("Print one JSON object.")
-@report_errors
+@require_installation
 def catalog_show(canonical_id: str, as_json: bool) -> None:
     """Show what the catalog knows of a model, each fact with who says so and when."""
     _, index = catalog.load_index()
@@ -214,7 +214,7 @@ class _ModelRef(msgspec.Struct):
 @click.option(
     "--json", "as_json", is_flag=True, help='One object a line; without arguments, reads {"provider", "model_id"}.'
 )
-@report_errors
+@require_installation
 def catalog_match(provider: str | None, model_ids: Sequence[str], as_json: bool) -> None:
     """Tell which canonical model a provider means by an id, and by which rule."""
     _, index = catalog.load_index()

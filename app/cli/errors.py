@@ -1,4 +1,4 @@
-"""Decorator of commands: prepares the installation and prints known failures as one sentence."""
+"""Decorators of commands: prepare the installation, print known failures as one sentence."""
 
 from __future__ import annotations
 
@@ -11,11 +11,32 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import config
+from app.catalog.overrides import OverrideError
 from app.cli.install import InstallationError, flask_app, prepare
+from app.cli.postgres_tools import BackupError
 from app.extensions import db
+from app.providers.addresses import InvalidBaseURL
+from app.store.accounts.user_actions import UserActionError
+from app.store.credentials import TooManyKeys
 from app.store.engine.db_errors import DatabaseProblem, classify
+from app.sync.http.errors import SyncError
+from app.sync.planning import StalePlan, SyncInProgress
 from app.vault import VaultError
 
+_KNOWN_ERRORS = (
+    BackupError,
+    InstallationError,
+    InvalidBaseURL,
+    OverrideError,
+    StalePlan,
+    SyncError,
+    SyncInProgress,
+    TooManyKeys,
+    UserActionError,
+    VaultError,
+    config.ConfigError,
+)
+"""Their messages are sentences for the operator."""
 _DATABASE_MESSAGES: dict[DatabaseProblem, str] = {
     "full": "The disk of the database is full: make room, then do it again.",
     "busy": "The database is busy, somebody else is writing to it: do it again in a moment.",
@@ -28,14 +49,14 @@ _DATABASE_MESSAGES: dict[DatabaseProblem, str] = {
 
 
 def report_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Prepare the installation first; turn known failures into one sentence and exit code 1."""
+    """Turn known failures into one sentence and exit code 1, and roll back."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            prepare(flask_app())
             return command(*args, **kwargs)
-        except (config.ConfigError, InstallationError, VaultError) as error:
+        except _KNOWN_ERRORS as error:
+            db.session.rollback()
             raise click.ClickException(str(error)) from None
         except (DBAPIError, PoolTimeout) as error:
             if (problem := classify(error)) is None:
@@ -44,3 +65,14 @@ def report_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.ClickException(_DATABASE_MESSAGES[problem]) from None
 
     return wrapped
+
+
+def require_installation(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As `report_errors`, and prepare the installation first."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        prepare(flask_app())
+        return command(*args, **kwargs)
+
+    return report_errors(wrapped)

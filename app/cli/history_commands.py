@@ -10,7 +10,7 @@ from flask.cli import AppGroup
 
 from app import clock, config
 from app.catalog import humanize
-from app.cli.errors import report_errors
+from app.cli.errors import require_installation
 from app.cli.output import json_option, print_json
 from app.extensions import db
 from app.store.engine import retention
@@ -23,7 +23,7 @@ history_group = AppGroup("history", help="The history of syncs.")
 @click.option("--days", type=click.IntRange(1, 100_000), help="Keep this many days; else HISTORY_KEEP_DAYS.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option("One object.")
-@report_errors
+@require_installation
 def prune(days: int | None, dry_run: bool, as_json: bool) -> None:
     """Take away history that is older than it is kept. Nobody's current list is touched."""
     days = days or config.current().history_keep_days

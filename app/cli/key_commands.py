@@ -8,7 +8,7 @@ import click
 from flask.cli import AppGroup
 
 from app import clock, config
-from app.cli.errors import report_errors
+from app.cli.errors import require_installation
 from app.cli.output import json_option, print_rows, read_secret
 from app.cli.user_commands import load_user
 from app.extensions import db
@@ -27,7 +27,7 @@ keys_group = AppGroup("keys", help="API keys. They are read from standard input 
 @click.option("--label", default="", help="Tells several keys of one provider apart.")
 @click.option("--region", default="", help="Region of the provider, where it has several.")
 @click.option("--url", default="", help="Address of your own server, for the providers that need one.")
-@report_errors
+@require_installation
 def keys_add(email: str, provider: str, label: str, region: str, url: str) -> None:
     """Seal and store an API key from standard input."""
     user = load_user(email)
@@ -41,11 +41,8 @@ def keys_add(email: str, provider: str, label: str, region: str, url: str) -> No
     key = ApiKey(value) if value else None
     row = credentials.providers_by_slug()[provider]
     public_key = config.load_public_key(config.current())
-    try:
-        base_url = addresses.resolve_base_url(PROVIDERS[provider], region, url)
-        added = credentials.add(user.id, row, label, key, public_key, clock.utc_now(), base_url)
-    except (addresses.InvalidBaseURL, credentials.TooManyKeys) as invalid:
-        raise click.ClickException(str(invalid)) from None
+    base_url = addresses.resolve_base_url(PROVIDERS[provider], region, url)
+    added = credentials.add(user.id, row, label, key, public_key, clock.utc_now(), base_url)
     if added is None:
         raise click.ClickException(f"{email} has a {provider} key labelled “{label}” already: choose another --label.")
     added.check_asked_at = None  # the next sync checks it
@@ -56,7 +53,7 @@ def keys_add(email: str, provider: str, label: str, region: str, url: str) -> No
 @keys_group.command("list")
 @click.argument("email")
 @json_option()
-@report_errors
+@require_installation
 def keys_list(email: str, as_json: bool) -> None:
     """List a user's keys: never more of them than the last four characters."""
     now = clock.utc_now()
@@ -78,7 +75,7 @@ def keys_list(email: str, as_json: bool) -> None:
 @keys_group.command("remove")
 @click.argument("email")
 @click.argument("key_id", type=int)
-@report_errors
+@require_installation
 def keys_remove(email: str, key_id: int) -> None:
     """Remove a key, by the number that `flask keys list` shows."""
     credentials.remove(_load_key(email, key_id))
@@ -89,7 +86,7 @@ def keys_remove(email: str, key_id: int) -> None:
 @keys_group.command("accept")
 @click.argument("email")
 @click.argument("key_id", type=int)
-@report_errors
+@require_installation
 def keys_accept(email: str, key_id: int) -> None:
     """Take the answer that was kept aside as suspect, at the next sync if it comes again."""
     if not credentials.accept_quarantined(_load_key(email, key_id)):
@@ -101,7 +98,7 @@ def keys_accept(email: str, key_id: int) -> None:
 @keys_group.command("keep")
 @click.argument("email")
 @click.argument("key_id", type=int)
-@report_errors
+@require_installation
 def keys_keep(email: str, key_id: int) -> None:
     """Keep the last good list and forget the answer that was kept aside."""
     if not credentials.reject_quarantined(_load_key(email, key_id)):

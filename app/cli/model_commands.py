@@ -12,7 +12,7 @@ from flask.cli import AppGroup
 
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CatalogIndex
-from app.cli.errors import report_errors
+from app.cli.errors import require_installation
 from app.cli.output import json_option, print_json, print_table
 from app.cli.user_commands import load_user
 from app.providers import PROVIDERS
@@ -29,7 +29,7 @@ _COLUMNS = ("provider", "provider_model_id", "kind", "canonical_id", "context_le
 @click.option("--provider", type=click.Choice(list(PROVIDERS)), help="Only this provider's models.")
 @click.option("--all", "all_kinds", is_flag=True, help="Also what is no chat model, with the reason.")
 @json_option()
-@report_errors
+@require_installation
 def models_list(email: str, provider: str | None, all_kinds: bool, as_json: bool) -> None:
     """List the models a user's keys can use, after their last good sync."""
     keys = models_of_keys.load_key_models(load_user(email).id, provider)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,8 +12,8 @@ from flask.cli import AppGroup
 from app import clock
 from app.catalog.listing import CAPABILITIES
 from app.catalog.override_files import format_file, format_line, parse_file
-from app.catalog.overrides import HIGHEST_PRIORITY, MANUAL_PRIORITY, Fact, Override, OverrideError, resolve_canonical_id
-from app.cli.errors import report_errors
+from app.catalog.overrides import HIGHEST_PRIORITY, MANUAL_PRIORITY, Fact, Override, resolve_canonical_id
+from app.cli.errors import require_installation
 from app.cli.output import json_option, print_table
 from app.extensions import db
 from app.store import catalog, credentials, overrides
@@ -63,25 +61,11 @@ _PRIORITY = click.option(
 )
 
 
-def _report_override_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """As `report_errors`, also for OverrideError, which rolls back."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except OverrideError as error:
-            db.session.rollback()
-            raise click.ClickException(str(error)) from None
-
-    return report_errors(wrapped)
-
-
 @overrides_group.command("list")
 @click.option("--provider", help="Only of this provider.")
 @click.option("--manual", is_flag=True, help="Only what people decided (from priority 100).")
 @json_option("One object a line, as in a file of overrides.")
-@_report_override_errors
+@require_installation
 def overrides_list(provider: str | None, manual: bool, as_json: bool) -> None:
     """List the overrides: made by sync below priority 100, a person's from there on."""
     _check_provider(provider)
@@ -105,7 +89,7 @@ def overrides_list(provider: str | None, manual: bool, as_json: bool) -> None:
 @click.option("--capability", "capabilities", type=_Capability(), multiple=True, help="For example tools=yes.")
 @_PRIORITY
 @click.option("--reason", required=True, help="Why, for whoever reads it later.")
-@_report_override_errors
+@require_installation
 def overrides_set(
     provider: str,
     model: str,
@@ -133,7 +117,7 @@ def overrides_set(
 @click.argument("provider")
 @click.argument("model")
 @_PRIORITY
-@_report_override_errors
+@require_installation
 def overrides_remove(provider: str, model: str, priority: int) -> None:
     """Take back what was decided about MODEL at PROVIDER: the provider's and the catalog's word holds again."""
     _check_provider(provider)
@@ -150,7 +134,7 @@ def overrides_remove(provider: str, model: str, priority: int) -> None:
 
 @overrides_group.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@_report_override_errors
+@require_installation
 def overrides_import(file: str) -> None:
     """Take over the manual overrides of a JSON file (- for standard input): all of them, or none if one is wrong.
 
@@ -177,7 +161,7 @@ def overrides_import(file: str) -> None:
 @click.argument("file", type=click.File("w", encoding="utf-8", atomic=True), default="-")
 @click.option("--provider", help="Only of this provider.")
 @click.option("--manual", is_flag=True, help="Only what people decided (from priority 100).")
-@_report_override_errors
+@require_installation
 def overrides_export(file: TextIO, provider: str | None, manual: bool) -> None:
     """Write the overrides as a JSON array to a file (or standard output), sorted, as `import` takes it."""
     _check_provider(provider)

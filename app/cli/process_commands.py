@@ -14,7 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from app import config
 from app.cli.doctor import permanent_redis_problem
-from app.cli.install import InstallationError, describe_unreachable, flask_app, set_up
+from app.cli.errors import report_errors
+from app.cli.install import describe_unreachable, flask_app, set_up
 from app.cli.vault_commands import warn_about_unopenable_keys
 from app.extensions import db
 from app.jobs import process, queues
@@ -26,24 +27,20 @@ _POLL_INTERVAL_S = 0.5
 
 @click.command("setup")
 @with_appcontext
+@report_errors
 def setup_command() -> None:
     """Migrate the database to this version and load providers and catalog. `flask up` does it by itself."""
-    try:
-        set_up(flask_app())
-    except InstallationError as error:
-        raise click.ClickException(str(error)) from None
+    set_up(flask_app())
     click.echo("The database is up to date.")
 
 
 @click.command("work")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
 @with_appcontext
+@report_errors
 def work(workers: int) -> None:
     """Run workers in the foreground: on any machine with the same DATABASE_URL, REDIS_URL and vault keys."""
-    try:
-        keyring = config.load_keyring()
-    except config.ConfigError as error:
-        raise click.ClickException(str(error)) from None
+    keyring = config.load_keyring()
     _exit_on_sigterm()
     _wait_for_database()
     warn_about_unopenable_keys(keyring)

@@ -14,19 +14,18 @@ from flask.cli import AppGroup
 
 from app import clock, config
 from app.catalog.listing import build_listing
-from app.cli.errors import report_errors
+from app.cli.errors import require_installation
 from app.cli.model_commands import model_json
 from app.cli.output import json_option, print_json, print_table
 from app.extensions import db
 from app.jobs import context
 from app.providers import PROVIDERS, parsing
-from app.providers.addresses import InvalidBaseURL, validate_shared_url
+from app.providers.addresses import validate_shared_url
 from app.providers.contract import Endpoint, Page, Provider
 from app.providers.drift import diff_fields, scrub
 from app.store import catalog, credentials
 from app.store.audit import COMMAND_LINE
 from app.sync.catalog.bootstrap import bootstrap
-from app.sync.http import errors
 from app.sync.http.fetch import read_raw
 from app.sync.http.google_auth import resolve_signing_key
 from app.sync.reschedule import reschedule
@@ -39,7 +38,7 @@ _FREQUENCIES = ("realtime", "daily", "weekly", "manual")
 
 @providers_group.command("list")
 @json_option()
-@report_errors
+@require_installation
 def providers_list(as_json: bool) -> None:
     """List the providers with the state of the server-wide key and the last sync."""
     rows = credentials.providers_by_slug()
@@ -52,7 +51,7 @@ def providers_list(as_json: bool) -> None:
 
 
 @providers_group.command("sync")
-@report_errors
+@require_installation
 def providers_sync() -> None:
     """Make the database follow the provider files; every start does it too. Your own settings stay."""
     bootstrap(clock.utc_now())
@@ -64,10 +63,10 @@ def providers_sync() -> None:
 @click.option("--enable/--disable", default=None, help="Whether its keys are synced.")
 @click.option("--update-frequency", type=click.Choice([*_FREQUENCIES, "default"]), help="How often it should be.")
 @click.option("--base-url", help="Ask at this address instead; `default` for the provider's own.")
-@report_errors
+@require_installation
 def providers_set(slug: str, enable: bool | None, update_frequency: str | None, base_url: str | None) -> None:
     """Set what is yours to decide about a provider; it survives updates of the provider files."""
-    url = None if base_url in (None, "default") else _validate_url(PROVIDERS[slug], base_url)
+    url = None if base_url in (None, "default") else validate_shared_url(base_url.strip(), PROVIDERS[slug].base_url)
     row = credentials.providers_by_slug()[slug]
     frequency_before = row.admin_update_frequency
     frequency = None if update_frequency == "default" else update_frequency
@@ -89,7 +88,7 @@ def providers_set(slug: str, enable: bool | None, update_frequency: str | None, 
 @click.argument("slug", type=_SLUG)
 @click.argument("file", type=click.File("rb"), default="-")
 @json_option("One model a line, as `flask models list --json`.")
-@report_errors
+@require_installation
 def providers_read(slug: str, file: Any, as_json: bool) -> None:
     """Read a saved answer (or standard input) and print what the app makes of it. Nothing is stored or asked."""
     body = file.read()
@@ -119,7 +118,7 @@ def providers_read(slug: str, file: Any, as_json: bool) -> None:
 @providers_group.command("record")
 @click.argument("slug", type=_SLUG)
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Folder for the answer.")
-@report_errors
+@require_installation
 def providers_record(slug: str, to: Path | None) -> None:
     """Ask live with the key of the environment, save the answer without keys, and tell how its fields drifted."""
     provider = PROVIDERS[slug]
@@ -150,26 +149,16 @@ def providers_drift(before: Any, after: Any) -> None:
         raise click.ClickException("Give two saved answers as JSON files.") from None
 
 
-def _validate_url(provider: Provider, base_url: str) -> str:
-    try:
-        return validate_shared_url(base_url.strip(), provider.base_url)
-    except InvalidBaseURL as error:
-        raise click.ClickException(str(error)) from None
-
-
 def _fetch_answer(provider: Provider, key: str) -> list[bytes]:
-    try:
-        with context.sync_context() as sync:
-            operator_url = sync.base_urls.get(provider.slug)
-            admin_url = None if operator_url else sync.admin_base_urls.get(provider.slug)
-            base_url = operator_url or admin_url or ("" if _has_example_url(provider) else provider.base_url)
-            if not base_url:
-                raise click.ClickException(f"Set {provider.env_prefix}_BASE_URL to the address of your server first.")
-            client = sync.restricted if admin_url and sync.restricted else sync.client
-            signing_key = resolve_signing_key(provider, ApiKey(key) if key else None, sync.client, sync.base_urls)
-            return read_raw(provider, signing_key, client, base_url)
-    except errors.SyncError as error:
-        raise click.ClickException(str(error)) from None
+    with context.sync_context() as sync:
+        operator_url = sync.base_urls.get(provider.slug)
+        admin_url = None if operator_url else sync.admin_base_urls.get(provider.slug)
+        base_url = operator_url or admin_url or ("" if _has_example_url(provider) else provider.base_url)
+        if not base_url:
+            raise click.ClickException(f"Set {provider.env_prefix}_BASE_URL to the address of your server first.")
+        client = sync.restricted if admin_url and sync.restricted else sync.client
+        signing_key = resolve_signing_key(provider, ApiKey(key) if key else None, sync.client, sync.base_urls)
+        return read_raw(provider, signing_key, client, base_url)
 
 
 def _has_example_url(provider: Provider) -> bool:

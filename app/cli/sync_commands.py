@@ -10,7 +10,7 @@ from flask.cli import AppGroup
 
 from app import clock, config
 from app.cli import sync_runner
-from app.cli.errors import report_errors
+from app.cli.errors import require_installation
 from app.cli.output import json_option, print_json, print_rows
 from app.cli.user_commands import load_user
 from app.jobs import enqueue
@@ -25,7 +25,7 @@ sync_group = AppGroup("sync", help="Syncs.")
 @click.option("--provider", type=click.Choice(list(PROVIDERS)), help="Only this provider's keys.")
 @click.option("--dry-run", is_flag=True, help="Ask and compare, but write nothing.")
 @json_option("Print one JSON object at the end.")
-@report_errors
+@require_installation
 def sync_run(email: str, provider: str | None, dry_run: bool, as_json: bool) -> None:
     """Sync a user's keys now and wait; exit code 0 only if no result failed."""
     user = load_user(email)
@@ -41,7 +41,7 @@ def sync_run(email: str, provider: str | None, dry_run: bool, as_json: bool) -> 
 
 @sync_group.command("cancel")
 @click.argument("email")
-@report_errors
+@require_installation
 def sync_cancel(email: str) -> None:
     """End a user's live sync: what it settled stays, the rest keeps its last list."""
     run = runs.live_run(load_user(email).id)
@@ -55,7 +55,7 @@ def sync_cancel(email: str) -> None:
 @click.option("--user", "email", help="Only this user's keys.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
 @json_option()
-@report_errors
+@require_installation
 def sync_due(hours: float, email: str | None, limit: int, as_json: bool) -> None:
     """Show what the schedule syncs next by itself, the longest overdue first."""
     until = clock.utc_now() + timedelta(hours=hours)

@@ -6,7 +6,7 @@ import click
 from flask.cli import AppGroup
 
 from app import clock
-from app.cli.errors import report_errors
+from app.cli.errors import require_installation
 from app.cli.output import json_option, print_rows
 from app.cli.user_commands import load_user
 from app.extensions import db
@@ -22,7 +22,7 @@ tokens_group = AppGroup("tokens", help="Personal tokens, by which programs read 
 @click.option("--name", required=True, help="The program it is for.")
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="May be given twice; else read.")
 @click.option("--days", type=click.IntRange(1, MAX_LIFETIME_DAYS), help="How long it lives; else for ever.")
-@report_errors
+@require_installation
 def tokens_add(email: str, name: str, scopes: tuple[str, ...], days: int | None) -> None:
     """Make a token and print it: it is shown this once."""
     user = load_user(email, user_actions.find_by_email)
@@ -44,7 +44,7 @@ def tokens_add(email: str, name: str, scopes: tuple[str, ...], days: int | None)
 @tokens_group.command("list")
 @click.argument("email")
 @json_option()
-@report_errors
+@require_installation
 def tokens_list(email: str, as_json: bool) -> None:
     """List a user's tokens: never more of them than the last four characters."""
     now = clock.utc_now()
@@ -66,7 +66,7 @@ def tokens_list(email: str, as_json: bool) -> None:
 @tokens_group.command("revoke")
 @click.argument("email")
 @click.argument("token_id", type=click.IntRange(1, 2**62))
-@report_errors
+@require_installation
 def tokens_revoke(email: str, token_id: int) -> None:
     """Revoke a token, by the number that `flask tokens list` shows."""
     user = load_user(email, user_actions.find_by_email)

@@ -12,11 +12,11 @@ from flask.cli import AppGroup
 from app import clock, config
 from app.auth import passwords
 from app.auth.invitations import sign_invitation
-from app.cli.errors import report_errors
+from app.cli.errors import require_installation
 from app.cli.output import json_option, print_rows, read_secret
 from app.extensions import db
 from app.store.accounts import user_actions, users
-from app.store.accounts.user_actions import ACTIONS, UserActionError
+from app.store.accounts.user_actions import ACTIONS
 from app.store.audit import COMMAND_LINE
 from app.store.schema.tables import UserRow
 
@@ -34,7 +34,7 @@ def load_user(email: str, find: Callable[[str], UserRow | None] = users.find_by_
 @users_group.command("add")
 @click.argument("email")
 @click.option("--admin", is_flag=True, help="Make it an admin. The first account always is.")
-@report_errors
+@require_installation
 def users_add(email: str, admin: bool) -> None:
     """Add an account; the password comes from standard input, or is asked for."""
     try:
@@ -50,7 +50,7 @@ def users_add(email: str, admin: bool) -> None:
 
 @users_group.command("list")
 @json_option()
-@report_errors
+@require_installation
 def users_list(as_json: bool) -> None:
     """List the accounts."""
     rows = [
@@ -67,7 +67,7 @@ def users_list(as_json: bool) -> None:
 
 @users_group.command("set-password")
 @click.argument("email")
-@report_errors
+@require_installation
 def users_set_password(email: str) -> None:
     """Set another password and sign out all sessions of the account."""
     user = load_user(email)
@@ -79,23 +79,20 @@ def users_set_password(email: str) -> None:
 @users_group.command("delete")
 @click.argument("email")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@report_errors
+@require_installation
 def users_delete(email: str, yes: bool) -> None:
     """Delete an account with its keys and its history."""
     user = load_user(email)
     if not yes:
         click.confirm(f"Delete {user.email} with all keys and history?", abort=True)
-    try:
-        user_actions.remove(user, COMMAND_LINE, clock.utc_now())
-    except UserActionError as error:
-        raise click.ClickException(str(error)) from None
+    user_actions.remove(user, COMMAND_LINE, clock.utc_now())
     db.session.commit()
     click.echo(f"Deleted {email}.")
 
 
 @users_group.command("invite")
 @click.argument("email")
-@report_errors
+@require_installation
 def users_invite(email: str) -> None:
     """Print the path of a sign-up page for this address, good for a week (with SIGNUP=invite)."""
     config.require_web_secrets(config.current())  # the link must be signed with the web's SECRET_KEY
@@ -109,13 +106,10 @@ def _add_action(name: str, help_text: str, *messages: str) -> None:
 
     @users_group.command(name, help=help_text)
     @click.argument("email")
-    @report_errors
+    @require_installation
     def run_action(email: str) -> None:
         user = load_user(email, user_actions.find_by_email)
-        try:
-            ACTIONS[name](user, COMMAND_LINE, clock.utc_now())
-        except UserActionError as error:
-            raise click.ClickException(str(error)) from None
+        ACTIONS[name](user, COMMAND_LINE, clock.utc_now())
         db.session.commit()
         for message in messages:
             click.echo(message.format(email=user.email))

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app import clock, config
 from app.catalog import humanize
-from app.cli.errors import report_errors
+from app.cli.errors import require_installation
 from app.cli.key_commands import keys_group
 from app.cli.output import format_ids, json_option, print_json, print_rows, progress_bar
 from app.extensions import db
@@ -37,7 +37,7 @@ def new(version: int) -> None:
 
 @vault_group.command("status")
 @json_option()
-@report_errors
+@require_installation
 def status(as_json: bool) -> None:
     """Which vault keys are in use, and how many API keys each of them seals."""
     versions = list_versions()
@@ -100,7 +100,7 @@ def list_versions() -> list[VaultKeyVersion]:
 
 @keys_group.command("rotate")
 @json_option("One object.")
-@report_errors
+@require_installation
 def rotate_keys(as_json: bool) -> None:
     """Reseal all API keys to the newest vault key, while everything runs. Stopped at any moment, run it again.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from app.catalog.listing import Kind
 from app.providers.contract import PLAIN_SK, Provider
-from app.providers.field_map import FieldMap, by_word
+from app.providers.field_map import FieldMap, map_word
 
 _CHAT = ("openai", "openai-response", "anthropic", "gemini")
 _KINDS: dict[str, Kind] = {
@@ -28,7 +28,7 @@ PROVIDER = Provider(
     key_hint="sk-…",
     key_patterns=(PLAIN_SK,),
     base_url="https://open.cherryin.ai/v1",
-    read=FieldMap(classify=by_word("supported_endpoint_types", _KINDS, "{} is among its endpoint types", weak=_CHAT)),
+    read=FieldMap(classify=map_word("supported_endpoint_types", _KINDS, "{} is among its endpoint types", weak=_CHAT)),
     colour="#be123c",
     description="Cherry Studio's gateway to models of many providers.",
     update_frequency="realtime",

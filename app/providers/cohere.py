@@ -9,7 +9,7 @@ from __future__ import annotations
 from app.catalog.kind import KindDecision
 from app.catalog.listing import Kind
 from app.providers.contract import Provider, key_pattern, list_at
-from app.providers.field_map import FieldMap, by_word, contains, cursor_at, not_chat_if
+from app.providers.field_map import FieldMap, contains, cursor_at, map_word, not_chat_if
 from app.providers.parsing import JsonObject, flag, strings
 
 _KINDS: dict[str, Kind] = {
@@ -50,7 +50,7 @@ PROVIDER = Provider(
         classify=not_chat_if(
             _lacks_chat,
             KindDecision("other", "its endpoints leave out chat"),
-            by_word("endpoints", _KINDS, "its endpoints include {}"),
+            map_word("endpoints", _KINDS, "its endpoints include {}"),
         ),
         private=lambda entry: flag(entry, "finetuned") is True,
         context_length="context_length",

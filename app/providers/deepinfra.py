@@ -10,7 +10,7 @@ from __future__ import annotations
 from app.catalog.kind import KindDecision
 from app.catalog.listing import Kind
 from app.providers.contract import Provider, key_pattern
-from app.providers.field_map import Extractor, FieldMap, by_word, not_chat_if, per_million
+from app.providers.field_map import Extractor, FieldMap, map_word, not_chat_if, per_million
 from app.providers.parsing import JsonObject, mapping, strings
 
 _KINDS: dict[str, Kind] = {
@@ -48,7 +48,7 @@ PROVIDER = Provider(
         classify=not_chat_if(
             lambda entry: entry.get("metadata", "") is None,
             KindDecision("other", "its metadata is null, as for models that do not chat"),
-            by_word("metadata.tags", _KINDS, "its tags include {}"),
+            map_word("metadata.tags", _KINDS, "its tags include {}"),
         ),
         description="metadata.description",
         context_length="metadata.context_length",

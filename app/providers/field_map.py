@@ -91,7 +91,7 @@ class FieldMap:
         modality_fields = ("input_modalities", "output_modalities") if sort_modalities else ()
         self._sorted_fields = [field for field in modality_fields if field in sources]
         self._extractors = [
-            (field, _by_path(source, _CONVERT[field]) if isinstance(source, str) else source)
+            (field, _path_reader(source, _CONVERT[field]) if isinstance(source, str) else source)
             for field, source in sources.items()
         ]
         self._infers_vision = "input_modalities" in sources and "vision" not in sources
@@ -147,12 +147,12 @@ class FieldMap:
 # ------------------------------------------------------------------ extractors
 
 
-def _by_path(path: str, convert: Convert) -> Extractor:
-    alternatives = [_by_single_path(one, convert) for one in path.split("|")]
+def _path_reader(path: str, convert: Convert) -> Extractor:
+    alternatives = [_single_path_reader(one, convert) for one in path.split("|")]
     return alternatives[0] if len(alternatives) == 1 else first(*alternatives)
 
 
-def _by_single_path(path: str, convert: Convert) -> Extractor:
+def _single_path_reader(path: str, convert: Convert) -> Extractor:
     *sections, key = path.split(".")
     if not sections:
         return partial(convert, key=key)
@@ -184,7 +184,7 @@ def first(*extractors: Extractor) -> Extractor:
 
 def contains(path: str, *words: str) -> Extractor:
     """Whether a list of words has one of `words`; None where the list is missing or empty."""
-    read_words, targets = _by_path(path, strings), frozenset(words)
+    read_words, targets = _path_reader(path, strings), frozenset(words)
 
     def extract(entry: JsonObject) -> bool | None:
         listed = read_words(entry)
@@ -195,13 +195,13 @@ def contains(path: str, *words: str) -> Extractor:
 
 def mentions(path: str, *words: str) -> Extractor:
     """True if a list of words has one of `words`, else None: for lists whose silence says nothing."""
-    read_words, targets = _by_path(path, strings), frozenset(words)
+    read_words, targets = _path_reader(path, strings), frozenset(words)
     return lambda entry: not targets.isdisjoint(read_words(entry)) or None
 
 
 def is_set(path: str) -> Extractor:
     """True if the path holds a positive number, else None."""
-    read_number = _by_path(path, integer)
+    read_number = _path_reader(path, integer)
     return lambda entry: True if read_number(entry) else None
 
 
@@ -217,13 +217,13 @@ def per_million(path: str, *, zero_is_unknown: bool = False) -> Extractor:
 
 def price(path: str, unit: Decimal, *, zero_is_unknown: bool = False) -> Extractor:
     """A price, as USD per million tokens. unit: factor of the listed number, 0.0001 where 12500 means $1.25."""
-    extract = _by_path(path, partial(price_in_unit, unit=unit))
+    extract = _path_reader(path, partial(price_in_unit, unit=unit))
     return (lambda entry: extract(entry) or None) if zero_is_unknown else extract
 
 
 def timestamp_before(year: int, path: str) -> Extractor:
     """A date before `year`; a later one stands for "never"."""
-    read_date = _by_path(path, timestamp)
+    read_date = _path_reader(path, timestamp)
 
     def extract(entry: JsonObject) -> datetime | None:
         date: datetime | None = read_date(entry)
@@ -240,11 +240,11 @@ def always(kind: Kind, because: str) -> Classify:
     return lambda model_id, entry, outputs: classify_model(model_id, declared=kind, because=because, outputs=outputs)
 
 
-def by_value(path: str, kinds: Mapping[str, Kind], because: str, *, otherwise: Kind | None = None) -> Classify:
+def map_value(path: str, kinds: Mapping[str, Kind], because: str, *, otherwise: Kind | None = None) -> Classify:
     """By a field that names the kind. because: with `{}` for its value. otherwise: kind of a value that is not in
     `kinds`; None leaves it to id and outputs.
     """
-    read_value = _by_path(path, text)
+    read_value = _path_reader(path, text)
 
     def classify(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -> KindDecision:
         value = read_value(entry)
@@ -254,11 +254,11 @@ def by_value(path: str, kinds: Mapping[str, Kind], because: str, *, otherwise: K
     return classify
 
 
-def by_word(path: str, kinds: Mapping[str, Kind], because: str, *, weak: Collection[str] = ()) -> Classify:
+def map_word(path: str, kinds: Mapping[str, Kind], because: str, *, weak: Collection[str] = ()) -> Classify:
     """By a list of words, the first of `kinds` that it has. because: with `{}` for the word. weak: words that are used
     too generously, so that a clear id outweighs them.
     """
-    read_words = _by_path(path, strings)
+    read_words = _path_reader(path, strings)
 
     def classify(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -> KindDecision:
         listed = read_words(entry)
@@ -295,7 +295,7 @@ def not_chat_if(condition: Callable[[JsonObject], bool], decision: KindDecision,
 
 def cursor_at(path: str) -> Callable[[Any], str | None]:
     """The next page's cursor where the answer itself is empty or null on the last page."""
-    read_cursor = _by_path(path, text)
+    read_cursor = _path_reader(path, text)
     return lambda answer: (read_cursor(answer) or None) if isinstance(answer, dict) else None
 
 
@@ -303,7 +303,7 @@ def cursor_if_more(path: str, more: str = "has_more") -> Callable[[Any], str | N
     """The next page's cursor where a flag says that there is one. Raises InvalidResponse where the cursor is
     missing.
     """
-    read_cursor = _by_path(path, text)
+    read_cursor = _path_reader(path, text)
 
     def read(answer: Any) -> str | None:
         if answer.get(more) is not True:

@@ -7,7 +7,7 @@ modality "embeddings" and no output limit (recorded 2025-07 and 2026-04; phi-3.5
 from __future__ import annotations
 
 from app.providers.contract import Provider, list_at
-from app.providers.field_map import FieldMap, by_value, contains
+from app.providers.field_map import FieldMap, contains, map_value
 
 PROVIDER = Provider(
     slug="github-models",
@@ -21,7 +21,7 @@ PROVIDER = Provider(
     build_request=list_at("/catalog/models"),
     read=FieldMap(
         array=None,
-        classify=by_value("rate_limit_tier", {"embeddings": "embedding"}, "its rate limit tier is {}"),
+        classify=map_value("rate_limit_tier", {"embeddings": "embedding"}, "its rate limit tier is {}"),
         name="name",
         description="summary",
         context_length="limits.max_input_tokens",

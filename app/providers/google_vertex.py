@@ -46,7 +46,7 @@ def _documented(model_id: str, name: str) -> ListedModel:
     return ListedModel(id=model_id, name=name, kind="chat", kind_reason=because, documented=_AS_OF)
 
 
-def _with_limits(model: ListedModel) -> ListedModel:
+def _add_limits(model: ListedModel) -> ListedModel:
     """The guide gives the same limits for the three models that it compares."""
     return msgspec.structs.replace(
         model,
@@ -94,9 +94,9 @@ PROVIDER = Provider(
         as_of=_AS_OF,
         source="https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/model-versions",
         models=(
-            _with_limits(_documented("gemini-3.8-flash", "Gemini 3.8 Flash")),
-            _with_limits(_documented("gemini-3.7-flash", "Gemini 3.7 Flash")),
-            _with_limits(_documented("gemini-3.1-pro-preview", "Gemini 3.1 Pro Preview")),
+            _add_limits(_documented("gemini-3.8-flash", "Gemini 3.8 Flash")),
+            _add_limits(_documented("gemini-3.7-flash", "Gemini 3.7 Flash")),
+            _add_limits(_documented("gemini-3.1-pro-preview", "Gemini 3.1 Pro Preview")),
             _documented("gemini-3.5-flash", "Gemini 3.5 Flash"),
             _documented("gemini-3.5-flash-lite", "Gemini 3.5 Flash-Lite"),
             _documented("gemini-3.1-flash-lite", "Gemini 3.1 Flash-Lite"),

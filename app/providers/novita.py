@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from app.catalog.listing import Kind
 from app.providers.contract import Provider, key_pattern
-from app.providers.field_map import FieldMap, by_value, contains, first, mentions, price
+from app.providers.field_map import FieldMap, contains, first, map_value, mentions, price
 
 _UNIT = Decimal("0.0001")
 _TYPES: dict[str, Kind] = {"chat": "chat", "embedding": "embedding", "rerank": "rerank", "reranker": "rerank"}
@@ -27,7 +27,7 @@ PROVIDER = Provider(
     base_url="https://api.novita.ai/v3/openai",
     read=FieldMap(
         sort_modalities=False,
-        classify=by_value("model_type", _TYPES, "its model_type is {}"),
+        classify=map_value("model_type", _TYPES, "its model_type is {}"),
         name="display_name",
         description="description",
         context_length="context_size",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from app.catalog.listing import Kind
 from app.providers.contract import Provider
-from app.providers.field_map import FieldMap, by_value, mentions, per_token
+from app.providers.field_map import FieldMap, map_value, mentions, per_token
 
 _TYPES: dict[str, Kind] = {
     "language": "chat",
@@ -33,7 +33,7 @@ PROVIDER = Provider(
     key_variables=("AI_GATEWAY_API_KEY",),
     base_url="https://ai-gateway.vercel.sh/v1",
     read=FieldMap(
-        classify=by_value("type", _TYPES, "its type is {}", otherwise="other"),
+        classify=map_value("type", _TYPES, "its type is {}", otherwise="other"),
         name="name",
         description="description",
         context_length="context_window",

@@ -237,7 +237,7 @@ def _fetch_limited(
         if not (error.is_transient and context.retry_policy.exceeds_budget(error, deadline)):
             raise
         now = context.now()
-        later = error.with_retry_time(provider.title, now + timedelta(seconds=error.retry_after_s or 0.0), now)
+        later = error.add_retry_time(provider.title, now + timedelta(seconds=error.retry_after_s or 0.0), now)
     raise later
 
 

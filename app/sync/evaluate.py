@@ -132,7 +132,7 @@ def evaluate(provider: str, previous: PreviousState, answer: Answer, index: Cata
         return evaluation
     if grade == "partial":
         evaluation = replace(evaluation, caveat=answer.caveat or None)
-    return _with_changes(evaluation, previous, index)
+    return _add_changes(evaluation, previous, index)
 
 
 def grade_answer(previous: Listing | None, answered: Listing, *, is_complete: bool, is_trusted: bool = False) -> Grade:
@@ -191,7 +191,7 @@ def _is_trusted(previous: PreviousState, answered: Listing, *, is_repeated: bool
     return previous.is_from_other_key and bool(answered.models)
 
 
-def _with_changes(evaluation: Evaluation, previous: PreviousState, index: CatalogIndex) -> Evaluation:
+def _add_changes(evaluation: Evaluation, previous: PreviousState, index: CatalogIndex) -> Evaluation:
     before, answered = previous.listing, evaluation.answered
     in_force = merge_partial(before, answered) if before and evaluation.grade == "partial" else answered
     if before is None or not previous.has_whole_listing:

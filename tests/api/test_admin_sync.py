@@ -22,10 +22,10 @@ from app.store import audit, credentials
 from app.store.queries.runs import ResultView
 from app.store.schema.tables import ListingRow, ModelRow, ResultRow, RunRow
 from app.vault import Keyring
-from tests.api.calling import program
+from tests.api.client import create_client
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import count, named
-from tests.web.working import no_redis, work_off, worker_present
+from tests.web.worker import no_redis, work_off, worker_present
 
 KEY = "an-admin-key-of-more-than-32-characters"
 BEARER = {"Authorization": f"Bearer {KEY}"}
@@ -369,7 +369,7 @@ def test_a_wrong_admin_key_opens_nothing(app: Flask, key: str, header: str) -> N
 
 def test_a_person_who_is_no_admin_gets_403(app: Flask, key: str, alice: Person) -> None:
     alice.sign_in()
-    mine = program(alice, "read", "sync")
+    mine = create_client(alice, "read", "sync")
     for method, path in everything():
         assert alice.client.open(PATH + path, method=method).status_code == 403
         assert mine.ask(PATH + path, method).status_code == 403
@@ -378,7 +378,7 @@ def test_a_person_who_is_no_admin_gets_403(app: Flask, key: str, alice: Person) 
 def test_an_admin_gets_in_by_session_with_a_csrf_token_and_by_personal_token_with_its_scope(
     app: Flask, carol: Person
 ) -> None:
-    reader, syncer = program(carol, "read"), program(carol, "sync")
+    reader, syncer = create_client(carol, "read"), create_client(carol, "sync")
     assert reader.ask(f"{PATH}/providers").status_code == 200
     assert reader.ask(f"{PATH}/provider/openai?wait=false", "POST").status_code == 403
     assert syncer.ask(f"{PATH}/providers").status_code == 403

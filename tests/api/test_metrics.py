@@ -24,10 +24,10 @@ from app.sync.limits import circuit_breaker
 from app.sync.limits.store import RedisLimiterStore, endpoint_id
 from app.sync.run import SyncContext
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import counted, many_runs
+from tests.store.queries.test_runs import counted, many_runs
 from tests.sync.test_run import synced
-from tests.web.test_database_trouble import gone
-from tests.web.working import no_redis, worker_present
+from tests.web.app.test_database_errors import gone
+from tests.web.worker import no_redis, worker_present
 
 TOKEN = "a scraper's token of more than thirty-two characters"
 KEY = "sk-CaNaRy-of-somebody-5512"
@@ -35,15 +35,15 @@ KEY = "sk-CaNaRy-of-somebody-5512"
 
 @pytest.fixture
 def open_app(app: Flask) -> Flask:
-    return turn_on(app)
+    return enable_metrics(app)
 
 
-def turn_on(app: Flask, token: str = "") -> Flask:
+def enable_metrics(app: Flask, token: str = "") -> Flask:
     app.config["SETTINGS"] = dataclasses.replace(app.config["SETTINGS"], metrics=True, metrics_token=token)
     return app
 
 
-def scraped(app: Flask) -> dict[str, dict[tuple[str, ...], float]]:
+def scrape(app: Flask) -> dict[str, dict[tuple[str, ...], float]]:
     """Family → values of its labels → value."""
     answer = app.test_client().get("/metrics")
     assert answer.status_code == 200 and answer.mimetype == "text/plain"
@@ -67,7 +67,7 @@ def test_it_is_not_there_unless_it_was_turned_on(app: Flask, carol: Person) -> N
 
 
 def test_with_a_token_only_who_has_it_passes(app: Flask, carol: Person) -> None:
-    client = turn_on(app, TOKEN).test_client()
+    client = enable_metrics(app, TOKEN).test_client()
     assert client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     for given in ("", TOKEN, f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", "Bearer", "Bearer ü"):
         answer = client.get("/metrics", headers={"Authorization": given} if given else None)
@@ -87,7 +87,7 @@ def test_it_tells_of_runs_results_and_keys(open_app: Flask, alice: Person, means
     alice.add_key("mistral")
     db.session.add(RunRow(user_id=alice.id, trigger="manual", state="queued", created_at=utc_now()))
     db.session.commit()
-    told = scraped(open_app)
+    told = scrape(open_app)
     assert told["database_up"] == told["redis_up"] == {(): 1}
     assert told["runs_live"] == {("queued",): 1, ("running",): 0}
     assert told["runs_last_day"] == {("done",): 1, ("lost",): 0, ("cancelled",): 0}
@@ -105,13 +105,13 @@ def test_it_tells_of_runs_results_and_keys(open_app: Flask, alice: Person, means
 
 
 def test_it_tells_of_queues_workers_and_the_scheduler(open_app: Flask) -> None:
-    told = scraped(open_app)
+    told = scrape(open_app)
     assert told["workers"] == told["scheduler_up"] == {(): 0}
     enqueue.enqueue_run(1)
     enqueue.enqueue_full_sync("cron")
     queues.redis_connection().set("modelsync:scheduler", "one", ex=60)
     with worker_present(open_app):
-        told = scraped(open_app)
+        told = scrape(open_app)
     assert told["workers"] == told["scheduler_up"] == {(): 1}
     assert {key: value for key, value in told["queue_jobs"].items() if value} == {
         (queues.INTERACTIVE, "waiting"): 1,
@@ -130,18 +130,18 @@ def test_a_provider_that_nobody_asks_is_told(open_app: Flask) -> None:
     store.update(endpoint_id("alibaba", region), lambda _: circuit_breaker.encode(note), 60)
     store.update(endpoint_id("groq", PROVIDERS["groq"].base_url), lambda _: circuit_breaker.encode(over), 60)
     store.update(endpoint_id("ollama", "http://192.168.1.4:11434"), lambda _: circuit_breaker.encode(note), 60)
-    told = scraped(open_app)["provider_breaker_open"]
+    told = scrape(open_app)["provider_breaker_open"]
     assert {slug for (slug,), value in told.items() if value} == {"openai", "alibaba"}
     assert len(told) == len(PROVIDERS)
 
 
 def test_what_cannot_be_read_is_left_out_and_not_zero(open_app: Flask) -> None:
     with no_redis(open_app):
-        told = scraped(open_app)
+        told = scrape(open_app)
     assert told["redis_up"] == {(): 0} and told["database_up"] == {(): 1}
     assert "workers" not in told and "queue_jobs" not in told and "provider_breaker_open" not in told
     with gone():
-        told = scraped(open_app)
+        told = scrape(open_app)
     assert told["database_up"] == {(): 0} and told["redis_up"] == {(): 1}
     assert "runs_live" not in told and "workers" in told
 
@@ -150,7 +150,7 @@ def test_another_process_tells_the_same(open_app: Flask, alice: Person, means: S
     alice.add_key("openai")
     synced(alice, dataclasses.replace(means, now=utc_now))
     other = create_app(open_app.config["SETTINGS"])
-    both = [scraped(one) for one in (open_app, other, open_app)]
+    both = [scrape(one) for one in (open_app, other, open_app)]
     for told in both:
         del told["database_bytes"]
     assert both[0] == both[1] == both[2]
@@ -193,7 +193,7 @@ def test_the_number_of_queries_does_not_grow(open_app: Flask, alice: Person, mea
     seen: list[Any] = []
     for _ in range(2):
         with counted() as sent:
-            scraped(open_app)
+            scrape(open_app)
         seen.append(len(sent))
         many_runs(alice, 50)
         assert db.session.query(ResultRow).count() > 50

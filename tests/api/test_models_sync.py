@@ -20,7 +20,7 @@ from app.sync.run import SyncContext
 from app.vault import Keyring
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
-from tests.web.working import no_redis, now, work_off
+from tests.web.worker import no_redis, now, work_off
 
 SECRET = "a-cron-secret-of-more-than-32-characters"
 PATH, CRON = "/api/models/sync", "/api/models/sync/cron"

@@ -9,16 +9,16 @@ import jsonschema_rs
 import pytest
 from flask import Flask
 
-from app.api.openapi import document_of
+from app.api.openapi import build_document
 from tests.conftest import Person
-from tests.web.plainly import words
+from tests.web.text_browser import words
 
 _FOR_PROGRAMS = ("/api/", "/v1/", "/api.json", "/admin/model-sync/", "/models/stats", "/providers/stats", "/health")
 
 
 @pytest.fixture
 def document(app: Flask) -> dict[str, Any]:
-    return document_of(app)
+    return build_document(app)
 
 
 def test_a_stranger_may_read_the_document(app: Flask, document: dict[str, Any]) -> None:

@@ -28,11 +28,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from app.api.openapi import document_of
+from app.api.openapi import build_document
 from app.demo.simulator import Simulator
 from app.extensions import db, limiter
 from app.sync.run import SyncContext
-from tests.api.calling import program
+from tests.api.client import create_client
 from tests.conftest import Person
 from tests.sync.test_run import named, synced
 
@@ -84,7 +84,7 @@ def caller(
         assert cookie is not None
         return Caller({"X-CSRFToken": token}, {"session": cookie.value})
     person = carol if who.startswith("admin") else alice
-    headers = {"Authorization": f"Bearer {program(person, 'read', 'sync').text}"}
+    headers = {"Authorization": f"Bearer {create_client(person, 'read', 'sync').text}"}
     return Caller(headers, is_admin=person is carol)
 
 
@@ -93,7 +93,7 @@ def caller(
 def test_every_answer_is_as_the_document_says(app: Flask, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limiter, "enabled", False)
     config = SchemathesisConfig.from_dict({"generation": {"with-security-parameters": False}})
-    schema = schemathesis.openapi.from_dict(document_of(app), config=config)
+    schema = schemathesis.openapi.from_dict(build_document(app), config=config)
     schema.app = app
     parts = (schema, schema.include(tag="Administration"))
     db.session.commit()

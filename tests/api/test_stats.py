@@ -14,9 +14,9 @@ from app.store import credentials
 from app.store.queries import stats
 from app.store.schema.tables import ModelRow, ProviderRow, ResultRow, RunRow
 from app.sync.run import SyncContext
-from tests.api.calling import program
+from tests.api.client import create_client
 from tests.conftest import Person, both_databases
-from tests.store.test_pages import counted
+from tests.store.queries.test_runs import counted
 from tests.sync.test_run import synced
 
 KEY = "an admin key of more than thirty-two characters"
@@ -60,15 +60,15 @@ def test_the_admin_key_opens_and_any_other_does_not(keyed: Flask, path: str) -> 
 def test_an_admin_passes_by_session_and_by_token_and_nobody_else_does(
     keyed: Flask, path: str, alice: Person, carol: Person
 ) -> None:
-    assert ask(keyed, path, program(carol, "read").text).status_code == 200
-    assert ask(keyed, path, program(alice, "read").text).status_code == 403
+    assert ask(keyed, path, create_client(carol, "read").text).status_code == 200
+    assert ask(keyed, path, create_client(alice, "read").text).status_code == 403
     assert ask(keyed, path, "msk_" + "x" * 40).status_code == 401
     assert carol.sign_in().client.get(path).status_code == 200
     assert alice.sign_in().client.get(path).status_code == 403
 
 
 def test_a_token_without_the_scope_is_refused(app: Flask, carol: Person) -> None:
-    answer = ask(app, PATHS[0], program(carol, "sync").text)
+    answer = ask(app, PATHS[0], create_client(carol, "sync").text)
     assert answer.status_code == 403 and "insufficient_scope" in answer.headers["WWW-Authenticate"]
 
 
@@ -113,7 +113,7 @@ def test_providers_are_told_with_their_models_and_last_sync(keyed: Flask, alice:
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def results(person: Person, *outcomes: str | None, hours_ago: float) -> None:
+def add_results(person: Person, *outcomes: str | None, hours_ago: float) -> None:
     """Results of openai, one run each, the last of them the newest."""
     provider_id = credentials.providers_by_slug()["openai"].id
     for number, outcome in enumerate(outcomes):
@@ -150,17 +150,17 @@ def is_healthy() -> bool:
 def test_healthy_is_who_answered_most(
     app: Flask, alice: Person, outcomes: tuple[str | None, ...], healthy: bool, hours_ago: float
 ) -> None:
-    results(alice, *outcomes, hours_ago=hours_ago)
+    add_results(alice, *outcomes, hours_ago=hours_ago)
     assert is_healthy() is healthy
 
 
 @both_databases
 def test_today_counts_alone_and_else_the_last_twenty(app: Flask, alice: Person) -> None:
-    results(alice, *["failed"] * 30, *["complete"] * 11, *["failed"] * 9, hours_ago=48)
+    add_results(alice, *["failed"] * 30, *["complete"] * 11, *["failed"] * 9, hours_ago=48)
     assert is_healthy()
-    results(alice, "failed", hours_ago=2)
+    add_results(alice, "failed", hours_ago=2)
     assert not is_healthy()
-    results(alice, "complete", "complete", hours_ago=1)
+    add_results(alice, "complete", "complete", hours_ago=1)
     assert is_healthy()
     credentials.providers_by_slug()["openai"].is_active = False
     db.session.commit()

@@ -16,10 +16,10 @@ from app.extensions import db
 from app.store.schema.tables import CredentialRow, RunRow
 from app.sync.run import SyncContext
 from app.vault import Keyring
-from tests.api.calling import Program, program
+from tests.api.client import ApiClient, create_client
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
-from tests.web.working import work_off, worker_present
+from tests.web.worker import work_off, worker_present
 
 KEY = "sk-good-key-of-a-test-1234"
 MODELS = [
@@ -30,7 +30,7 @@ MODELS = [
 
 
 @pytest.fixture
-def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: SyncContext) -> Program:
+def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: SyncContext) -> ApiClient:
     """Alice's program, after syncs that found something; Bob has a key and models too."""
     simulator.set_models("openrouter", MODELS)
     simulator.set_models("openai", named("gpt-4o", "gpt-4o-mini", "text-embedding-3-small"))
@@ -43,7 +43,7 @@ def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: 
     simulator.set_models("openai", named("gpt-4o", "gpt-4.1", "text-embedding-3-small"))
     simulator.set_models("openrouter", MODELS[:2])
     synced(alice, means)
-    return program(alice, "read", "sync")
+    return create_client(alice, "read", "sync")
 
 
 def ids(page: dict[str, Any]) -> list[str]:
@@ -51,7 +51,7 @@ def ids(page: dict[str, Any]) -> list[str]:
 
 
 @both_databases
-def test_providers_are_mine_or_all(reader: Program) -> None:
+def test_providers_are_mine_or_all(reader: ApiClient) -> None:
     found = reader.read("/api/v1/providers")
     assert [(one["slug"], one["keys"], one["active_keys"]) for one in found["data"]] == [
         ("openai", 1, 1),
@@ -63,7 +63,7 @@ def test_providers_are_mine_or_all(reader: Program) -> None:
 
 
 @both_databases
-def test_keys_tell_what_is_known_of_them_and_never_more_than_the_hint(reader: Program) -> None:
+def test_keys_tell_what_is_known_of_them_and_never_more_than_the_hint(reader: ApiClient) -> None:
     page = reader.read("/api/v1/keys")
     by_provider = {key["provider"]: key for key in page["data"]}
     one = by_provider["openai"]
@@ -82,7 +82,7 @@ def test_keys_tell_what_is_known_of_them_and_never_more_than_the_hint(reader: Pr
 
 
 @both_databases
-def test_models_have_every_filter_of_the_page(reader: Program) -> None:
+def test_models_have_every_filter_of_the_page(reader: ApiClient) -> None:
     page = reader.read("/api/v1/models")
     assert page["total"] == 4 and sorted(ids(page)) == ["gpt-4.1", "gpt-4o", "openai/gpt-4o", "openai/gpt-4o:free"]
     by_id = {model["provider_model_id"]: model for model in page["data"]}
@@ -127,7 +127,7 @@ def test_models_have_every_filter_of_the_page(reader: Program) -> None:
         ("after=nonsense", "after"),
     ],
 )
-def test_a_filter_that_cannot_be_read_is_named(reader: Program, query: str, field: str) -> None:
+def test_a_filter_that_cannot_be_read_is_named(reader: ApiClient, query: str, field: str) -> None:
     answer = reader.ask(f"/api/v1/models?{query}")
     assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
     (error,) = answer.json["errors"]
@@ -135,7 +135,7 @@ def test_a_filter_that_cannot_be_read_is_named(reader: Program, query: str, fiel
 
 
 @both_databases
-def test_changes_are_told_one_by_one(reader: Program) -> None:
+def test_changes_are_told_one_by_one(reader: ApiClient) -> None:
     page = reader.read("/api/v1/changes")
     told = {(change["kind"], change["provider_model_id"]) for change in page["data"]}
     assert {("new", "gpt-4.1"), ("unlisted", "gpt-4o-mini"), ("unlisted", "nobody/knows-this")} <= told
@@ -147,7 +147,7 @@ def test_changes_are_told_one_by_one(reader: Program) -> None:
 
 
 @both_databases
-def test_runs_and_the_results_of_one(reader: Program) -> None:
+def test_runs_and_the_results_of_one(reader: ApiClient) -> None:
     latest, first = reader.read("/api/v1/runs")["data"]
     assert (latest["state"], latest["trigger"], latest["results"], latest["settled"]) == ("done", "manual", 2, 2)
     assert latest["total_new_models"] == 1 and latest["id"] > first["id"]
@@ -159,8 +159,8 @@ def test_runs_and_the_results_of_one(reader: Program) -> None:
 
 
 @both_databases
-def test_others_things_are_not_found(reader: Program, bob: Person) -> None:
-    stranger = program(bob, "read", "sync")
+def test_others_things_are_not_found(reader: ApiClient, bob: Person) -> None:
+    stranger = create_client(bob, "read", "sync")
     run = reader.read("/api/v1/runs")["data"][0]["id"]
     key = reader.read("/api/v1/keys")["data"][0]["id"]
     for path in (f"/api/v1/runs/{run}", f"/api/v1/runs/{run}/results", f"/api/v1/keys/{key}", "/api/v1/runs/999999"):
@@ -187,7 +187,7 @@ LISTS = {
 
 
 @both_databases
-def test_pages_walk_everything_exactly_once(reader: Program) -> None:
+def test_pages_walk_everything_exactly_once(reader: ApiClient) -> None:
     run = reader.read("/api/v1/runs")["data"][0]["id"]
     for path, name in LISTS.items():
         path = path.format(run=run)
@@ -201,7 +201,7 @@ def test_pages_walk_everything_exactly_once(reader: Program) -> None:
 
 @both_databases
 def test_what_comes_between_two_pages_neither_doubles_nor_hides_a_line(
-    reader: Program, alice: Person, means: SyncContext, simulator: Simulator
+    reader: ApiClient, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     before = [change["id"] for change in next(reader.walk("/api/v1/changes", 200))]
     first = reader.read("/api/v1/changes?limit=2")
@@ -211,7 +211,7 @@ def test_what_comes_between_two_pages_neither_doubles_nor_hides_a_line(
     assert [change["id"] for change in (*first["data"], *rest["data"])] == before
 
 
-def test_a_cursor_of_one_list_is_none_of_another(reader: Program) -> None:
+def test_a_cursor_of_one_list_is_none_of_another(reader: ApiClient) -> None:
     cursor = reader.read("/api/v1/runs?limit=1")["next"]
     for path in ("/api/v1/keys", "/api/v1/changes", "/api/v1/models", "/api/v1/models/gone"):
         assert reader.ask(f"{path}?after={cursor}").status_code == 400
@@ -230,7 +230,7 @@ def test_a_cursor_of_one_list_is_none_of_another(reader: Program) -> None:
     "path", ["/api/v1/models", "/api/v1/keys", "/api/v1/runs", "/api/openapi.json", "/v1/models", "/api.json"]
 )
 def test_what_did_not_change_is_not_sent_again(
-    reader: Program, path: str, alice: Person, means: SyncContext, simulator: Simulator
+    reader: ApiClient, path: str, alice: Person, means: SyncContext, simulator: Simulator
 ) -> None:
     answer = reader.ask(path)
     tag = answer.headers["ETag"]
@@ -245,7 +245,7 @@ def test_what_did_not_change_is_not_sent_again(
 
 
 @both_databases
-def test_a_sync_is_started_followed_and_read(reader: Program, app: Flask, vault: Keyring, alice: Person) -> None:
+def test_a_sync_is_started_followed_and_read(reader: ApiClient, app: Flask, vault: Keyring, alice: Person) -> None:
     with worker_present(app):
         answer = reader.ask("/api/v1/runs", "POST", json={"provider": "openai"})
     assert answer.status_code == 202 and answer.json["is_new"] is True and answer.json["notice"] is None
@@ -277,7 +277,7 @@ def test_a_sync_is_started_followed_and_read(reader: Program, app: Flask, vault:
         ({"query_string": {"provider": "openai"}}, 400),
     ],
 )
-def test_an_order_that_cannot_be_followed_starts_nothing(reader: Program, more: dict[str, Any], status: int) -> None:
+def test_an_order_that_cannot_be_followed_starts_nothing(reader: ApiClient, more: dict[str, Any], status: int) -> None:
     before = db.session.scalar(select(func.count(RunRow.id)))
     answer = reader.ask("/api/v1/runs", "POST", **more)
     assert (answer.status_code, answer.mimetype) == (status, "application/problem+json"), answer.text
@@ -299,7 +299,7 @@ def suspect(alice: Person, simulator: Simulator, means: SyncContext) -> Credenti
 
 @both_databases
 def test_an_answer_kept_aside_is_accepted(suspect: CredentialRow, alice: Person, app: Flask, vault: Keyring) -> None:
-    caller = program(alice, "read", "sync")
+    caller = create_client(alice, "read", "sync")
     assert caller.read(f"/api/v1/keys/{suspect.id}")["can_accept"] is True
     assert caller.read("/api/v1/models")["total"] == 3
     answer = caller.ask(f"/api/v1/keys/{suspect.id}/accept", "POST")
@@ -311,7 +311,7 @@ def test_an_answer_kept_aside_is_accepted(suspect: CredentialRow, alice: Person,
 
 @both_databases
 def test_a_list_is_kept_and_the_answer_beside_it_dropped(suspect: CredentialRow, alice: Person) -> None:
-    caller = program(alice, "read", "sync")
+    caller = create_client(alice, "read", "sync")
     kept = caller.ask(f"/api/v1/keys/{suspect.id}/keep", "POST")
     assert kept.status_code == 200 and (kept.json["can_accept"], kept.json["trouble"]) == (False, None)
     assert (kept.json["outcome"], kept.json["model_count"]) == ("unchanged", 3)
@@ -324,5 +324,7 @@ def test_a_list_is_kept_and_the_answer_beside_it_dropped(suspect: CredentialRow,
 
 @pytest.mark.parametrize("body", ["[" * 100_000, '{"provider":' + "[" * 100_000, '{"unknown":' + "[" * 100_000])
 def test_a_body_nested_without_end_is_refused_in_a_sentence(alice: Person, body: str) -> None:
-    answer = program(alice, "read", "sync").ask("/api/v1/runs", "POST", data=body, content_type="application/json")
+    answer = create_client(alice, "read", "sync").ask(
+        "/api/v1/runs", "POST", data=body, content_type="application/json"
+    )
     assert answer.status_code == 400, answer.text

@@ -86,7 +86,7 @@ def cookie_of(stage: Stage, user_id: int) -> str:
 
 
 def _command(port: int, workers: int) -> list[str]:
-    return supervisor.web("127.0.0.1", port, workers=workers).command
+    return supervisor.web_process("127.0.0.1", port, workers=workers).command
 
 
 def _until_it_answers(port: int) -> None:

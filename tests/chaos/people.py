@@ -115,7 +115,7 @@ class Crowd:
     def pass_day(self) -> None:
         """All that waits for a later day comes a day nearer."""
         for column in ("due_at", "put_off_until"):
-            db.session.execute(text(f"UPDATE credentials SET {column} = {column} - interval '1 day'"))  # noqa: S608
+            db.session.execute(text(f"UPDATE credentials SET {column} = {column} - interval '1 day'"))
         db.session.commit()
 
     def live(self) -> int:

@@ -70,7 +70,7 @@ class PrivateRedis(Part):
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "redis.sock"
         self.url = f"unix://{self.socket}"
-        command = supervisor.redis(self.socket).command
+        command = supervisor.redis_process(self.socket).command
         super().__init__("redis", command, {"PATH": os.environ["PATH"]}, folder / "redis.log")
 
     def start(self) -> None:

@@ -130,7 +130,7 @@ class Verdict:
             ("listings", "fingerprint"),
             ("listed_models", "listing_id, provider_model_id"),
         ):
-            query = f"SELECT {columns} FROM {table} WHERE true GROUP BY {columns} HAVING count(*) > 1"  # noqa: S608
+            query = f"SELECT {columns} FROM {table} WHERE true GROUP BY {columns} HAVING count(*) > 1"
             self._none(f"a row of {table} is doubled", query)
         # Two comparisons that say the same of the same two listings would tell their news twice.
         self._none(

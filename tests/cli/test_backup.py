@@ -36,7 +36,7 @@ from app.store.engine import dump
 from app.store.schema.tables import CredentialRow, ModelRow, RunRow, UserRow
 from app.sync.run import SyncContext
 from app.vault import generate_private_key
-from tests.cli.test_commands import Run, said
+from tests.cli.test_commands import Run, read_output
 from tests.cli.test_commands import run as run  # the fixture
 from tests.cli.test_doctor import findings
 from tests.conftest import PASSWORD, Person, both_databases
@@ -47,7 +47,7 @@ KEY = "sk-good-key-of-a-backup-7c1d"
 
 
 @pytest.fixture(autouse=True)
-def _its_programs(database_url: str) -> None:
+def _require_client_programs(database_url: str) -> None:
     """PostgreSQL's tests need its client; where everything is to be tested, to lack it is an error."""
     everything = os.environ.get("MODELSYNC_TEST_EVERYTHING") == "1"
     if database_url.startswith("postgresql") and not shutil.which("pg_dump") and not everything:
@@ -59,23 +59,23 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "elsewhere" / "modelsync.zip"
 
 
-def forget_everything() -> None:
+def delete_everything() -> None:
     for row in (RunRow, CredentialRow, UserRow):
         db.session.execute(delete(row))
     db.session.commit()
 
 
-def manifest_of(file: Path) -> Any:
+def read_manifest(file: Path) -> Any:
     with zipfile.ZipFile(file) as packed:
         return json.loads(packed.read("manifest.json"))
 
 
-def rewritten(file: Path, **changes: Any) -> Path:
+def rewrite_manifest(file: Path, **changes: Any) -> Path:
     """The same backup with another manifest."""
     other = file.with_name(f"other-{file.name}")
     with zipfile.ZipFile(file) as packed, zipfile.ZipFile(other, "w") as target:
-        target.writestr("manifest.json", json.dumps(manifest_of(file) | changes))
-        member = manifest_of(file)["member"]
+        target.writestr("manifest.json", json.dumps(read_manifest(file) | changes))
+        member = read_manifest(file)["member"]
         target.writestr(member, packed.read(member))
     return other
 
@@ -90,13 +90,13 @@ def test_after_a_restore_a_user_signs_in_and_syncs(
     alice.add_key("openai", KEY)
     synced(alice, means)
     models = db.session.scalar(select(func.count()).select_from(ModelRow))
-    told = said(run("backup", "create", str(file)))
+    told = read_output(run("backup", "create", str(file)))
     assert told.startswith("Backed up 2 accounts, 1 sealed API key and ")
     assert "neither VAULT_PRIVATE_KEYS (in the environment) nor SECRET_KEY" in told
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert "1 API key, all open with VAULT_PRIVATE_KEYS." in said(run("backup", "verify", str(file)))
-    forget_everything()
-    assert "Restored 2 accounts, 1 sealed API key" in said(run("backup", "restore", str(file)))
+    assert "1 API key, all open with VAULT_PRIVATE_KEYS." in read_output(run("backup", "verify", str(file)))
+    delete_everything()
+    assert "Restored 2 accounts, 1 sealed API key" in read_output(run("backup", "restore", str(file)))
     back = users.find_by_email("alice@example.com")
     assert back and back.id == alice.id
     again = Person(back, app, alice.public_key).sign_in()
@@ -117,7 +117,7 @@ def test_a_restore_ends_all_sessions_and_says_what_counts_again(
     users.end_sessions(alice.row)  # as another password does, or an admin
     db.session.commit()
     assert stolen.get("/profile").status_code == 303
-    told = said(run("backup", "restore", str(file), "--yes"))
+    told = read_output(run("backup", "restore", str(file), "--yes"))
     assert "Everybody has to sign in again." in told and "SECRET_KEY" not in told
     assert "personal tokens and feed addresses, which count again if they were revoked since" in told
     assert stolen.get("/profile").status_code == 303
@@ -153,7 +153,7 @@ def test_a_backup_made_while_people_write_is_of_one_moment(run: Run, app: Flask,
     for number in range(3):
         path = file.with_name(f"{number}.zip")
         assert run("backup", "verify", str(path)).exit_code == 0
-        assert manifest_of(path)["rows"]["users"] % 2 == 0  # carol and alice, and pairs
+        assert read_manifest(path)["rows"]["users"] % 2 == 0  # carol and alice, and pairs
 
 
 @both_databases
@@ -188,13 +188,13 @@ def test_without_a_name_it_goes_into_the_instance_folder_and_its_age_is_told(
 def test_a_file_that_exists_is_not_written_over(run: Run, alice: Person, file: Path) -> None:
     file.parent.mkdir()
     file.write_text("mine")
-    assert "exists already" in said(run("backup", "create", str(file)), code=1)
+    assert "exists already" in read_output(run("backup", "create", str(file)), code=1)
     assert file.read_text() == "mine"
 
 
 def test_where_nothing_can_be_written_is_a_sentence(run: Run, alice: Person, file: Path) -> None:
     file.parent.write_text("a file where a folder should be")
-    assert "The backup cannot be written to" in said(run("backup", "create", str(file)), code=1)
+    assert "The backup cannot be written to" in read_output(run("backup", "create", str(file)), code=1)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -206,8 +206,8 @@ def test_without_postgresqls_programs_it_is_a_sentence(
     assert run("backup", "create", str(file)).exit_code == 0
     monkeypatch.setenv("PATH", "/nowhere")
     other = file.with_name("other.zip")
-    assert "pg_dump is not on the PATH: install" in said(run("backup", "create", str(other)), code=1)
-    assert "pg_restore is not on the PATH" in said(run("backup", "verify", str(file)), code=1)
+    assert "pg_dump is not on the PATH: install" in read_output(run("backup", "create", str(other)), code=1)
+    assert "pg_restore is not on the PATH" in read_output(run("backup", "verify", str(file)), code=1)
     assert list(file.parent.iterdir()) == [file]
 
 
@@ -222,22 +222,22 @@ def test_the_databases_password_is_on_no_command_line(
     program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/said\nenv >> {tmp_path}/held\nexit 3\n')
     program.chmod(0o700)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(type(db.engine.dialect), "create_connect_args", _with_a_password)
-    assert "pg_dump failed (exit code 3)" in said(run("backup", "create", str(file)), code=1)
+    monkeypatch.setattr(type(db.engine.dialect), "create_connect_args", _connect_args_with_password)
+    assert "pg_dump failed (exit code 3)" in read_output(run("backup", "create", str(file)), code=1)
     assert "s3cret" not in (tmp_path / "said").read_text() and "host=" in (tmp_path / "said").read_text()
     held = (tmp_path / "held").read_text()
     assert "PGPASSWORD=s3cret" in held and "VAULT_PRIVATE_KEYS" not in held
     assert not file.exists()
 
 
-def _with_a_password(_self: Any, _url: Any) -> tuple[list[Any], dict[str, Any]]:
+def _connect_args_with_password(_self: Any, _url: Any) -> tuple[list[Any], dict[str, Any]]:
     return [], {"host": "127.0.0.1", "dbname": "x", "user": "root", "password": "s3cret"}
 
 
-MOMENTS = ["_pack", "_sync_folder", "_sha256"]
+KILL_POINTS = ["_pack", "_sync_folder", "_sha256"]
 
 
-def creating_until_killed(settings: config.Settings, target: Path, moment: str) -> None:
+def create_until_killed(settings: config.Settings, target: Path, moment: str) -> None:
     real = getattr(backup, moment)
 
     def deadly(*args: Any) -> Any:
@@ -251,14 +251,14 @@ def creating_until_killed(settings: config.Settings, target: Path, moment: str) 
 
 
 @both_databases
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", KILL_POINTS)
 def test_killed_while_it_is_made_it_leaves_a_whole_file_or_none(
     moment: str, run: Run, alice: Person, settings: config.Settings, file: Path
 ) -> None:
     alice.add_key("openai", KEY)
     db.session.remove()
     db.engine.dispose()  # no connection crosses the fork
-    process = multiprocessing.get_context("fork").Process(target=creating_until_killed, args=(settings, file, moment))
+    process = multiprocessing.get_context("fork").Process(target=create_until_killed, args=(settings, file, moment))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
@@ -290,22 +290,22 @@ def test_a_backup_with_any_part_changed_is_refused(run: Run, alice: Person, file
     # A zip says some things twice or of no consequence, such as when a file was made; the data itself is never one.
     assert len(unnoticed) <= 2, unnoticed
     file.write_bytes(whole[: len(whole) // 2])
-    assert "damaged, or no backup" in said(run("backup", "verify", str(file)), code=1)
+    assert "damaged, or no backup" in read_output(run("backup", "verify", str(file)), code=1)
 
 
 def test_what_is_no_backup_is_a_sentence(run: Run, alice: Person, file: Path, tmp_path: Path) -> None:
-    assert "There is no file" in said(run("backup", "verify", str(file)), code=1)
+    assert "There is no file" in read_output(run("backup", "verify", str(file)), code=1)
     other = tmp_path / "text.zip"
     other.write_text("hello")
-    assert "damaged, or no backup" in said(run("backup", "verify", str(other)), code=1)
+    assert "damaged, or no backup" in read_output(run("backup", "verify", str(other)), code=1)
     with zipfile.ZipFile(other, "w") as packed:
         packed.writestr("something", "else")
-    assert "damaged, or no backup" in said(run("backup", "verify", str(other)), code=1)
+    assert "damaged, or no backup" in read_output(run("backup", "verify", str(other)), code=1)
     assert run("backup", "create", str(file)).exit_code == 0
-    assert "newer Modelsync" in said(run("backup", "verify", str(rewritten(file, format=2))), code=1)
-    assert "rows" in said(run("backup", "verify", str(rewritten(file, rows={"users": 5}))), code=1)
-    assert "checksum" in said(run("backup", "verify", str(rewritten(file, sha256="0" * 64))), code=1)
-    assert "checksum" in said(run("backup", "verify", str(rewritten(file, size=10))), code=1)
+    assert "newer Modelsync" in read_output(run("backup", "verify", str(rewrite_manifest(file, format=2))), code=1)
+    assert "rows" in read_output(run("backup", "verify", str(rewrite_manifest(file, rows={"users": 5}))), code=1)
+    assert "checksum" in read_output(run("backup", "verify", str(rewrite_manifest(file, sha256="0" * 64))), code=1)
+    assert "checksum" in read_output(run("backup", "verify", str(rewrite_manifest(file, size=10))), code=1)
 
 
 @pytest.mark.parametrize(("place", "value"), [(8, 1), (10, 99)], ids=["encrypted", "packed in an unknown way"])
@@ -317,7 +317,7 @@ def test_a_zip_that_cannot_be_unpacked_is_a_sentence(
     parts = file.read_bytes().split(entry)
     changed = [parts[0], *(part[: place - 4] + bytes([value]) + part[place - 3 :] for part in parts[1:])]
     file.write_bytes(entry.join(changed))
-    assert "damaged, or no backup" in said(run("backup", "verify", str(file)), code=1)
+    assert "damaged, or no backup" in read_output(run("backup", "verify", str(file)), code=1)
 
 
 @both_databases
@@ -327,11 +327,11 @@ def test_keys_that_the_private_keys_at_hand_do_not_open_are_told(
     row = alice.add_key("openai", KEY)
     assert run("backup", "create", str(file)).exit_code == 0
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", generate_private_key())
-    assert f"1 of 1 API key do not open with VAULT_PRIVATE_KEYS (numbers {row.id})" in said(
+    assert f"1 of 1 API key do not open with VAULT_PRIVATE_KEYS (numbers {row.id})" in read_output(
         run("backup", "verify", str(file)), code=1
     )
     monkeypatch.delenv("VAULT_PRIVATE_KEYS")
-    assert "were not tried: VAULT_PRIVATE_KEYS is not here (versions needed: 1)" in said(
+    assert "were not tried: VAULT_PRIVATE_KEYS is not here (versions needed: 1)" in read_output(
         run("backup", "verify", str(file))
     )
 
@@ -345,7 +345,7 @@ def test_what_somebody_would_miss_is_replaced_only_when_told_so(run: Run, alice:
     db.session.execute(text("UPDATE users SET email = 'alice@new.example' WHERE email = 'alice@example.com'"))
     db.session.execute(text("CREATE TABLE of_a_newer_version (user_id INTEGER REFERENCES users (id))"))
     db.session.commit()
-    told = said(run("backup", "restore", str(file)), code=1)
+    told = read_output(run("backup", "restore", str(file)), code=1)
     assert (
         "holds 2 accounts and tables that this version does not know (of_a_newer_version)" in told and "--yes" in told
     )
@@ -364,8 +364,8 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
     before = dump.load_state()
     if db.engine.dialect.name == "sqlite":
         monkeypatch.setattr(dump, "_LOCK_TIMEOUT_S", 0.5)
-        with _locked(db.engine.url.database or ""):
-            assert "cannot be written" in said(run("backup", "restore", str(file), "--yes"), code=1)
+        with _lock_database(db.engine.url.database or ""):
+            assert "cannot be written" in read_output(run("backup", "restore", str(file), "--yes"), code=1)
     else:
         # All is dropped and made anew, and the last statement fails.
         real = backup.run_tool
@@ -377,11 +377,11 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
             real(program, arguments, **options)
 
         monkeypatch.setattr(backup, "run_tool", broken)
-        assert "psql failed" in said(run("backup", "restore", str(file), "--yes"), code=1)
+        assert "psql failed" in read_output(run("backup", "restore", str(file), "--yes"), code=1)
     assert dump.load_state() == before
 
 
-def restoring_until_killed(settings: config.Settings, file: Path) -> None:
+def restore_until_killed(settings: config.Settings, file: Path) -> None:
     """Die when part of it is written; on PostgreSQL wait there, for the test to kill this process."""
     real_run, real_look = backup.run_tool, dump.time.monotonic
 
@@ -416,7 +416,7 @@ def test_a_restore_that_is_killed_midway_leaves_the_database_as_it_was(
     before = dump.load_state()
     db.session.remove()
     db.engine.dispose()  # no connection crosses the fork
-    process = multiprocessing.get_context("fork").Process(target=restoring_until_killed, args=(settings, file))
+    process = multiprocessing.get_context("fork").Process(target=restore_until_killed, args=(settings, file))
     process.start()
     if db.engine.dialect.name == "postgresql":
         until(_is_asleep, 30)
@@ -436,7 +436,7 @@ def _is_asleep() -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
+def _lock_database(path: str) -> Iterator[None]:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -445,10 +445,12 @@ def _locked(path: str) -> Iterator[None]:
 
 def test_a_backup_of_a_newer_version_or_of_another_database_is_refused(run: Run, alice: Person, file: Path) -> None:
     assert run("backup", "create", str(file)).exit_code == 0
-    newer = rewritten(file, revision="9999", modelsync="9.9.9")
-    assert "made by a newer Modelsync (9.9.9, revision 9999)" in said(run("backup", "restore", str(newer)), code=1)
-    other = rewritten(file, database="postgresql")
-    assert "This backup is of PostgreSQL, and DATABASE_URL leads to SQLite" in said(
+    newer = rewrite_manifest(file, revision="9999", modelsync="9.9.9")
+    assert "made by a newer Modelsync (9.9.9, revision 9999)" in read_output(
+        run("backup", "restore", str(newer)), code=1
+    )
+    other = rewrite_manifest(file, database="postgresql")
+    assert "This backup is of PostgreSQL, and DATABASE_URL leads to SQLite" in read_output(
         run("backup", "restore", str(other)), code=1
     )
     assert users.find_by_email("alice@example.com")
@@ -459,7 +461,7 @@ def test_a_backup_of_an_older_version_is_brought_to_this_one(run: Run, app: Flas
     db.session.commit()
     flask_migrate.downgrade(directory, revision="0007")
     assert run("backup", "create", str(file)).exit_code == 0  # makes no migration: it is made before an update
-    assert manifest_of(file)["revision"] == "0007" == dump.load_state().revision
+    assert read_manifest(file)["revision"] == "0007" == dump.load_state().revision
     flask_migrate.upgrade(directory)
     head = dump.load_state().revision
     assert run("backup", "restore", str(file), "--yes").exit_code == 0
@@ -471,10 +473,10 @@ def test_nothing_is_restored_while_modelsync_runs(run: Run, app: Flask, alice: P
     assert run("backup", "create", str(file)).exit_code == 0
     with (config.current().instance / "up.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "Modelsync is running on" in said(run("backup", "restore", str(file), "--yes"), code=1)
+        assert "Modelsync is running on" in read_output(run("backup", "restore", str(file), "--yes"), code=1)
     with worker_present(app):
         assert queues.count_live_workers()
-        assert "Workers are running: stop them" in said(run("backup", "restore", str(file), "--yes"), code=1)
+        assert "Workers are running: stop them" in read_output(run("backup", "restore", str(file), "--yes"), code=1)
     assert run("backup", "restore", str(file), "--yes").exit_code == 0
 
 

@@ -14,7 +14,7 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import catalog
 from app.store.schema.catalog_tables import DecisionRow
-from tests.cli.test_commands import Run, run, said
+from tests.cli.test_commands import Run, read_output, run
 from tests.conftest import both_databases
 
 __all__ = ["run"]  # a fixture
@@ -28,18 +28,21 @@ def objects(result: Any) -> list[dict[str, Any]]:
 
 @both_databases
 def test_all_sources_are_refreshed_with_a_line_each(run: Run) -> None:
-    told = said(run("catalog", "refresh"))
+    told = read_output(run("catalog", "refresh"))
     for source in SOURCES.values():
         assert f"{source.title}: updated, " in told
     assert f"added {DEMO}" in told
     assert "changed openai/gpt-4o: released on unknown → 2024-05-13" in told
-    assert said(run("catalog", "refresh", "litellm")) == "LiteLLM: unchanged, 2 entries; canonical models: nothing new."
+    assert (
+        read_output(run("catalog", "refresh", "litellm"))
+        == "LiteLLM: unchanged, 2 entries; canonical models: nothing new."
+    )
 
 
 def test_one_that_fails_does_not_hold_up_the_others_but_is_told(run: Run, simulator: Simulator) -> None:
     simulator.catalogs.statuses["modelsdev"] = 503
     simulator.catalogs.bodies["litellm"] = b"<html>"
-    told = said(run("catalog", "refresh"), 1)
+    told = read_output(run("catalog", "refresh"), 1)
     assert "models.dev: FAILED. models.dev " in told
     assert "LiteLLM: REFUSED. LiteLLM answered with a web page" in told
     assert "OpenRouter: updated" in told and "AIHubMix: updated" in told
@@ -48,13 +51,15 @@ def test_one_that_fails_does_not_hold_up_the_others_but_is_told(run: Run, simula
 def test_a_shrunk_source_is_taken_when_told_to(run: Run, simulator: Simulator) -> None:
     run("catalog", "refresh", "litellm")
     simulator.catalogs.bodies["litellm"] = b'{"gpt-4o": {"litellm_provider": "openai"}}'
-    assert "`flask catalog refresh litellm --accept-shrunk`" in said(run("catalog", "refresh", "litellm"), 1)
-    assert "LiteLLM: updated, 1 entry" in said(run("catalog", "refresh", "litellm", "--accept-shrunk"))
+    assert "`flask catalog refresh litellm --accept-shrunk`" in read_output(run("catalog", "refresh", "litellm"), 1)
+    assert "LiteLLM: updated, 1 entry" in read_output(run("catalog", "refresh", "litellm", "--accept-shrunk"))
 
 
 def test_an_authoritative_source_is_imported_by_its_name(run: Run) -> None:
-    assert "OpenRouter: updated, 2 entries; canonical models: 1 added" in said(run("catalog", "import", "openrouter"))
-    assert "'litellm' is not one of" in said(run("catalog", "import", "litellm"), 2)
+    assert "OpenRouter: updated, 2 entries; canonical models: 1 added" in read_output(
+        run("catalog", "import", "openrouter")
+    )
+    assert "'litellm' is not one of" in read_output(run("catalog", "import", "litellm"), 2)
 
 
 def test_the_status_names_every_source_with_what_went_wrong(run: Run, simulator: Simulator) -> None:
@@ -68,7 +73,7 @@ def test_the_status_names_every_source_with_what_went_wrong(run: Run, simulator:
     assert by_name["modelsdev"]["models"] == 4 and by_name["modelsdev"]["last_good"]
     assert "models.dev has trouble of its own" in by_name["modelsdev"]["error"]
     assert by_name["litellm"]["asked"] is None
-    told = said(run("catalog", "status"))
+    told = read_output(run("catalog", "status"))
     assert f"Version {catalog.version_number()} is in force since" in told and "aihubmix" in told
 
 
@@ -87,12 +92,12 @@ def test_a_model_is_shown_with_who_says_what_and_when(run: Run, app: Flask) -> N
     }
     assert shown["facts"]["input_per_million"] == {"value": "2.5", "source": "models.dev", "date": today}
     assert shown["served"]["openai"]
-    told = said(run("catalog", "show", "openai/gpt-4o"))
+    told = read_output(run("catalog", "show", "openai/gpt-4o"))
     assert "input price, USD per million tokens 2.5 models.dev" in told and "served by:" in told
 
 
 def test_a_model_nobody_knows_is_told_with_the_nearest(run: Run) -> None:
-    told = said(run("catalog", "show", "openai/gpt-4o-mini-zebra"), 1)
+    told = read_output(run("catalog", "show", "openai/gpt-4o-mini-zebra"), 1)
     assert "The catalog has no model openai/gpt-4o-mini-zebra." in told and "Canonical ids read `lab/model`." in told
 
 
@@ -107,7 +112,7 @@ def test_ids_are_matched_with_the_rule(run: Run) -> None:
         "snapshot": "",
     }
     assert (told[1]["canonical_id"], told[1]["rule"]) == (None, "unknown")
-    assert "openai/gpt-4o" in said(run("catalog", "match", "openai", "gpt-4o"))
+    assert "openai/gpt-4o" in read_output(run("catalog", "match", "openai", "gpt-4o"))
 
 
 def test_json_lines_are_matched_one_by_one_and_keep_what_else_they_hold(run: Run) -> None:
@@ -127,9 +132,9 @@ def test_a_bad_line_is_named_by_its_number(run: Run, bad: str) -> None:
 
 
 def test_what_is_missing_is_asked_for(run: Run) -> None:
-    assert "Name a provider and its ids" in said(run("catalog", "match"), 2)
-    assert "Name at least one id of openai." in said(run("catalog", "match", "openai"), 2)
-    assert "is not one of" in said(run("catalog", "refresh", "somewhere"), 2)
+    assert "Name a provider and its ids" in read_output(run("catalog", "match"), 2)
+    assert "Name at least one id of openai." in read_output(run("catalog", "match", "openai"), 2)
+    assert "is not one of" in read_output(run("catalog", "refresh", "somewhere"), 2)
 
 
 def test_a_model_with_price_tiers_is_shown_as_json(run: Run) -> None:

@@ -43,7 +43,7 @@ def run(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Run:
     return invoke
 
 
-def said(result: Any, code: int = 0) -> str:
+def read_output(result: Any, code: int = 0) -> str:
     assert result.exit_code == code, result.output
     return " ".join(result.output.split())
 
@@ -51,38 +51,42 @@ def said(result: Any, code: int = 0) -> str:
 @both_databases
 def test_accounts_are_added_listed_changed_and_deleted(run: Run, app: Flask) -> None:
     assert (
-        said(run("users", "add", "First@Example.com", typed=PASSWORD + "\n")) == "Added first@example.com as an admin."
+        read_output(run("users", "add", "First@Example.com", typed=PASSWORD + "\n"))
+        == "Added first@example.com as an admin."
     )
-    assert said(run("users", "add", "b@example.com", typed=PASSWORD)) == "Added b@example.com."
-    assert said(run("users", "add", "c@example.com", "--admin", typed=PASSWORD)) == "Added c@example.com as an admin."
+    assert read_output(run("users", "add", "b@example.com", typed=PASSWORD)) == "Added b@example.com."
+    assert (
+        read_output(run("users", "add", "c@example.com", "--admin", typed=PASSWORD))
+        == "Added c@example.com as an admin."
+    )
     lines = [json.loads(line) for line in run("users", "list", "--json").output.splitlines()]
     assert [(line["email"], line["admin"]) for line in lines] == [
         ("first@example.com", True),
         ("b@example.com", False),
         ("c@example.com", True),
     ]
-    assert "b@example.com" in said(run("users", "list"))
+    assert "b@example.com" in read_output(run("users", "list"))
     before = users.find_by_email("b@example.com")
     assert before is not None
     stamp = before.auth_stamp
-    changed = said(run("users", "set-password", "b@example.com", typed="another fine password\n"))
+    changed = read_output(run("users", "set-password", "b@example.com", typed="another fine password\n"))
     assert changed == "The password of b@example.com is changed; all its sessions are signed out."
     after = users.find_by_email("b@example.com")
     assert after is not None and after.auth_stamp != stamp
-    assert "Aborted" in said(run("users", "delete", "b@example.com", typed="n\n"), 1)
+    assert "Aborted" in read_output(run("users", "delete", "b@example.com", typed="n\n"), 1)
     assert users.find_by_email("b@example.com")
-    assert said(run("users", "delete", "b@example.com", "--yes")) == "Deleted b@example.com."
+    assert read_output(run("users", "delete", "b@example.com", "--yes")) == "Deleted b@example.com."
     assert users.find_by_email("b@example.com") is None
 
 
 def test_what_is_wrong_with_an_account_is_a_sentence(run: Run, alice: Person) -> None:
-    assert "no address is not an e-mail address." in said(run("users", "add", "no address", typed=PASSWORD), 1)
-    assert "There is an account ALICE@example.com already." in said(
+    assert "no address is not an e-mail address." in read_output(run("users", "add", "no address", typed=PASSWORD), 1)
+    assert "There is an account ALICE@example.com already." in read_output(
         run("users", "add", "ALICE@example.com", typed=PASSWORD), 1
     )
-    assert "at least 12 characters" in said(run("users", "add", "d@example.com", typed="short"), 1)
-    assert "at least 12 characters" in said(run("users", "add", "d@example.com"), 1)
-    assert "at least 12 characters" in said(run("users", "set-password", alice.row.email, typed="short"), 1)
+    assert "at least 12 characters" in read_output(run("users", "add", "d@example.com", typed="short"), 1)
+    assert "at least 12 characters" in read_output(run("users", "add", "d@example.com"), 1)
+    assert "at least 12 characters" in read_output(run("users", "set-password", alice.row.email, typed="short"), 1)
     for command in (
         ["users", "delete", "--yes"],
         ["users", "set-password"],
@@ -91,21 +95,21 @@ def test_what_is_wrong_with_an_account_is_a_sentence(run: Run, alice: Person) ->
         ["models", "list"],
     ):
         result = run(*command, "nobody@example.com", typed=PASSWORD)
-        assert "There is no account nobody@example.com: see `flask users list`." in said(result, 1)
+        assert "There is no account nobody@example.com: see `flask users list`." in read_output(result, 1)
 
 
 def test_an_account_goes_with_all_it_has(run: Run, alice: Person, bob: Person) -> None:
     alice.add_key("openai")
     bob.add_key("openai")
     run("sync", "run", alice.row.email)
-    said(run("users", "delete", alice.row.email, "--yes"))
+    read_output(run("users", "delete", alice.row.email, "--yes"))
     for row in (RunRow, ResultRow):
         assert db.session.scalar(select(func.count()).select_from(row)) == 0
     assert db.session.scalars(select(CredentialRow.user_id)).all() == [bob.id]
 
 
 def test_an_invitation_is_an_address_of_the_sign_up_page(run: Run, app: Flask) -> None:
-    path = said(run("users", "invite", "new@example.com"))
+    path = read_output(run("users", "invite", "new@example.com"))
     assert path.startswith("/signup?invite=")
     assert 'value="new@example.com"' in app.test_client().get(path).text
 
@@ -122,30 +126,32 @@ def test_keys_are_added_listed_and_removed(run: Run, alice: Person, bob: Person,
     email = alice.row.email
     stored = run("keys", "add", email, "openai", "--label", "work", typed=KEY + "\n")
     (row,) = db.session.scalars(select(CredentialRow)).all()
-    assert said(stored) == f"Stored the openai key •••• 5d2e as number {row.id}."
+    assert read_output(stored) == f"Stored the openai key •••• 5d2e as number {row.id}."
     assert row.sealed_key and row.vault_version
     assert vault.open(row.sealed_key, row.vault_version, credentials.seal_context(row, "openai")).reveal() == KEY
-    assert "(none needed)" in said(run("keys", "add", email, "openrouter"))
+    assert "(none needed)" in read_output(run("keys", "add", email, "openrouter"))
     lines = [json.loads(line) for line in run("keys", "list", email, "--json").output.splitlines()]
     assert [(line["provider"], line["label"], line["key"], line["active"]) for line in lines] == [
         ("openai", "work", "•••• 5d2e", True),
         ("openrouter", "", None, True),
     ]
-    shown = said(run("keys", "list", email))
+    shown = read_output(run("keys", "list", email))
     assert "•••• 5d2e" in shown and KEY not in shown
     number = str(row.id)
-    assert f"no key number {number}" in said(run("keys", "remove", bob.row.email, number), 1)
-    assert said(run("keys", "remove", email, number)) == f"Removed key {number}."
+    assert f"no key number {number}" in read_output(run("keys", "remove", bob.row.email, number), 1)
+    assert read_output(run("keys", "remove", email, number)) == f"Removed key {number}."
     assert len(db.session.scalars(select(CredentialRow)).all()) == 1
 
 
 @both_databases
 def test_what_is_wrong_with_a_key_is_a_sentence(run: Run, alice: Person) -> None:
     email = alice.row.email
-    assert "Give the API key on standard input." in said(run("keys", "add", email, "openai"), 1)
-    assert "at most 60 characters" in said(run("keys", "add", email, "openai", "--label", "x" * 61, typed=KEY), 1)
-    said(run("keys", "add", email, "openai", typed=KEY))
-    assert "choose another --label" in said(run("keys", "add", email, "openai", typed=KEY), 1)
+    assert "Give the API key on standard input." in read_output(run("keys", "add", email, "openai"), 1)
+    assert "at most 60 characters" in read_output(
+        run("keys", "add", email, "openai", "--label", "x" * 61, typed=KEY), 1
+    )
+    read_output(run("keys", "add", email, "openai", typed=KEY))
+    assert "choose another --label" in read_output(run("keys", "add", email, "openai", typed=KEY), 1)
     assert run("keys", "add", email, "nobody", typed=KEY).exit_code == 2
     assert db.session.scalar(select(func.count(CredentialRow.id))) == 1
 
@@ -194,7 +200,7 @@ def test_a_failed_result_makes_the_exit_code_one(run: Run, alice: Person, simula
 
 def test_a_sync_without_keys_says_so(run: Run, alice: Person) -> None:
     for option in ([], ["--dry-run"], ["--json"]):
-        assert "add one with `flask keys add`" in said(run("sync", "run", alice.row.email, *option), 1)
+        assert "add one with `flask keys add`" in read_output(run("sync", "run", alice.row.email, *option), 1)
     assert db.session.scalar(select(func.count(RunRow.id))) == 0
 
 
@@ -253,4 +259,4 @@ def test_models_are_printed_one_a_line_exactly_as_promised(run: Run, alice: Pers
     ]
     assert all(line["kind"] == "chat" for line in priced)
     assert any(isinstance(line["pricing"]["input_per_million"], float) for line in priced)
-    assert "gpt-4o" in said(run("models", "list", email))
+    assert "gpt-4o" in read_output(run("models", "list", email))

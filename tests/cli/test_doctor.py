@@ -27,8 +27,8 @@ from app.vault import Keyring, generate_private_key
 from tests.cli.test_commands import Run
 from tests.cli.test_commands import run as run  # the fixture
 from tests.conftest import Person, both_databases
-from tests.web.test_database_trouble import pragma, standby
-from tests.web.working import no_redis, now, worker_present
+from tests.web.app.test_database_errors import pragma, standby
+from tests.web.worker import no_redis, now, worker_present
 
 
 def findings(run: Run, *, code: int) -> dict[str, Any]:

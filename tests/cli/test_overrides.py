@@ -17,7 +17,7 @@ from app.extensions import db
 from app.store import audit, overrides
 from app.store.schema.tables import ListedModelRow
 from tests.catalog.test_overrides import DIFFERENT, EMPTY, MANUAL
-from tests.cli.test_commands import Run, run, said
+from tests.cli.test_commands import Run, read_output, run
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named
 
@@ -25,7 +25,7 @@ __all__ = ["run"]  # a fixture
 REAL = MANUAL.replace("custom-provider", "openai").replace("special-model", "gpt-4o")
 
 
-def listed(model_id: str) -> ListedModelRow:
+def load_listed(model_id: str) -> ListedModelRow:
     row = db.session.scalars(select(ListedModelRow).where(ListedModelRow.provider_model_id == model_id)).one()
     db.session.refresh(row)
     return row
@@ -38,23 +38,25 @@ def test_what_is_set_is_shown_exported_and_removed(run: Run) -> None:
         *("--context-window", "32000", "--max-output-tokens", "4096"),
         *("--capability", "tools=yes", "--capability", "vision=no"),
     )
-    assert said(done) == (
+    assert read_output(done) == (
         "openai/gpt-4o at groq (priority 100): context length 32000, max output tokens 4096, tools yes, vision no, "
         "input price 1.10 USD, output price 1E-7 USD, cache read price 0 USD, cache write price 0.1 USD."
     )
     (stored,) = overrides.export()
     assert (stored.reason, stored.priority) == ("Negotiated", 100)
     assert stored.facts["input_per_million"] == Decimal("1.10")
-    assert "openai/gpt-4o" in said(run("overrides", "list")) and "Negotiated" in said(run("overrides", "list"))
+    assert "openai/gpt-4o" in read_output(run("overrides", "list")) and "Negotiated" in read_output(
+        run("overrides", "list")
+    )
     lines = run("overrides", "list", "--json", "--manual", "--provider", "groq").output.splitlines()
     assert [json.loads(line) for line in lines] == json.loads(run("overrides", "export").output)
     assert '"per_million_tokens":1.10,' in lines[0]
-    assert "price 2 USD" in said(
+    assert "price 2 USD" in read_output(
         run("overrides", "set", "groq", "openai/gpt-4o", "--input-price", "2", "--reason", "r")
     )
     assert overrides.export()[0].facts == {**stored.facts, "input_per_million": Decimal(2)}
-    assert said(run("overrides", "remove", "groq", "gpt-4o")) == "Removed openai/gpt-4o at groq (priority 100)."
-    assert said(run("overrides", "list")) == "Nothing to show."
+    assert read_output(run("overrides", "remove", "groq", "gpt-4o")) == "Removed openai/gpt-4o at groq (priority 100)."
+    assert read_output(run("overrides", "list")) == "Nothing to show."
     assert [line.actor for line in audit.list_entries()[0]] == ["command line"] * 3
 
 
@@ -62,33 +64,35 @@ def test_what_is_set_is_shown_exported_and_removed(run: Run) -> None:
 def test_a_decision_is_on_the_page_of_models_at_once(run: Run, alice: Person, simulator: Simulator) -> None:
     simulator.set_models("openai", named("gpt-4o"))
     alice.add_key("openai")
-    said(run("sync", "run", alice.row.email))
-    before = listed("gpt-4o").context_length
-    said(run("overrides", "set", "openai", "gpt-4o", "--context-window", "777", "--reason", "r"))
-    assert listed("gpt-4o").context_length == 777
-    said(run("sync", "run", alice.row.email))
-    assert listed("gpt-4o").context_length == 777
-    said(run("overrides", "import", "-", typed=REAL.replace("100", "200")))
-    assert (listed("gpt-4o").context_length, listed("gpt-4o").input_per_million) == (777, Decimal(1))
-    said(run("overrides", "remove", "openai", "gpt-4o"))
-    assert listed("gpt-4o").context_length == before
+    read_output(run("sync", "run", alice.row.email))
+    before = load_listed("gpt-4o").context_length
+    read_output(run("overrides", "set", "openai", "gpt-4o", "--context-window", "777", "--reason", "r"))
+    assert load_listed("gpt-4o").context_length == 777
+    read_output(run("sync", "run", alice.row.email))
+    assert load_listed("gpt-4o").context_length == 777
+    read_output(run("overrides", "import", "-", typed=REAL.replace("100", "200")))
+    assert (load_listed("gpt-4o").context_length, load_listed("gpt-4o").input_per_million) == (777, Decimal(1))
+    read_output(run("overrides", "remove", "openai", "gpt-4o"))
+    assert load_listed("gpt-4o").context_length == before
 
 
 @both_databases
 def test_an_export_is_imported_again(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "overrides.json"
     file.write_text(f"[{EMPTY}, {DIFFERENT}, {REAL}]", encoding="utf-8")
-    told = said(run("overrides", "import", str(file)))
+    told = read_output(run("overrides", "import", str(file)))
     assert told == "1 added, 0 changed, 0 as they were. 2 below priority 100 passed over: sync makes those itself."
-    assert said(run("overrides", "export", str(file), "--manual")) == ""
+    assert read_output(run("overrides", "export", str(file), "--manual")) == ""
     exported = file.read_text(encoding="utf-8")
     assert json.loads(exported) == [json.loads(REAL) | {"model_id": "openai/gpt-4o"}]
     assert run("overrides", "export", "-").output == exported
-    assert said(run("overrides", "import", str(file))) == "0 added, 0 changed, 1 as they were."
-    said(run("overrides", "remove", "openai", "openai/gpt-4o"))
-    assert said(run("overrides", "import", "-", typed=exported)) == "1 added, 0 changed, 0 as they were."
+    assert read_output(run("overrides", "import", str(file))) == "0 added, 0 changed, 1 as they were."
+    read_output(run("overrides", "remove", "openai", "openai/gpt-4o"))
+    assert read_output(run("overrides", "import", "-", typed=exported)) == "1 added, 0 changed, 0 as they were."
     assert run("overrides", "export").output == exported
-    assert said(run("overrides", "import", "-", typed=exported.replace("2.0", "2.5"))).startswith("0 added, 1 changed")
+    assert read_output(run("overrides", "import", "-", typed=exported.replace("2.0", "2.5"))).startswith(
+        "0 added, 1 changed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,14 +108,14 @@ def test_an_export_is_imported_again(run: Run, tmp_path: Path) -> None:
 def test_a_bad_file_is_refused_whole_with_a_sentence(run: Run, tmp_path: Path, text: str, sentence: str) -> None:
     file = tmp_path / "overrides.json"
     file.write_text(text, encoding="utf-8")
-    assert f"Error: overrides.json, {sentence}" in said(run("overrides", "import", str(file)), 1)
+    assert f"Error: overrides.json, {sentence}" in read_output(run("overrides", "import", str(file)), 1)
     assert overrides.export() == [] and audit.list_entries() == ((), None)
-    assert "standard input, " in said(run("overrides", "import", "-", typed=text), 1)
+    assert "standard input, " in read_output(run("overrides", "import", "-", typed=text), 1)
 
 
 def test_what_cannot_be_is_a_sentence(run: Run, app: Flask, tmp_path: Path) -> None:
     def told(*arguments: str, code: int = 1) -> str:
-        return said(run("overrides", *arguments), code)
+        return read_output(run("overrides", *arguments), code)
 
     price = ("--input-price", "1", "--reason", "r")
     assert 'There is no provider "nobody": see `flask providers list`.' in told("set", "nobody", "gpt-4o", *price)
@@ -136,4 +140,4 @@ def test_what_is_about_a_model_that_left_the_catalog_can_be_removed(run: Run) ->
     gone = from_facts("groq", "lab/gone", 100, {"tools": True})
     overrides.restore("groq/lab/gone@100", to_json(gone), clock.utc_now())
     db.session.commit()
-    assert said(run("overrides", "remove", "groq", "lab/gone")) == "Removed lab/gone at groq (priority 100)."
+    assert read_output(run("overrides", "remove", "groq", "lab/gone")) == "Removed lab/gone at groq (priority 100)."

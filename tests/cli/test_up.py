@@ -81,7 +81,7 @@ def test_a_process_that_dies_is_started_again(running: Live, until: Until) -> No
     until(lambda: any(" schedule" in command and pid != killed for pid, command in running.children().items()))
 
 
-def refused(instance: Path, *options: str, **changes: str) -> str:
+def read_start_error(instance: Path, *options: str, **changes: str) -> str:
     """What `flask up` says when it does not start: one sentence, exit code 1."""
     done = flask("up", *options, instance=instance, **changes)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -116,17 +116,17 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        said = refused(tmp_path, "--port", str(port))
+        said = read_start_error(tmp_path, "--port", str(port))
     assert str(port) in said and "--port" in said
 
 
 def test_a_second_one_on_the_same_instance_is_one_sentence(running: Live) -> None:
-    assert "already" in refused(running.instance, "--port", str(free_port()))
+    assert "already" in read_start_error(running.instance, "--port", str(free_port()))
 
 
 def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file where a folder should be")
-    said = refused(tmp_path / "file" / "instance")
+    said = read_start_error(tmp_path / "file" / "instance")
     assert "cannot be written" in said and "MODELSYNC_INSTANCE" in said
 
 
@@ -135,7 +135,7 @@ def test_a_newer_database_is_one_sentence(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "modelsync.sqlite") as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     database.close()
-    assert "newer" in refused(tmp_path, "--port", str(free_port()))
+    assert "newer" in read_start_error(tmp_path, "--port", str(free_port()))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_production_generates_nothing_and_names_what_is_missing(
     tmp_path: Path, changes: dict[str, str], named: str
 ) -> None:
     instance = tmp_path / "instance"
-    assert named in refused(instance, APP_ENV="production", **changes)
+    assert named in read_start_error(instance, APP_ENV="production", **changes)
     assert not instance.exists() or not list(instance.iterdir())
 
 

@@ -20,8 +20,8 @@ import pytest
 from app.config import ROOT
 from app.demo.faults import encode_json
 from app.demo.listings import TODAY, SimModel, list_models, load_timeline
-from app.demo.shapes import PLAIN, SHAPES, SimPage
 from app.demo.server import CONTROL, TOKEN_HEADER
+from app.demo.shapes import PLAIN, SHAPES, SimPage
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
 from app.providers.contract import join_url
@@ -64,7 +64,7 @@ def simulator(running: Simulator) -> Simulator:
     return running
 
 
-class Raw:
+class RawResponse:
     """One plain request and its whole answer."""
 
     def __init__(self, simulator: Simulator, path: str, method: str = "GET", body: str | None = None, **headers: str):
@@ -81,11 +81,11 @@ class Raw:
         return json.loads(self.body)
 
 
-def path_of(simulator: Simulator, slug: str) -> str:
+def list_path(simulator: Simulator, slug: str) -> str:
     return urlsplit(join_url(simulator.base_urls[slug], PROVIDERS[slug].build_request(None).path)).path
 
 
-def signed(slug: str, key: str = KEY) -> dict[str, str]:
+def auth_headers(slug: str, key: str = KEY) -> dict[str, str]:
     return {**PROVIDERS[slug].headers, **PROVIDERS[slug].sign(key)}
 
 
@@ -99,9 +99,11 @@ def ask(simulator: Simulator, slug: str, key: str | None = KEY, total_timeout_s:
         )
 
 
-def control(simulator: Simulator, order: object = None, token: str = TOKEN) -> Raw:
+def control(simulator: Simulator, order: object = None, token: str = TOKEN) -> RawResponse:
     method = "GET" if order is None else "POST"
-    return Raw(simulator, CONTROL, method, None if order is None else json.dumps(order), **{TOKEN_HEADER: token})
+    return RawResponse(
+        simulator, CONTROL, method, None if order is None else json.dumps(order), **{TOKEN_HEADER: token}
+    )
 
 
 def test_every_shape_has_a_provider_in_the_tests() -> None:
@@ -173,20 +175,26 @@ def test_small_pages_add_up(simulator: Simulator, slug: str, size: int) -> None:
 
 
 def test_anthropic_shows_twenty_where_no_limit_is_asked_for(simulator: Simulator) -> None:
-    first = Raw(simulator, path_of(simulator, "anthropic"), **signed("anthropic")).json
+    first = RawResponse(simulator, list_path(simulator, "anthropic"), **auth_headers("anthropic")).json
     assert len(first["data"]) == 20
     assert first["has_more"] is True
-    second = Raw(simulator, f"{path_of(simulator, 'anthropic')}?after_id={first['last_id']}", **signed("anthropic"))
+    second = RawResponse(
+        simulator, f"{list_path(simulator, 'anthropic')}?after_id={first['last_id']}", **auth_headers("anthropic")
+    )
     assert second.json["has_more"] is False
-    unknown = Raw(simulator, path_of(simulator, "anthropic") + "?after_id=nobody", **signed("anthropic"))
+    unknown = RawResponse(
+        simulator, list_path(simulator, "anthropic") + "?after_id=nobody", **auth_headers("anthropic")
+    )
     assert unknown.status == 400
 
 
 def test_googles_default_page_holds_fifty(simulator: Simulator) -> None:
     simulator.set_models("google", [SimModel(f"gemini-{number}") for number in range(60)])
-    first = Raw(simulator, path_of(simulator, "google"), **signed("google")).json
+    first = RawResponse(simulator, list_path(simulator, "google"), **auth_headers("google")).json
     assert len(first["models"]) == 50
-    rest = Raw(simulator, f"{path_of(simulator, 'google')}?pageToken={first['nextPageToken']}", **signed("google"))
+    rest = RawResponse(
+        simulator, f"{list_path(simulator, 'google')}?pageToken={first['nextPageToken']}", **auth_headers("google")
+    )
     assert len(rest.json["models"]) == 10
     assert "nextPageToken" not in rest.json
 
@@ -215,21 +223,21 @@ def test_requests_are_remembered_with_their_headers(simulator: Simulator, slug: 
     ask(simulator, slug)
     (seen,) = simulator.requests(slug)
     assert seen.method == "GET"
-    assert seen.path == path_of(simulator, slug)
-    for name, value in signed(slug).items():
+    assert seen.path == list_path(simulator, slug)
+    for name, value in auth_headers(slug).items():
         assert seen.headers[name.lower()] == value
     assert KEY not in seen.path + str(seen.query)
 
 
 @every_shape
 def test_a_key_in_the_address_is_refused(simulator: Simulator, slug: str) -> None:
-    assert Raw(simulator, f"{path_of(simulator, slug)}?key={KEY}", **signed(slug)).status == 400
+    assert RawResponse(simulator, f"{list_path(simulator, slug)}?key={KEY}", **auth_headers(slug)).status == 400
 
 
 @every_shape
 def test_a_key_in_the_wrong_header_does_not_count(simulator: Simulator, slug: str) -> None:
     wrong = {"X-Key": KEY} | dict(PROVIDERS[slug].headers)
-    status = Raw(simulator, path_of(simulator, slug), **wrong).status
+    status = RawResponse(simulator, list_path(simulator, slug), **wrong).status
     assert status == (200 if PROVIDERS[slug].public else 403 if slug == "google" else 401)
 
 
@@ -248,7 +256,7 @@ def test_some_keys_are_not_good(simulator: Simulator, slug: str, key: str, error
 
 
 def test_anthropic_wants_its_version(simulator: Simulator) -> None:
-    assert Raw(simulator, path_of(simulator, "anthropic"), x_api_key=KEY).status == 400
+    assert RawResponse(simulator, list_path(simulator, "anthropic"), x_api_key=KEY).status == 400
 
 
 def test_openrouter_answers_without_a_key(simulator: Simulator) -> None:
@@ -256,8 +264,8 @@ def test_openrouter_answers_without_a_key(simulator: Simulator) -> None:
 
 
 def test_there_is_nothing_elsewhere(simulator: Simulator) -> None:
-    assert Raw(simulator, "/").status == 404
-    assert Raw(simulator, "/openai/v1/other", **signed("openai")).status == 404
+    assert RawResponse(simulator, "/").status == 404
+    assert RawResponse(simulator, "/openai/v1/other", **auth_headers("openai")).status == 404
 
 
 # ------------------------------------------------------------------ faults
@@ -295,7 +303,7 @@ def test_stopping_releases_whoever_hangs() -> None:
     with Simulator() as simulator:
         simulator.set_fault("openai", "hang")
         connection = http.client.HTTPConnection("127.0.0.1", urlsplit(simulator.url).port, timeout=5)
-        connection.request("GET", path_of(simulator, "openai"), headers=signed("openai"))
+        connection.request("GET", list_path(simulator, "openai"), headers=auth_headers("openai"))
         begun = time.monotonic()
     connection.close()
     assert time.monotonic() - begun < 5
@@ -303,7 +311,7 @@ def test_stopping_releases_whoever_hangs() -> None:
 
 def test_a_fault_can_last_for_some_requests_only(simulator: Simulator) -> None:
     simulator.set_fault("groq", "error_500", times=2)
-    statuses = [Raw(simulator, path_of(simulator, "groq"), **signed("groq")).status for _ in range(3)]
+    statuses = [RawResponse(simulator, list_path(simulator, "groq"), **auth_headers("groq")).status for _ in range(3)]
     assert statuses == [500, 500, 200]
     assert simulator.state()["providers"]["groq"]["fault"] is None
 
@@ -320,25 +328,27 @@ def test_a_fault_that_does_not_exist_cannot_be_set(simulator: Simulator) -> None
 
 def test_a_rate_limit_says_when_to_come_again(simulator: Simulator) -> None:
     simulator.set_fault("openai", "rate_limited", seconds=12)
-    assert Raw(simulator, path_of(simulator, "openai"), **signed("openai")).headers["Retry-After"] == "12"
+    assert (
+        RawResponse(simulator, list_path(simulator, "openai"), **auth_headers("openai")).headers["Retry-After"] == "12"
+    )
 
 
 @every_shape
 def test_an_error_can_repeat_the_key(simulator: Simulator, slug: str) -> None:
     simulator.set_fault(slug, "echo_key")
-    assert KEY.encode() in Raw(simulator, path_of(simulator, slug), **signed(slug)).body
+    assert KEY.encode() in RawResponse(simulator, list_path(simulator, slug), **auth_headers(slug)).body
 
 
 def test_the_compressed_answer_is_valid(simulator: Simulator) -> None:
     simulator.set_fault("groq", "gzip")
-    raw = Raw(simulator, path_of(simulator, "groq"), **signed("groq"))
+    raw = RawResponse(simulator, list_path(simulator, "groq"), **auth_headers("groq"))
     assert raw.headers["Content-Encoding"] == "gzip"
     assert json.loads(gzip.decompress(raw.body))["data"]
 
 
 def test_the_bomb_unfolds_a_thousandfold(simulator: Simulator) -> None:
     simulator.set_fault("groq", "gzip_bomb")
-    raw = Raw(simulator, path_of(simulator, "groq"), **signed("groq"))
+    raw = RawResponse(simulator, list_path(simulator, "groq"), **auth_headers("groq"))
     assert len(raw.body) < 2_000_000
     inflate = zlib.decompressobj(wbits=31)
     some = inflate.decompress(raw.body[:50_000])  # all of it would take a second

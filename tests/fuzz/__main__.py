@@ -24,8 +24,8 @@ from app.demo.simulator import Simulator
 from app.extensions import db, limiter
 from app.store import credentials, runs
 from app.store.accounts import sessions, tokens, users
+from app.store.queries import models_of_keys
 from app.store.queries import runs as run_queries
-from app.store.queries import usable
 from app.sync import run as sync
 from app.sync.http.fetch import new_client
 from app.sync.http.retry import RetryPolicy
@@ -134,7 +134,7 @@ def _moved_in(vault: Keyring, simulator: Simulator) -> dict[str, Any]:
     run = run_queries.load_run(started.run.id)
     assert run is not None
     (session,) = sessions.list_for_user(user.id, now)
-    model = f"openai/{usable.list_usable(user.id)[0].listed.id}"
+    model = f"openai/{models_of_keys.list_usable(user.id)[0].listed.id}"
     ids = {"key": found.id, "run": run.id, "result": run.results[0].id, "token": made[0].id, "session": session.id}
     db.session.remove()
     return {**ids, "model": model}

@@ -23,7 +23,7 @@ from app.jobs.registry import JOBS, RENAMED
 from app.store.queries import runs as run_queries
 from app.vault import Keyring
 from tests.conftest import Person
-from tests.web.working import work_off
+from tests.web.worker import work_off
 
 
 class FolderMaker:

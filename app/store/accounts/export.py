@@ -37,10 +37,19 @@ ExportObject = Mapping[str, Any]
 
 def export_account(user_id: int) -> ExportObject:
     """The account itself, without secrets. Raises NoResultFound for an unknown id."""
-    names = (
-        "email is_admin created_at last_sign_in_at changes_seen_at sync_on_sign_in second_factor_at "
-        "theme time_zone model_columns told_topics"
-    ).split()
+    names = [
+        "email",
+        "is_admin",
+        "created_at",
+        "last_sign_in_at",
+        "changes_seen_at",
+        "sync_on_sign_in",
+        "second_factor_at",
+        "theme",
+        "time_zone",
+        "model_columns",
+        "told_topics",
+    ]
     query = select(*(getattr(UserRow, name) for name in names)).where(UserRow.id == user_id)
     fields = dict(db.session.execute(query).mappings().one())
     _end_transaction()
@@ -49,10 +58,24 @@ def export_account(user_id: int) -> ExportObject:
 
 def keys(user_id: int) -> Iterator[ExportObject]:
     """Each API key's metadata."""
-    names = (
-        "id label key_hint base_url is_active created_at checked_at listed_at due_at put_off_until "
-        "outcome model_count chat_count error_code error_message error_action"
-    ).split()
+    names = [
+        "id",
+        "label",
+        "key_hint",
+        "base_url",
+        "is_active",
+        "created_at",
+        "checked_at",
+        "listed_at",
+        "due_at",
+        "put_off_until",
+        "outcome",
+        "model_count",
+        "chat_count",
+        "error_code",
+        "error_message",
+        "error_action",
+    ]
     query = (
         select(ProviderRow.slug.label("provider"), *(getattr(CredentialRow, name) for name in names))
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)

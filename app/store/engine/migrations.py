@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
-from app import config
+_MIGRATIONS = Path(__file__).resolve().parents[3] / "migrations"
 
 
 @functools.cache
 def code_revisions() -> list[str]:
     """The migrations of this version of the code, newest first."""
-    scripts = ScriptDirectory(str(config.ROOT / "migrations"))
+    scripts = ScriptDirectory(str(_MIGRATIONS))
     return [script.revision for script in scripts.walk_revisions()]
 
 

@@ -7,7 +7,6 @@ from datetime import datetime, tzinfo
 
 from app import clock
 from app.catalog import humanize
-from app.providers import provider_title
 from app.store.queries.keys import KeyView
 from app.store.queries.runs import ResultView, RunView
 
@@ -79,32 +78,6 @@ def run_badge(run: RunView) -> StatusBadge:
     return StatusBadge("done", "good")
 
 
-def summarize_run(run: RunView) -> str:
-    """ "3 new models, 1 changed, Groq failed: key revoked." """
-    parts = [humanize.pluralize(run.total_new_models, "new model")] if run.total_new_models else []
-    parts += [
-        f"{humanize.format_number(run.total(word))} {word}"
-        for word in ("changed", "unlisted", "relisted")
-        if run.total(word)
-    ]
-    if run.state == "lost":
-        parts.append("the worker stopped before the end")
-    if run.state == "cancelled":
-        parts.append("cancelled before the end")
-    for result in run.results:
-        if result.outcome == "failed":
-            parts.append(f"{_result_label(result)} failed: {humanize_code(result.error_code or 'unknown')}")
-        elif result.outcome == "suspect":
-            parts.append(f"{_result_label(result)}: answer kept aside")
-    text = ", ".join(parts) or "Nothing new"
-    return text[0].upper() + text[1:] + "."
-
-
 def humanize_code(code: str) -> str:
     """An error code as words: "key_revoked" → "key revoked"."""
     return code.replace("_", " ")
-
-
-def _result_label(result: ResultView) -> str:
-    title = provider_title(result.provider)
-    return f"{title} ({result.label})" if result.label else title

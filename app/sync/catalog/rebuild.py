@@ -70,12 +70,11 @@ def _match_listed(slug: str, provider_id: int, index: CatalogIndex) -> list[tupl
         listed |= {model.id: model for model in listings.load(listing_id).models}
     descriptions = catalog.descriptions(provider_id) if listed else {}
     return [
-        (_with_description(model, descriptions.get(model.id, "")), index.match(slug, model))
-        for model in listed.values()
+        (_add_description(model, descriptions.get(model.id, "")), index.match(slug, model)) for model in listed.values()
     ]
 
 
-def _with_description(model: ListedModel, description: str) -> ListedModel:
+def _add_description(model: ListedModel, description: str) -> ListedModel:
     return msgspec.structs.replace(model, description=description) if description else model
 
 

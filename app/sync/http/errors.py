@@ -75,7 +75,7 @@ class SyncError(Exception):
         ending = f" (HTTP {self.status})" if self.status else ""
         return f"{self.detail or self.sentence}{ending}."
 
-    def with_retry_time(self, provider: str, until: datetime, now: datetime) -> SyncError:
+    def add_retry_time(self, provider: str, until: datetime, now: datetime) -> SyncError:
         """The same failure, naming the time until which the provider asks to wait."""
         later = type(self)(
             f"{provider} asks to wait until {format_clock_time(until, now)}",

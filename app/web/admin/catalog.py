@@ -92,7 +92,7 @@ def _page_query() -> dict[str, Any]:
     return {name: value for name, value in args.items() if value}
 
 
-def _shown_entry(done: int | None = None) -> AuditView | None:
+def _view_entry(done: int | None = None) -> AuditView | None:
     """The audit entry of the decision just taken, shown with its undo button."""
     entry_id = request.args.get("done", "") if done is None else str(done)
     if not _is_id(entry_id):
@@ -192,7 +192,7 @@ def _render_unknown(
         left_too=include_unmatched,
         query=_page_query(),
         following=page.following,
-        entry=_shown_entry(done),
+        entry=_view_entry(done),
         error=error,
         problem=problem,
         subject=subject,
@@ -320,7 +320,7 @@ def _render_conflicts(done: int | None = None, error: str = "", problem: str | N
         lines=lines,
         following=following,
         query=_page_query(),
-        entry=_shown_entry(done),
+        entry=_view_entry(done),
         error=error,
         problem=problem,
     )

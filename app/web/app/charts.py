@@ -138,7 +138,7 @@ def chart_by_day(counts: Iterable[DayCount], today: date) -> Chart:
             values[count.day][count.word] = values[count.day].get(count.word, 0) + count.number
     columns = [Column(f"{day:%-d %b}", values[day]) for day in days]
     chart = Chart("by-day", f"Results of the last {DAYS} days, by outcome", "", OUTCOMES, columns)
-    return _with_description(chart)
+    return _add_description(chart)
 
 
 def chart_health(counts: Iterable[DayCount], slugs: Sequence[str], today: date) -> dict[str, Chart]:
@@ -156,15 +156,15 @@ def chart_health(counts: Iterable[DayCount], slugs: Sequence[str], today: date) 
 def _chart_provider_health(slug: str, by_date: Mapping[date, Mapping[str, int]], days: Sequence[date]) -> Chart:
     columns = [Column(f"{day:%-d %b}", by_date.get(day, {})) for day in days]
     chart = Chart(f"health-{slug}", f"Health of the last {DAYS} days", "", ("read", "troubled"), columns)
-    return _with_description(chart, "Day by day in the table on the overview.")
+    return _add_description(chart, "Day by day in the table on the overview.")
 
 
 def chart_period(name: str, title: str, values: Mapping[str, int]) -> Chart:
     """Results of one period, for `draw_strip`."""
-    return _with_description(Chart(f"in-{name}", title, "", OUTCOMES, [Column(title, values)]))
+    return _add_description(Chart(f"in-{name}", title, "", OUTCOMES, [Column(title, values)]))
 
 
-def _with_description(chart: Chart, where: str = "The numbers are in the table that follows.") -> Chart:
+def _add_description(chart: Chart, where: str = "The numbers are in the table that follows.") -> Chart:
     sums = [f"{humanize.format_number(chart.sums[word])} {word}" for word in chart.series if chart.sums[word]]
     summary = ", ".join(sums) or "Nothing yet"
     return Chart(chart.id, chart.title, f"{summary}. {where}", chart.series, chart.columns)

@@ -34,7 +34,7 @@ class CalendarDay:
         return next((word for word in _WORST_FIRST if self.counts[word]), "") if self.counts else ""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """ "3 complete, 1 failed"."""
         if not self.counts:
             return "no sync"
@@ -69,7 +69,7 @@ def draw_calendar(squares: Sequence[CalendarDay]) -> Markup:
                 label = month
                 parts.append(f'<text x="{left}" y="9">{month}</text>')
         css = f"in-{square.worst or 'nothing'}"
-        tooltip = escape(f"{square.day:%-d %b %Y}: {square.told}")
+        tooltip = escape(f"{square.day:%-d %b %Y}: {square.summary}")
         parts.append(
             f'<rect class="{css}" x="{left}" y="{top}" width="{_CELL}" height="{_CELL}" rx="2">'
             f"<title>{tooltip}</title></rect>"
@@ -78,7 +78,7 @@ def draw_calendar(squares: Sequence[CalendarDay]) -> Markup:
     for square in squares:
         sums.update(square.counts)
     synced = sum(bool(square.worst) for square in squares)
-    summary = f"{humanize.pluralize(synced, 'day')} with syncs. Results: {CalendarDay(squares[0].day, sums).told}."
+    summary = f"{humanize.pluralize(synced, 'day')} with syncs. Results: {CalendarDay(squares[0].day, sums).summary}."
     title = f"Syncs of the last {columns} weeks, one cell a day"
     box = f"0 0 {_LEFT + columns * _STEP} {_TOP + 7 * _STEP}"
     return _svg("calendar", title, f"{summary} The days are in the table that follows.", box, "".join(parts))

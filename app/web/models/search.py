@@ -74,7 +74,7 @@ def index() -> str:
         kinds=KINDS,
         query=_query_args(query.filters, show_unlisted),
         here=_page_query_string(query.filters, show_unlisted, request.args.get("after", "")),
-        ticked=_named_models(request.args),
+        ticked=_models_by_name(request.args),
         columns=tuple(_columns()),
         every_column=COLUMNS,
     )
@@ -84,8 +84,8 @@ def index() -> str:
 @login_required
 def compare() -> str:
     """Up to five of the user's models side by side, with the cost of a month."""
-    names = _named_models(request.args)
-    lines = model_search.by_name(current_user.id, names, clock.utc_now())
+    names = _models_by_name(request.args)
+    lines = model_search.search_by_name(current_user.id, names, clock.utc_now())
     listed = {(line.provider, line.provider_model_id) for line in lines}
     args = MultiDict(_DEFAULT_USAGE) if not ("input" in request.args or "output" in request.args) else request.args
     usage, errors = parse_usage(args)
@@ -107,7 +107,7 @@ def compare() -> str:
 @login_required
 def use() -> str:
     """Code snippets for one of the user's models."""
-    lines = model_search.by_name(current_user.id, _named_models(request.args)[:1], clock.utc_now())
+    lines = model_search.search_by_name(current_user.id, _models_by_name(request.args)[:1], clock.utc_now())
     if not lines:
         abort(404)
     (line,) = lines
@@ -160,7 +160,7 @@ def choose_columns() -> Any:
 def _require_markable(provider: str, model_id: str) -> str | None:
     """The canonical id of a model of the user's lists; 404 if there is no such model."""
     if provider:
-        lines = model_search.by_name(current_user.id, [(provider, model_id)], clock.utc_now())
+        lines = model_search.search_by_name(current_user.id, [(provider, model_id)], clock.utc_now())
         if not lines:
             abort(404)
         return lines[0].canonical_id
@@ -169,7 +169,7 @@ def _require_markable(provider: str, model_id: str) -> str | None:
     return None
 
 
-def _named_models(args: MultiDict[str, str]) -> list[ModelKey]:
+def _models_by_name(args: MultiDict[str, str]) -> list[ModelKey]:
     """The models in `m=provider/id`, without duplicates, limited to what can be compared."""
     names: dict[ModelKey, None] = {}
     for text in args.getlist("m"):

@@ -16,6 +16,7 @@ from app.catalog.changes import Change
 from app.catalog.listing import ListedModel
 from app.catalog.matching import UNKNOWN
 from app.extensions import db
+from app.providers import provider_title
 from app.store import credentials, listings, models
 from app.store.accounts import users
 from app.store.queries import labels, nav, runs
@@ -158,13 +159,13 @@ def test_the_admins_filters_match(alice: Person, bob: Person, means: SyncContext
 def test_a_summary_is_plain_language(alice: Person, means: SyncContext, simulator: Any) -> None:
     alice.add_key("openai")
     simulator.set_models("openai", named("gpt-4o", "o3"))
-    assert labels.summarize_run(synced(alice, means)) == "Nothing new."
+    assert labels.summarize_run(synced(alice, means), provider_title) == "Nothing new."
     simulator.set_models("openai", named("gpt-4o", "gpt-5"))
-    assert labels.summarize_run(synced(alice, means)) == "1 new model, 1 unlisted."
+    assert labels.summarize_run(synced(alice, means), provider_title) == "1 new model, 1 unlisted."
     simulator.set_fault("openai", "empty")
-    assert labels.summarize_run(synced(alice, means)) == "OpenAI: answer kept aside."
+    assert labels.summarize_run(synced(alice, means), provider_title) == "OpenAI: answer kept aside."
     simulator.set_fault("openai", "error_500")
-    assert labels.summarize_run(synced(alice, means)) == "OpenAI failed: unavailable."
+    assert labels.summarize_run(synced(alice, means), provider_title) == "OpenAI failed: unavailable."
 
 
 # ------------------------------------------------------------------ concurrency

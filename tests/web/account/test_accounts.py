@@ -23,7 +23,7 @@ from app.store import runs
 from app.store.accounts import feeds, sessions, users
 from app.store.accounts.sessions import SessionRow
 from app.store.schema.tables import RunRow, UserRow
-from tests.api.calling import program
+from tests.api.client import create_client
 from tests.conftest import PASSWORD, Browser, Clock, Person, both_databases
 from tests.web.text_browser import Plainly, words
 
@@ -436,7 +436,7 @@ def test_another_password_signs_out_every_other_session_but_not_this_one(app: Fl
 def test_after_another_password_one_is_told_what_still_lets_programs_in_and_can_end_it(
     app: Flask, alice: Person, bob: Person
 ) -> None:
-    editor, script, bobs = program(alice), program(alice, "sync"), program(bob)
+    editor, script, bobs = create_client(alice), create_client(alice, "sync"), create_client(bob)
     secret = feeds.create_secret(alice.id, "localhost", datetime.now(UTC))
     db.session.commit()
     page = Plainly(alice.sign_in().client).open("/settings")

@@ -13,7 +13,7 @@ from app.extensions import db
 from app.store import audit
 from app.store.accounts import feeds, tokens
 from app.store.accounts.tokens import TokenRow
-from tests.api.calling import program
+from tests.api.client import create_client
 from tests.conftest import PASSWORD, Person, both_databases
 from tests.web.text_browser import Plainly, words
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_a_token_is_a_sentence(alice: Person, form: dict[str, str
 
 @both_databases
 def test_nobody_sees_or_revokes_anothers_token(alice: Person, bob: Person) -> None:
-    caller = program(alice)
+    caller = create_client(alice)
     bob.sign_in()
     assert caller.row.hint not in bob.client.get(PAGE).text
     assert bob.post(f"{PAGE}/{caller.row.id}/revoke").status_code == 404
@@ -98,7 +98,7 @@ def test_nobody_sees_or_revokes_anothers_token(alice: Person, bob: Person) -> No
 
 
 def test_an_expired_token_says_so_and_goes_after_a_month(alice: Person) -> None:
-    program(alice)
+    create_client(alice)
     alice.sign_in()
     for age, seen in ((timedelta(days=1), True), (timedelta(days=31), False)):
         db.session.execute(update(TokenRow).values(expires_at=datetime.now(UTC) - age))
@@ -108,7 +108,7 @@ def test_an_expired_token_says_so_and_goes_after_a_month(alice: Person) -> None:
 
 def test_there_is_a_last_token_one_may_have(alice: Person) -> None:
     for _ in range(tokens.MAX_TOKENS):
-        program(alice)
+        create_client(alice)
     alice.sign_in()
     answer = alice.post(PAGE, htmx=True, name="one more", scope="read")
     assert answer.status_code == 422 and "Revoke one you no longer use" in words(answer.text)
@@ -118,7 +118,7 @@ def test_there_is_a_last_token_one_may_have(alice: Person) -> None:
 def test_to_disable_an_account_ends_its_tokens_and_its_feed_for_good(
     app: Flask, alice: Person, bob: Person, carol: Person
 ) -> None:
-    editor, bobs = program(alice), program(bob)
+    editor, bobs = create_client(alice), create_client(bob)
     hers, his = (feeds.create_secret(person.id, "localhost", datetime.now(UTC)) for person in (alice, bob))
     db.session.commit()
     carol.sign_in()

@@ -24,7 +24,7 @@ from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.sync.run import SyncContext
-from tests.api.calling import Program, program
+from tests.api.client import ApiClient, create_client
 from tests.conftest import Person, both_databases
 from tests.live import flask, up
 from tests.sync.test_run import named, synced
@@ -37,7 +37,7 @@ MODELS = [
 
 
 @pytest.fixture
-def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: SyncContext) -> Program:
+def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: SyncContext) -> ApiClient:
     simulator.set_models("openrouter", MODELS)
     simulator.set_models("openai", named("gpt-4o", "text-embedding-3-small"))
     simulator.set_models("groq", named("bobs-own-model"))
@@ -47,7 +47,7 @@ def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: 
     bob.add_key("groq")
     for person in (alice, bob):
         synced(person, means)
-    return program(alice)
+    return create_client(alice)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def server(app: Flask) -> Iterator[str]:
 
 
 @both_databases
-def test_openais_own_client_lists_what_my_keys_can_use(reader: Program, server: str) -> None:
+def test_openais_own_client_lists_what_my_keys_can_use(reader: ApiClient, server: str) -> None:
     with openai.OpenAI(base_url=f"{server}/v1", api_key=reader.text, max_retries=0) as client:
         found = {model.id: model for model in client.models.list()}
         assert list(found) == [
@@ -80,17 +80,17 @@ def test_openais_own_client_lists_what_my_keys_can_use(reader: Program, server: 
         assert "openai/text-embedding-3-small" in everything and len(everything) == 5
 
 
-def test_openais_own_client_understands_each_refusal(reader: Program, server: str, bob: Person) -> None:
+def test_openais_own_client_understands_each_refusal(reader: ApiClient, server: str, bob: Person) -> None:
     with openai.OpenAI(base_url=f"{server}/v1", api_key="msk_wrong", max_retries=0) as client:
         with pytest.raises(openai.AuthenticationError) as wrong:
             client.models.list()
         assert wrong.value.code == "invalid_api_key" and "not known here" in str(wrong.value)
     with (
-        openai.OpenAI(base_url=f"{server}/v1", api_key=program(bob, "sync").text, max_retries=0) as client,
+        openai.OpenAI(base_url=f"{server}/v1", api_key=create_client(bob, "sync").text, max_retries=0) as client,
         pytest.raises(openai.PermissionDeniedError, match="lacks the scope"),
     ):
         client.models.list()
-    with openai.OpenAI(base_url=f"{server}/v1", api_key=program(bob).text, max_retries=0) as client:
+    with openai.OpenAI(base_url=f"{server}/v1", api_key=create_client(bob).text, max_retries=0) as client:
         assert [model.id for model in client.models.list()] == ["groq/bobs-own-model"]
         with pytest.raises(openai.NotFoundError) as gone:
             client.models.retrieve("openai/gpt-4o")
@@ -102,7 +102,7 @@ def test_openais_own_client_understands_each_refusal(reader: Program, server: st
         assert nothing.value.type == "invalid_request_error"
 
 
-def test_the_answer_is_openais_to_the_letter(reader: Program) -> None:
+def test_the_answer_is_openais_to_the_letter(reader: ApiClient) -> None:
     answer = reader.read("/v1/models")
     assert set(answer) == {"object", "data"} and answer["object"] == "list"
     assert all(set(one) == {"id", "object", "created", "owned_by"} for one in answer["data"])
@@ -114,7 +114,7 @@ def test_the_answer_is_openais_to_the_letter(reader: Program) -> None:
 
 
 @both_databases
-def test_a_client_of_models_dev_reads_ours(reader: Program, server: str) -> None:
+def test_a_client_of_models_dev_reads_ours(reader: ApiClient, server: str) -> None:
     answer = httpx.get(f"{server}/api.json", headers={"Authorization": f"Bearer {reader.text}"}, trust_env=False)
     # The client bundles its data, so it is given ours in their place and reads it with its own loader.
     read = {name: _loader._load_provider(one) for name, one in answer.json().items()}
@@ -134,7 +134,7 @@ def test_a_client_of_models_dev_reads_ours(reader: Program, server: str) -> None
     assert read["openai"].models.keys() == {"gpt-4o"}
 
 
-def test_our_own_reader_of_models_dev_reads_ours(reader: Program) -> None:
+def test_our_own_reader_of_models_dev_reads_ours(reader: ApiClient) -> None:
     reading = modelsdev.parse(reader.ask("/api.json?all=yes").get_data())
     claims = {(claim.provider, claim.model_id): claim for claim in reading.claims if isinstance(claim, Claim)}
     assert not reading.faults and len(claims) == 5
@@ -147,7 +147,7 @@ def test_one_provider_at_two_addresses_is_two_places(alice: Person, simulator: S
     alice.add_key("openai", label="one")
     further = alice.add_key("openai", label="two")
     synced(alice, means)
-    caller = program(alice)
+    caller = create_client(alice)
     assert [one["id"] for one in caller.read("/v1/models")["data"]] == ["openai/gpt-4o"]
     further.base_url = "https://eu.api.example/v1"
     db.session.commit()

@@ -14,7 +14,7 @@ from tests.conftest import Person
 
 
 @dataclass
-class Program:
+class ApiClient:
     """Acts by a token alone, without any cookie."""
 
     person: Person
@@ -49,8 +49,8 @@ class Program:
             assert answer.json == by_cursor.json
 
 
-def program(person: Person, *scopes: str, days: int | None = None, now: datetime | None = None) -> Program:
+def create_client(person: Person, *scopes: str, days: int | None = None, now: datetime | None = None) -> ApiClient:
     made = tokens.create(person.id, "a program", scopes or ("read",), now or datetime.now(UTC), days)
     assert made is not None
     db.session.commit()
-    return Program(person, *made)
+    return ApiClient(person, *made)
