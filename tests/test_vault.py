@@ -6,6 +6,7 @@ import base64
 import copy
 import hashlib
 import hmac
+import itertools
 import logging
 import pickle
 import traceback
@@ -233,6 +234,7 @@ MALFORMED_VERSIONS = ["", "0", "-1", "01", "²", "1000000000", "9" * 5_000, "one
         f"{PRIVATE},{_encode(RAW_PRIVATE[:95], 2)}",
         KEYRING.public,
     ],
+    ids=itertools.count(),  # not the keys, which differ in each process
 )
 def test_a_malformed_private_key_is_a_sentence_that_names_the_variable(encoded: str) -> None:
     with pytest.raises(VaultError) as error:
@@ -256,6 +258,7 @@ def test_a_malformed_private_key_is_a_sentence_that_names_the_variable(encoded: 
         "",
         PRIVATE,
     ],
+    ids=itertools.count(),
 )
 def test_a_malformed_public_key_is_a_sentence_that_names_the_variable(encoded: str) -> None:
     with pytest.raises(VaultError) as error:
