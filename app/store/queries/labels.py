@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -81,3 +82,31 @@ def run_badge(run: RunView) -> StatusBadge:
 def humanize_code(code: str) -> str:
     """An error code as words: "key_revoked" → "key revoked"."""
     return code.replace("_", " ")
+
+
+def summarize_run(run: RunView, provider_title: Callable[[str], str]) -> str:
+    """ "3 new models, 1 changed, Groq failed: key revoked." provider_title: slug → display name."""
+    parts = [humanize.pluralize(run.total_new_models, "new model")] if run.total_new_models else []
+    parts += [
+        f"{humanize.format_number(run.total(word))} {word}"
+        for word in ("changed", "unlisted", "relisted")
+        if run.total(word)
+    ]
+    if run.state == "lost":
+        parts.append("the worker stopped before the end")
+    if run.state == "cancelled":
+        parts.append("cancelled before the end")
+    for result in run.results:
+        if result.outcome == "failed":
+            parts.append(
+                f"{_result_label(result, provider_title)} failed: {humanize_code(result.error_code or 'unknown')}"
+            )
+        elif result.outcome == "suspect":
+            parts.append(f"{_result_label(result, provider_title)}: answer kept aside")
+    text = ", ".join(parts) or "Nothing new"
+    return text[0].upper() + text[1:] + "."
+
+
+def _result_label(result: ResultView, provider_title: Callable[[str], str]) -> str:
+    title = provider_title(result.provider)
+    return f"{title} ({result.label})" if result.label else title

@@ -104,34 +104,6 @@ def trigger_label(name: str) -> str:
     return _TRIGGER_LABELS.get(name, name)
 
 
-def summarize_run(run: RunView, provider_title: Callable[[str], str]) -> str:
-    """ "3 new models, 1 changed, Groq failed: key revoked." provider_title: slug → display name."""
-    parts = [humanize.pluralize(run.total_new_models, "new model")] if run.total_new_models else []
-    parts += [
-        f"{humanize.format_number(run.total(word))} {word}"
-        for word in ("changed", "unlisted", "relisted")
-        if run.total(word)
-    ]
-    if run.state == "lost":
-        parts.append("the worker stopped before the end")
-    if run.state == "cancelled":
-        parts.append("cancelled before the end")
-    for result in run.results:
-        if result.outcome == "failed":
-            parts.append(
-                f"{_result_label(result, provider_title)} failed: {labels.humanize_code(result.error_code or 'unknown')}"
-            )
-        elif result.outcome == "suspect":
-            parts.append(f"{_result_label(result, provider_title)}: answer kept aside")
-    text = ", ".join(parts) or "Nothing new"
-    return text[0].upper() + text[1:] + "."
-
-
-def _result_label(result: ResultView, provider_title: Callable[[str], str]) -> str:
-    title = provider_title(result.provider)
-    return f"{title} ({result.label})" if result.label else title
-
-
 FILTERS: dict[str, Callable[..., Any]] = {
     "provider_title": provider_title,
     "relative_time": relative_time,
@@ -145,7 +117,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "result_badge": labels.result_badge,
     "run_badge": labels.run_badge,
     "trigger_label": trigger_label,
-    "summarize_run": functools.partial(summarize_run, provider_title=provider_title),
+    "summarize_run": functools.partial(labels.summarize_run, provider_title=provider_title),
     "describe_change": humanize.describe_change,
     "format_tokens": humanize.format_tokens,
     "format_price": humanize.format_price,

@@ -17,8 +17,8 @@ from app.store.engine.retention import PruneResult
 from app.store.queries import models_of_keys
 from app.store.schema.tables import ChangeRow, ComparisonRow, ListingRow, ResultRow, RunRow
 from app.sync.run import SyncContext
-from tests.cli.test_commands import Run
-from tests.cli.test_commands import run as run  # the fixture
+from tests.cli.shell import Run
+from tests.cli.shell import run as run  # the fixture
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
 from tests.web.worker import now
