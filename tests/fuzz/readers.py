@@ -76,7 +76,7 @@ def _catalog(name: str) -> Target:
     return Target(f"catalog {name}", inputs.any_of([json.dumps(good).encode()]), check, share=3)
 
 
-_DOCUMENTS: Mapping[str, Any] = {name: getattr(catalogs, name.upper()) for name in sources.SOURCES}
+_DOCUMENTS: Mapping[str, Any] = {name: catalogs.load_document(name) for name in sources.SOURCES}
 
 
 def _packed_catalog() -> Target:
