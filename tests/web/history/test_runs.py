@@ -92,7 +92,7 @@ def test_a_day_of_the_calendar_may_have_23_hours() -> None:
 )
 def test_a_day_has_the_tone_of_its_worst_outcome(counts: dict[str, int], worst: str, told: str) -> None:
     square = CalendarDay(date(2026, 11, 20), Counter(counts))
-    assert (square.worst, square.told) == (worst, told)
+    assert (square.worst, square.summary) == (worst, told)
 
 
 @both_databases
