@@ -19,8 +19,8 @@ from app.store.schema.tables import CredentialRow, ProviderRow, ResultRow
 from app.sync import key_rotation
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError, generate_private_key
-from tests.cli.test_commands import Run
-from tests.cli.test_commands import run as run  # the fixture
+from tests.cli.shell import Run
+from tests.cli.shell import run as run  # the fixture
 from tests.cli.test_doctor import findings
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import synced

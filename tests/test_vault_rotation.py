@@ -28,8 +28,8 @@ from app.sync import run as sync
 from app.sync.http.fetch import new_client
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, UnsealError, generate_private_key
-from tests.cli.test_commands import Run, read_output
-from tests.cli.test_commands import run as run  # the fixture
+from tests.cli.shell import Run, read_output
+from tests.cli.shell import run as run  # the fixture
 from tests.cli.test_doctor import findings
 from tests.conftest import Person, both_databases
 

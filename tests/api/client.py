@@ -1,4 +1,4 @@
-"""A program with a personal token, for tests."""
+"""A client with a personal token, for tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import Person
 
 @dataclass
 class ApiClient:
-    """Acts by a token alone, without any cookie."""
+    """Authenticates by token alone, without cookies."""
 
     person: Person
     row: TokenRow
@@ -31,9 +31,9 @@ class ApiClient:
         return answer.json
 
     def walk(self, path: str, size: int) -> Iterator[list[Any]]:
-        """The pages of a list, by the cursor in the body; the Link header leads to the same."""
-        joint = "&" if "?" in path else "?"
-        answer = self.ask(f"{path}{joint}limit={size}")
+        """The pages of a list, by the cursor in the body; checks that the Link header leads to the same."""
+        separator = "&" if "?" in path else "?"
+        answer = self.ask(f"{path}{separator}limit={size}")
         while True:
             assert answer.status_code == 200, answer.text
             page = answer.json
@@ -44,13 +44,13 @@ class ApiClient:
                 return
             target, _, relation = answer.headers["Link"].partition(">; ")
             assert relation == 'rel="next"'
-            by_cursor = self.ask(f"{path}{joint}limit={size}&after={page['next']}")
+            by_cursor = self.ask(f"{path}{separator}limit={size}&after={page['next']}")
             answer = self.ask(target.removeprefix("<"))
             assert answer.json == by_cursor.json
 
 
 def create_client(person: Person, *scopes: str, days: int | None = None, now: datetime | None = None) -> ApiClient:
-    made = tokens.create(person.id, "a program", scopes or ("read",), now or datetime.now(UTC), days)
-    assert made is not None
+    created = tokens.create(person.id, "a program", scopes or ("read",), now or datetime.now(UTC), days)
+    assert created is not None
     db.session.commit()
-    return ApiClient(person, *made)
+    return ApiClient(person, *created)

@@ -1,4 +1,4 @@
-"""`/admin/model-sync`, exactly as the owner's documents have it; who may call it; plans made and applied."""
+"""`/admin/model-sync`: the specification's examples, access, and plans made and applied."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def key(app: Flask) -> str:
 
 @pytest.fixture
 def ask(app: Flask, key: str) -> Ask:
-    """A program with the admin key."""
+    """Requests with the admin key."""
 
     def asked(path: str, method: str = "GET", **more: Any) -> Any:
         return app.test_client().open(PATH + path, method=method, headers=BEARER, **more)
@@ -54,7 +54,7 @@ def ask(app: Flask, key: str) -> Ask:
 
 @pytest.fixture
 def done(app: Flask, ask: Ask, vault: Keyring) -> Ask:
-    """Start something, have a worker do it, and look at what came of it."""
+    """Start something, run it as a worker would, and read the result."""
 
     def did(path: str) -> Any:
         first = ask(path + ("&" if "?" in path else "?") + "wait=false", "POST")
@@ -78,14 +78,14 @@ def _keys(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> None:
 
 
 def line(provider: str, outcome: str = "complete", fetched: int = 0, skipped: int = 0, error: str = "") -> ResultView:
-    """A result of a sync as it is read from the database."""
+    """A result as the store returns it."""
     nothing = {one.name: None for one in dataclasses.fields(ResultView)}
     counts = dict.fromkeys(("id", "run_id", "chat", "new", "changed", "unlisted", "relisted", "uncatalogued"), 0)
     facts = {"provider": provider, "outcome": outcome, "fetched": fetched, "skipped": skipped}
     return ResultView(**{**nothing, **counts, **facts, "error_message": error or None})  # type: ignore[arg-type]
 
 
-# ------------------------------------------------------------------ the documents' examples
+# ------------------------------------------------------------------ the specification's examples
 
 
 def test_the_list_of_providers_is_as_documented(ask: Ask) -> None:
@@ -340,7 +340,7 @@ def test_a_plan_whose_list_changed_since_is_refused(app: Flask, ask: Ask, done: 
     assert ask(f"/plans/{plan['plan_id']}").json["details"]["objection"] == refused.json["detail"]
 
 
-# ------------------------------------------------------------------ who may
+# ------------------------------------------------------------------ access
 
 
 def everything() -> list[tuple[str, str]]:

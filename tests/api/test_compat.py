@@ -1,4 +1,4 @@
-"""The list as other programs poll it: by OpenAI's own client, and by a client of models.dev's shape."""
+"""The lists in other formats, read by OpenAI's own client and by a client of models.dev."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: 
 
 @pytest.fixture
 def server(app: Flask) -> Iterator[str]:
-    """The app behind a real server on loopback; each request in a context of its own."""
+    """The app on a real HTTP server on loopback; each request in its own context."""
     httpd = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=lambda: contextvars.Context().run(httpd.serve_forever, 0.02))
     thread.start()
@@ -116,7 +116,7 @@ def test_the_answer_is_openais_to_the_letter(reader: ApiClient) -> None:
 @both_databases
 def test_a_client_of_models_dev_reads_ours(reader: ApiClient, server: str) -> None:
     answer = httpx.get(f"{server}/api.json", headers={"Authorization": f"Bearer {reader.text}"}, trust_env=False)
-    # The client bundles its data, so it is given ours in their place and reads it with its own loader.
+    # The client bundles its data; its own loader reads ours in their place.
     read = {name: _loader._load_provider(one) for name, one in answer.json().items()}
     assert sorted(read) == ["openai", "openrouter"]
     assert all(isinstance(one, models_dev.Provider) for one in read.values())
@@ -158,7 +158,7 @@ def test_one_provider_at_two_addresses_is_two_places(alice: Person, simulator: S
 
 @pytest.mark.slow
 def test_the_real_thing_serves_both_clients(tmp_path: Path) -> None:
-    """`flask up --demo`, a token from the shell, and the clients as people use them."""
+    """`flask up --demo`, a token from the command line, and both clients."""
     with up(tmp_path, "--demo") as live:
         made = flask("tokens", "add", "alice@demo.example", "--name", "tools", instance=tmp_path / "demo")
         assert made.returncode == 0, made.stderr

@@ -1,4 +1,4 @@
-"""`/metrics`: off unless asked for, true in every process, and nothing of anybody in it."""
+"""`/metrics`: off by default, the same from every process, without personal data."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def enable_metrics(app: Flask, token: str = "") -> Flask:
 
 
 def scrape(app: Flask) -> dict[str, dict[tuple[str, ...], float]]:
-    """Family → values of its labels → value."""
+    """Family → label values → value."""
     answer = app.test_client().get("/metrics")
     assert answer.status_code == 200 and answer.mimetype == "text/plain"
     families = list(parse(answer.text))
@@ -58,7 +58,7 @@ def scrape(app: Flask) -> dict[str, dict[tuple[str, ...], float]]:
     }
 
 
-# ------------------------------------------------------------------ who may look
+# ------------------------------------------------------------------ access
 
 
 def test_it_is_not_there_unless_it_was_turned_on(app: Flask, carol: Person) -> None:
@@ -76,7 +76,7 @@ def test_with_a_token_only_who_has_it_passes(app: Flask, carol: Person) -> None:
     assert carol.sign_in().client.get("/metrics").status_code == 401
 
 
-# ------------------------------------------------------------------ what is told
+# ------------------------------------------------------------------ content
 
 
 @both_databases
@@ -166,7 +166,7 @@ def test_a_scraper_of_openmetrics_gets_that(open_app: Flask) -> None:
     assert any(family.name == "modelsync_redis_up" for family in openmetrics(answer.text))
 
 
-# ------------------------------------------------------------------ what is not
+# ------------------------------------------------------------------ what must not be in it
 
 
 @both_databases

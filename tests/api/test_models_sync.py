@@ -1,4 +1,4 @@
-"""`/api/models/sync` and its cron door, exactly as the owner's documents have them."""
+"""`/api/models/sync` and its cron endpoint, exactly as specified."""
 
 from __future__ import annotations
 

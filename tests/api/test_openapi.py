@@ -1,4 +1,4 @@
-"""The OpenAPI document and its page: whole, valid, and in step with the routes."""
+"""The OpenAPI document and its page: complete, valid, and in step with the routes."""
 
 from __future__ import annotations
 

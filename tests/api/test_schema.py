@@ -1,6 +1,6 @@
-"""The OpenAPI document holds: whatever is sent, by whomever, is answered as the document says.
+"""Every response conforms to the OpenAPI document, whatever is sent and whoever sends it.
 
-schemathesis makes the cases of the document: a few hundred on a laptop, thousands where the environment says so.
+schemathesis generates the cases: a few hundred by default, thousands with MODELSYNC_TEST_EVERYTHING=1.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CHECKS = [
     negative_data_rejection,
 ]
 READY = "/health/ready"
-"""Where a 503 is a good answer: no worker is there."""
+"""The only path where 503 is expected: there is no worker."""
 _ADMIN_KEY = "of-tests-alone-" + "x" * 32
 WHO = ("stranger", "user by token", "user by session", "admin by token", "admin key")
 
@@ -62,7 +62,7 @@ class Caller:
 def caller(
     request: pytest.FixtureRequest, app: Flask, alice: Person, carol: Person, simulator: Simulator, means: SyncContext
 ) -> Caller:
-    """Who calls: everyone but the stranger has two keys, two syncs and a list."""
+    """The callers; all but the stranger have two keys, two syncs and a list."""
     who: str = request.param
     for person in (alice, carol):
         person.row.sync_on_sign_in = False
@@ -107,11 +107,14 @@ def test_every_answer_is_as_the_document_says(app: Flask, caller: Caller, monkey
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    # Half of the cases are the operators': few of the others' would be left for them.
+    # The operators' endpoints get half of the cases; otherwise few would be left for them.
     @given(case=one_of(*(part.as_strategy(generation_mode=mode) for part in parts for mode in GenerationMode)))
     def ask(case: Any) -> None:
-        # In a context of its own, as a server gives it: see conftest.Browser.
-        headers = {**caller.headers, "Accept-Encoding": "identity"}  # it names codings that it does not undo
+        # In its own context, as on a server: see conftest.Browser.
+        headers = {
+            **caller.headers,
+            "Accept-Encoding": "identity",
+        }  # schemathesis accepts codings that it cannot decode
         answer = contextvars.Context().run(case.call, headers=headers, cookies=caller.cookies)
         if not case.path.startswith("/health"):
             seen[answer.status_code] += 1
@@ -120,6 +123,6 @@ def test_every_answer_is_as_the_document_says(app: Flask, caller: Caller, monkey
         case.validate_response(answer, checks=CHECKS[1:] if case.path == READY else CHECKS)
 
     ask()
-    # That the cases came through: who may see something saw something, and the stranger nothing.
+    # The cases reached the views: those with access got data, the stranger none.
     assert bool(seen[200]) == bool(caller.headers)
     assert bool(for_admins & {200, 202}) == caller.is_admin

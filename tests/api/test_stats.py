@@ -1,4 +1,4 @@
-"""How many models there are and how the providers do: who may ask, and what is told."""
+"""Statistics of models and providers: access and content."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ask(app: Flask, path: str, bearer: str = "") -> Any:
     return app.test_client().get(path, headers={"Authorization": f"Bearer {bearer}"} if bearer else None)
 
 
-# ------------------------------------------------------------------ who may ask
+# ------------------------------------------------------------------ access
 
 
 @every_path
@@ -72,7 +72,7 @@ def test_a_token_without_the_scope_is_refused(app: Flask, carol: Person) -> None
     assert answer.status_code == 403 and "insufficient_scope" in answer.headers["WWW-Authenticate"]
 
 
-# ------------------------------------------------------------------ what is told
+# ------------------------------------------------------------------ content
 
 
 @both_databases
@@ -114,7 +114,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def add_results(person: Person, *outcomes: str | None, hours_ago: float) -> None:
-    """Results of openai, one run each, the last of them the newest."""
+    """Add results of openai, one run each, in chronological order."""
     provider_id = credentials.providers_by_slug()["openai"].id
     for number, outcome in enumerate(outcomes):
         ended_at = NOW - timedelta(hours=hours_ago, seconds=len(outcomes) - number)

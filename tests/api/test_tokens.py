@@ -1,4 +1,4 @@
-"""Whom the API admits: a good token or a session, and nobody else."""
+"""API authentication: by a valid token or a session only."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_all_tokens_and_sessions_of_an_account_share_one_limit(alice: Person, bo
     alice.sign_in()
     headers = {"X-CSRFToken": alice.token("/profile")}
     assert alice.client.post("/api/v1/runs", headers=headers).status_code == 429
-    assert bobs.ask("/api/v1/runs", "POST").status_code == 409  # he has no key to sync, but is let in
+    assert bobs.ask("/api/v1/runs", "POST").status_code == 409  # authenticated, but no key to sync
 
 
 def test_guessing_tokens_counts_against_the_address(alice: Person, app: Flask) -> None:
@@ -224,4 +224,4 @@ def test_guessing_tokens_counts_against_the_address(alice: Person, app: Flask) -
         for number in range(61)
     ]
     assert (set(guesses[:60]), guesses[60]) == ({401}, 429)
-    assert good.ask("/api/v1/runs", "POST").status_code == 409  # no key to sync, but let in
+    assert good.ask("/api/v1/runs", "POST").status_code == 409  # authenticated, but no key to sync

@@ -1,4 +1,4 @@
-"""`/api/v1`: every endpoint's shape, its filters, its pages, and what it refuses."""
+"""`/api/v1`: bodies, filters, pages and errors of every endpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODELS = [
 
 @pytest.fixture
 def reader(app: Flask, alice: Person, bob: Person, simulator: Simulator, means: SyncContext) -> ApiClient:
-    """Alice's program, after syncs that found something; Bob has a key and models too."""
+    """Alice's client after two syncs; Bob has a key and models too."""
     simulator.set_models("openrouter", MODELS)
     simulator.set_models("openai", named("gpt-4o", "gpt-4o-mini", "text-embedding-3-small"))
     simulator.set_models("groq", named("bobs-own-model"))
@@ -258,7 +258,7 @@ def test_a_sync_is_started_followed_and_read(reader: ApiClient, app: Flask, vaul
     assert reader.read(where)["state"] == "done"
     assert [result["provider"] for result in reader.read(f"{where}/results")["data"]] == [
         "openai",
-        "openrouter",  # it was queued still, so it took in what the second call asked for
+        "openrouter",  # still queued, so the second call was added to it
     ]
 
 
@@ -286,7 +286,7 @@ def test_an_order_that_cannot_be_followed_starts_nothing(reader: ApiClient, more
 
 @pytest.fixture
 def suspect(alice: Person, simulator: Simulator, means: SyncContext) -> CredentialRow:
-    """A key whose last answer was kept aside."""
+    """A key with a quarantined answer."""
     simulator.set_models("openai", named("gpt-4o", "gpt-4o-mini", "gpt-4.1"))
     key = alice.add_key("openai")
     synced(alice, means)

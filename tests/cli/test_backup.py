@@ -1,4 +1,4 @@
-"""`flask backup`: one whole file or none, made while everything runs; read, refused where it does not fit, restored."""
+"""`flask backup`: created atomically while everything runs, verified, rejected where it does not fit, restored."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from app.store.engine import dump
 from app.store.schema.tables import CredentialRow, ModelRow, RunRow, UserRow
 from app.sync.run import SyncContext
 from app.vault import generate_private_key
-from tests.cli.test_commands import Run, read_output
-from tests.cli.test_commands import run as run  # the fixture
+from tests.cli.shell import Run, read_output
+from tests.cli.shell import run as run  # the fixture
 from tests.cli.test_doctor import findings
 from tests.conftest import PASSWORD, Person, both_databases
 from tests.sync.test_run import synced
@@ -48,7 +48,7 @@ KEY = "sk-good-key-of-a-backup-7c1d"
 
 @pytest.fixture(autouse=True)
 def _require_client_programs(database_url: str) -> None:
-    """PostgreSQL's tests need its client; where everything is to be tested, to lack it is an error."""
+    """PostgreSQL's tests need its client programs: skip without them, or fail if everything is to be tested."""
     everything = os.environ.get("MODELSYNC_TEST_EVERYTHING") == "1"
     if database_url.startswith("postgresql") and not shutil.which("pg_dump") and not everything:
         pytest.skip("there is no pg_dump")
@@ -71,7 +71,7 @@ def read_manifest(file: Path) -> Any:
 
 
 def rewrite_manifest(file: Path, **changes: Any) -> Path:
-    """The same backup with another manifest."""
+    """A copy of the backup with a changed manifest."""
     other = file.with_name(f"other-{file.name}")
     with zipfile.ZipFile(file) as packed, zipfile.ZipFile(other, "w") as target:
         target.writestr("manifest.json", json.dumps(read_manifest(file) | changes))
@@ -114,7 +114,7 @@ def test_a_restore_ends_all_sessions_and_says_what_counts_again(
 ) -> None:
     stolen = alice.sign_in().client
     assert run("backup", "create", str(file)).exit_code == 0
-    users.end_sessions(alice.row)  # as another password does, or an admin
+    users.end_sessions(alice.row)  # as a password change or an admin does
     db.session.commit()
     assert stolen.get("/profile").status_code == 303
     told = read_output(run("backup", "restore", str(file), "--yes"))
@@ -133,7 +133,7 @@ def test_a_backup_made_while_people_write_is_of_one_moment(run: Run, app: Flask,
     over = threading.Event()
 
     def write_on() -> None:
-        """Two rows in one transaction: a copy that has one of them only was not of one moment."""
+        """Two rows in one transaction: a consistent copy has both or neither."""
         with app.app_context():
             for number in range(10_000):
                 if over.is_set():
@@ -153,7 +153,7 @@ def test_a_backup_made_while_people_write_is_of_one_moment(run: Run, app: Flask,
     for number in range(3):
         path = file.with_name(f"{number}.zip")
         assert run("backup", "verify", str(path)).exit_code == 0
-        assert read_manifest(path)["rows"]["users"] % 2 == 0  # carol and alice, and pairs
+        assert read_manifest(path)["rows"]["users"] % 2 == 0  # carol, alice, and pairs
 
 
 @both_databases
@@ -257,17 +257,17 @@ def test_killed_while_it_is_made_it_leaves_a_whole_file_or_none(
 ) -> None:
     alice.add_key("openai", KEY)
     db.session.remove()
-    db.engine.dispose()  # no connection crosses the fork
+    db.engine.dispose()  # connections must not be shared across the fork
     process = multiprocessing.get_context("fork").Process(target=create_until_killed, args=(settings, file, moment))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    assert file.exists() == (moment == "_sync_folder")  # it was renamed by then
+    assert file.exists() == (moment == "_sync_folder")  # already renamed
     if file.exists():
         assert run("backup", "verify", str(file)).exit_code == 0
     other = file.with_name("next.zip")
     assert run("backup", "create", str(other)).exit_code == 0
-    assert {path.name for path in file.parent.iterdir()} <= {file.name, other.name}  # what it left is cleared away
+    assert {path.name for path in file.parent.iterdir()} <= {file.name, other.name}  # leftovers are removed
 
 
 # ------------------------------------------------------------------ verify
@@ -287,7 +287,7 @@ def test_a_backup_with_any_part_changed_is_refused(run: Run, alice: Person, file
         result = run("backup", "verify", str(file))
         if result.exit_code == 0:
             unnoticed.append(place)
-    # A zip says some things twice or of no consequence, such as when a file was made; the data itself is never one.
+    # Some bytes of a zip file are redundant or irrelevant, such as times; bytes of the data never are.
     assert len(unnoticed) <= 2, unnoticed
     file.write_bytes(whole[: len(whole) // 2])
     assert "damaged, or no backup" in read_output(run("backup", "verify", str(file)), code=1)
@@ -313,7 +313,7 @@ def test_a_zip_that_cannot_be_unpacked_is_a_sentence(
     run: Run, alice: Person, file: Path, place: int, value: int
 ) -> None:
     assert run("backup", "create", str(file)).exit_code == 0
-    entry = b"PK\x01\x02"  # of the central directory; at 8 are its flags, at 10 its compression
+    entry = b"PK\x01\x02"  # central directory entry: flags at offset 8, compression at 10
     parts = file.read_bytes().split(entry)
     changed = [parts[0], *(part[: place - 4] + bytes([value]) + part[place - 3 :] for part in parts[1:])]
     file.write_bytes(entry.join(changed))
@@ -367,7 +367,7 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
         with _lock_database(db.engine.url.database or ""):
             assert "cannot be written" in read_output(run("backup", "restore", str(file), "--yes"), code=1)
     else:
-        # All is dropped and made anew, and the last statement fails.
+        # Everything is dropped and restored, then the last statement fails.
         real = backup.run_tool
 
         def broken(program: str, arguments: list[str], **options: Any) -> None:
@@ -382,7 +382,7 @@ def test_a_restore_that_fails_midway_leaves_the_database_as_it_was(
 
 
 def restore_until_killed(settings: config.Settings, file: Path) -> None:
-    """Die when part of it is written; on PostgreSQL wait there, for the test to kill this process."""
+    """Die after part of it is written; on PostgreSQL wait there until the test kills this process."""
     real_run, real_look = backup.run_tool, dump.time.monotonic
 
     def slow(program: str, arguments: list[str], **options: Any) -> None:
@@ -391,7 +391,7 @@ def restore_until_killed(settings: config.Settings, file: Path) -> None:
             script.write_text(script.read_text(encoding="utf-8") + "\nSELECT pg_sleep(8);\n", encoding="utf-8")
         real_run(program, arguments, **options)
 
-    looks = iter([real_look()])  # as it begins; the next is after the first pages
+    looks = iter([real_look()])  # one at the start; the next follows the first pages
 
     def look() -> float:
         moment = next(looks, None)
@@ -415,7 +415,7 @@ def test_a_restore_that_is_killed_midway_leaves_the_database_as_it_was(
     assert bob
     before = dump.load_state()
     db.session.remove()
-    db.engine.dispose()  # no connection crosses the fork
+    db.engine.dispose()  # connections must not be shared across the fork
     process = multiprocessing.get_context("fork").Process(target=restore_until_killed, args=(settings, file))
     process.start()
     if db.engine.dialect.name == "postgresql":
@@ -460,7 +460,7 @@ def test_a_backup_of_an_older_version_is_brought_to_this_one(run: Run, app: Flas
     directory = str(config.ROOT / "migrations")
     db.session.commit()
     flask_migrate.downgrade(directory, revision="0007")
-    assert run("backup", "create", str(file)).exit_code == 0  # makes no migration: it is made before an update
+    assert run("backup", "create", str(file)).exit_code == 0  # does not migrate: backups are made before an update
     assert read_manifest(file)["revision"] == "0007" == dump.load_state().revision
     flask_migrate.upgrade(directory)
     head = dump.load_state().revision

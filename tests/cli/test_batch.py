@@ -1,4 +1,4 @@
-"""`flask sync all`, `plans` and `apply`: the batch sync, with the report of the owner's guide."""
+"""`flask sync all`, `plans` and `apply`: the batch sync and its report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Shell = Callable[..., Any]
 
 @pytest.fixture
 def sync(app: Flask, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """`flask sync …` in a shell with two of the server's own keys."""
+    """Runs `flask sync …` with two server-wide keys in the environment."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-server-0a1b")
     monkeypatch.setenv("GROQ_API_KEY", "gsk-of-the-server-2c3d")
     simulator.set_models("openai", named("gpt-4o", "gpt-5", "gpt-99-nobody-knows"))

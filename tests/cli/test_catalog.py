@@ -1,4 +1,4 @@
-"""`flask catalog …`: each does what it says, and each failure is one sentence that says what to do."""
+"""`flask catalog`: its commands, and failures as one sentence with a remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import catalog
 from app.store.schema.catalog_tables import DecisionRow
-from tests.cli.test_commands import Run, read_output, run
+from tests.cli.shell import Run, read_output, run
 from tests.conftest import both_databases
 
 __all__ = ["run"]  # a fixture

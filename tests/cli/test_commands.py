@@ -1,14 +1,10 @@
-"""The commands of the shell: users, keys, syncs and models."""
+"""`flask users`, `keys`, `sync` and `models`."""
 
 from __future__ import annotations
 
-import contextvars
 import dataclasses
 import json
-from collections.abc import Callable
-from typing import Any
 
-import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
@@ -18,34 +14,12 @@ from app.store import credentials
 from app.store.accounts import users
 from app.store.schema.tables import CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.vault import Keyring
+from tests.cli.shell import Run, read_output
+from tests.cli.shell import run as run  # the fixture
 from tests.conftest import PASSWORD, Person, both_databases
 from tests.sync.test_run import named
 
 KEY = "sk-a-key-for-the-shell-5d2e"
-Run = Callable[..., Any]
-
-
-@pytest.fixture
-def run(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run `flask …` as a person does; what it printed and its exit code."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def invoke(*arguments: str, typed: str = "") -> Any:
-        db.session.rollback()
-        runner = app.test_cli_runner()
-        result = contextvars.Context().run(runner.invoke, args=list(arguments), input=typed)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-        assert "Traceback" not in result.output
-        db.session.rollback()
-        db.session.expire_all()
-        return result
-
-    return invoke
-
-
-def read_output(result: Any, code: int = 0) -> str:
-    assert result.exit_code == code, result.output
-    return " ".join(result.output.split())
 
 
 @both_databases

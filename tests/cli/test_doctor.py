@@ -1,4 +1,4 @@
-"""`flask doctor`: content when all is well, and a remedy for each thing that is not."""
+"""`flask doctor`: no complaint when all is well, a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from app.store import runs
 from app.store.engine import diagnostics
 from app.store.schema.tables import CredentialRow, RunRow
 from app.vault import Keyring, generate_private_key
-from tests.cli.test_commands import Run
-from tests.cli.test_commands import run as run  # the fixture
+from tests.cli.shell import Run
+from tests.cli.shell import run as run  # the fixture
 from tests.conftest import Person, both_databases
 from tests.web.app.test_database_errors import pragma, standby
 from tests.web.worker import no_redis, now, worker_present
 
 
 def findings(run: Run, *, code: int) -> dict[str, Any]:
-    """check → what is worst about it."""
+    """check → its worst finding."""
     result = run("doctor", "--json")
     assert result.exit_code == code, result.output
     worst: dict[str, Any] = {}
@@ -49,7 +49,7 @@ def test_it_is_content_with_an_installation_that_runs(run: Run, app: Flask, alic
     with worker_present(app):
         seen = findings(run, code=1)
     bad = {check for check, found in seen.items() if found["state"] != "good"}
-    assert bad == {"scheduler"}  # there is none in a test
+    assert bad == {"scheduler"}  # none runs in tests
     assert "1 key, all open" in seen["API keys"]["says"]
     assert "up to date" in seen["database"]["says"]
     text = run("doctor").output
@@ -75,7 +75,7 @@ def test_a_key_that_does_not_open_is_named_and_nothing_is_lost(
     found = findings(run, code=1)["API keys"]
     assert found["state"] == "bad" and f"numbers {row.id}" in found["says"] and "Nothing was deleted" in found["remedy"]
     monkeypatch.delenv("VAULT_PRIVATE_KEYS")
-    assert findings(run, code=1)["API keys"]["state"] == "warn"  # a web machine is right to lack it
+    assert findings(run, code=1)["API keys"]["state"] == "warn"  # expected on a web machine
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", generate_private_key())
     assert findings(run, code=1)["API keys"]["state"] == "bad"
 
@@ -135,7 +135,7 @@ def test_trying_to_write_changes_nothing_and_is_seen_by_no_other(run: Run, datab
     before = db.session.scalar(text("SELECT version_num FROM alembic_version"))
     diagnostics.check_writable()
     with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=0)) as other:
-        other.execute("BEGIN IMMEDIATE")  # no lock was left behind
+        other.execute("BEGIN IMMEDIATE")  # the check left no lock
     assert db.session.scalar(text("SELECT version_num FROM alembic_version")) == before
 
 

@@ -1,4 +1,4 @@
-"""`flask overrides …`: set, list, remove, import and export, each failure a sentence."""
+"""`flask overrides`: set, list, remove, import and export; failures as one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.extensions import db
 from app.store import audit, overrides
 from app.store.schema.tables import ListedModelRow
 from tests.catalog.test_overrides import DIFFERENT, EMPTY, MANUAL
-from tests.cli.test_commands import Run, read_output, run
+from tests.cli.shell import Run, read_output, run
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named
 

@@ -1,4 +1,4 @@
-"""`flask providers …`: the registry and the tools for whoever adds a provider."""
+"""`flask providers`: the registry and the tools for adding a provider."""
 
 from __future__ import annotations
 

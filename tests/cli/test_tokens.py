@@ -1,4 +1,4 @@
-"""`flask tokens`: made, listed and revoked from the shell."""
+"""`flask tokens`: create, list and revoke."""
 
 from __future__ import annotations
 

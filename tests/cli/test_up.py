@@ -1,4 +1,4 @@
-"""`flask up` as a person starts it: real processes, real signals."""
+"""`flask up` with real processes and signals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_it_starts_everything_and_stops_every_process(tmp_path: Path, number: si
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """One installation for the tests that leave it as they found it: each start costs seconds."""
+    """One installation shared by the tests that do not change it: each start takes seconds."""
     with up(tmp_path_factory.mktemp("running") / "instance") as live:
         yield live
 
@@ -63,7 +63,7 @@ def test_the_web_process_cannot_open_a_key_and_the_worker_holds_no_session_secre
         for pid, command in live.children().items():
             try:
                 held = Path(f"/proc/{pid}/environ").read_bytes().decode()
-            except PermissionError:  # the kernel lets nobody but root look into a worker
+            except PermissionError:  # only root may inspect a worker process
                 assert " work " in command
                 continue
             assert ("sk-server-wide-key" in held) == (" work " in command), "workers sign with it, nobody else"
@@ -82,7 +82,7 @@ def test_a_process_that_dies_is_started_again(running: Live, until: Until) -> No
 
 
 def read_start_error(instance: Path, *options: str, **changes: str) -> str:
-    """What `flask up` says when it does not start: one sentence, exit code 1."""
+    """The message of a failed start: one sentence, exit code 1."""
     done = flask("up", *options, instance=instance, **changes)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -102,7 +102,7 @@ def read_start_error(instance: Path, *options: str, **changes: str) -> str:
 def test_no_header_of_a_stranger_says_where_the_app_is_or_how_it_was_reached(
     running: Live, path: str, header: str
 ) -> None:
-    """gunicorn believes some headers of this machine's own, where the reverse proxy is that passes on everybody's."""
+    """gunicorn trusts some headers from loopback, where the reverse proxy passes on those of its clients."""
     port = int(running.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), 10) as line:
         line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n\r\n".encode())
@@ -187,7 +187,7 @@ def test_killed_parents_leave_no_orphans(tmp_path: Path, until: Until) -> None:
     with up(tmp_path) as live:
         until(lambda: sum(" work " in command for command in live.children().values()) >= 3)
         seen = dict(live.children())
-        # A worker at a job has a child too, but only the pool has the workers.
+        # A busy worker has a child too, but only the pool has the workers as children.
         pool = max((pid for pid in seen if " work " in seen[pid]), key=lambda pid: len(descendants(pid)))
         os.kill(pool, signal.SIGKILL)
         until(lambda: not any(is_alive(pid) for pid in seen if " work " in seen[pid]))
@@ -208,7 +208,7 @@ def test_workers_are_found_again_after_redis_was_killed(tmp_path: Path, until: U
             except redis.RedisError:
                 return 0
 
-        until(lambda: workers() == 3, 40)  # the two that were asked for, and the one for people
+        until(lambda: workers() == 3, 40)  # the two requested, and the interactive one
         (server,) = (pid for pid, command in live.children().items() if "redis-server" in command)
         os.kill(server, signal.SIGKILL)
         until(lambda: workers() == 0, 40)

@@ -1,4 +1,4 @@
-"""What admins do to accounts, from the shell."""
+"""`flask users disable`, `enable`, `promote`, `demote`, `sign-out`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo panel steers the simulator, for people who are signed in, and only in a demo."""
+"""The demo panel controls the simulator, for signed-in users, and only in a demo."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
 
 @pytest.fixture
 def demo(app: Flask, simulator: Simulator) -> Iterator[Flask]:
-    """The app of the test, once more with a demo address, over the same database."""
+    """A second app with a demo URL on the test's database."""
     made = create_app(dataclasses.replace(app.config["SETTINGS"], demo_url=simulator.url))
     yield made
     with made.app_context():

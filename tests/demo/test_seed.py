@@ -1,4 +1,4 @@
-"""The demo's accounts and history: there once, made by real runs, with something for everyone to see."""
+"""The demo's accounts and history: created once, by real runs, with something to see for everyone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulator does what its faults say: whoever relies on it in another test may."""
+"""The simulator behaves as described, so that other tests can rely on it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ scripted_provider = pytest.mark.parametrize("slug", SCRIPTED)
 
 
 def _is_readable(slug: str) -> bool:
-    """Whether a provider is played in the shape that it reads; one that is not can still fail."""
+    """Whether the provider can parse its simulated list; the others are simulated for failures only."""
     with contextlib.suppress(InvalidResponse):
         shown = SimPage(list_models(slug, 0))
         return len(PROVIDERS[slug].read(encode_json(SHAPES.get(slug, PLAIN).answer(shown))).models) == len(shown.models)
@@ -59,13 +59,13 @@ def running() -> Iterator[Simulator]:
 
 @pytest.fixture
 def simulator(running: Simulator) -> Simulator:
-    """One for all tests here, as good as new."""
+    """The shared simulator, reset."""
     running.reset()
     return running
 
 
 class RawResponse:
-    """One plain request and its whole answer."""
+    """One plain request and its complete response."""
 
     def __init__(self, simulator: Simulator, path: str, method: str = "GET", body: str | None = None, **headers: str):
         connection = http.client.HTTPConnection("127.0.0.1", urlsplit(simulator.url).port, timeout=5)
@@ -276,7 +276,7 @@ def test_endless_pages_mean_nothing_where_there_are_no_pages(simulator: Simulato
     for fault in ("endless_pages", "repeated_cursor"):
         simulator.set_fault(slug, fault)
         if slug not in ("anthropic", "google"):
-            # OpenRouter has no pages so far, but its envelope has a place for the next one, and it is followed.
+            # OpenRouter has no pages yet, but its envelope has a link to the next one, which is followed.
             assert ask(simulator, slug).whole == (slug != "openrouter")
 
 
@@ -351,7 +351,7 @@ def test_the_bomb_unfolds_a_thousandfold(simulator: Simulator) -> None:
     raw = RawResponse(simulator, list_path(simulator, "groq"), **auth_headers("groq"))
     assert len(raw.body) < 2_000_000
     inflate = zlib.decompressobj(wbits=31)
-    some = inflate.decompress(raw.body[:50_000])  # all of it would take a second
+    some = inflate.decompress(raw.body[:50_000])  # decompressing all would take a second
     assert len(some) / 50_000 * len(raw.body) > 1_000_000_000
 
 
@@ -362,7 +362,7 @@ def test_a_latency_is_kept(simulator: Simulator) -> None:
     assert time.monotonic() - begun >= 0.1
 
 
-# ------------------------------------------------------------------ steering and running
+# ------------------------------------------------------------------ control and process
 
 
 def test_it_is_steered_over_http(simulator: Simulator) -> None:

@@ -1,4 +1,4 @@
-"""`flask work` that starts before its Redis or before `flask setup`: it waits, says so once, and begins."""
+"""`flask work` started before Redis or `flask setup`: it waits, says so once, and then works."""
 
 from __future__ import annotations
 
