@@ -169,6 +169,11 @@ def test_a_first_list_is_in_force_and_new_means_unknown_to_the_catalog() -> None
     assert evaluation.is_whole and evaluation.quarantine is None and evaluation.caveat is None
 
 
+def test_whether_the_catalog_knows_a_model_depends_on_its_provider() -> None:
+    assert evaluated(PreviousState(), answer("llama-a")).counts.uncatalogued == 0
+    assert evaluate("groq", PreviousState(), answer("llama-a"), INDEX).counts.uncatalogued == 1
+
+
 def test_a_complete_list_takes_the_place_of_the_one_before() -> None:
     before = previous("gpt-4o", "model-a", "model-b", lost_ids=frozenset({"model-c", "model-z"}))
     evaluation = evaluated(before, answer("gpt-4o", "model-b", "model-c", "model-d"))

@@ -328,7 +328,8 @@ class Lost:
 def test_a_redis_that_did_not_answer_is_left_alone_for_five_seconds(ticks: list[float]) -> None:
     lost = Lost()
     remote = RedisLimiterStore(lost)  # type: ignore[arg-type]
-    for moment, asked in [(100.0, 1), (104.999, 1), (105.0, 2), (109.9, 2)]:
+    # From the first moment of the clock: nothing is known of Redis yet.
+    for moment, asked in [(0.0, 1), (4.999, 1), (5.0, 2), (9.9, 2)]:
         ticks[0] = moment
         with pytest.raises(StoreUnavailable):
             remote.release("one", "a")
@@ -360,6 +361,13 @@ def test_a_state_in_redis_is_set_left_deleted_and_ends(remote: RedisLimiterStore
     remote.update("one", lambda _: b"noted", 7.0)
     remote.update("one", lambda _: None, 7.0)
     assert store.load_states(remote._redis, ["one"]) == [None]
+
+
+def test_in_redis_each_endpoint_has_permits_and_starts_of_its_own(remote: RedisLimiterStore) -> None:
+    assert remote.acquire("one", "a", 1, 60.0, 1) == (None, True)
+    assert remote.acquire("two", "b", 1, 60.0, 1) == (None, True)
+    remote.release("one", "a")
+    assert remote.acquire("one", "c", 1, 60.0, 1) == (None, False), "one has started within this second"
 
 
 def test_a_state_that_others_change_meanwhile_is_read_again(remote: RedisLimiterStore) -> None:
