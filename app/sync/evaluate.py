@@ -113,6 +113,7 @@ def evaluate(provider: str, previous: PreviousState, answer: Answer, index: Cata
     is_repeated = previous.quarantined is not None and previous.quarantined == _fingerprint(answered)
     is_trusted = _is_trusted(previous, answered, is_repeated=is_repeated)
     grade = grade_answer(previous.listing, answered, is_complete=answer.complete, is_trusted=is_trusted)
+    uncatalogued = _uncatalogued_ids(answered, index)
     evaluation = Evaluation(
         grade=grade,
         answered=answered,
@@ -122,7 +123,7 @@ def evaluate(provider: str, previous: PreviousState, answer: Answer, index: Cata
             fetched=len(answered.models) + len(answer.skipped),
             skipped=len(answer.skipped),
             chat=len(answered.chat()),
-            uncatalogued=len(_uncatalogued_ids(answered, index)),
+            uncatalogued=len(uncatalogued),
         ),
     )
     if grade == "suspect":
@@ -132,7 +133,7 @@ def evaluate(provider: str, previous: PreviousState, answer: Answer, index: Cata
         return evaluation
     if grade == "partial":
         evaluation = replace(evaluation, caveat=answer.caveat or None)
-    return _add_changes(evaluation, previous, index)
+    return _add_changes(evaluation, previous, index, uncatalogued)
 
 
 def grade_answer(previous: Listing | None, answered: Listing, *, is_complete: bool, is_trusted: bool = False) -> Grade:
@@ -191,12 +192,14 @@ def _is_trusted(previous: PreviousState, answered: Listing, *, is_repeated: bool
     return previous.is_from_other_key and bool(answered.models)
 
 
-def _add_changes(evaluation: Evaluation, previous: PreviousState, index: CatalogIndex) -> Evaluation:
+def _add_changes(
+    evaluation: Evaluation, previous: PreviousState, index: CatalogIndex, uncatalogued: set[str]
+) -> Evaluation:
     before, answered = previous.listing, evaluation.answered
     in_force = merge_partial(before, answered) if before and evaluation.grade == "partial" else answered
     if before is None or not previous.has_whole_listing:
         # "New" is what the catalog does not know, and what no earlier list of this key named.
-        unknown = _uncatalogued_ids(in_force, index) - (_ids(before) if before else frozenset())
+        unknown = uncatalogued - (_ids(before) if before else frozenset())
         changes = compare(None, in_force, uncatalogued=unknown)
     else:
         renames = detect_renames(before, in_force, partial(index.identity, in_force.provider), previous.lost_ids)
