@@ -41,6 +41,7 @@ from app.sync.http.retry import RetryPolicy
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
 from tests import compiled, isolation
+from tests.postgres import ReusableDatabase
 
 PASSWORD = "correct horse battery"
 _POSTGRES = os.environ.get("MODELSYNC_TEST_DATABASE_URL", "")
@@ -195,6 +196,13 @@ def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     _on_postgres(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture(scope="session")
+def postgres_database(postgres_template: str) -> Iterator[ReusableDatabase]:
+    database = ReusableDatabase(_POSTGRES.replace("+psycopg", ""), postgres_template, _postgres_url)
+    yield database
+    database.drop()
+
+
 def _postgres_url(name: str) -> str:
     return config._parse_database_url(_POSTGRES.rsplit("/", 1)[0] + "/" + name)
 
@@ -224,10 +232,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "modelsync.sqlite")
         yield f"sqlite:///{tmp_path}/modelsync.sqlite"
         return
-    name = f"modelsync_test_{uuid.uuid4().hex[:8]}"
-    _on_postgres(f'CREATE DATABASE "{name}" TEMPLATE "{request.getfixturevalue("postgres_template")}"')
-    yield _postgres_url(name)
-    _on_postgres(f'DROP DATABASE "{name}" WITH (FORCE)')
+    database: ReusableDatabase = request.getfixturevalue("postgres_database")
+    yield database.fresh()
 
 
 both_databases = pytest.mark.parametrize("database_url", _STAGES, indirect=True)
