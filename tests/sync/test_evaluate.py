@@ -395,3 +395,17 @@ def test_equal_prices_in_other_digits_are_no_change() -> None:
 
 def test_changes_are_those_of_the_catalog() -> None:
     assert evaluated(PreviousState(), answer("model-a")).changes == (Change("new", "model-a", ""),)
+
+
+def test_a_change_names_its_model_and_spells_prices_out() -> None:
+    old = [ListedModel(id="a", name="Model A", input_per_million=Decimal("1E-7")), ListedModel(id="b", name="Model B")]
+    new = [ListedModel(id="a", name="Model A", input_per_million=Decimal("2E+1")), ListedModel(id="c", name="Model C")]
+    before = PreviousState(listing=build_listing("openai", old), is_whole=True)
+    changes = evaluated(before, answer(models=new)).changes
+    assert [(change.kind, change.name) for change in changes] == [
+        ("new", "Model C"),
+        ("changed", "Model A"),
+        ("unlisted", "Model B"),
+    ]
+    (price,) = changes[1].fields
+    assert (price.before, price.after) == ("0.0000001", "20")
