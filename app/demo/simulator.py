@@ -93,7 +93,7 @@ class Simulator:
         self._server.close_connections()
 
     def reset(self) -> None:
-        """As it was made: lists, latencies, page size; no fault, no request remembered."""
+        """Restore the initial lists, latencies and page size; clear faults and recorded requests."""
         self.clear_fault()
         self.clear_requests()
         self.catalogs.reset()

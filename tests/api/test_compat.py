@@ -23,6 +23,7 @@ from app.catalog.sources.claims import Claim
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.providers import PROVIDERS
 from app.sync.run import SyncContext
 from tests.api.client import ApiClient, create_client
 from tests.conftest import Person, both_databases
@@ -135,7 +136,7 @@ def test_a_client_of_models_dev_reads_ours(reader: ApiClient, server: str) -> No
 
 
 def test_our_own_reader_of_models_dev_reads_ours(reader: ApiClient) -> None:
-    reading = modelsdev.parse(reader.ask("/api.json?all=yes").get_data())
+    reading = modelsdev.parse(reader.ask("/api.json?all=yes").get_data(), PROVIDERS)
     claims = {(claim.provider, claim.model_id): claim for claim in reading.claims if isinstance(claim, Claim)}
     assert not reading.faults and len(claims) == 5
     claim = claims["openrouter", "openai/gpt-4o"]

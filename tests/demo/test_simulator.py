@@ -415,7 +415,7 @@ def test_as_a_process_it_stops_on_sigterm() -> None:
         try:
             _wait_for(port)
             process.terminate()
-            assert process.wait(5) == 0
+            assert process.wait(20) == 0
         finally:
             process.kill()
 
