@@ -39,7 +39,7 @@ WORST = ["9" * 19, "9" * 5_000, MOMENTS[0], "\0", "\n"]
 VALUES = st.sampled_from([*NUMBERS, *MOMENTS, *WORDS, *LISTS])
 _READ = re.compile(
     r"""(?:args|form|values|typed)\.(?:get|getlist)\(\s*["'](\w+)["']"""
-    r"""|(?:args|form)\[["'](\w+)["']\]|["'](\w+)["'] in request\.(?:args|form)|_(?:number|day|among)\(["'](\w+)["']"""
+    r"""|(?:args|form)\[["'](\w+)["']\]|["'](\w+)["'] in request\.(?:args|form)|_(?:id_argument|int_argument|date|choice)\(["'](\w+)["']"""
 )
 NEVER = {"accounts.logout", "sync.stream"}
 """Whoever leaves is a stranger at the next address; the other one lasts as long as a run does, and reads no value."""
@@ -50,7 +50,7 @@ def names() -> list[str]:
     """Every name under which a view reads something, found in the source."""
     found = {"before", "csrf_token"}
     for folder in ("web", "api"):
-        for path in (ROOT / "app" / folder).glob("*.py"):
+        for path in (ROOT / "app" / folder).rglob("*.py"):
             found |= {next(filter(None, groups)) for groups in _READ.findall(path.read_text(encoding="utf-8"))}
     return sorted(found - {"csrf_token"})
 
