@@ -39,7 +39,8 @@ WORST = ["9" * 19, "9" * 5_000, MOMENTS[0], "\0", "\n"]
 VALUES = st.sampled_from([*NUMBERS, *MOMENTS, *WORDS, *LISTS])
 _READ = re.compile(
     r"""(?:args|form|values|typed)\.(?:get|getlist)\(\s*["'](\w+)["']"""
-    r"""|(?:args|form)\[["'](\w+)["']\]|["'](\w+)["'] in request\.(?:args|form)|_(?:id_argument|int_argument|date|choice)\(["'](\w+)["']"""
+    r"""|(?:args|form)\[["'](\w+)["']\]|["'](\w+)["'] in request\.(?:args|form)"""
+    r"""|_(?:id_argument|int_argument|date|choice)\(["'](\w+)["']"""
 )
 NEVER = {"accounts.logout", "sync.stream"}
 """Whoever leaves is a stranger at the next address; the other one lasts as long as a run does, and reads no value."""

@@ -180,7 +180,7 @@ def test_what_was_tampered_with_is_refused_and_named_and_the_rest_goes_on(
     found = findings(run, code=1)["API keys"]["says"]
     assert f"{len(touched)} of {len(touched | whole)} do not open" in found
     assert all(str(number) in found for number in touched)
-    assert set(key_rotation.check_keys(means.vault, clock.utc_now()).shut) == touched
+    assert set(key_rotation.check_keys(means.vault, clock.utc_now()).unopenable) == touched
 
 
 @both_databases
@@ -208,8 +208,8 @@ def test_a_rotation_refuses_what_was_tampered_with_and_does_not_heal_it(
     db.session.commit()
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", f"{NEW},{os.environ['VAULT_PRIVATE_KEYS']}")
     done = key_rotation.rotate(Keyring(os.environ["VAULT_PRIVATE_KEYS"]), clock.utc_now)
-    assert {key.credential_id for key in done.shut} == touched and done.removable == []
+    assert {key.credential_id for key in done.unopenable} == touched and done.removable == []
     versions = {key.credential_id: key.version for batch in rotation.iter_batches() for key in batch}
     assert versions == {whole: 2, **dict.fromkeys(touched, 1)}
     db.session.rollback()
-    assert repr(done.shut[0]) == f"<key {min(touched)}, sealed by version 1>"
+    assert repr(done.unopenable[0]) == f"<key {min(touched)}, sealed by version 1>"
