@@ -6,9 +6,8 @@
  2  store · providers   siblings, blind to each other
  1  catalog · vault · clock     catalog: stdlib and msgspec · vault: stdlib and cryptography
 
-Around it stand `app/__init__.py`, which wires everything, `config`, `extensions` and `passwords`, which know none of
-the layers above 2, the tools of sign-in (`access`: its settings, `box`, `totp`, `openid`, `mail`), which know nothing
-of the house, and `demo`, which nothing but the wiring and the command line may know.
+Beside them: `app/__init__.py` wires everything; `config`, `extensions`, `hardening` and `logs` know nothing above 2;
+`auth` and `mail` know nothing of the data; `variables` documents the settings; only wiring and command line know `demo`.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "help",
         "variables",
     },
-    "api": {"jobs", "store", "providers", "catalog", "clock", "extensions", "config", "web"},
+    "api": {"jobs", "store", "providers", "catalog", "clock", "extensions", "config"},
     "cli": {
         "jobs",
         "sync",
@@ -79,16 +78,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "logs",
         "config",
         "auth",
-        "api",
-        "web",
         "help",
         "variables",
     },
-    "demo": {"sync", "store", "providers", "catalog", "vault", "clock", "extensions", "config", "auth", "web"},
+    "demo": {"sync", "store", "providers", "catalog", "vault", "clock", "extensions", "config", "auth"},
 }
 ONLY_IN: dict[str, set[str]] = {
-    # asking.py and tokens.py only name httpx.Client, as the type of an argument. openid.py asks the one server that the
-    # operator trusts with sign-in, from the web: a person waits, so it has bounds of its own, and no key is near.
+    # dispatch.py and google_auth.py only name httpx.Client, as the type of an argument. openid.py requests the server
+    # that the operator trusts with sign-in, within bounds of its own, and handles no provider key.
     "httpx": {"sync/http/fetch.py", "sync/dispatch.py", "sync/http/google_auth.py", "auth/openid.py"},
     "httpcore": {"sync/http/fetch.py", "sync/http/ssrf.py"},
     "google": {"sync/http/google_auth.py"},

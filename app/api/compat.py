@@ -28,24 +28,6 @@ from app.store.queries.models_of_keys import ProviderEndpoint, UsableModel, list
 blueprint = Blueprint("elsewhere", __name__)
 csrf.exempt(blueprint)  # read-only
 
-_NPM_PACKAGES = {
-    "aihubmix": "@aihubmix/ai-sdk-provider",
-    "anthropic": "@ai-sdk/anthropic",
-    "azure": "@ai-sdk/azure",
-    "cerebras": "@ai-sdk/cerebras",
-    "cohere": "@ai-sdk/cohere",
-    "deepinfra": "@ai-sdk/deepinfra",
-    "google": "@ai-sdk/google",
-    "google-vertex": "@ai-sdk/google-vertex",
-    "groq": "@ai-sdk/groq",
-    "mistral": "@ai-sdk/mistral",
-    "openai": "@ai-sdk/openai",
-    "perplexity": "@ai-sdk/perplexity",
-    "together": "@ai-sdk/togetherai",
-    "vercel-ai-gateway": "@ai-sdk/gateway",
-    "xai": "@ai-sdk/xai",
-}
-"""Provider-specific AI SDK packages, as models.dev names them."""
 _COMPATIBLE_PACKAGE = "@ai-sdk/openai-compatible"
 _DAY_PATTERN = r"^\d{4}-\d{2}(-\d{2})?$"
 
@@ -194,7 +176,7 @@ def _kind(query: CompatQuery) -> str:
 
 def _to_dev_provider(endpoint: ProviderEndpoint, models: dict[str, DevModel]) -> DevProvider:
     provider = PROVIDERS[endpoint.provider]
-    npm = _NPM_PACKAGES.get(provider.slug, _COMPATIBLE_PACKAGE)
+    npm = provider.ai_sdk_package or _COMPATIBLE_PACKAGE
     return DevProvider(
         id=endpoint.name,
         name=provider.title,

@@ -45,6 +45,7 @@ PROVIDER = Provider(
     slug="azure",
     title="Azure OpenAI",
     site="https://ai.azure.com",
+    ai_sdk_package="@ai-sdk/azure",
     docs_url="https://learn.microsoft.com/azure/ai-foundry/openai/",
     keys_url="https://ai.azure.com",
     key_hint="32 or 84 letters and digits",

@@ -11,6 +11,7 @@ PROVIDER = Provider(
     slug="cerebras",
     title="Cerebras",
     site="https://www.cerebras.ai",
+    ai_sdk_package="@ai-sdk/cerebras",
     docs_url="https://inference-docs.cerebras.ai",
     keys_url="https://cloud.cerebras.ai",
     key_hint="csk-…",

@@ -191,6 +191,13 @@ class Provider:
     openai_path: str = ""
     """Path of its OpenAI-compatible API ("/v1") where the list is read from another one. Chat programs want that path
     in the base URL, so people paste it here too; `url` removes it."""
+    chat_path: str | None = None
+    """Path of its OpenAI-compatible chat API below the base URL, or a whole URL on another host. None: the path of the
+    model list, without "/models"."""
+    no_snippet_reason: str = ""
+    """Why no lines of code can show how to call its models, as a sentence."""
+    ai_sdk_package: str = ""
+    """Its own AI SDK package, as models.dev names it; empty where the one for compatible servers serves."""
     documented: DocumentedModels | None = None
     caveat: str = ""
     """Why its list is always incomplete, as a clause that follows "this list …"; makes every outcome "partial"."""

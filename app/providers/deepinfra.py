@@ -38,6 +38,7 @@ PROVIDER = Provider(
     slug="deepinfra",
     title="DeepInfra",
     site="https://deepinfra.com",
+    ai_sdk_package="@ai-sdk/deepinfra",
     docs_url="https://deepinfra.com/docs",
     keys_url="https://deepinfra.com/dash/api_keys",
     key_hint="32 letters and digits",

@@ -46,6 +46,7 @@ PROVIDER = Provider(
     slug="fal",
     title="fal",
     site="https://fal.ai",
+    no_snippet_reason="fal runs each model at an address of its own, which its page there describes.",
     docs_url="https://docs.fal.ai",
     keys_url="https://fal.ai/dashboard/keys",
     key_hint="xxxxxxxx-xxxx-…:…",

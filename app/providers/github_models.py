@@ -13,6 +13,7 @@ PROVIDER = Provider(
     slug="github-models",
     title="GitHub Models",
     site="https://github.com/marketplace/models",
+    chat_path="/inference",
     docs_url="https://docs.github.com/en/rest/models/catalog",
     keys_url="https://github.com/settings/personal-access-tokens",
     key_hint="github_pat_… (with models: read)",

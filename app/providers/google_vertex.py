@@ -63,6 +63,11 @@ PROVIDER = Provider(
     slug="google-vertex",
     title="Google Vertex AI",
     site="https://cloud.google.com/vertex-ai",
+    no_snippet_reason=(
+        "Google Vertex AI takes a short-lived token made of the service account, so no line that holds for longer "
+        "can be shown."
+    ),
+    ai_sdk_package="@ai-sdk/google-vertex",
     docs_url="https://cloud.google.com/vertex-ai/docs",
     keys_url="https://console.cloud.google.com/iam-admin/serviceaccounts",
     key_hint='{"type": "service_account", …} or AIza…',

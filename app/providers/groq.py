@@ -13,6 +13,7 @@ PROVIDER = Provider(
     slug="groq",
     title="Groq",
     site="https://groq.com",
+    ai_sdk_package="@ai-sdk/groq",
     docs_url="https://console.groq.com/docs/api-reference",
     keys_url="https://console.groq.com/keys",
     key_hint="gsk_…",

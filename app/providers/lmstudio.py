@@ -47,6 +47,7 @@ PROVIDER = Provider(
     slug="lmstudio",
     title="LM Studio",
     site="https://lmstudio.ai",
+    chat_path="/v1",
     docs_url="https://lmstudio.ai/docs/developer",
     keys_url="https://lmstudio.ai/docs/developer",
     key_hint="none, unless your server asks for one",

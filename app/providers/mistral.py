@@ -58,6 +58,7 @@ PROVIDER = Provider(
     slug="mistral",
     title="Mistral",
     site="https://mistral.ai",
+    ai_sdk_package="@ai-sdk/mistral",
     docs_url="https://docs.mistral.ai/api/",
     keys_url="https://console.mistral.ai/api-keys",
     key_hint="32 letters and digits",

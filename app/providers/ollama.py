@@ -38,6 +38,7 @@ PROVIDER = Provider(
     slug="ollama",
     title="Ollama",
     site="https://ollama.com",
+    chat_path="/v1",
     docs_url="https://docs.ollama.com/api",
     keys_url="https://ollama.com/settings/keys",
     key_hint="none, unless your server asks for one",

@@ -20,6 +20,7 @@ PROVIDER = Provider(
     slug="openai",
     title="OpenAI",
     site="https://openai.com",
+    ai_sdk_package="@ai-sdk/openai",
     docs_url="https://platform.openai.com/docs/api-reference/models/list",
     keys_url="https://platform.openai.com/api-keys",
     key_hint="sk-…",

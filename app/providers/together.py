@@ -85,6 +85,7 @@ PROVIDER = Provider(
     slug="together",
     title="Together",
     site="https://www.together.ai",
+    ai_sdk_package="@ai-sdk/togetherai",
     docs_url="https://docs.together.ai/reference/models-1",
     keys_url="https://api.together.ai/settings/api-keys",
     key_hint="tgp_v1_… or 64 letters and digits",

@@ -26,6 +26,7 @@ PROVIDER = Provider(
     slug="vercel-ai-gateway",
     title="Vercel AI Gateway",
     site="https://vercel.com/ai-gateway",
+    ai_sdk_package="@ai-sdk/gateway",
     docs_url="https://vercel.com/docs/ai-gateway",
     keys_url="https://vercel.com/d?to=%2F%5Bteam%5D%2F%7E%2Fai%2Fapi-keys",
     key_hint="vck_…",

@@ -29,6 +29,7 @@ PROVIDER = Provider(
     slug="xai",
     title="xAI",
     site="https://x.ai",
+    ai_sdk_package="@ai-sdk/xai",
     docs_url="https://docs.x.ai",
     keys_url="https://console.x.ai",
     key_hint="xai-…",

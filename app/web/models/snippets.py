@@ -27,29 +27,10 @@ class Snippet:
     text: str
 
 
-# Path of the OpenAI-compatible chat API below the base URL, or a whole URL if it is on another host. For all other
-# providers it is the path of the model list, without "/models".
-_CHAT_PATHS = {
-    "aihubmix": "/v1",
-    "anthropic": "/v1",
-    "cohere": "https://api.cohere.ai/compatibility/v1",
-    "github-models": "/inference",
-    "google": "/v1beta/openai",
-    "lmstudio": "/v1",
-    "ollama": "/v1",
-    "perplexity": "",
-}
-_UNSUPPORTED = {
-    "google-vertex": "Google Vertex AI takes a short-lived token made of the service account, so no line that holds "
-    "for longer can be shown.",
-    "fal": "fal runs each model at an address of its own, which its page there describes.",
-}
-
-
 def build_snippets(slug: str, model_id: str, base_url: str | None = None) -> list[Snippet]:
     """Snippets to call this model; `base_url` is the key's, if it has one. Empty if there is no simple way."""
     provider = PROVIDERS.get(slug)
-    if provider is None or slug in _UNSUPPORTED:
+    if provider is None or provider.no_snippet_reason:
         return []
     target = SnippetTarget(provider, model_id, chat_url(provider, base_url))
     return [Snippet(tool, render(target)) for tool, render in _TOOLS.items()]
@@ -57,7 +38,8 @@ def build_snippets(slug: str, model_id: str, base_url: str | None = None) -> lis
 
 def unsupported_reason(slug: str) -> str:
     """Why there are no snippets for this provider; empty if there are."""
-    return _UNSUPPORTED.get(slug, "")
+    provider = PROVIDERS.get(slug)
+    return provider.no_snippet_reason if provider else ""
 
 
 def key_variable(slug: str) -> str:
@@ -83,7 +65,7 @@ class SnippetTarget:
 
 def chat_url(provider: Provider, base_url: str | None) -> str:
     """The base URL for an OpenAI client."""
-    path = _CHAT_PATHS.get(provider.slug)
+    path = provider.chat_path
     if path is None:
         path = provider.build_request(None).path.rpartition("/models")[0]
     if path.startswith("https://"):
