@@ -6,15 +6,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from app.catalog.listing import LIMITS, PRICES, Kind, ListedModel, ModelFacts
 from app.catalog.matching import CanonicalModel
 from app.catalog.overrides import FACT_FIELDS, Fact, Override
-
-FactSource = Literal["person", "provider", "catalog"]
 
 
 def is_first_party(provider: str, canonical: CanonicalModel) -> bool:
@@ -73,31 +71,6 @@ def effective_facts(
         successor=base.successor,
         **facts,
     )
-
-
-def effective_sources(
-    provider: str,
-    canonical: CanonicalModel | None,
-    listed: ListedModel,
-    manual: Override | None = None,
-    variant: str = "",
-) -> dict[str, FactSource]:
-    """Source of each field of `effective_facts` for the same arguments; unknown fields are left out."""
-    merged = effective_facts(provider, canonical, listed, manual, variant)
-    decided = _manual_facts(manual, variant) if manual else {}
-    listed_dates = {"deprecated_on": listed.deprecated_at, "retires_on": listed.retires_at, "successor": None}
-
-    def source(field: str) -> FactSource:
-        if field in decided:
-            return "person"
-        own = listed_dates[field] if field in listed_dates else getattr(listed, field)
-        return "provider" if own not in (None, "", ()) else "catalog"
-
-    known = (field for field in EffectiveFacts.__struct_fields__ if getattr(merged, field) not in (None, "", ()))
-    sources = {field: source(field) for field in known}
-    if not listed.name and not (canonical and canonical.name):
-        sources["name"] = "provider"  # the id is shown instead
-    return sources
 
 
 _read_facts = attrgetter(*FACT_FIELDS)

@@ -171,11 +171,6 @@ def _parse_canonical(model_id: str, value: Mapping[str, Any]) -> CanonicalModel 
 # ------------------------------------------------------------------ who says so
 
 
-def source_labels() -> dict[str, str]:
-    """Source letter in a model's `field_sources` → name and date for display. One query."""
-    return {letter: f"{name}, {date}" if date else name for letter, (name, date) in _source_names().items()}
-
-
 def sourced_facts(model: CanonicalModel) -> list[SourcedFact]:
     """Every known fact of a model, with its source and date."""
     names, letters = _source_names(), sources_by_field(model)

@@ -82,21 +82,6 @@ def load(*kinds: str) -> Decisions:
     )
 
 
-def load_matches() -> Mapping[tuple[str, str], str | None]:
-    """(provider slug, model id) → canonical id, None for "leave it unknown"."""
-    return load("match").matches
-
-
-def load_canonicals() -> Mapping[str, CanonicalModel]:
-    """Canonical id → model created by a person or adopted automatically."""
-    return load("canonical").canonicals
-
-
-def load_fields() -> Mapping[str, Mapping[str, Any]]:
-    """Canonical id → field → decided value."""
-    return load("field").fields
-
-
 def load_setting(name: str) -> Any:
     """The value of a setting; None if it is not set."""
     value = db.session.scalar(_decision_query("setting", name).with_only_columns(DecisionRow.value))

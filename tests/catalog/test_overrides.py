@@ -16,7 +16,6 @@ from app.catalog.effective import (
     EffectiveFacts,
     FactConflict,
     effective_facts,
-    effective_sources,
     find_conflicts,
     is_first_party,
 )
@@ -384,12 +383,6 @@ def test_the_person_comes_before_the_provider_and_the_provider_before_the_catalo
     assert (facts.vision, facts.output_per_million) == (False, 9)
     assert (facts.max_output_tokens, facts.reasoning, facts.input_modalities) == (16_384, False, ("text", "image"))
     assert facts.structured_output is None and facts.cache_read_per_million is None
-    sources = effective_sources("openai", GPT, listed, decided)
-    assert {sources[field] for field in ("context_length", "tools", "input_per_million")} == {"person"}
-    assert {sources[field] for field in ("vision", "output_per_million", "kind")} == {"provider"}
-    catalog = ("max_output_tokens", "reasoning", "input_modalities", "name", "deprecated_on", "retires_on", "successor")
-    assert {sources[field] for field in catalog} == {"catalog"}
-    assert "structured_output" not in sources and "cache_read_per_million" not in sources
 
 
 def test_a_resellers_unsaid_price_is_unknown_and_the_labs_own_is_the_list_price() -> None:
@@ -397,7 +390,6 @@ def test_a_resellers_unsaid_price_is_unknown_and_the_labs_own_is_the_list_price(
     assert effective_facts("openrouter", GPT, LISTED).input_per_million is None
     assert effective_facts("openai", GPT, LISTED, variant="batch").input_per_million is None
     assert effective_facts("openrouter", GPT, LISTED).context_length == 128_000
-    assert "input_per_million" not in effective_sources("openrouter", GPT, LISTED)
 
 
 def test_a_persons_price_does_not_make_a_free_variant_cost() -> None:
@@ -406,18 +398,12 @@ def test_a_persons_price_does_not_make_a_free_variant_cost() -> None:
     assert effective_facts("openrouter", GPT, free, decided, "free").input_per_million == 0
     assert effective_facts("openrouter", GPT, free, decided, "free").tools is False
     assert effective_facts("openrouter", GPT, free, decided, "turbo").input_per_million == 3
-    assert effective_sources("openrouter", GPT, free, decided, "free")["input_per_million"] == "provider"
 
 
 def test_nothing_is_invented_for_an_unknown_model() -> None:
     facts = effective_facts("groq", None, ListedModel(id="m", kind="image", tools=False))
     assert (facts.name, facts.kind, facts.tools, facts.vision) == ("m", "image", False, None)
     assert (facts.deprecated_on, facts.successor) == ("", "")
-    assert effective_sources("groq", None, ListedModel(id="m", tools=False)) == {
-        "name": "provider",
-        "kind": "provider",
-        "tools": "provider",
-    }
 
 
 def test_the_kind_stays_the_listings() -> None:
@@ -432,26 +418,20 @@ def test_days_come_from_the_provider_or_the_lab_but_not_to_hosts_of_open_weights
     assert effective_facts("groq", open_one, LISTED).retires_on == ""
     assert effective_facts("meta", open_one, LISTED).retires_on == "2026-12-31"
     assert effective_facts("groq", open_one, own).retires_on == "2027-03-01"
-    assert effective_sources("openai", GPT, own)["retires_on"] == "provider"
 
 
 @given(_facts, _facts, st.one_of(st.none(), _facts), st.sampled_from(["lab", "host"]))
-def test_every_known_field_has_a_source_whose_value_it_is(
+def test_every_field_has_the_value_of_a_source(
     base: dict[str, Any], own: dict[str, Any], decided: dict[str, Any] | None, provider: str
 ) -> None:
     canonical = CanonicalModel(id="lab/m", lab="lab", name="M", **base)
     listed = ListedModel(id="m", **own)
     manual = from_facts(provider, "lab/m", 100, decided) if decided is not None else None
-    facts, sources = (
-        effective_facts(provider, canonical, listed, manual),
-        effective_sources(provider, canonical, listed, manual),
-    )
-    said = {"person": decided or {}, "provider": own, "catalog": base}
+    facts = effective_facts(provider, canonical, listed, manual)
     for field in FACT_FIELDS:
         value = getattr(facts, field)
-        assert (field in sources) == (value is not None)
-        if field in sources:
-            assert said[sources[field]][field] == value
+        sources = [source for source in (decided or {}, own, base) if source.get(field) is not None]
+        assert value is None or value == sources[0][field]
 
 
 def test_of_several_overrides_the_highest_priority_wins_field_by_field() -> None:

@@ -44,7 +44,7 @@ def test_a_match_is_saved_and_audited(app: Flask, actor: Actor) -> None:
     entry = decisions.save_match("groq", "some/odd-id", KNOWN, actor, now(), "their page says so")
     assert entry is not None
     decisions.save_match("groq", "other", None, actor, now())
-    assert decisions.load_matches() == {("groq", "some/odd-id"): KNOWN, ("groq", "other"): None}
+    assert decisions.load("match").matches == {("groq", "some/odd-id"): KNOWN, ("groq", "other"): None}
     line = audit.list_entries()[0][1]
     assert (line.actor, line.action, line.subject) == ("carol@example.com", "match", "groq/some/odd-id")
     assert line.before is None
@@ -77,7 +77,7 @@ def test_a_match_with_an_unknown_model_is_rejected(
 def test_a_canonical_model_round_trips_exactly(app: Flask, actor: Actor) -> None:
     decisions.save_canonical(NEW, actor, now())
     db.session.expire_all()
-    assert decisions.load_canonicals() == {NEW.id: NEW}
+    assert decisions.load("canonical").canonicals == {NEW.id: NEW}
     assert decisions.is_known(NEW.id)  # at once, before the catalog in force has it
     decisions.save_match("groq", "another-id", NEW.id, actor, now())
 
@@ -86,7 +86,7 @@ def test_fields_have_the_types_of_the_model(app: Flask, actor: Actor) -> None:
     decisions.save_field(KNOWN, "input_per_million", Decimal("2.50"), actor, now())
     decisions.save_field(KNOWN, "tools", False, actor, now())
     decisions.save_field(OTHER, "output_modalities", ("text",), actor, now())
-    assert decisions.load_fields() == {
+    assert decisions.load("field").fields == {
         KNOWN: {"input_per_million": Decimal("2.50"), "tools": False},
         OTHER: {"output_modalities": ("text",)},
     }
@@ -124,7 +124,7 @@ def test_undo_restores_the_previous_state_with_its_reason_and_is_audited(app: Fl
     second = decisions.save_match("groq", "x", OTHER, actor, now(), "second")
     assert second is not None
     undone = decisions.undo(second.id, actor, now())
-    assert decisions.load_matches() == {("groq", "x"): KNOWN}
+    assert decisions.load("match").matches == {("groq", "x"): KNOWN}
     assert db.session.scalar(select(DecisionRow.reason)) == "first"
     line = audit.list_entries()[0][0]
     assert (line.id, line.undoes_id) == (undone.id, second.id)
@@ -136,11 +136,11 @@ def test_undo_of_the_first_decision_deletes_it_and_undo_of_that_restores_it(app:
     entry = decisions.save_canonical(NEW, actor, now())
     assert entry is not None
     undone = decisions.undo(entry.id, actor, now())
-    assert decisions.load_canonicals() == {}
+    assert decisions.load("canonical").canonicals == {}
     redone = decisions.undo(undone.id, actor, now())
-    assert decisions.load_canonicals() == {NEW.id: NEW}
+    assert decisions.load("canonical").canonicals == {NEW.id: NEW}
     decisions.undo(redone.id, actor, now())
-    assert decisions.load_canonicals() == {}
+    assert decisions.load("canonical").canonicals == {}
 
 
 def test_undo_is_rejected_after_a_later_change_naming_that_entry(app: Flask, actor: Actor) -> None:
@@ -149,10 +149,10 @@ def test_undo_is_rejected_after_a_later_change_naming_that_entry(app: Flask, act
     assert first is not None and second is not None
     with pytest.raises(DecisionError, match=rf"changed since, by entry {second.id} of command line"):
         decisions.undo(first.id, actor, now())
-    assert decisions.load_matches() == {("groq", "x"): OTHER}
+    assert decisions.load("match").matches == {("groq", "x"): OTHER}
     decisions.undo(second.id, actor, now())
     decisions.undo(first.id, actor, now())  # now the state is that of the first
-    assert decisions.load_matches() == {}
+    assert decisions.load("match").matches == {}
 
 
 def test_undo_is_rejected_twice_and_for_unknown_entries(app: Flask, actor: Actor) -> None:

@@ -152,7 +152,7 @@ def test_the_whole_way_without_javascript(house: Person, worker: None) -> None:
 @pytest.mark.parametrize("typed", ["GPT-4o", "openai/gpt-4o", " gpt-4o "])
 def test_another_id_may_be_any_plain_name_of_the_model(house: Person, typed: str) -> None:
     act(house, "/unknown/match", provider="chutes", model_id="acme/only-here", canonical_id=typed)
-    assert decisions.load_matches() == {("chutes", "acme/only-here"): KNOWN}
+    assert decisions.load("match").matches == {("chutes", "acme/only-here"): KNOWN}
 
 
 @pytest.mark.parametrize(("typed", "sentence"), [("acme/nothing<b>", "The catalog has no model"), ("", "Write the id")])
@@ -182,7 +182,7 @@ def test_a_canonical_model_is_made_out_of_a_listing(app: Flask, house: Person, v
     form = {"id": "Acme/Rocket-2", "name": "Rocket 2", "context_length": "200k", "input_per_million": "0.000000001"}
     reader.submit("/admin/catalog/new", **form, vision="", reasoning="yes", tools="yes")
     assert "The canonical model acme/rocket-2: decided." in reader.words
-    made = decisions.load_canonicals()["acme/rocket-2"]
+    made = decisions.load("canonical").canonicals["acme/rocket-2"]
     assert (made.lab, made.context_length, made.tools, made.vision, made.reasoning) == (
         "acme",
         200_000,
@@ -299,7 +299,7 @@ def test_a_conflict_is_settled_for_good_and_the_choice_can_be_taken_back(
     act(house, "/audit/undo", entry=str(audit.list_entries()[0][0].id), page="conflicts")
     work_off(app, vault)
     assert "999" in page(house, "/conflicts")
-    assert overrides.load_manual() == {} and decisions.load_fields() == {}
+    assert overrides.load_manual() == {} and decisions.load("field").fields == {}
 
 
 @pytest.mark.parametrize(
