@@ -44,10 +44,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     )
     app.config.from_mapping(config.flask_config(settings))
     app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-        app.wsgi_app,
-        x_for=settings.trusted_proxies,
-        x_proto=settings.trusted_proxies,
-        x_host=settings.trusted_proxies,
+        app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies, x_host=settings.trusted_proxies
     )
     logs.configure(settings.log_format, settings.log_level, config.collect_secrets(settings))
 

@@ -33,10 +33,7 @@ GOOGLE_OAUTH_BASE_URL=: Where a Google service account is exchanged for a token
 GROUPS: Mapping[str, tuple[str, str]] = {
     "Basics": ("", "APP_ENV MODELSYNC_INSTANCE HOST PORT WORKERS WEB_WORKERS"),
     "Database and queue": ("", "DATABASE_URL DATABASE_POOL_SIZE REDIS_URL"),
-    "Network": (
-        "",
-        "PUBLIC_URL ALLOWED_HOSTS TRUSTED_PROXIES SECURE_COOKIES ALLOWED_PRIVATE_NETWORKS MAX_STREAMS",
-    ),
+    "Network": ("", "PUBLIC_URL ALLOWED_HOSTS TRUSTED_PROXIES SECURE_COOKIES ALLOWED_PRIVATE_NETWORKS MAX_STREAMS"),
     "Accounts": ("", "SIGNUP REQUIRE_SECOND_FACTOR SESSION_HOURS SESSION_IDLE_MINUTES"),
     "Email": (
         "Password resets, confirmed sign-ups and notifications. PUBLIC_URL must be set too.",

@@ -305,9 +305,7 @@ def to_key(view: KeyView) -> Key:
 
 def to_model(view: ModelView) -> Model:
     return Model(
-        pricing=Pricing(
-            **{name: _float_or_none(getattr(view, name)) for name in Pricing.__struct_fields__},
-        ),
+        pricing=Pricing(**{name: _float_or_none(getattr(view, name)) for name in Pricing.__struct_fields__}),
         key_ids=tuple(key.credential_id for key in view.keys),
         status=_status(view),
         deprecated_on=view.deprecated_on or None,

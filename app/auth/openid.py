@@ -196,11 +196,7 @@ def _verify_id_token(
                 "iss": {"essential": True, "value": discovery.issuer},
                 "aud": {"essential": True, "value": provider.client_id},
             },
-            params={
-                "nonce": login.nonce,
-                "client_id": provider.client_id,
-                "access_token": tokens.get("access_token"),
-            },
+            params={"nonce": login.nonce, "client_id": provider.client_id, "access_token": tokens.get("access_token")},
         )
         claims.validate(now=int(time.time()), leeway=_LEEWAY_S)
         validated: Mapping[str, Any] = claims

@@ -48,11 +48,7 @@ def models_list(email: str, provider: str | None, all_kinds: bool, as_json: bool
 
 
 def model_json(
-    provider: str,
-    model: ListedModel,
-    index: CatalogIndex,
-    first_seen_at: datetime | None,
-    status: str = "listed",
+    provider: str, model: ListedModel, index: CatalogIndex, first_seen_at: datetime | None, status: str = "listed"
 ) -> dict[str, Any]:
     match = index.match(provider, model)
     return {
@@ -77,11 +73,7 @@ def model_json(
 
 
 def _iter_models(
-    keys: list[KeyModels],
-    index: CatalogIndex,
-    first_seen: Mapping[str, Mapping[str, datetime]],
-    *,
-    all_kinds: bool,
+    keys: list[KeyModels], index: CatalogIndex, first_seen: Mapping[str, Mapping[str, datetime]], *, all_kinds: bool
 ) -> Iterator[dict[str, Any]]:
     """Each model of each provider once, from the first key that lists it.
 

@@ -11,10 +11,7 @@ import re
 from app.providers.contract import ErrorMeaning
 
 _PATTERNS: tuple[tuple[ErrorMeaning, re.Pattern[str]], ...] = (
-    (
-        "key_revoked",
-        re.compile(r"revoked|deactivated|has been disabled|key (is |has )?(been )?(disabled|expired)"),
-    ),
+    ("key_revoked", re.compile(r"revoked|deactivated|has been disabled|key (is |has )?(been )?(disabled|expired)")),
     (
         "key_rejected",
         re.compile(

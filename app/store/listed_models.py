@@ -130,9 +130,7 @@ _UNCATALOGUED_QUERY = select(
     select(func.count())
     .select_from(ListedModelRow)
     .where(
-        ListedModelRow.listing_id == ListingRow.id,
-        ListedModelRow.kind == "chat",
-        ListedModelRow.canonical_id.is_(None),
+        ListedModelRow.listing_id == ListingRow.id, ListedModelRow.kind == "chat", ListedModelRow.canonical_id.is_(None)
     )
     .scalar_subquery()
 ).where(ListingRow.id == bindparam("listing_id"), ListingRow.is_shown)
@@ -169,11 +167,7 @@ def _write(
 
 
 def _row_values(
-    slug: str,
-    model: ListedModel,
-    match: Match,
-    index: CatalogIndex,
-    manual: Mapping[tuple[str, str], Override],
+    slug: str, model: ListedModel, match: Match, index: CatalogIndex, manual: Mapping[tuple[str, str], Override]
 ) -> dict[str, Any]:
     canonical = index.models[match.canonical_id] if match.canonical_id else None
     override = manual.get((slug, canonical.id)) if canonical else None

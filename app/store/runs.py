@@ -171,13 +171,7 @@ def _start_many(
     db.session.execute(
         plain_insert(ResultRow).from_select(
             ["run_id", "user_id", "credential_id", "provider_id", "label"],
-            select(
-                RunRow.id,
-                CredentialRow.user_id,
-                CredentialRow.id,
-                CredentialRow.provider_id,
-                CredentialRow.label,
-            )
+            select(RunRow.id, CredentialRow.user_id, CredentialRow.id, CredentialRow.provider_id, CredentialRow.label)
             .join(RunRow, RunRow.user_id == CredentialRow.user_id)
             .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
             .where(RunRow.id.in_(run_ids), CredentialRow.is_active, ProviderRow.is_active, condition),

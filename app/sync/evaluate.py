@@ -170,12 +170,7 @@ def failure_fields(error: Exception, *, has_list: bool = True) -> dict[str, Any]
             "error_action": "Your last list is kept. The server's log has the details: please report them.",
         }
     action = error.action if has_list else error.action.removeprefix("Your last list is kept. ")
-    return {
-        "outcome": error.outcome,
-        "error_code": error.code,
-        "error_message": error.message,
-        "error_action": action,
-    }
+    return {"outcome": error.outcome, "error_code": error.code, "error_message": error.message, "error_action": action}
 
 
 def no_error_fields() -> dict[str, Any]:

@@ -17,17 +17,7 @@ from app.catalog.changes import Change
 from app.catalog.listing import Listing
 from app.catalog.matching import CatalogIndex
 from app.extensions import db
-from app.store import (
-    auto_overrides,
-    catalog,
-    credentials,
-    due,
-    http_cache,
-    listed_models,
-    listings,
-    models,
-    runs,
-)
+from app.store import auto_overrides, catalog, credentials, due, http_cache, listed_models, listings, models, runs
 from app.store.credentials import LockedCredential
 from app.store.http_cache import FetchHints
 from app.store.runs import RunItem
@@ -223,13 +213,7 @@ def _read_again_row(pending: PendingResult, before: LockedCredential, now: datet
 
 
 def _unchanged_state(now: datetime) -> Fields:
-    return {
-        "outcome": "unchanged",
-        "listed_at": now,
-        "put_off_until": None,
-        **no_error_fields(),
-        **_CLEARED_QUARANTINE,
-    }
+    return {"outcome": "unchanged", "listed_at": now, "put_off_until": None, **no_error_fields(), **_CLEARED_QUARANTINE}
 
 
 def _not_modified_fields(credential: CredentialRow, fetched: FetchResult, now: datetime) -> tuple[Fields, Fields]:

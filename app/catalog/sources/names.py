@@ -101,10 +101,7 @@ LAB_OF_SLUG = tuple(
         (r"(kimi|moonshot)", "moonshotai"),
         (r"(minimax|abab)", "minimax"),
         (r"(llama-(?!.*nemotron)|code-?llama|muse-)", "meta"),
-        (
-            r"(command|c4ai|aya-|embed-(english|multilingual|v)|rerank-(english|multilingual|v)|north-)",
-            "cohere",
-        ),
+        (r"(command|c4ai|aya-|embed-(english|multilingual|v)|rerank-(english|multilingual|v)|north-)", "cohere"),
         (r"(sonar|r1-1776|pplx)", "perplexity"),
         (r"phi-\d", "microsoft"),
         (r"(nova-|titan-)", "amazon"),

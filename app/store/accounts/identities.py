@@ -22,11 +22,7 @@ MAX_LENGTH = 255
 
 class IdentityRow(Row):
     __tablename__ = "identities"
-    __table_args__ = (
-        UniqueConstraint("issuer", "subject"),
-        UniqueConstraint("user_id", "issuer"),
-        NO_ID_REUSE,
-    )
+    __table_args__ = (UniqueConstraint("issuer", "subject"), UniqueConstraint("user_id", "issuer"), NO_ID_REUSE)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     user_id: Mapped[int] = mapped_column(foreign_key("users.id"))

@@ -119,12 +119,7 @@ def claim(user_id: int, now: datetime) -> DueDigest | None:
     account = select(UserRow.id).where(UserRow.id == SubscriptionRow.user_id, _is_mailable())
     row = db.session.scalar(
         update(SubscriptionRow)
-        .where(
-            SubscriptionRow.user_id == user_id,
-            _is_due(now),
-            SubscriptionRow.told_run_id < until,
-            account.exists(),
-        )
+        .where(SubscriptionRow.user_id == user_id, _is_due(now), SubscriptionRow.told_run_id < until, account.exists())
         .values(put_off_until=now + _CLAIM_FOR)
         .returning(SubscriptionRow)
         .execution_options(synchronize_session=False, populate_existing=True)

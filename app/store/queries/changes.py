@@ -229,9 +229,7 @@ _OCCURRENCES_QUERY: Select[*tuple[Any, ...]] = (
     )
     .join(ProviderRow, ProviderRow.id == ResultRow.provider_id)
     .where(
-        ResultRow.user_id == bindparam("user_id"),
-        ResultRow.comparison_id.is_not(None),
-        ResultRow.ended_at.is_not(None),
+        ResultRow.user_id == bindparam("user_id"), ResultRow.comparison_id.is_not(None), ResultRow.ended_at.is_not(None)
     )
     .order_by(ResultRow.id.desc())
     .limit(bindparam("size", type_=Integer))

@@ -353,10 +353,7 @@ def _new_models(user_id: int | BindParameter[int], since: datetime | BindParamet
         .where(
             ResultRow.user_id == user_id,
             ResultRow.new > 0,
-            or_(
-                ResultRow.ended_at > since,
-                func.coalesce(ResultRow.ended_at > UserRow.changes_seen_at, True),
-            ),
+            or_(ResultRow.ended_at > since, func.coalesce(ResultRow.ended_at > UserRow.changes_seen_at, True)),
         )
     )
 

@@ -173,10 +173,7 @@ def unlisted(user_id: int, provider: str = "") -> list[UnlistedModel]:
     )
     canonical_id = (
         select(ModelRow.canonical_id)  # shared rows only, without private models
-        .where(
-            ModelRow.provider_id == ResultRow.provider_id,
-            ModelRow.provider_model_id == ChangeRow.provider_model_id,
-        )
+        .where(ModelRow.provider_id == ResultRow.provider_id, ModelRow.provider_model_id == ChangeRow.provider_model_id)
         .scalar_subquery()
     )
     query = (

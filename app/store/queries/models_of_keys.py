@@ -34,11 +34,7 @@ def load_key_models(user_id: int, provider: str | None = None, credential_id: in
     """The listings in force of a user's active keys; equal listings are read once."""
     query = (
         select(
-            CredentialRow.id,
-            ProviderRow.slug,
-            CredentialRow.label,
-            CredentialRow.listed_at,
-            CredentialRow.listing_id,
+            CredentialRow.id, ProviderRow.slug, CredentialRow.label, CredentialRow.listed_at, CredentialRow.listing_id
         )
         .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
         .where(CredentialRow.user_id == user_id, CredentialRow.is_active, CredentialRow.listing_id.is_not(None))

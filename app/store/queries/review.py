@@ -150,10 +150,7 @@ def _unknown_query(columns: Any, left_too: bool, pending: Sequence[tuple[str, st
         .join(ProviderRow, ProviderRow.id == ModelRow.provider_id)
         .outerjoin(
             _DECISION,
-            and_(
-                _DECISION.kind == "match",
-                _DECISION.subject == ProviderRow.slug + "/" + ModelRow.provider_model_id,
-            ),
+            and_(_DECISION.kind == "match", _DECISION.subject == ProviderRow.slug + "/" + ModelRow.provider_model_id),
         )
         .where(
             ModelRow.kind == "chat",

@@ -146,11 +146,7 @@ def load_changes(results: Iterable[ResultView], most: int = _MAX_CHANGES) -> lis
 
 
 def list_runs(
-    user_id: int,
-    before: int | None = None,
-    size: int = PAGE_SIZE,
-    *,
-    within: tuple[datetime, datetime] | None = None,
+    user_id: int, before: int | None = None, size: int = PAGE_SIZE, *, within: tuple[datetime, datetime] | None = None
 ) -> tuple[list[RunView], int | None]:
     """A user's runs (created in the period `within`, if given), newest first, and the cursor of the next page."""
     values: dict[str, Any] = {"user_id": user_id, "before": before, "size": size + 1}

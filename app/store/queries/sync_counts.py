@@ -50,11 +50,7 @@ def count_overrides_written(since: datetime, until: datetime) -> Mapping[str, Ov
         select(ProviderRow.slug, func.count().filter(is_new), func.count().filter(~is_new))
         .select_from(OverrideRow)
         .join(ProviderRow, ProviderRow.id == OverrideRow.provider_id)
-        .where(
-            OverrideRow.priority < MANUAL_PRIORITY,
-            OverrideRow.updated_at >= since,
-            OverrideRow.updated_at <= until,
-        )
+        .where(OverrideRow.priority < MANUAL_PRIORITY, OverrideRow.updated_at >= since, OverrideRow.updated_at <= until)
         .group_by(ProviderRow.slug)
     )
     return {slug: OverrideCounts(generated, merged) for slug, generated, merged in db.session.execute(query)}

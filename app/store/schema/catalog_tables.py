@@ -68,11 +68,7 @@ class CatalogRefreshRow(Row):
     """One attempt to refresh the catalog from one source."""
 
     __tablename__ = "catalog_refreshes"
-    __table_args__ = (
-        enum_check("trigger", REFRESH_TRIGGERS),
-        enum_check("outcome", REFRESH_OUTCOMES),
-        NO_ID_REUSE,
-    )
+    __table_args__ = (enum_check("trigger", REFRESH_TRIGGERS), enum_check("outcome", REFRESH_OUTCOMES), NO_ID_REUSE)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     source: Mapped[str] = mapped_column(String(20))

@@ -66,13 +66,7 @@ class _RefreshAttempt:
 
 
 def refresh(
-    name: str,
-    trigger: str,
-    *,
-    client: Client,
-    now: Callable[[], datetime],
-    url: str = "",
-    accept_shrunk: bool = False,
+    name: str, trigger: str, *, client: Client, now: Callable[[], datetime], url: str = "", accept_shrunk: bool = False
 ) -> RefreshResult:
     """Fetch source `name` and save the outcome; commits.
 

@@ -83,10 +83,7 @@ class SSRFSafeBackend(httpcore.NetworkBackend):
         raise last or httpcore.ConnectError("the name has no address")
 
     def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None
     ) -> httpcore.NetworkStream:
         raise PrivateAddressBlocked
 

@@ -37,12 +37,7 @@ class LimiterStore(Protocol):
     """Permits and breaker states by endpoint. All methods raise StoreUnavailable."""
 
     def acquire(
-        self,
-        endpoint: str,
-        holder: str,
-        max_concurrent: int,
-        lease_s: float,
-        max_starts_per_s: int = MAX_STARTS_PER_S,
+        self, endpoint: str, holder: str, max_concurrent: int, lease_s: float, max_starts_per_s: int = MAX_STARTS_PER_S
     ) -> tuple[bytes | None, bool]:
         """The breaker state, and whether the holder has a permit now.
 
@@ -106,12 +101,7 @@ class RedisLimiterStore:
         self._unavailable_until = 0.0
 
     def acquire(
-        self,
-        endpoint: str,
-        holder: str,
-        max_concurrent: int,
-        lease_s: float,
-        max_starts_per_s: int = MAX_STARTS_PER_S,
+        self, endpoint: str, holder: str, max_concurrent: int, lease_s: float, max_starts_per_s: int = MAX_STARTS_PER_S
     ) -> tuple[bytes | None, bool]:
         keys = [_leases_key(endpoint), _state_key(endpoint), _starts_key(endpoint)]
         args: list[str | int | float] = [holder, max_concurrent, lease_s, max_starts_per_s]
@@ -163,12 +153,7 @@ class LocalLimiterStore:
         self._starts: dict[str, list[float]] = {}
 
     def acquire(
-        self,
-        endpoint: str,
-        holder: str,
-        max_concurrent: int,
-        lease_s: float,
-        max_starts_per_s: int = MAX_STARTS_PER_S,
+        self, endpoint: str, holder: str, max_concurrent: int, lease_s: float, max_starts_per_s: int = MAX_STARTS_PER_S
     ) -> tuple[bytes | None, bool]:
         now = time.monotonic()
         with self._lock:
