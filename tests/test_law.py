@@ -7,7 +7,7 @@
  1  catalog · vault · clock     catalog: stdlib and msgspec · vault: stdlib and cryptography
 
 Beside them: `app/__init__.py` wires everything; `config`, `extensions`, `hardening` and `logs` know nothing above 2;
-`auth` and `mail` know nothing of the data; `variables` documents the settings; only wiring and command line know `demo`.
+`auth` and `mail` know nothing of the data; `variables` documents the settings; only wiring and commands know `demo`.
 """
 
 from __future__ import annotations
