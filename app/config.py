@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from typing import Any, Literal, TypeVar, cast, get_args
+from urllib.parse import parse_qs, unquote
 
 import redis
 from flask import current_app
@@ -30,6 +30,7 @@ from app.store.engine.fifo_pool import FifoPool
 from app.vault import ApiKey, Keyring, PublicKey, VaultError, generate_private_key
 
 ROOT = Path(__file__).resolve().parent.parent
+Choice = TypeVar("Choice", bound=str)
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 MIN_SECRET_LENGTH = 32
 _HOST_PATTERN = re.compile(r"\.?[a-z0-9_](?:[a-z0-9_.\-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
@@ -41,6 +42,7 @@ _MIN_MASKED_PASSWORD = 12
 _IDLE_CONNECTIONS = 5
 """Database connections that a process keeps open between requests; further ones are closed after use."""
 
+LogFormat = Literal["human", "json"]
 SignupMode = Literal["open", "invite", "closed"]
 SecondFactorPolicy = Literal["off", "admins", "everyone"]
 
@@ -88,7 +90,7 @@ class Settings:
     """DATABASE_POOL_SIZE=15: Maximum connections to the database per process."""
     log_level: str = "INFO"
     """LOG_LEVEL=INFO: `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
-    log_format: Literal["human", "json"] = "human"
+    log_format: LogFormat = "human"
     """LOG_FORMAT=: `human`, or `json` (one object per line). Empty: `json` in production, otherwise `human`."""
     allowed_hosts: tuple[str, ...] = ()
     """ALLOWED_HOSTS=: Host names that people use for this server, separated by commas; `.example.com` covers all names
@@ -159,14 +161,14 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         vault_public_key=_read_stored_secret(environ, "VAULT_PUBLIC_KEY", instance, production),
         cron_secret=read_secret(environ, "CRON_SECRET") if is_web else "",
         admin_api_key=read_secret(environ, "ADMIN_API_KEY") if is_web else "",
-        signup=_read_signup_mode(environ),
+        signup=_read_choice(environ, "SIGNUP", get_args(SignupMode), "open"),
         base_urls=_read_base_urls(environ),
         trusted_proxies=_read_int(environ, "TRUSTED_PROXIES", 0, 0, 10),
         secure_cookies=_read_flag(environ, "SECURE_COOKIES", production),
         max_streams=_read_int(environ, "MAX_STREAMS", 200, 0, 100_000),
         database_pool_size=_read_int(environ, "DATABASE_POOL_SIZE", 15, 1, 1_000),
         log_level=_read_choice(environ, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
-        log_format=_read_log_format(environ, production),
+        log_format=_read_choice(environ, "LOG_FORMAT", get_args(LogFormat), "json" if production else "human"),
         allowed_hosts=_read_hosts(environ),
         allowed_private_networks=_read_networks(environ),
         catalog_urls=_read_catalog_urls(environ),
@@ -178,7 +180,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         history_keep_days=_read_int(environ, "HISTORY_KEEP_DAYS", 730, 0, 100_000),
         session_hours=_read_int(environ, "SESSION_HOURS", 720, 1, 24 * 365),
         session_idle_minutes=_read_int(environ, "SESSION_IDLE_MINUTES", 43_200, 10, 43_200),
-        require_second_factor=_read_second_factor_policy(environ),
+        require_second_factor=_read_choice(environ, "REQUIRE_SECOND_FACTOR", get_args(SecondFactorPolicy), "off"),
         demo_url=environ.get("MODELSYNC_DEMO_URL", ""),
         **_read_auth_settings(environ, is_web, _read_flag(environ, "SECURE_COOKIES", production)),
     )
@@ -252,7 +254,7 @@ def collect_secrets(settings: Settings, environ: Mapping[str, str] = os.environ)
     with contextlib.suppress(ConfigError):
         smtp_url = read_secret(environ, "SMTP_URL")
     for url in (settings.database_url, settings.redis_url, smtp_url):
-        parts = _split_url(url)
+        parts = auth_settings.split_url(url)
         if parts and len(parts.password or "") >= _MIN_MASKED_PASSWORD:
             values += [parts.password or "", unquote(parts.password or "")]
     return [value for value in values if value]
@@ -380,7 +382,7 @@ def _parse_database_url(url: str) -> str:
 
 def _parse_redis_url(url: str) -> str:
     """The validated URL, unchanged. Errors repeat no part of it except file names, it may hold a password."""
-    parts = _split_url(url)
+    parts = auth_settings.split_url(url)
     if parts is None:
         raise ConfigError(
             "REDIS_URL cannot be read: it is like rediss://:password@host:6379/0, "
@@ -403,16 +405,6 @@ def _parse_redis_url(url: str) -> str:
     return url
 
 
-def _split_url(url: str) -> SplitResult | None:
-    """The parts of a URL; None if it or its port is malformed."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
 def _embedded_redis_url(instance: Path) -> str:
     socket = instance / "redis.sock"
     if len(str(socket)) > _MAX_SOCKET_PATH:
@@ -432,7 +424,7 @@ def _read_base_urls(environ: Mapping[str, str]) -> dict[str, str]:
     # "google-oauth" is not a provider: keys of service accounts are exchanged for tokens there.
     for slug, name in {**variables, "google-oauth": "GOOGLE_OAUTH_BASE_URL"}.items():
         if url := environ.get(name, "").strip():
-            parts = _split_url(url)
+            parts = auth_settings.split_url(url)
             if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ConfigError(f"{name} must be an http:// or https:// address.")
             if "@" in parts.netloc or parts.query or parts.fragment:
@@ -442,12 +434,8 @@ def _read_base_urls(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_catalog_urls(environ: Mapping[str, str]) -> dict[str, str]:
-    urls = {
-        "modelsdev": _read_catalog_url(environ, "CATALOG_MODELSDEV_URL"),
-        "litellm": _read_catalog_url(environ, "CATALOG_LITELLM_URL"),
-        "openrouter": _read_catalog_url(environ, "CATALOG_OPENROUTER_URL"),
-        "aihubmix": _read_catalog_url(environ, "CATALOG_AIHUBMIX_URL"),
-    }
+    names = ("modelsdev", "litellm", "openrouter", "aihubmix")
+    urls = {name: _read_catalog_url(environ, f"CATALOG_{name.upper()}_URL") for name in names}
     return {source: url for source, url in urls.items() if url}
 
 
@@ -455,7 +443,7 @@ def _read_catalog_url(environ: Mapping[str, str], name: str) -> str:
     """An HTTP URL, or an absolute file path. Relative paths start at the project folder."""
     url = environ.get(name, "").strip()
     if not url or url.startswith(("http://", "https://")):
-        parts = _split_url(url)
+        parts = auth_settings.split_url(url)
         if parts is None or (url and not parts.hostname) or "@" in parts.netloc or parts.fragment:
             raise ConfigError(f"{name} must be an address without a user name or a fragment, or the path of a file.")
         return url
@@ -475,11 +463,6 @@ def _read_networks(environ: Mapping[str, str]) -> tuple[IpNetwork, ...]:
         ) from None
 
 
-def _read_log_format(environ: Mapping[str, str], production: bool) -> Literal["human", "json"]:
-    default = "json" if production else "human"
-    return cast("Literal['human', 'json']", _read_choice(environ, "LOG_FORMAT", ("human", "json"), default))
-
-
 def _read_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
     value = environ.get("ALLOWED_HOSTS", "")
     hosts = tuple(part.strip().lower() for part in value.split(",") if part.strip())
@@ -493,36 +476,23 @@ def _read_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def _read_auth_settings(environ: Mapping[str, str], is_web: bool, is_secure: bool) -> dict[str, Any]:
     """Fields of `Settings` that `auth.settings` reads. Only the web gets the OpenID Connect client secret."""
+    is_open = _read_choice(environ, "SIGNUP", get_args(SignupMode), "open") == "open"
     try:
         public_url = auth_settings.read_public_url(environ, is_secure)
         return {
             "public_url": public_url,
             "mail_from": auth_settings.read_mail_from(environ, public_url),
-            "oidc": auth_settings.load_openid_provider(
-                environ, read_secret, public_url, _read_signup_mode(environ) == "open"
-            )
-            if is_web
-            else None,
+            "oidc": auth_settings.load_openid_provider(environ, read_secret, public_url, is_open) if is_web else None,
         }
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def _read_second_factor_policy(environ: Mapping[str, str]) -> SecondFactorPolicy:
-    return cast(
-        "SecondFactorPolicy", _read_choice(environ, "REQUIRE_SECOND_FACTOR", get_args(SecondFactorPolicy), "off")
-    )
-
-
-def _read_signup_mode(environ: Mapping[str, str]) -> SignupMode:
-    return cast("SignupMode", _read_choice(environ, "SIGNUP", get_args(SignupMode), "open"))
-
-
-def _read_choice(environ: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+def _read_choice(environ: Mapping[str, str], name: str, allowed: tuple[str, ...], default: Choice) -> Choice:
     value = environ.get(name) or default
     if value not in allowed:
         raise ConfigError(f"{name} is {value!r}: use {', '.join(allowed[:-1])} or {allowed[-1]}.")
-    return value
+    return cast("Choice", value)
 
 
 def _read_int(environ: Mapping[str, str], name: str, default: int, minimum: int, maximum: int) -> int:
@@ -533,10 +503,10 @@ def _read_int(environ: Mapping[str, str], name: str, default: int, minimum: int,
 
 
 def _read_flag(environ: Mapping[str, str], name: str, default: bool) -> bool:
-    value = (environ.get(name) or str(default)).lower()
-    if value not in ("true", "false", "1", "0"):
-        raise ConfigError(f"{name} is {value!r}: use true or false.")
-    return value in ("true", "1")
+    try:
+        return auth_settings.parse_flag(name, environ.get(name, ""), default)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def flask_config(settings: Settings) -> dict[str, object]:

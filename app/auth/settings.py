@@ -67,7 +67,7 @@ def load_openid_provider(
     issuer = environ.get("OIDC_ISSUER", "").strip()
     if not issuer:
         return None
-    if not _is_safe_issuer(_split_url(issuer)):
+    if not _is_safe_issuer(split_url(issuer)):
         raise ValueError("OIDC_ISSUER must be an https:// address without a user name, a query or a fragment.")
     client_id = environ.get("OIDC_CLIENT_ID", "").strip()
     client_secret = read_secret(environ, "OIDC_CLIENT_SECRET")
@@ -82,8 +82,8 @@ def load_openid_provider(
         client_secret=client_secret,
         title=environ.get("OIDC_TITLE", "").strip()[:60] or "OpenID Connect",
         allowed_domains=tuple(part.strip() for part in domains.split(",") if part.strip()),
-        link_by_email=_parse_flag("OIDC_LINK_BY_EMAIL", environ.get("OIDC_LINK_BY_EMAIL", ""), False),
-        signup=_parse_flag("OIDC_SIGNUP", environ.get("OIDC_SIGNUP", ""), signup_is_open),
+        link_by_email=parse_flag("OIDC_LINK_BY_EMAIL", environ.get("OIDC_LINK_BY_EMAIL", ""), False),
+        signup=parse_flag("OIDC_SIGNUP", environ.get("OIDC_SIGNUP", ""), signup_is_open),
     )
 
 
@@ -95,8 +95,8 @@ def read_public_url(environ: Environ, is_secure: bool) -> str:
     url = environ.get("PUBLIC_URL", "").strip().rstrip("/")
     if not url:
         return ""
-    parts = _split_url(url)
-    if parts is None or parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.query or parts.fragment:
+    parts = split_url(url)
+    if parts is None or parts.scheme not in ("http", "https") or not _is_plain(parts):
         raise ValueError("PUBLIC_URL must be an http:// or https:// address such as https://modelsync.example.com.")
     if parts.path:
         raise ValueError("PUBLIC_URL must be an address without a path: Modelsync has a host name of its own.")
@@ -119,8 +119,9 @@ def read_mail_from(environ: Environ, public_url: str) -> str:
 
 def parse_smtp_url(url: str) -> MailServer:
     """The server that SMTP_URL names. Raises ValueError without any part of the URL, since it may hold a password."""
-    parts = _split_url(url)
-    if parts is None or parts.scheme not in _DEFAULT_PORTS or parts.path.strip("/") or parts.query or parts.fragment:
+    parts = split_url(url)
+    is_server = parts is not None and bool(parts.hostname) and parts.scheme in _DEFAULT_PORTS
+    if parts is None or not is_server or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(
             "SMTP_URL must be an address such as smtps://user:password@mail.example.com:465 or smtp://…:587; "
             "write %, /, #, ?, @ and : in the password as %25, %2F, %23, %3F, %40 and %3A."
@@ -143,22 +144,27 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_safe_issuer(parts: SplitResult | None) -> bool:
-    if parts is None or "@" in parts.netloc or parts.query or parts.fragment:
+    if parts is None or not _is_plain(parts):
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
 
 
-def _split_url(url: str) -> SplitResult | None:
-    """The parts of a URL; None if it has no host, or if it or its port is malformed."""
+def _is_plain(parts: SplitResult) -> bool:
+    """Whether there is a host, and no user name, query or fragment."""
+    return bool(parts.hostname) and not ("@" in parts.netloc or parts.query or parts.fragment)
+
+
+def split_url(url: str) -> SplitResult | None:
+    """The parts of a URL; None if it or its port is malformed."""
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
         return None
-    return parts if parts.hostname else None
+    return parts
 
 
-def _parse_flag(name: str, value: str, default: bool) -> bool:
+def parse_flag(name: str, value: str, default: bool) -> bool:
     word = (value.strip() or str(default)).lower()
     if word not in ("true", "false", "1", "0"):
         raise ValueError(f"{name} is {value!r}: use true or false.")
