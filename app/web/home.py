@@ -18,6 +18,7 @@ from app.providers import provider_title
 from app.store.queries import nav
 from app.web.account import notifications
 from app.web.account.notifications import NavBadge, Toast
+from app.web.app.arguments import parse_id, parse_time
 
 blueprint = Blueprint("pages", __name__)
 
@@ -42,8 +43,8 @@ def news() -> Any:
     """
     if not request.htmx:
         return redirect(url_for("changes.index"), 303)
-    update = _new_models(_parse_time(request.args.get("since", "")))
-    toasts, after = notifications.toasts_since(current_user, _parse_number(request.args.get("after", "")))
+    update = _new_models(parse_time(request.args.get("since", "")))
+    toasts, after = notifications.toasts_since(current_user, parse_id(request.args.get("after", "")))
     if not update.fresh and not toasts and str(update.nav.unseen_new) == request.args.get("known"):
         return "", 204
     if update.fresh:
@@ -80,15 +81,3 @@ def _version() -> str:
         return version("modelsync")
     except PackageNotFoundError:  # not installed
         return ""
-
-
-def _parse_number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def _parse_time(text: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return time if time.tzinfo else None

@@ -17,6 +17,7 @@ from app.store.credentials import CredentialWithSlug, TooManyKeys
 from app.store.queries import keys as key_queries
 from app.vault import ApiKey, PublicKey
 from app.web import sync
+from app.web.app.arguments import require
 
 blueprint = Blueprint("keys", __name__)
 
@@ -83,9 +84,7 @@ def add() -> Any:
 @limiter.limit("30 per hour")
 def try_without() -> Any:
     """Add the keyless provider and sync at once."""
-    provider = credentials.providers_by_slug().get(KEYLESS_PROVIDER)
-    if provider is None:
-        abort(404)
+    provider = require(credentials.providers_by_slug().get(KEYLESS_PROVIDER))
     try:
         credential = credentials.add(current_user.id, provider, "", None, vault_public_key(), clock.utc_now())
     except TooManyKeys as error:
@@ -193,10 +192,7 @@ def row(credential_id: int) -> Any:
 
 
 def _require_own_key(credential_id: int) -> CredentialWithSlug:
-    own_key = credentials.find_own(current_user.id, credential_id)
-    if own_key is None:
-        abort(404)
-    return own_key
+    return require(credentials.find_own(current_user.id, credential_id))
 
 
 def vault_public_key() -> PublicKey:

@@ -19,6 +19,7 @@ from app.store.accounts import feeds
 from app.store.accounts.feeds import FeedRow
 from app.store.queries import changes
 from app.store.queries.changes import FeedEntry, FeedNews
+from app.web.app.arguments import require
 from app.web.history.changes import headline, parse_query
 
 blueprint = Blueprint("feeds", __name__)
@@ -31,10 +32,7 @@ _INVALID_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 @blueprint.get("/feeds/<secret>.atom")
 def atom(secret: str) -> Response:
     """The newest changes, filtered like the page. The secret identifies the user; no cookie is read or set."""
-    row = feeds.find_by_secret(secret)
-    if row is None:
-        abort(404)
-    feed, user = row
+    feed, user = require(feeds.find_by_secret(secret))
     query = parse_query(request.args)
     news = changes.load_entries(user.id, query.filter(None))
     query_args: dict[str, Any] = {**query.query}

@@ -7,7 +7,7 @@ listings again, which takes too long for a request.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -24,14 +24,14 @@ from app.extensions import db
 from app.jobs import enqueue
 from app.providers import PROVIDERS
 from app.store import audit, catalog, decisions, sources
-from app.store.audit import Actor, AuditView
+from app.store.audit import AuditView
 from app.store.decisions import AUTO_ADOPT, DecisionError
 from app.store.queries import review
 from app.store.queries.review import ConflictView
 from app.web.admin import canonical_form
 from app.web.admin.overview import admin_required
 from app.web.app import filters_catalog
-from app.web.history.runs import cursor
+from app.web.app.arguments import current_actor, cursor, parse_id, parse_time, require
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/admin/catalog")
 
@@ -54,10 +54,6 @@ _POLL_FOR = timedelta(seconds=60)
 def _is_partial() -> bool:
     """Whether htmx asks for the partial."""
     return "HX-Request" in request.headers
-
-
-def _actor() -> Actor:
-    return Actor(current_user.id, current_user.email)
 
 
 def _commit_decision(page: str) -> Any:
@@ -94,11 +90,11 @@ def _page_query() -> dict[str, Any]:
 
 def _view_entry(done: int | None = None) -> AuditView | None:
     """The audit entry of the decision just taken, shown with its undo button."""
-    entry_id = request.args.get("done", "") if done is None else str(done)
-    if not _is_id(entry_id):
+    entry_id = parse_id(request.args.get("done", "")) if done is None else done
+    if entry_id is None:
         return None
-    lines, _ = audit.list_entries(before=int(entry_id) + 1, size=1)
-    return lines[0] if lines and lines[0].id == int(entry_id) else None
+    lines, _ = audit.list_entries(before=entry_id + 1, size=1)
+    return lines[0] if lines and lines[0].id == entry_id else None
 
 
 # ------------------------------------------------------------------ the catalog in force
@@ -133,7 +129,7 @@ def _render_overview(asked: str, since: str, problem: str | None = None) -> str:
     proposed, unknown_count = review.list_proposals(manual)
     conflict_count, is_more = review.count_conflicts(manual)
     lines = sources.list_sources()
-    since_at = _parse_time(since)
+    since_at = parse_time(since)
     pending = {
         line.name
         for line in lines
@@ -155,14 +151,6 @@ def _render_overview(asked: str, since: str, problem: str | None = None) -> str:
         since=since,
         problem=problem or (REFRESH_WAITS if pending and enqueue.queue_problem() else None),
     )
-
-
-def _parse_time(text: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text)
-        return time.astimezone(UTC) if time.tzinfo else None
-    except (ValueError, OverflowError):  # OverflowError: not representable in UTC
-        return None
 
 
 # ------------------------------------------------------------------ unknown models and proposals
@@ -220,7 +208,7 @@ def match() -> Any:
     if canonical_id is None:
         sentence = f"The catalog has no model “{text}”." if text else "Write the id of a canonical model first."
         return _render_error("unknown", sentence, subject=subject, typed=text)
-    decisions.save_match(slug, model_id, canonical_id, _actor(), clock.utc_now())
+    decisions.save_match(slug, model_id, canonical_id, current_actor(), clock.utc_now())
     return _commit_decision("unknown")
 
 
@@ -229,7 +217,7 @@ def match() -> Any:
 def leave() -> Any:
     """Mark a model id as deliberately unmatched."""
     slug, model_id = _form_subject()
-    decisions.save_match(slug, model_id, None, _actor(), clock.utc_now())
+    decisions.save_match(slug, model_id, None, current_actor(), clock.utc_now())
     return _commit_decision("unknown")
 
 
@@ -254,7 +242,7 @@ def create() -> Any:
         page = render_template("catalog/new.html", provider=slug, model_id=model_id, values=values, errors=errors)
         return page, 422
     model = msgspec.structs.replace(proposals.suggest_model(slug, listing), **facts)
-    decisions.save_canonical(model, _actor(), clock.utc_now(), f"Made out of {model_id} at {slug}.")
+    decisions.save_canonical(model, current_actor(), clock.utc_now(), f"Made out of {model_id} at {slug}.")
     return _commit_decision("unknown")
 
 
@@ -264,7 +252,7 @@ def accept() -> Any:
     proposal = _find_proposal()
     if proposal is None:
         return _render_error("unknown", PROPOSAL_GONE)
-    decisions.save_canonical(proposal.model, _actor(), clock.utc_now(), proposals.describe_evidence(proposal))
+    decisions.save_canonical(proposal.model, current_actor(), clock.utc_now(), proposals.describe_evidence(proposal))
     return _commit_decision("unknown")
 
 
@@ -274,7 +262,7 @@ def dismiss() -> Any:
     proposal = _find_proposal()
     if proposal is None:
         return _render_error("unknown", PROPOSAL_GONE)
-    decisions.save_setting(decisions.dismissed_proposal_name(proposal.model.id), True, _actor(), clock.utc_now())
+    decisions.save_setting(decisions.dismissed_proposal_name(proposal.model.id), True, current_actor(), clock.utc_now())
     return _commit_decision("unknown")
 
 
@@ -282,7 +270,7 @@ def dismiss() -> Any:
 @admin_required
 def set_adopting() -> Any:
     """Whether proposals are adopted automatically, from the next sync on."""
-    decisions.save_setting(AUTO_ADOPT, request.form.get("adopt") == "yes", _actor(), clock.utc_now())
+    decisions.save_setting(AUTO_ADOPT, request.form.get("adopt") == "yes", current_actor(), clock.utc_now())
     return _commit_decision("unknown")
 
 
@@ -298,10 +286,7 @@ def _form_subject() -> tuple[str, str]:
 
 
 def _require_listed(slug: str, model_id: str) -> tuple[str, str, ListedModel]:
-    model = review.find_listed_model(slug, model_id)
-    if model is None:
-        abort(404)
-    return slug, model_id, model
+    return slug, model_id, require(review.find_listed_model(slug, model_id))
 
 
 # ------------------------------------------------------------------ conflicts
@@ -331,13 +316,10 @@ def _render_conflicts(done: int | None = None, error: str = "", problem: str | N
 def settle() -> Any:
     """Settle one field: the catalog is right, the provider is right, or both are. Valid while both values stay the
     same."""
-    number = request.form.get("model", "")
-    line = review.find_conflict(int(number), decisions.load("field", "setting")) if _is_id(number) else None
-    conflict = (
-        next((candidate for candidate in line.conflicts if candidate.field == request.form.get("field")), None)
-        if line
-        else None
-    )
+    model_id = parse_id(request.form.get("model", ""))
+    line = None if model_id is None else review.find_conflict(model_id, decisions.load("field", "setting"))
+    candidates = line.conflicts if line else ()
+    conflict = next((one for one in candidates if one.field == request.form.get("field")), None)
     if line is None or conflict is None:
         return _render_error("conflicts", ALREADY_SETTLED)
     if request.form.get("said") != f"{conflict.catalog_value}|{conflict.provider_value}":
@@ -350,7 +332,7 @@ def settle() -> Any:
 
 
 def _settle(line: ConflictView, conflict: FactConflict, choice: str) -> None:
-    actor, now = _actor(), clock.utc_now()
+    actor, now = current_actor(), clock.utc_now()
     if choice == "catalog":
         decisions.keep_catalog_value(line.provider, line.canonical.id, conflict, actor, now)
     elif choice == "provider":
@@ -359,10 +341,6 @@ def _settle(line: ConflictView, conflict: FactConflict, choice: str) -> None:
         decisions.accept_conflict(line.provider, line.model_id, conflict, actor, now)
     else:
         raise DecisionError("Choose one of the three.")
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 # ------------------------------------------------------------------ the audit log
@@ -394,9 +372,8 @@ def undo() -> Any:
     page = request.form.get("page", "")
     if page not in _PAGES:
         page = "log"
-    number = request.form.get("entry", "")
     try:
-        decisions.undo(int(number) if _is_id(number) else 0, _actor(), clock.utc_now())
+        decisions.undo(parse_id(request.form.get("entry", "")) or 0, current_actor(), clock.utc_now())
     except DecisionError as error:
         return _render_error(page, str(error))
     return _commit_decision(page)

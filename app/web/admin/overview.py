@@ -21,7 +21,7 @@ from app.store.queries.admin import WHOLE_RUNS, DayCounts
 from app.store.schema.tables import OUTCOMES, RUN_STATES, TRIGGERS
 from app.web.admin import export as run_export
 from app.web.app import charts
-from app.web.history.runs import cursor
+from app.web.app.arguments import cursor
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 

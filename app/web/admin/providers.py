@@ -15,11 +15,11 @@ from app.jobs import enqueue, provider_test
 from app.providers import PROVIDERS, SYNCABLE, get
 from app.providers.addresses import InvalidBaseURL, validate_shared_url
 from app.store import audit, catalog, credentials
-from app.store.audit import Actor
 from app.store.queries import admin
 from app.web.account import login
 from app.web.admin.overview import admin_required
 from app.web.app import charts
+from app.web.app.arguments import current_actor
 
 blueprint = Blueprint("admin_providers", __name__)
 
@@ -63,7 +63,7 @@ def change(slug: str) -> Any:
         is_active=request.form.get("enabled") == "yes",
         frequency=frequency if frequency in FREQUENCIES else None,
         base_url=base_url,
-        actor=Actor(current_user.id, current_user.email),
+        actor=current_actor(),
         now=clock.utc_now(),
     )
     db.session.commit()
@@ -83,7 +83,7 @@ def test(slug: str) -> Any:
     if slug not in SYNCABLE or slug not in credentials.providers_by_slug():
         abort(404)
     problem = enqueue.start_provider_test(slug)
-    audit.record(Actor(current_user.id, current_user.email), "test", slug, None, {"test": "asked"}, "", clock.utc_now())
+    audit.record(current_actor(), "test", slug, None, {"test": "asked"}, "", clock.utc_now())
     db.session.commit()
     if request.headers.get("HX-Request"):
         return _render_test(slug, problem)

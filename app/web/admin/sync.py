@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
-from flask_login import current_user
 
 from app import clock
 from app.extensions import limiter
@@ -14,13 +13,12 @@ from app.jobs.lost_runs import close_lost_runs
 from app.providers import SYNCABLE
 from app.store import credentials, plans
 from app.store.accounts import users
-from app.store.audit import Actor
 from app.store.queries import runs, sync_counts
 from app.store.queries.labels import StatusBadge
 from app.store.queries.runs import ResultView, RunView
 from app.store.queries.sync_counts import OverrideCounts
 from app.web.admin.overview import admin_required
-from app.web.history.runs import cursor
+from app.web.app.arguments import current_actor, cursor, parse_id, require
 
 blueprint = Blueprint("admin_sync", __name__, url_prefix="/admin")
 
@@ -74,11 +72,11 @@ def start(slug: str) -> Any:
     if not row.is_active:
         return _not_started(slug, PROVIDER_DISABLED)
     if request.form.get("dry_run"):
-        plan_id, problem = enqueue.start_plan(_actor(), [slug])
+        plan_id, problem = enqueue.start_plan(current_actor(), [slug])
         if request.headers.get("HX-Request"):
             return _render_partial(slug, plan=plans.get(plan_id), problem=problem)
         return redirect(url_for(".plan", plan_id=plan_id), 303)
-    enqueued = enqueue.start_server_sync("manual", [slug], _actor())
+    enqueued = enqueue.start_server_sync("manual", [slug], current_actor())
     run = runs.load_run(enqueued.run_id)
     if run is None or slug not in {result.provider for result in run.results}:
         return _not_started(
@@ -95,7 +93,8 @@ def progress(slug: str) -> Any:
     """Progress of the run or plan in the query string; without htmx, redirects to its page."""
     if slug not in SYNCABLE:
         abort(404)
-    run, plan = _server_run(_id_argument("run")), _load_plan(_id_argument("plan"))
+    run, plan_id = _server_run(_id_argument("run")), _id_argument("plan")
+    plan = plans.get(plan_id) if plan_id is not None else None
     if not request.headers.get("HX-Request"):
         target = url_for("history.run", run_id=run.id) if run else url_for("admin_providers.index")
         return redirect(url_for(".plan", plan_id=plan.id) if plan else target, 303)
@@ -106,9 +105,7 @@ def progress(slug: str) -> Any:
 def _id_argument(name: str) -> int | None:
     """None if absent; 404 if it is not a valid id."""
     value = request.args.get(name, "")
-    if value and not (value.isascii() and value.isdigit() and len(value) < 19):
-        abort(404)
-    return int(value) if value else None
+    return require(parse_id(value)) if value else None
 
 
 def _not_started(slug: str, message: str) -> Any:
@@ -156,10 +153,6 @@ def _server_run(run_id: int | None) -> RunView | None:
     return runs.load_run(run_id, server.id)
 
 
-def _load_plan(plan_id: int | None) -> plans.Plan | None:
-    return plans.get(plan_id) if plan_id is not None else None
-
-
 # ------------------------------------------------------------------ plans
 
 
@@ -173,9 +166,7 @@ def index() -> str:
 @blueprint.get("/plans/<int:plan_id>")
 @admin_required
 def plan(plan_id: int) -> Any:
-    plan = plans.get(plan_id)
-    if plan is None:
-        abort(404)
+    plan = require(plans.get(plan_id))
     problem = enqueue.queue_problem() if plan.made_at is None else None
     template = "admin/_plan.html" if request.headers.get("HX-Request") else "admin/plan.html"
     return render_template(template, **_context(plan), problem=problem)
@@ -187,13 +178,11 @@ def plan(plan_id: int) -> Any:
 def apply(plan_id: int) -> Any:
     """Apply exactly what the plan shows; rejected with a message if the plan is stale."""
     try:
-        enqueued = enqueue.start_apply(plan_id, _actor(), "manual")
+        enqueued = enqueue.start_apply(plan_id, current_actor(), "manual")
     except LookupError:
         abort(404)
     except enqueue.PlanConflict as conflict:
-        plan = plans.get(plan_id)
-        if plan is None:
-            abort(404)
+        plan = require(plans.get(plan_id))
         return render_template("admin/plan.html", **_context(plan), error=str(conflict)), 409
     if enqueued.queue_problem:
         flash(enqueued.queue_problem, "warn")
@@ -215,7 +204,3 @@ def _context(plan: plans.Plan) -> dict[str, Any]:
         "objection": enqueue.plan_objection(plan) if is_ready else None,
         "most": MAX_CHANGES,
     }
-
-
-def _actor() -> Actor:
-    return Actor(current_user.id, current_user.email)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from flask import Blueprint, abort, current_app, flash, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 
 from app import clock, config
@@ -14,11 +14,10 @@ from app.extensions import db, limiter
 from app.jobs import enqueue
 from app.store.accounts import user_actions, users
 from app.store.accounts.user_actions import ACTIONS, UserActionError
-from app.store.audit import Actor
 from app.store.queries import admin
 from app.web.account import login
 from app.web.admin.overview import admin_required
-from app.web.history.runs import cursor
+from app.web.app.arguments import current_actor, cursor, require
 
 blueprint = Blueprint("admin_users", __name__, url_prefix="/admin/users")
 
@@ -67,7 +66,7 @@ def invite() -> Any:
         return _render_index(invited=email, error="That is not an e-mail address. Type it as name@example.com."), 422
     if users.find_by_email(email):
         return _render_index(invited=email, error="There is an account with this address already."), 422
-    user_actions.record_invitation(email, _actor(), clock.utc_now())
+    user_actions.record_invitation(email, current_actor(), clock.utc_now())
     db.session.commit()
     token = sign_invitation(users.normalize_email(email), str(current_app.config["SECRET_KEY"]))
     link = url_for("accounts.signup", invite=token, _external=True)
@@ -81,9 +80,7 @@ def one(user_id: int) -> str:
 
 
 def _render_user(user_id: int, **context: Any) -> str:
-    facts = admin.load_user(user_id)
-    if facts is None:
-        abort(404)
+    facts = require(admin.load_user(user_id))
     return render_template("admin/user.html", facts=facts, user=facts.line, serious=SENSITIVE_ACTIONS, **context)
 
 
@@ -94,12 +91,10 @@ def change(user_id: int, act: str) -> Any:
     """`SENSITIVE_ACTIONS` require the admin's own password."""
     if act in SENSITIVE_ACTIONS and (error := _password_error()):
         return _render_user(user_id, error=error), 422
-    user = user_actions.find_by_id(user_id)
-    if user is None:
-        abort(404)
+    user = require(user_actions.find_by_id(user_id))
     had_factor = user.second_factor_at is not None
     try:
-        ACTIONS[act](user, _actor(), clock.utc_now())
+        ACTIONS[act](user, current_actor(), clock.utc_now())
     except UserActionError as error:
         db.session.rollback()
         return _render_user(user_id, error=str(error)), 422
@@ -117,14 +112,12 @@ def delete(user_id: int) -> Any:
     """Delete an account with all its data, after confirming its address and the admin's own password."""
     if error := _password_error():
         return _render_user(user_id, error=error), 422
-    user = user_actions.find_by_id(user_id)
-    if user is None:
-        abort(404)
+    user = require(user_actions.find_by_id(user_id))
     email = user.email
     if users.normalize_email(request.form.get("email", "")) != email:
         return _render_user(user_id, error="Type the address of the account exactly; nothing was deleted."), 422
     try:
-        user_actions.remove(user, _actor(), clock.utc_now())
+        user_actions.remove(user, current_actor(), clock.utc_now())
     except UserActionError as error:
         db.session.rollback()
         return _render_user(user_id, error=str(error)), 422
@@ -139,7 +132,3 @@ def _password_error() -> str | None:
         return None
     login.log_auth_event("password refused", current_user)
     return _WRONG_PASSWORD if current_user.has_password else login.RECENT_LOGIN_NEEDED
-
-
-def _actor() -> Actor:
-    return Actor(current_user.id, current_user.email)

@@ -7,14 +7,13 @@ from typing import Any
 
 import redis
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from flask_login import current_user
 
 from app import clock
 from app.extensions import db
 from app.jobs import monitoring
 from app.store import audit
-from app.store.audit import Actor
 from app.web.admin.overview import NO_REDIS, admin_required
+from app.web.app.arguments import current_actor
 
 blueprint = Blueprint("admin_workers", __name__, url_prefix="/admin/workers")
 
@@ -90,8 +89,7 @@ def _act(action: Callable[[str], bool], state: str, message: str) -> Any:
         flash(NO_REDIS, "bad")
         return redirect(url_for(".index"), 303)
     if succeeded:
-        actor = Actor(current_user.id, current_user.email)
-        audit.record(actor, "job", job_id, {"state": "failed"}, {"state": state}, "", clock.utc_now())
+        audit.record(current_actor(), "job", job_id, {"state": "failed"}, {"state": state}, "", clock.utc_now())
         db.session.commit()
     flash(message if succeeded else JOB_GONE, "good" if succeeded else "warn")
     return redirect(url_for(".index", _anchor="failed"), 303)

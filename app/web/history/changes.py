@@ -7,7 +7,7 @@ everything is marked as read.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, redirect, render_template, session, url_for
@@ -25,7 +25,7 @@ from app.store.queries.changes import ChangeFilter, FeedNews
 from app.store.queries.history import KeyChoice
 from app.store.schema.tables import CHANGE_KINDS
 from app.web.app import filters
-from app.web.history.runs import cursor
+from app.web.app.arguments import cursor, parse_id, parse_time
 
 blueprint = Blueprint("changes", __name__)
 
@@ -108,7 +108,7 @@ def index() -> str:
 @login_required
 def read() -> Any:
     """Mark what the page showed as read, but not what arrived since."""
-    until = _parse_time(request.form.get("until", ""))
+    until = parse_time(request.form.get("until", ""))
     if until is not None:
         now = clock.utc_now()
         users.mark_changes_seen(current_user.id, min(until, now))
@@ -120,11 +120,11 @@ def read() -> Any:
 
 def parse_query(args: MultiDict[str, str]) -> ChangesQuery:
     """Parse the filters; invalid values are ignored."""
-    kind, provider, key = args.get("kind", ""), args.get("provider", ""), args.get("key", "")
+    kind, provider = args.get("kind", ""), args.get("provider", "")
     return ChangesQuery(
         kind=kind if kind in CHANGE_KINDS else "",
         provider=provider if provider in PROVIDERS else "",
-        key=int(key) if key.isascii() and key.isdigit() and len(key) < 19 else None,
+        key=parse_id(args.get("key", "")),
         text=args.get("q", "").replace("\x00", "").strip()[:_MAX_SEARCH_LENGTH],
         only_unseen=args.get("since") == "visit",
     )
@@ -148,11 +148,11 @@ def _continue_visit() -> datetime | None:
     """Until when the user had seen changes when this visit began; None on the first visit."""
     now = clock.utc_now()
     user_id, since, last_view = _stored_visit()
-    viewed_at = _parse_time(last_view)
+    viewed_at = parse_time(last_view)
     if user_id != current_user.id or viewed_at is None or not timedelta(0) <= now - viewed_at < VISIT_LENGTH:
         since = clock.isoformat(current_user.changes_seen_at) or _NEVER
     session[_SESSION_KEY] = [current_user.id, since, now.isoformat()]
-    return _parse_time(since)
+    return parse_time(since)
 
 
 def _stored_visit() -> tuple[int, str, str]:
@@ -168,11 +168,3 @@ def _mark_seen(until: datetime | None) -> None:
     if until and (current_user.changes_seen_at is None or until > current_user.changes_seen_at):
         users.mark_changes_seen(current_user.id, until)
         db.session.commit()
-
-
-def _parse_time(text: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text)
-        return time.astimezone(UTC) if time.tzinfo else None
-    except (ValueError, OverflowError):  # OverflowError: not representable in UTC
-        return None

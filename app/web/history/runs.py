@@ -17,9 +17,10 @@ from app.catalog.listing import Listing
 from app.jobs.lost_runs import close_lost_runs
 from app.store import catalog, listings
 from app.store.queries import history, runs
-from app.store.queries.history import KeyChoice, KeySnapshot
+from app.store.queries.history import KeySnapshot
 from app.web.admin import request_log
 from app.web.app import filters
+from app.web.app.arguments import cursor, parse_id, require
 from app.web.history import scope_chart
 from app.web.history.scope_chart import CalendarDay
 
@@ -63,7 +64,7 @@ def index() -> str:
 @login_required
 def key(credential_id: int) -> str:
     """A key's usable models over time."""
-    key_ref = _require_key(credential_id)
+    key_ref = require(history.find_key(current_user.id, credential_id))
     snapshots = history.list_snapshots(current_user.id, key_ref.id)
     points = [(snapshot.at, snapshot.chat) for snapshot in reversed(snapshots)]
     return render_template(
@@ -82,15 +83,14 @@ def key(credential_id: int) -> str:
 @login_required
 def compare_lists() -> Any:
     """What a key gained and lost between two of its lists; by default, the last two that differ."""
-    number = _int_argument("key")
+    number = parse_id(request.args.get("key", ""))
     if number is None:
         return render_template("history/compare.html", keys=history.list_keys(current_user.id), key=None)
-    key_ref = _require_key(number)
-    snapshot_ids = [
-        number_given for number_given in (_int_argument("from"), _int_argument("to")) if number_given is not None
-    ]
+    key_ref = require(history.find_key(current_user.id, number))
+    start, end = (parse_id(request.args.get(name, "")) for name in ("from", "to"))
+    snapshot_ids = [snapshot_id for snapshot_id in (start, end) if snapshot_id is not None]
     snapshots = history.list_snapshots(current_user.id, key_ref.id, snapshot_ids)
-    ends = _comparison_ends(snapshots, _int_argument("from"), _int_argument("to"))
+    ends = _comparison_ends(snapshots, start, end)
     return render_template(
         "history/compare.html",
         key=key_ref,
@@ -104,9 +104,7 @@ def compare_lists() -> Any:
 @login_required
 def run(run_id: int) -> str:
     close_lost_runs()
-    run_view = runs.load_run(run_id, None if current_user.is_admin else current_user.id)
-    if run_view is None:
-        abort(404)
+    run_view = require(runs.load_run(run_id, None if current_user.is_admin else current_user.id))
     return render_template("history/run.html", run=run_view, groups=runs.load_changes(run_view.results, most=5_000))
 
 
@@ -114,14 +112,8 @@ def run(run_id: int) -> str:
 @login_required
 def result(run_id: int, result_id: int) -> str:
     """All models of one response, with the reason for those filtered out."""
-    run_view = runs.load_run(run_id, None if current_user.is_admin else current_user.id)
-    result_view = (
-        next((result_view for result_view in run_view.results if result_view.id == result_id), None)
-        if run_view
-        else None
-    )
-    if run_view is None or result_view is None:
-        abort(404)
+    run_view = require(runs.load_run(run_id, None if current_user.is_admin else current_user.id))
+    result_view = require(next((one for one in run_view.results if one.id == result_id), None))
     requests = request_log.read_requests(result_view)
     return render_template(
         "history/result.html",
@@ -132,13 +124,6 @@ def result(run_id: int, result_id: int) -> str:
         timeline=request_log.draw_timeline(result_view, requests),
         size=request_log.format_size,
     )
-
-
-def _require_key(credential_id: int) -> KeyChoice:
-    key_ref = history.find_key(current_user.id, credential_id)
-    if key_ref is None:
-        abort(404)
-    return key_ref
 
 
 def _scope_steps(snapshots: Sequence[KeySnapshot]) -> list[ScopeStep]:
@@ -189,13 +174,3 @@ def _parse_day(text: str) -> date | None:
     except ValueError:
         return None
     return day if date.min + _ONE_DAY * 2 < day < date.max - _ONE_DAY * 2 else None
-
-
-def _int_argument(name: str) -> int | None:
-    value = request.args.get(name, "")
-    return int(value) if value.isascii() and value.isdigit() and len(value) < 19 else None
-
-
-def cursor() -> int | None:
-    """`?before=` of keyset pagination; None if absent or malformed."""
-    return _int_argument("before")
