@@ -110,7 +110,6 @@ FATES: dict[str, Fate] = {
 # What else a fault comes to where there is no list yet, and where it befalls the second page only.
 _EMPTY = Fate("suspect", "suspect_list", "The provider answered with an empty list.")
 AT_FIRST = {"empty": _EMPTY, "wrong_entries": replace(_EMPTY, skipped=7), "shrunk": Fate()}
-IN_A_CHECK = {"empty": Fate(), "wrong_entries": Fate(), "shrunk": Fate()}
 PAGE_SIZE = 5
 _NOT_WHOLE = "Not every page of the list could be read."
 ON_PAGE_TWO = {
@@ -131,7 +130,7 @@ ON_PAGE_TWO = {
 }
 # One of each kind: what every phase is tried with in the plain run.
 KINDS = {"hang", "html", "one_bad_model", "conditional", "reset", "echo_key", "rate_limited", "error_500", "shrunk"}
-PHASES = {"first": AT_FIRST, "after": {}, "retry": {}, "check": IN_A_CHECK, "page two": ON_PAGE_TWO, "batch": {}}
+PHASES = {"first": AT_FIRST, "after": {}, "retry": {}, "check": AT_FIRST, "page two": ON_PAGE_TWO, "batch": {}}
 
 
 def _combinations() -> Iterator[Any]:

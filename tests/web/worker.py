@@ -19,6 +19,9 @@ class _HereWorker(workers.JSONJobsMixin, SimpleWorker):
     def _install_signal_handlers(self) -> None:
         """Ctrl-C stays pytest's."""
 
+    def subscribe(self) -> None:
+        """Do not listen for commands: it takes a third of a second to stop the thread that does."""
+
 
 def work_off(app: Flask, vault: Keyring) -> int:
     """Do every queued job. How many were done."""
