@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint
@@ -26,14 +27,7 @@ def models() -> dict[str, Any]:
     Of all that any key lists or listed: the fields of `/admin/model-sync/status`, and two more.
     """
     authenticate_admin("read")
-    counts = stats.model_stats()
-    return {
-        "total": counts.total,
-        "active": counts.active,
-        "by_modality": dict(counts.by_modality),
-        "by_provider": dict(counts.by_provider),
-        "by_kind": dict(counts.by_kind),
-    }
+    return asdict(stats.model_stats())
 
 
 @blueprint.get("/providers/stats")

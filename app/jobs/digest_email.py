@@ -10,7 +10,7 @@ from app import config, mail
 from app.catalog import humanize, topics
 from app.catalog.changes import Change
 from app.extensions import db
-from app.providers import PROVIDERS
+from app.providers import provider_title
 from app.store.accounts import subscriptions
 from app.store.accounts.subscriptions import DueDigest
 from app.store.queries import digest
@@ -33,7 +33,7 @@ _TOPIC_NAMES = {
 
 
 def send_digest(user_id: int, now: datetime) -> bool:
-    """Send the digest that is due to this user, if there is anything to report; commits. Returns whether one was sent.
+    """Send this user's due digest if there is anything to report; commits. Returns whether one was sent.
 
     If the mail server rejects it, that is logged and the digest tried again later.
     """
@@ -95,7 +95,7 @@ def _send_email(claim: DueDigest, notices: DigestContent) -> None:
 
 def _format_provider(news: ProviderNews) -> str:
     changes = [*news.changes, *news.uncatalogued]
-    headline = humanize.headline(_provider_title(news.provider), news.changes, news.uncatalogued)
+    headline = humanize.headline(provider_title(news.provider), news.changes, news.uncatalogued)
     lines = [f"  {sanitize_line(change.model_id)}: {_format_change(change)}" for change in changes[:_MAX_LINES]]
     if len(changes) > _MAX_LINES:
         lines.append(f"  and {humanize.pluralize(len(changes) - _MAX_LINES, 'more change')}")
@@ -107,11 +107,6 @@ def _format_change(change: Change) -> str:
 
 
 def _format_key(key: DigestKeyProblem) -> str:
-    title = _provider_title(key.provider)
+    title = provider_title(key.provider)
     name = f"{title}, {sanitize_line(key.label, 60)}" if key.label else title
     return f"  {name}: {sanitize_line(key.message, 300)} {sanitize_line(key.action, 300)}"
-
-
-def _provider_title(slug: str) -> str:
-    provider = PROVIDERS.get(slug)
-    return provider.title if provider else slug

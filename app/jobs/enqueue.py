@@ -7,7 +7,7 @@ because Redis is down or no worker runs; None otherwise.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -103,18 +103,22 @@ def _enqueue_started(start: runs.StartedRun) -> EnqueuedRun:
 
 def enqueue_run(run_id: int) -> str | None:
     """Queue a run ahead of scheduled ones."""
+    # A scheduled job that has this run among others will find it claimed.
+    return _push_once(tasks.run_sync, run_id, queues.run_job_id(run_id))
+
+
+def _push_once(function: Callable[[int], None], row_id: int, job_id: str) -> str | None:
+    """Queue a job unless it waits already."""
     try:
-        job_id = queues.run_job_id(run_id)
-        # A scheduled job that has this run among others will find it claimed.
         if not queues.is_queued(job_id, INTERACTIVE):
-            queues.push(tasks.run_sync, run_id, job_id=job_id)
+            queues.push(function, row_id, job_id=job_id)
         return queue_problem()
     except redis.RedisError:
         return NO_REDIS
 
 
 def requeue_if_lost(run_id: int, created_at: datetime) -> str | None:
-    """Queue a run again if it has waited so long that Redis may have lost its job. Returns why it waits."""
+    """Requeue a run that has waited long enough for its job to be presumed lost from Redis. Returns why it waits."""
     if clock.utc_now() - created_at > REQUEUE_AFTER:
         return enqueue_run(run_id)
     return queue_problem()
@@ -170,13 +174,7 @@ def start_plan(actor: Actor, providers: Sequence[str] = ()) -> tuple[int, str | 
 
 def enqueue_plan(plan_id: int) -> str | None:
     """Queue the job that makes a plan, unless it waits already."""
-    try:
-        job_id = queues.plan_job_id(plan_id)
-        if not queues.is_queued(job_id, INTERACTIVE):
-            queues.push(tasks.make_plan, plan_id, job_id=job_id)
-        return queue_problem()
-    except redis.RedisError:
-        return NO_REDIS
+    return _push_once(tasks.make_plan, plan_id, queues.plan_job_id(plan_id))
 
 
 def plan_objection(plan: plans.Plan) -> str | None:
@@ -239,14 +237,11 @@ def start_provider_test(slug: str) -> str | None:
 
 def enqueue_password_reset(reset_id: int) -> None:
     """Queue the e-mail with a password reset link. If Redis is down, `housekeeping` queues it later."""
-    with contextlib.suppress(redis.RedisError):
-        job_id = queues.password_reset_job_id(reset_id)
-        if not queues.is_queued(job_id, INTERACTIVE):
-            queues.push(tasks.send_password_reset, reset_id, job_id=job_id)
+    _push_once(tasks.send_password_reset, reset_id, queues.password_reset_job_id(reset_id))
 
 
 def enqueue_signup_email(message: str) -> str | None:
-    """Queue the e-mail to an address that somebody signs up with. message: from `signup_email.seal_message`."""
+    """Queue the e-mail to a new sign-up's address. message: from `signup_email.seal_message`."""
     is_queued = queues.push(tasks.send_signup_email, message, retry=Retry(max=3), hide_arguments=True)
     return None if is_queued else NO_REDIS_FOR_EMAIL
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -33,7 +33,7 @@ from app.extensions import db
 from app.store.engine.dialect import insert
 from app.store.engine.statements import cached_statement
 from app.store.queries import runs as run_queries
-from app.store.queries.runs import HistoryFilter, RunView
+from app.store.queries.runs import HistoryFilter, RunView, midnight
 from app.store.schema.columns import UtcDateTime
 from app.store.schema.tables import CredentialRow, ProviderRow, ResultRow, RunRow, TallyRow, UserRow
 
@@ -138,7 +138,7 @@ def aggregate_days(now: datetime) -> None:
     if last is not None:
         since = max(since, last + timedelta(days=1))
     if since < until:
-        for query in _ended_queries(_midnight(since), _midnight(until)):
+        for query in _ended_queries(midnight(since), midnight(until)):
             columns = ["day", "slug", "word", "count"]
             db.session.execute(insert(TallyRow).from_select(columns, query).on_conflict_do_nothing())
     db.session.execute(delete(TallyRow).where(TallyRow.day < until - _KEEP_FOR))
@@ -157,7 +157,7 @@ def load_counts(days: int, now: datetime) -> DayCounts:
         closed = _closed_days[db.engine] = _ClosedDays((first, last, *sums), [DayCount._make(row) for row in rows])
     # days after the last counted one are counted here
     since = (last or first - timedelta(days=1)) + timedelta(days=1)
-    period = {"since": _midnight(since), "until": datetime.max.replace(tzinfo=UTC)}
+    period = {"since": midnight(since), "until": datetime.max.replace(tzinfo=UTC)}
     fresh = _fetch(_fresh_query(db.engine.dialect.name), period)
     return DayCounts(closed, tuple(DayCount(_to_day(day), *rest) for day, *rest in fresh))
 
@@ -325,10 +325,6 @@ def _fetch(query: Any, values: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
 
 def _to_day(value: Any) -> date:
     return date.fromisoformat(value) if isinstance(value, str) else value
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
 
 
 # ------------------------------------------------------------------ users and providers

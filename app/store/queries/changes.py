@@ -63,12 +63,20 @@ class ChangeOccurrence:
     run_id: int
     provider: str
     label: str
-    key: int | str
-    """The credential id, or the label of a deleted credential."""
+    credential_id: int | None
     at: datetime
-    is_first: bool
-    """Whether it is the key's first list: only models unknown to the catalog are "new" in it."""
+    before_listing_id: int | None
     comparison_id: int
+
+    @property
+    def key(self) -> int | str:
+        """The credential id, or the label of a deleted credential."""
+        return self.label if self.credential_id is None else self.credential_id
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the key's first list: only models unknown to the catalog are "new" in it."""
+        return self.before_listing_id is None
 
 
 @dataclass(slots=True)
@@ -213,7 +221,7 @@ def _load_occurrences(user_id: int, filters: ChangeFilter, before: int | None, s
         query = query.where(ResultRow.ended_at > filters.since)
     if conditions := _change_conditions(filters):
         query = query.where(exists().where(ChangeRow.comparison_id == ResultRow.comparison_id, *conditions))
-    return [_to_occurrence(*tuple(row)) for row in db.session.execute(query, {"user_id": user_id, "size": size})]
+    return [ChangeOccurrence(*tuple(row)) for row in db.session.execute(query, {"user_id": user_id, "size": size})]
 
 
 _OCCURRENCES_QUERY: Select[*tuple[Any, ...]] = (
@@ -234,28 +242,6 @@ _OCCURRENCES_QUERY: Select[*tuple[Any, ...]] = (
     .order_by(ResultRow.id.desc())
     .limit(bindparam("size", type_=Integer))
 )
-
-
-def _to_occurrence(
-    result_id: int,
-    run_id: int,
-    slug: str,
-    label: str,
-    credential_id: int | None,
-    ended_at: datetime,
-    before_listing_id: int | None,
-    comparison_id: int,
-) -> ChangeOccurrence:
-    return ChangeOccurrence(
-        id=result_id,
-        run_id=run_id,
-        provider=slug,
-        label=label,
-        key=label if credential_id is None else credential_id,
-        at=ended_at,
-        is_first=before_listing_id is None,
-        comparison_id=comparison_id,
-    )
 
 
 def _change_conditions(filters: ChangeFilter) -> list[ColumnElement[bool]]:

@@ -284,9 +284,9 @@ def _conditions(filters: HistoryFilter) -> list[ColumnElement[bool]]:
     if filters.state:
         conditions.append(RunRow.state == filters.state)
     if filters.since:
-        conditions.append(RunRow.created_at >= _midnight(filters.since))
+        conditions.append(RunRow.created_at >= midnight(filters.since))
     if filters.until and filters.until < date.max:
-        conditions.append(RunRow.created_at < _midnight(filters.until + timedelta(days=1)))
+        conditions.append(RunRow.created_at < midnight(filters.until + timedelta(days=1)))
     if filters.provider or filters.outcome:
         conditions.append(_has_result(filters.provider, filters.outcome))
     return conditions
@@ -301,5 +301,5 @@ def _has_result(provider: str, outcome: str) -> ColumnElement[bool]:
     return query.exists()
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)

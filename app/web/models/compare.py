@@ -11,6 +11,7 @@ from app.catalog import humanize
 from app.catalog.costs import Prices, Usage, monthly_cost
 from app.catalog.listing import CAPABILITIES
 from app.providers import provider_title
+from app.store.queries.model_detail import Offer
 from app.store.queries.model_search import ModelView
 
 MAX_COMPARED = 5
@@ -43,7 +44,7 @@ def compare_models(lines: Sequence[ModelView], usage: Usage) -> list[FactCompari
     return [*rows, _row("A month", costs, _format_cost, "lowest")]
 
 
-def prices_of(line: ModelView) -> Prices:
+def prices_of(line: ModelView | Offer) -> Prices:
     return Prices(line.input_per_million, line.output_per_million, line.cache_read_per_million)
 
 

@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 
 from app import clock
 from app.catalog import humanize
-from app.catalog.costs import Prices, Usage, monthly_cost
+from app.catalog.costs import Usage, monthly_cost
 from app.catalog.listing import CAPABILITIES, KINDS
 from app.extensions import db
 from app.providers import PROVIDERS
@@ -25,6 +25,7 @@ from app.store.queries import model_cursor, model_detail, model_search
 from app.store.queries.model_query import SORTS, MarkFilter, ModelFilter, Sort
 from app.store.schema.tables import MARKS
 from app.web.app import filters_facts
+from app.web.app.arguments import require
 from app.web.models import compare as comparison
 from app.web.models import snippets
 
@@ -164,8 +165,7 @@ def _require_markable(provider: str, model_id: str) -> str | None:
         if not lines:
             abort(404)
         return lines[0].canonical_id
-    if model_detail.load_canonical(model_id) is None:
-        abort(404)
+    require(model_detail.load_canonical(model_id))
     return None
 
 
@@ -213,12 +213,10 @@ def _page_query_string(filters: ModelFilter, show_unlisted: bool, after: str) ->
 @login_required
 def one(canonical_id: str) -> str:
     """One canonical model: facts with sources, offers, history, and the cost of a month."""
-    canonical = model_detail.load_canonical(canonical_id)
-    if canonical is None:
-        abort(404)
+    canonical = require(model_detail.load_canonical(canonical_id))
     usage, errors = parse_usage(request.args)
     offers = model_detail.list_offers(canonical, current_user.id)
-    lines = [(offer, None if usage.is_empty else monthly_cost(usage, _prices(offer))) for offer in offers]
+    lines = [(offer, None if usage.is_empty else monthly_cost(usage, comparison.prices_of(offer))) for offer in offers]
     return render_template(
         "models/_offers.html" if request.htmx else "models/one.html",
         model=canonical,
@@ -248,10 +246,6 @@ def parse_usage(args: MultiDict[str, str]) -> tuple[Usage, dict[str, str]]:
         if text and humanize.parse_token_count(text) is None:
             errors[name] = f"Write the {name} tokens as a number, such as 500000, 500k or 20M."
     return Usage(**counts), errors
-
-
-def _prices(offer: model_detail.Offer) -> Prices:
-    return Prices(offer.input_per_million, offer.output_per_million, offer.cache_read_per_million)
 
 
 def _price_order(line: tuple[model_detail.Offer, Decimal | None]) -> tuple[bool, Decimal, bool, str, str]:
