@@ -21,11 +21,11 @@ import msgspec
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.client import OAuth2Client
 from authlib.oidc.core import CodeIDToken
-from email_validator import EmailNotValidError, validate_email
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from app.auth.emails import is_email_address
 from app.auth.settings import OpenIdProvider, is_loopback
 
 _TOTAL_TIMEOUT_S, _CONNECT_TIMEOUT_S, _READ_TIMEOUT_S = 10.0, 3.0, 5.0
@@ -227,19 +227,10 @@ def _read_claims(
         if profile.get("sub") != subject:  # OpenID Connect Core 1.0, 5.3.2
             raise OidcError(UNTRUSTED, "user info of another subject")
     email = profile.get("email")
-    if not isinstance(email, str) or not _is_email_address(email.strip()):
+    if not isinstance(email, str) or not is_email_address(email.strip()):
         return IdTokenClaims(discovery.issuer, subject, "", False)
     is_verified = profile.get("email_verified") in (True, "true")  # some providers send a string
     return IdTokenClaims(discovery.issuer, subject, email.strip().lower()[:320], is_verified)
-
-
-def _is_email_address(email: str) -> bool:
-    """Whether it is exactly one address: messages will be sent to it."""
-    try:
-        validate_email(email, check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
-        return False
-    return True
 
 
 # ------------------------------------------------------------------ discovery document and keys, cached per process

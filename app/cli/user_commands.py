@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import click
-from email_validator import EmailNotValidError, validate_email
 from flask import current_app, url_for
 from flask.cli import AppGroup
 
 from app import clock, config
 from app.auth import passwords
+from app.auth.emails import is_email_address
 from app.auth.invitations import sign_invitation
 from app.cli.errors import require_installation
 from app.cli.output import json_option, print_rows, read_secret
@@ -37,10 +37,8 @@ def load_user(email: str, find: Callable[[str], UserRow | None] = users.find_by_
 @require_installation
 def users_add(email: str, admin: bool) -> None:
     """Add an account; the password comes from standard input, or is asked for."""
-    try:
-        validate_email(email, check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
-        raise click.ClickException(f"{email} is not an e-mail address.") from None
+    if not is_email_address(email):
+        raise click.ClickException(f"{email} is not an e-mail address.")
     user = users.create(email, passwords.hash_password(_read_password(email)), clock.utc_now(), is_admin=admin)
     if user is None:
         raise click.ClickException(f"There is an account {email} already.")

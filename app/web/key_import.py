@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from app import clock
+from app import clock, config
 from app.catalog import humanize
 from app.extensions import db, limiter
 from app.providers import addresses
@@ -118,7 +118,7 @@ def save() -> Any:
 
 
 def text_digest(secret: str, user_id: int, text: str) -> str:
-    """A keyed digest: equal for equal texts (whatever the line endings), and reveals nothing about them."""
+    """A keyed digest: equal for equal texts (ignoring line endings), and reveals nothing about them."""
     normalized = "\n".join(text.splitlines())
     return hmac.new(secret.encode(), f"pasted {user_id} {normalized}".encode(), hashlib.sha256).hexdigest()[:32]
 
@@ -191,7 +191,7 @@ def _save_selected(pasted_keys: Sequence[PastedKey]) -> str:
 
 
 def _create_credentials(pasted_keys: Sequence[PastedKey]) -> list[CredentialRow] | None:
-    """None if another request took one of the labels meanwhile. Raises TooManyKeys."""
+    """None if another request took one of the labels first. Raises TooManyKeys."""
     providers = credentials.providers_by_slug()
     public_key, now = keys.vault_public_key(), clock.utc_now()
     rows = []
@@ -307,7 +307,7 @@ def _render_preview(
         lines=pasted_keys,
         unread=describe_unrecognised(paste) if paste else [],
         error=error,
-        stamp=text_digest(_secret_key(), current_user.id, request.form.get("pasted", "")),
+        stamp=text_digest(config.current().secret_key, current_user.id, request.form.get("pasted", "")),
         saved="",
         focus=focus,
     )
@@ -317,8 +317,4 @@ def _render_preview(
 def _matches_preview(text: str) -> bool:
     """Whether the choices were made in a preview of this text."""
     digest = request.form.get("stamp", "").encode("utf-8", "surrogateescape")
-    return hmac.compare_digest(digest, text_digest(_secret_key(), current_user.id, text).encode())
-
-
-def _secret_key() -> str:
-    return str(current_app.config["SECRET_KEY"])
+    return hmac.compare_digest(digest, text_digest(config.current().secret_key, current_user.id, text).encode())

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from email_validator import EmailNotValidError, validate_email
-from flask import Blueprint, current_app, flash, redirect, render_template, request, session, url_for
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, login_required, logout_user
 
 from app import clock, config
 from app.auth import passwords
+from app.auth.emails import is_email_address
 from app.auth.invitations import sign_invitation, verify_invitation
 from app.extensions import client_network, db, limiter
 from app.jobs import enqueue, signup_email
-from app.store.accounts import feeds, sessions, tokens, user_actions, users
+from app.store.accounts import feeds, sessions, tokens, users
 from app.web.account import login as login_flow
 from app.web.account.tokens import describe_access
 from app.web.app import login_session
@@ -42,7 +42,7 @@ def signup() -> Any:
     invitation, and for the first account."""
     if current_user.is_authenticated:
         return redirect(url_for("keys.profile"), 303)
-    invited_email = verify_invitation(request.values.get("invite", ""), _secret_key())
+    invited_email = verify_invitation(request.values.get("invite", ""), config.current().secret_key)
     mode = config.current().signup
     if mode != "open" and not (mode == "invite" and invited_email):
         return render_template("accounts/signup.html", closed=mode), 403
@@ -77,7 +77,7 @@ def _send_signup_email(email: str) -> Any:
     if error is None:
         settings, is_known = config.current(), users.find_by_email(email) is not None
         link = settings.public_url + url_for(
-            "accounts.signup", invite=sign_invitation(users.normalize_email(email), _secret_key())
+            "accounts.signup", invite=sign_invitation(users.normalize_email(email), config.current().secret_key)
         )
         letter = signup_email.seal_message(
             users.normalize_email(email), "" if is_known else link, config.load_public_key(settings)
@@ -98,7 +98,7 @@ def _account_network_limit_key() -> str:
 
 
 # Limits count every attempt, before the password is checked, so parallel attempts gain nothing. The strictest limit is
-# per network, which makes it hard to lock somebody else out.
+# per network, which makes it hard to lock another person out.
 @blueprint.route("/login", methods=["GET", "POST"])
 @limiter.limit(PER_NETWORK, methods=["POST"], key_func=client_network)
 @limiter.limit(PER_ACCOUNT, methods=["POST"], key_func=_account_limit_key)
@@ -139,23 +139,19 @@ def change_password() -> Any:
     error = passwords.policy_violation(new, current_user.email)
     if not login_flow.reauthenticated(old):
         login_flow.log_auth_event("password refused", current_user)
-        error = "The current password is not right." if current_user.has_password else login_flow.RECENT_LOGIN_NEEDED
+        error = login_flow.password_error("The current password is not right.")
     if error:
         flash(error, "bad")
         return redirect(url_for("settings.index", _anchor="password"), 303)
     users.set_password(current_user, passwords.hash_password(new))
-    user_actions.record_own_change(current_user._get_current_object(), {"password": "changed"}, clock.utc_now())
-    login_session.begin_session(
-        current_user._get_current_object()
-    )  # set_password ended all sessions; this browser continues in a new one
+    login_flow.record_own_change({"password": "changed"})
+    # set_password ended all sessions; this browser continues in a new one
+    login_session.begin_session(current_user._get_current_object())
     enqueue.notify_owner(current_user.id, "password")
     flash("Your password is changed. All other sessions are signed out.", "good")
-    live, has_feed = (
-        tokens.count_live(current_user.id, clock.utc_now()),
-        feeds.find_by_user(current_user.id) is not None,
-    )
-    if said := describe_access(live, has_feed):
-        flash(f"Programs go on with {said}. Revoke them below if anybody else may have them.", "warn")
+    live = tokens.count_live(current_user.id, clock.utc_now())
+    if access := describe_access(live, has_feed=feeds.find_by_user(current_user.id) is not None):
+        flash(f"Programs go on with {access}. Revoke them below if anybody else may have them.", "warn")
     return redirect(url_for("settings.index", _anchor="password"), 303)
 
 
@@ -174,12 +170,4 @@ def _read_credentials() -> tuple[str, str]:
 
 
 def _email_error(email: str) -> str | None:
-    try:
-        validate_email(email, check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
-        return "That is not an e-mail address. Type it as name@example.com."
-    return None
-
-
-def _secret_key() -> str:
-    return str(current_app.config["SECRET_KEY"])
+    return None if is_email_address(email) else "That is not an e-mail address. Type it as name@example.com."

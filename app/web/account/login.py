@@ -14,7 +14,8 @@ from app import clock
 from app.auth import passwords
 from app.jobs import enqueue
 from app.store import runs
-from app.store.accounts import sessions, users
+from app.store.accounts import sessions, user_actions, users
+from app.store.audit import AuditState
 from app.store.schema.tables import UserRow
 from app.web.app import login_session, page_context
 
@@ -68,7 +69,7 @@ def sign_in(user: UserRow) -> None:
 
 
 def log_auth_event(event: str, user: UserRow | None, **more: str) -> None:
-    """Log an authentication event with the account id and the network prefix. Never logs what was typed."""
+    """Log an authentication event with the account id and the network prefix. Never logs user input."""
     network = sessions.shorten_address(request.remote_addr or "")
     fields = {"account": user.id if user else None, "from_network": network, **more}
     (log.info if event == "signed in" else log.warning)(event, **fields)
@@ -83,11 +84,21 @@ def reauthenticated(password: str) -> bool:
     return current is not None and clock.utc_now() - current.created_at <= _RECENT_LOGIN
 
 
+def password_error(sentence: str) -> str:
+    """Why the user was not `reauthenticated`. sentence: for accounts that have a password."""
+    return sentence if current_user.has_password else RECENT_LOGIN_NEEDED
+
+
+def record_own_change(after: AuditState) -> None:
+    """Write a change by the user to their own account to the audit log; the caller commits."""
+    user_actions.record_own_change(current_user._get_current_object(), after, clock.utc_now())
+
+
 def safe_next_url(target: str | None) -> str | None:
     """The target if it is a path on this server, else None (prevents open redirects)."""
     if not target or not target.startswith("/") or target.startswith("//") or "\\" in target:
         return None
-    if not target.isprintable():  # a line break would only fail as a header after the session has begun
+    if not target.isprintable():  # a line break would only fail as a header after the session has started
         return None
     try:
         parts = urlsplit(target)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, login_required
 
 from app import clock, config
@@ -19,10 +19,11 @@ from app.auth.settings import OpenIdProvider
 from app.extensions import client_network, db, limiter
 from app.jobs import enqueue
 from app.store import audit
-from app.store.accounts import feeds, identities, tokens, user_actions, users
+from app.store.accounts import feeds, identities, tokens, users
 from app.store.audit import AUTOMATIC
 from app.store.schema.tables import UserRow
 from app.web.account import login
+from app.web.app.arguments import require
 
 blueprint = Blueprint("oidc", __name__)
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def link() -> Any:
     """Authorise linking. Continues by a link, because the CSP's form-action allows no form to lead to another host."""
     provider = _provider()
     if not login.reauthenticated(request.form.get("password", "")):
-        flash(_WRONG_PASSWORD if current_user.has_password else login.RECENT_LOGIN_NEEDED, "bad")
+        flash(login.password_error(_WRONG_PASSWORD), "bad")
         return _redirect_to_settings()
     session[_LINK] = {"who": current_user.get_id(), "at": int(clock.utc_now().timestamp())}
     return render_template("accounts/oidc.html", go_on=provider.title)
@@ -128,9 +129,7 @@ def unlink() -> Any:
         flash("The password is not right; nothing was changed.", "bad")
     else:
         identities.unlink(current_user.id)
-        user_actions.record_own_change(
-            current_user._get_current_object(), {"signing in elsewhere": "unlinked"}, clock.utc_now()
-        )
+        login.record_own_change({"signing in elsewhere": "unlinked"})
         db.session.commit()
         enqueue.notify_owner(current_user.id, "unlinked")
         flash("Your account is not linked any more: sign in with your password.", "good")
@@ -184,14 +183,12 @@ def _create_user(provider: OpenIdProvider, claimed: IdTokenClaims) -> UserRow:
     return user
 
 
-def _finish_link(claimed: IdTokenClaims, who: str) -> Any:
+def _finish_link(claimed: IdTokenClaims, user_id: str) -> Any:
     """Link only for the signed-in user who requested it."""
-    if not current_user.is_authenticated or current_user.get_id() != who:
+    if not current_user.is_authenticated or current_user.get_id() != user_id:
         raise _LoginRejected(_EXPIRED)
     _save_identity(current_user, claimed)
-    user_actions.record_own_change(
-        current_user._get_current_object(), {"signing in elsewhere": "linked"}, clock.utc_now()
-    )
+    login.record_own_change({"signing in elsewhere": "linked"})
     db.session.commit()
     enqueue.notify_owner(current_user.id, "linked")
     flash("Your account is linked: you can sign in there from now on.", "good")
@@ -220,10 +217,7 @@ def _require_allowed_domain(provider: OpenIdProvider, claimed: IdTokenClaims) ->
 
 
 def _provider() -> OpenIdProvider:
-    provider = config.current().oidc
-    if provider is None:
-        abort(404)
-    return provider
+    return require(config.current().oidc)
 
 
 def _redirect_uri() -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import segno
-from flask import Blueprint, Flask, Response, current_app, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, Response, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
 from app import clock, config
@@ -16,7 +16,7 @@ from app.auth import secretbox, totp
 from app.auth.settings import SecurityEvent
 from app.extensions import client_network, db, limiter, login_manager
 from app.jobs import enqueue
-from app.store.accounts import second_factors, sessions, user_actions
+from app.store.accounts import second_factors, sessions
 from app.store.schema.tables import UserRow
 from app.web.account import login
 from app.web.app import errors, login_session
@@ -118,10 +118,12 @@ def begin() -> Any:
     if current_user.second_factor_at is not None:
         return _redirect_to_settings()
     if not login.reauthenticated(request.form.get("password", "")):
-        return _render_setup(None, error=_password_error()), 422
+        return _render_setup(None, error=login.password_error(_WRONG_PASSWORD)), 422
     secret = totp.new_secret()
     second_factors.save_pending(
-        _current_user(), secretbox.encrypt(_key(), secret.encode(), _associated_data(current_user.id)), clock.utc_now()
+        _current_user(),
+        secretbox.encrypt(config.current().secret_key, secret.encode(), _associated_data(current_user.id)),
+        clock.utc_now(),
     )
     db.session.commit()
     return _render_setup(secret)
@@ -174,7 +176,7 @@ def turn_off() -> Any:
 
 def _record_change(description: str, change: SecurityEvent) -> None:
     """Write to the audit log (committed with the change) and notify the owner by e-mail."""
-    user_actions.record_own_change(_current_user(), {"second factor": description}, clock.utc_now())
+    login.record_own_change({"second factor": description})
     db.session.commit()
     enqueue.notify_owner(current_user.id, change)
 
@@ -251,13 +253,9 @@ def _form_error() -> str | None:
     if request.endpoint == "second_factor.turn_off" and is_required(user):
         return "This server requires two-step sign-in, so it stays on."
     if not login.reauthenticated(request.form.get("password", "")):
-        return _password_error()
+        return login.password_error(_WRONG_PASSWORD)
     how = _use_code(user, request.form.get("code", ""))
     return {"wrong": _WRONG_CODE, "shut": _CODES_UNREADABLE}.get(how)
-
-
-def _password_error() -> str:
-    return _WRONG_PASSWORD if current_user.has_password else login.RECENT_LOGIN_NEEDED
 
 
 def _offered_secret() -> str | None:
@@ -270,13 +268,9 @@ def _offered_secret() -> str | None:
 
 def _decrypt_secret(sealed: bytes, user_id: int) -> str | None:
     try:
-        return secretbox.decrypt(_key(), sealed, _associated_data(user_id)).decode()
+        return secretbox.decrypt(config.current().secret_key, sealed, _associated_data(user_id)).decode()
     except secretbox.DecryptionError:
         return None
-
-
-def _key() -> str:
-    return str(current_app.config["SECRET_KEY"])
 
 
 def _associated_data(user_id: int) -> str:

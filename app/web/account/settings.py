@@ -127,7 +127,7 @@ def _deletion_error() -> tuple[str, str] | None:
     if users.normalize_email(request.form.get("email", "")[:400]) != current_user.email:
         return "email", _WRONG_EMAIL
     if not login.reauthenticated(request.form.get("password", "")):
-        return "password", _WRONG_PASSWORD if current_user.has_password else login.RECENT_LOGIN_NEEDED
+        return "password", login.password_error(_WRONG_PASSWORD)
     return None
 
 

@@ -11,9 +11,9 @@ from flask_login import current_user, login_required
 from app import clock
 from app.catalog import humanize
 from app.extensions import db, limiter
-from app.store.accounts import feeds, tokens, user_actions
+from app.store.accounts import feeds, tokens
 from app.store.accounts.tokens import MAX_NAME_LENGTH, MAX_TOKENS
-from app.store.audit import AuditState
+from app.web.account.login import record_own_change
 
 blueprint = Blueprint("tokens", __name__, url_prefix="/settings/tokens")
 
@@ -48,7 +48,8 @@ def add() -> Any:
     if form.error is None:
         token = tokens.create(current_user.id, form.name, form.scopes, clock.utc_now(), form.days)
         if token is not None:
-            _audit({"token made": token[0].id, "it may": ", ".join(token[0].scopes)})
+            # without the token's name, which is the user's own text
+            record_own_change({"token made": token[0].id, "it may": ", ".join(token[0].scopes)})
         db.session.commit()
     if token is None:
         error = form.error or f"You have {MAX_TOKENS} tokens. Revoke one you no longer use, then make another."
@@ -61,7 +62,7 @@ def add() -> Any:
 def revoke(token_id: int) -> Any:
     if not tokens.revoke(current_user.id, token_id, clock.utc_now()):
         abort(404)
-    _audit({"token revoked": token_id})
+    record_own_change({"token revoked": token_id})
     db.session.commit()
     if request.headers.get("HX-Request"):
         return _render_page()
@@ -76,7 +77,7 @@ def revoke_all() -> Any:
     revoked = tokens.revoke_all(current_user.id, clock.utc_now())
     had_feed = feeds.revoke(current_user.id)
     if description := describe_access(revoked, had_feed):
-        _audit({"revoked": description})
+        record_own_change({"revoked": description})
     db.session.commit()
     flash(
         f"Revoked: {description}. What still uses them is refused from now on." if description else "There was none.",
@@ -89,11 +90,6 @@ def describe_access(count: int, has_feed: bool) -> str:
     """Active program access in words: "2 personal tokens and the feed's address"; empty for none."""
     parts = [humanize.pluralize(count, "personal token")] if count else []
     return " and ".join([*parts, "the feed's address"] if has_feed else parts)
-
-
-def _audit(after: AuditState) -> None:
-    """Write to the audit log, without the token's name, which is the user's own text."""
-    user_actions.record_own_change(current_user._get_current_object(), after, clock.utc_now())
 
 
 def _read_form() -> TokenForm:

@@ -54,9 +54,7 @@ def change(slug: str) -> Any:
     except InvalidBaseURL as error:
         return _render_error(slug, str(error), address)
     if base_url not in (None, row.admin_base_url) and not _is_reauthenticated():
-        return _render_error(
-            slug, _PASSWORD_REQUIRED if current_user.has_password else login.RECENT_LOGIN_NEEDED, address
-        )
+        return _render_error(slug, login.password_error(_PASSWORD_REQUIRED), address)
     frequency_before = row.admin_update_frequency
     catalog.update_provider(
         row,

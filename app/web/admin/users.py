@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from email_validator import EmailNotValidError, validate_email
 from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 
 from app import clock, config
+from app.auth.emails import is_email_address
 from app.auth.invitations import sign_invitation
 from app.extensions import db, limiter
 from app.jobs import enqueue
@@ -60,9 +60,7 @@ def _render_index(**context: Any) -> str:
 def invite() -> Any:
     """Create a sign-up link for one address. It is shown to the admin, not e-mailed."""
     email = request.form.get("email", "").replace("\0", "").strip()[:320]
-    try:
-        validate_email(email, check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
+    if not is_email_address(email):
         return _render_index(invited=email, error="That is not an e-mail address. Type it as name@example.com."), 422
     if users.find_by_email(email):
         return _render_index(invited=email, error="There is an account with this address already."), 422
@@ -131,4 +129,4 @@ def _password_error() -> str | None:
     if login.reauthenticated(request.form.get("password", "")):
         return None
     login.log_auth_event("password refused", current_user)
-    return _WRONG_PASSWORD if current_user.has_password else login.RECENT_LOGIN_NEEDED
+    return login.password_error(_WRONG_PASSWORD)
