@@ -140,7 +140,7 @@ class _Batch:
         found = sum(self.keys[slug] == "found" for slug in self.slugs)
         open_ones = sum(self.keys[slug] == "not needed" for slug in self.slugs)
         _echo(_RULE, "Batch Provider Model Sync", _RULE, "", "Loading data files...", "", "Loaded:")
-        _echo(*(f"  - {count} {what}" for what, count in asdict(self.loaded).items()), "")
+        _echo(*(f"  - {count} {noun}" for noun, count in asdict(self.loaded).items()), "")
         _echo(f"Providers to sync: {len(self.slugs)}")
         if self.skipped:
             _echo(f"Skipping: {', '.join(self.skipped)} (authoritative sources)")
@@ -149,14 +149,10 @@ class _Batch:
             _echo(f"  - Not needed: {open_ones}")
         if missing:
             _echo("", "Providers without API keys (will likely fail):")
-            _echo(*(f"  - {slug:<20}(env: {key_variable(slug)})" for slug in missing[:_MAX_MISSING]))
+            _echo(*(f"  - {slug:<20}(env: {PROVIDERS[slug].key_variable})" for slug in missing[:_MAX_MISSING]))
             _echo("", "To configure API keys:", "  1. Copy .env.example to .env", "  2. Fill in your API keys")
             _echo("  3. Run this command again")
         _echo("")
-
-
-def key_variable(slug: str) -> str:
-    return PROVIDERS[slug].key_variable
 
 
 def _build_batch(requested: Collection[str]) -> _Batch:
@@ -233,7 +229,9 @@ class _BatchReport:
             "results": [self._result_json(result) for result in self.results],
         }
         if batch:
-            keys = {slug: {"variable": key_variable(slug), "key": state} for slug, state in batch.keys.items()}
+            keys = {
+                slug: {"variable": PROVIDERS[slug].key_variable, "key": state} for slug, state in batch.keys.items()
+            }
             report |= {"loaded": asdict(batch.loaded), "skipped": list(batch.skipped), "api_keys": keys}
         return report
 

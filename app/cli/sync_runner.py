@@ -89,12 +89,7 @@ def print_report(report: Report) -> None:
         [
             {
                 "provider": provider_title(result["provider"]),
-                "label": result["label"],
-                "outcome": result["outcome"],
-                "chat": result["chat"],
-                "new": result["new"],
-                "changed": result["changed"],
-                "unlisted": result["unlisted"],
+                **{name: result[name] for name in ("label", "outcome", "chat", "new", "changed", "unlisted")},
                 "took": humanize.format_seconds(result["duration_s"]),
                 "says": result["error"]["message"] if result["error"] else "",
             }

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from app import config, mail
 from app.catalog import humanize, topics
-from app.catalog.changes import Change
 from app.extensions import db
 from app.providers import provider_title
 from app.store.accounts import subscriptions
@@ -96,14 +95,13 @@ def _send_email(claim: DueDigest, notices: DigestContent) -> None:
 def _format_provider(news: ProviderNews) -> str:
     changes = [*news.changes, *news.uncatalogued]
     headline = humanize.headline(provider_title(news.provider), news.changes, news.uncatalogued)
-    lines = [f"  {sanitize_line(change.model_id)}: {_format_change(change)}" for change in changes[:_MAX_LINES]]
+    lines = [
+        f"  {sanitize_line(change.model_id)}: {sanitize_line(humanize.describe_change(change), 300)}"
+        for change in changes[:_MAX_LINES]
+    ]
     if len(changes) > _MAX_LINES:
         lines.append(f"  and {humanize.pluralize(len(changes) - _MAX_LINES, 'more change')}")
     return "\n".join([sanitize_line(headline, 300), *lines])
-
-
-def _format_change(change: Change) -> str:
-    return sanitize_line(humanize.describe_change(change), 300)
 
 
 def _format_key(key: DigestKeyProblem) -> str:

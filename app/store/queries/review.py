@@ -86,7 +86,8 @@ def list_unknown(
         query = query.where(ProviderRow.slug == provider)
     if before is not None:
         query = query.where(ModelRow.id < before)
-    rows = db.session.execute(_defer_description(query).order_by(ModelRow.id.desc()).limit(size + 1)).all()
+    query = query.options(defer(ModelRow.description))  # long, and no line shows it
+    rows = db.session.execute(query.order_by(ModelRow.id.desc()).limit(size + 1)).all()
     lines = [_to_unknown_view(row, slug, bool(is_left), index) for row, slug, is_left in rows[:size]]
     return UnknownPage(lines, lines[-1].id if len(rows) > size else None, dict(sorted(counts.items())))
 
@@ -111,7 +112,7 @@ def suggest_ids(typed: str) -> list[str]:
 
 
 def list_proposals(decided: Decisions) -> tuple[list[Proposal], int]:
-    """(proposals with evidence that nobody dismissed, number of unknown models); one query."""
+    """(proposals with evidence and without a dismissal, number of unknown models); one query."""
     # columns, not ORM objects: there may be tens of thousands of models
     columns = [column for column in ModelRow.__table__.columns if column.name != "description"]
     query = _unknown_query(
@@ -292,8 +293,3 @@ def _to_override(slug: str, row: OverrideRow) -> Override:
 
 def _model_column(name: str) -> Any:
     return CAPABILITY_COLUMNS[name] if name in CAPABILITY_COLUMNS else getattr(ModelRow, name)
-
-
-def _defer_description(query: Any) -> Any:
-    """Without the prose, which no line shows."""
-    return query.options(defer(ModelRow.description))
