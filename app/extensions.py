@@ -77,7 +77,7 @@ class CommitOnCloseSession(Session):
             super().close()
 
     def connection(self, *args: Any, **kwargs: Any) -> Connection:
-        self.info[_MAY_HAVE_WRITTEN] = True  # the session does not see what is executed on it
+        self.info[_MAY_HAVE_WRITTEN] = True  # statements executed on it bypass the session
         return super().connection(*args, **kwargs)
 
 

@@ -95,7 +95,7 @@ class PublicKey:
 
 
 class Keyring:
-    """A vault's private keys by version: opens what was sealed to any of them."""
+    """A vault's private keys by version: opens values sealed to any of them."""
 
     def __init__(self, encoded: str) -> None:
         """Raises VaultError if `encoded` is not a list of private vault keys."""

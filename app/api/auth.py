@@ -99,10 +99,10 @@ def _session_caller() -> Caller | None:
 
 def _token_caller() -> Caller:
     token = _bearer_token() or ""
-    found = tokens.find(token) if token.startswith(tokens.PREFIX) and len(token) < _MAX_TOKEN_LENGTH else None
-    if found is None:
+    match = tokens.find(token) if token.startswith(tokens.PREFIX) and len(token) < _MAX_TOKEN_LENGTH else None
+    if match is None:
         raise _unauthorized("This token is not known here. Copy it again, or make another at /settings/tokens.")
-    row, user = found
+    row, user = match
     state = row.state(clock.utc_now())
     if state != "live":
         raise _unauthorized(f"This token {'has expired' if state == 'expired' else 'was revoked'}. Make another one.")

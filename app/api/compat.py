@@ -228,8 +228,8 @@ def _to_dev_model(model: UsableModel, canonical_models: dict[str, CanonicalModel
 
 def _modalities(words: tuple[str, ...]) -> tuple[Modality, ...]:
     """The modalities that models.dev knows; text if none, as for every chat model."""
-    known: list[Modality] = ["text", "image", "audio", "video", "pdf"]
-    return tuple(one for one in known if one in words or (one == "pdf" and "file" in words)) or ("text",)
+    modalities: list[Modality] = ["text", "image", "audio", "video", "pdf"]
+    return tuple(one for one in modalities if one in words or (one == "pdf" and "file" in words)) or ("text",)
 
 
 def _release_day(model: UsableModel, canonical: CanonicalModel | None) -> str:

@@ -122,7 +122,7 @@ def _collect_types(operations: list[tuple[Rule, str, Operation]]) -> list[Any]:
     types: list[Any] = []
     for _, _, operation in operations:
         used = [operation.body, *(response.body for response in operation.responses.values())]
-        types += [item for item in used if item is not None and not any(item is known for known in types)]
+        types += [item for item in used if item is not None and not any(item is existing for existing in types)]
     return types
 
 

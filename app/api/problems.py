@@ -106,21 +106,21 @@ def openai_error_response(status: int, detail: str, errors: tuple[FieldProblem, 
     return Response(msgspec.json.encode(body), status, mimetype="application/json")
 
 
-def _format_problem(status: int, what: str, todo: str) -> Response:
-    return problem_response(status, _describe_status(status, what, todo))
+def _format_problem(status: int, message: str, todo: str) -> Response:
+    return problem_response(status, _describe_status(status, message, todo))
 
 
-def _format_openai_error(status: int, what: str, todo: str) -> Response:
-    return openai_error_response(status, _describe_status(status, what, todo))
+def _format_openai_error(status: int, message: str, todo: str) -> Response:
+    return openai_error_response(status, _describe_status(status, message, todo))
 
 
-def _describe_status(status: int, what: str, todo: str) -> str:
+def _describe_status(status: int, message: str, todo: str) -> str:
     """The error page's sentence, except where that one speaks of pages."""
-    if "CSRF" not in what:
-        what, todo = _SENTENCES.get(status, (what, todo))
+    if "CSRF" not in message:
+        message, todo = _SENTENCES.get(status, (message, todo))
     else:
         todo = "Send the page's token in X-CSRFToken, or ask with a personal token instead of a session."
-    return f"{what}. {todo}"
+    return f"{message}. {todo}"
 
 
 def _reason_phrase(status: int) -> str:

@@ -27,7 +27,7 @@ def hash_password(password: str) -> str:
 def verify(password_hash: str | None, password: str) -> bool:
     """Whether `password` matches the hash, in the same time in all cases.
 
-    password_hash: None for an account that does not exist; anything that is not a hash stands for an account without a
+    password_hash: None for an account that does not exist; anything that is not a hash means an account without a
     password. Neither ever matches.
     """
     real_hash = password_hash if password_hash and password_hash.startswith("$") else None

@@ -1,4 +1,4 @@
-"""Encryption with a key derived from SECRET_KEY: AES-256-GCM under HKDF-SHA256, for what the web process must read.
+"""Encryption with a key derived from SECRET_KEY: AES-256-GCM under HKDF-SHA256, for secrets that the web must read.
 
 Unlike the vault's, these secrets can be read by the web: it checks the codes of second factors at each sign-in. They
 cannot be read with the database alone, nor after SECRET_KEY was changed.

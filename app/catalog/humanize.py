@@ -272,5 +272,5 @@ def format_seconds(duration: float | None) -> str:
 
 def parse_token_count(text: str) -> int | None:
     """ "128k", "1.5M" or "128000" as a number of tokens; None for anything else."""
-    found = _TOKEN_COUNT.fullmatch(text.strip().replace(",", "").replace("_", ""))
-    return int(Decimal(found[1]) * _MULTIPLIERS[found[2].lower()]) if found else None
+    match = _TOKEN_COUNT.fullmatch(text.strip().replace(",", "").replace("_", ""))
+    return int(Decimal(match[1]) * _MULTIPLIERS[match[2].lower()]) if match else None

@@ -287,7 +287,7 @@ def _is_version(word: str) -> bool:
 
 
 def snapshot_day(snapshot: str) -> tuple[str, ...]:
-    """`2024-08-06` and `20240806` are the same day; "latest" is a day of its own."""
+    """`2024-08-06` and `20240806` are the same day; "latest" is a separate value."""
     return (_NO_FIGURE.sub("", snapshot) or snapshot,) if snapshot else ()
 
 
@@ -309,7 +309,7 @@ def interpretations(name: ParsedId) -> Iterator[Interpretation]:
     if name.revision:
         yield Interpretation("names", word_key((*words, name.revision), days + day), "rule/tokens")
         if not (name.snapshot or name.revision == "1" or name.revision.startswith("00")):
-            return  # a model of its own, such as `titan-embed-text-v2:0`
+            return  # a separate model, such as `titan-embed-text-v2:0`
     yield Interpretation("names", word_key(words, days + day), "rule/tokens")
     if name.snapshot:
         yield Interpretation("names", word_key(words, days), "snapshot")

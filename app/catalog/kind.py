@@ -28,7 +28,7 @@ def _deepgram(*tiers: str) -> str:
 
 
 # A word matches a whole word only, with or without a version ("imagen4", "recraftv3", "wan2.1"); words joined by "-"
-# match adjacent words, whatever separates them in the id. Adjacent words are more specific, so they are tried first.
+# match adjacent words, with any separator between them. Adjacent words are more specific, so they are tried first.
 # Then the order decides: "qwen3-vl-reranker" is a reranker, "gpt-4o-realtime" realtime, "whisper" a transcriber, though
 # both also take audio. A model's task comes before its family: "wan2.6-t2i" makes images, though Wan began with video.
 _WORDS: tuple[tuple[Kind, str], ...] = (
@@ -177,7 +177,7 @@ _LOOKS_LIKE_CHAT = frozenset({"moderation", "ocr", "rerank", "embedding", "trans
 
 _DEFAULT = KindDecision("chat", "nothing in its id says otherwise")
 _TEXT_OUTPUT = KindDecision("chat", "the provider lists text among its outputs")
-# gpt-3.5-turbo-instruct is a completion model at OpenAI, and a chat model as openai/gpt-3.5-turbo-instruct elsewhere.
+# gpt-3.5-turbo-instruct is a completion model at OpenAI, a chat model as openai/gpt-3.5-turbo-instruct at resellers.
 _RESELLER_CHAT = KindDecision("chat", "it bears its maker's name, and whoever resells models serves them as chat")
 
 

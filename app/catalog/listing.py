@@ -72,7 +72,7 @@ class ModelFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
 
 
 class _ListedIdentity(ModelFacts, frozen=True, omit_defaults=True, gc=False):
-    # Fields that are not keyword-only come first, so in the canonical form these precede the facts, as ever.
+    # Fields that are not keyword-only come first, so in the canonical form these still precede the facts.
     id: str
     """As the provider's API expects it in requests."""
     name: str = ""

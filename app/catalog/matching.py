@@ -24,7 +24,7 @@ Confidence = Literal["high", "medium", "none"]
 
 
 class CanonicalModel(ModelFacts, frozen=True, omit_defaults=True, kw_only=True, gc=True):
-    """One model, whoever serves it. Empty fields are unknown; prices are the lab's list prices."""
+    """One model, independent of its providers. Empty fields are unknown; prices are the lab's list prices."""
 
     id: str
     """`lab/model`, lower case."""
@@ -33,7 +33,7 @@ class CanonicalModel(ModelFacts, frozen=True, omit_defaults=True, kw_only=True, 
     kind: Kind = "chat"
     family: str = ""
     aliases: tuple[str, ...] = ()
-    """Other ids of it, whoever serves it."""
+    """Its other ids, at any provider."""
     served: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """Provider slug → the exact ids under which it serves this model, as a source declares them."""
     price_tiers: tuple[PriceTier, ...] = ()

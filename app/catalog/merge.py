@@ -7,14 +7,14 @@ Pure, and independent of the order of its inputs. Field by field, the first of t
    since it reports the longest prompt as the context and the context as the longest output;
 3. a host's entry in a live source, where the seed has the field from an older state of the same source;
 4. the seed;
-5. a host's entry in models.dev, then in LiteLLM; also whatever a source states that is older than the seed;
+5. a host's entry in models.dev, then in LiteLLM; also any source's statement that is older than the seed;
 6. OpenRouter and AIHubMix, which list what they resell;
 7. what a source stated before it dropped the model.
 
 So a reseller's smaller context never replaces the lab's, and a model that vanishes from a source keeps its facts.
 Prices are the lab's list prices: they come from 2, 4 and 7, all of a model's from one place, and never from a
 reseller; prices for long input go with the two main ones. A plain "no" counts only from the lab, the seed, or a
-well-kept gateway. A model keeps the name that the seed gives it.
+well-maintained gateway. A model keeps the name that the seed gives it.
 
 `CatalogIndex` decides what an id means. An id that it does not know introduces a model only if its source names the
 lab. Facts of a live source carry its name, so that their date is always that of its last good answer.

@@ -165,9 +165,9 @@ def to_json(override: Override) -> dict[str, Any]:
 
 
 def resolve_canonical_id(index: CatalogIndex, provider: str, name: str) -> str | None:
-    """The canonical model that a person means by `name`: its id, or another plain name of it.
+    """The canonical model with this id or plain name.
 
-    A serving variant or a dated snapshot does not stand for the model.
+    Names of serving variants and dated snapshots do not resolve to the model.
     """
     if name in index.models:
         return name

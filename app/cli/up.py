@@ -147,8 +147,8 @@ def _free_port() -> int:
 
 
 def _base_url(host: str, port: int) -> str:
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
-    return f"http://{shown}:{port}"
+    display_host = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"http://{display_host}:{port}"
 
 
 def _print_summary(settings: config.Settings, address: str, processes: list[str], logs: Path | None, demo: str) -> None:

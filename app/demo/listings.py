@@ -36,7 +36,7 @@ class SimModel:
     context: int = 131_072
     output: int = 8_192
     prompt: Decimal | None = None
-    """USD per million tokens, like all prices here; -1 stands for "varies"."""
+    """USD per million tokens, like all prices here; -1 means "varies"."""
     completion: Decimal | None = None
     vision: bool = False
     tools: bool = False
@@ -109,7 +109,7 @@ def load_timeline() -> tuple[ListEvent, ...]:
 
 @cache
 def list_models(slug: str, day: int) -> tuple[SimModel, ...]:
-    """The provider's list on a day. A provider without a list of its own has three plain models."""
+    """The provider's list on a day. A provider without a specific list has three plain models."""
     models = {model.id: model for model in _base_models(slug)}
     unlisted = dict(models)
     for event in load_timeline():

@@ -1,6 +1,6 @@
 """The demo panel: makes simulated providers slow or failing, shrinks their lists, or adds models.
 
-Controls the simulator, a process of its own, over HTTP on loopback.
+Controls the simulator, a separate process, over HTTP on loopback.
 """
 
 from __future__ import annotations

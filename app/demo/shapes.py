@@ -98,8 +98,8 @@ class AnthropicShape(OpenAIShape):
             if after not in ids:
                 raise InvalidQuery(f"after_id: no model {after!r}")
             start = ids.index(after) + 1
-        found = models[start : start + size]
-        return SimPage(found, found[-1].id if start + size < len(models) else None)
+        page = models[start : start + size]
+        return SimPage(page, page[-1].id if start + size < len(models) else None)
 
     def answer(self, page: SimPage) -> dict[str, Any]:
         entries = [self.entry(model) for model in page.models]

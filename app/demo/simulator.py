@@ -348,7 +348,7 @@ def _reject_request(provider: SimulatedProvider, exchange: Exchange, headers: An
 
 
 def serve(port: int, token: str, latency_s: Mapping[str, float] | float = DEMO_LATENCY_S) -> None:
-    """Run a simulator until SIGTERM or SIGINT, in the main thread of a process of its own.
+    """Run a simulator until SIGTERM or SIGINT, in the main thread of a separate process.
 
     Raises OSError if the port is taken.
     """

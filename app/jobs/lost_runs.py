@@ -1,4 +1,4 @@
-"""Closes runs whose worker died, when somebody looks at them."""
+"""Closes runs whose worker died, when they are viewed."""
 
 from __future__ import annotations
 

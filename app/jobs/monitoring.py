@@ -140,7 +140,7 @@ class FailedJob:
     job: JobName
     failed_at: datetime | None
     error: str
-    """Name of the exception. Its message is left out, since it might contain what somebody typed."""
+    """Name of the exception. Its message is left out, since it might contain user input."""
     place: str
     """Location in our code, as `sync.run:120`; empty if unknown."""
 
@@ -160,7 +160,7 @@ def list_queues() -> list[QueueLine]:
 
 
 def last_scheduler_pass() -> datetime | None:
-    """When the scheduler last queued what was due; None if that is longer ago than `SCHEDULER_MAX_AGE_S`.
+    """When the scheduler last queued due work; None if that is longer ago than `SCHEDULER_MAX_AGE_S`.
 
     Raises redis.RedisError.
     """
@@ -207,7 +207,7 @@ def requeue_failed_job(job_id: str) -> bool:
         return False
     try:
         queue.failed_job_registry.requeue(job_id)
-    except (InvalidJobOperation, NoSuchJobError):  # requeued or deleted by somebody else meanwhile
+    except (InvalidJobOperation, NoSuchJobError):  # another request requeued or deleted it
         return False
     return True
 

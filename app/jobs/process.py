@@ -36,7 +36,7 @@ def run_workers(app: Flask, keyring: Keyring, count: int) -> None:
         db.session.remove()
         db.engine.dispose(close=True)
         new_client().close()
-        # Freeze what is loaded: a garbage collection in a fork would touch, and so copy, each of its pages.
+        # Freeze loaded objects: a garbage collection in a fork would touch, and so copy, each of its pages.
         gc.collect()
         gc.freeze()
         connection = open_worker_connection(app)

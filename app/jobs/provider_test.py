@@ -13,7 +13,7 @@ from app.sync.provider_test import ProviderTestResult
 
 RESULT_TTL = timedelta(days=1)
 _TIMEOUT = timedelta(minutes=2)
-"""A test without a result is given up after this time."""
+"""A test without a result times out after this time."""
 
 
 class ProviderTest(msgspec.Struct, frozen=True):

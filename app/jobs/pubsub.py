@@ -27,7 +27,7 @@ def publish_run_changed(*run_ids: int) -> None:
 
 
 class PubSubFanout:
-    """Subscribes to all channels while somebody waits for a message, in one thread."""
+    """Subscribes to all channels while anyone waits for a message, in one thread."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._connection = connection
@@ -101,7 +101,7 @@ class PubSubFanout:
             waiter.set()
 
     def _stop_if_idle(self) -> bool:
-        """Whether nobody waits. If so, the next waiter starts a new listener."""
+        """Whether there are no waiters. If so, the next one starts a new listener."""
         with self._lock:
             if not self._waiters:
                 self._is_listening = False

@@ -1,4 +1,4 @@
-"""The e-mail to an address that somebody signs up with: a link that creates the account, or a note that there is one.
+"""The e-mail to a new sign-up's address: a link that creates the account, or a note that there is one.
 
 The sign-up page says neither. The message waits in the queue sealed for the workers, so that an address without an
 account is stored nowhere in clear, and only the addressee gets the link.
@@ -14,7 +14,7 @@ from app import config, mail
 from app.vault import ApiKey, Keyring, PublicKey, SealContext
 
 _SEAL_CONTEXT = SealContext(0, 0, "letter to who signs up")
-"""No credential has it, so that no sealed API key opens as a message, nor a message as a key."""
+"""No credential has this id, so a sealed API key cannot be opened as a message, or a message as a key."""
 
 
 def seal_message(email: str, link: str, public_key: PublicKey) -> str:

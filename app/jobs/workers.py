@@ -73,7 +73,7 @@ class SyncWorker(JobLoggingMixin, JSONJobsMixin, Worker):
         die_with_parent()
         keep_memory_private()
         _restore_signal_handlers()
-        # The pool tells each worker to run a scheduler too; `flask up` has one of its own.
+        # The pool tells each worker to run a scheduler too; `flask up` starts a separate one.
         return super().work(*args, **{**kwargs, "with_scheduler": False, "max_jobs": MAX_JOBS})
 
 
@@ -97,7 +97,7 @@ class SyncPool(WorkerPool):
         super().start_workers(*args, **kwargs)
 
     def start_worker(self, *args: Any, **kwargs: Any) -> None:
-        """Start a worker with stop signals blocked: one that arrives meanwhile reaches the new worker as well."""
+        """Start a worker with stop signals blocked: one that arrives during the fork also reaches the new worker."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         try:
             if self.status != self.Status.STOPPED:

@@ -1,4 +1,4 @@
-"""Everyone whose list of models we can read: one file per provider, found by looking into this folder.
+"""All providers whose list of models we can read: one file each, discovered by scanning this folder.
 
 To add a provider:
 

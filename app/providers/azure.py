@@ -1,4 +1,4 @@
-"""Azure OpenAI and AI Foundry. Users query their own resource, which lists the base models of its region.
+"""Azure OpenAI and AI Foundry. Users query their own resource, which lists its region's base models.
 
 What is called are deployments, which are not listed. Ids are `<model>-<version>`; two came twice in the one recording
 (2026-02). A model is retired on `deprecation.inference` (2099 stands for "never"); one without the capability

@@ -141,7 +141,7 @@ _LIST_MODELS = list_at()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """Someone whose list of models we can read; everything about them stands in one file."""
+    """A provider whose list of models we can read; everything about it is in one file."""
 
     slug: str
     title: str

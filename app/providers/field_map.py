@@ -222,7 +222,7 @@ def price(path: str, unit: Decimal, *, zero_is_unknown: bool = False) -> Extract
 
 
 def timestamp_before(year: int, path: str) -> Extractor:
-    """A date before `year`; a later one stands for "never"."""
+    """A date before `year`; a later one means "never"."""
     read_date = _path_reader(path, timestamp)
 
     def extract(entry: JsonObject) -> datetime | None:

@@ -291,7 +291,7 @@ def _google_exchange() -> tuple[str, ...]:
 
 
 def _unquote(value: str) -> str:
-    """As in a `.env` file: quoted text as it stands, unquoted text up to a comment."""
+    """As in a `.env` file: quoted text verbatim, unquoted text up to a comment."""
     value = value.strip()
     if value[:1] in ("'", '"', "`"):
         end = value.find(value[0], 1)

@@ -24,7 +24,7 @@ MAX_TEXT_LENGTH = 2_000
 MAX_PRICE = Decimal(100_000)
 """USD per million tokens. No list price of 2026 comes near it, so a higher one is in the wrong unit."""
 IMPLAUSIBLE_PRICE = Decimal("Infinity")
-"""Stands for a higher price until `build_page` drops it with a remark."""
+"""Placeholder for a higher price until `build_page` drops it with a remark."""
 _MIN_DATE, _MAX_DATE = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = _MIN_DATE.timestamp(), _MAX_DATE.timestamp()
 _ONE, _MILLION = Decimal(1), Decimal(1_000_000)
@@ -133,7 +133,7 @@ def text(entry: JsonObject, key: str) -> str:
 
 
 def integer(entry: JsonObject, key: str) -> int | None:
-    """A positive integer below 2^53; None for 0, which commonly stands for "unknown"."""
+    """A positive integer below 2^53; None for 0, which commonly means "unknown"."""
     value = entry.get(key)
     if not isinstance(value, _NUMBER) or isinstance(value, bool):
         return None
@@ -222,7 +222,7 @@ def _parse_price(written: str, factor: Decimal) -> Decimal | None:
     try:
         amount = Decimal(written.strip()) * factor
         if not amount.is_finite() or amount < 0:
-            return None  # -1 stands for "varies"
+            return None  # -1 means "varies"
         if amount > MAX_PRICE:
             return IMPLAUSIBLE_PRICE
         amount = amount.quantize(_PRICE_QUANTUM).normalize()

@@ -1,4 +1,4 @@
-"""Perplexity. The list has other vendors' models for its Agent API, with prices; of its own only `perplexity/sonar`.
+"""Perplexity. The list has other vendors' models for its Agent API, with prices; only `perplexity/sonar` is its own.
 
 The Sonar models for chat completions are not listed: they are added from the documentation, without prices, since each
 request costs a fee on top of its tokens. Listed prices are numbers whose `unit` says USD per million tokens (recorded

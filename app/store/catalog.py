@@ -55,7 +55,7 @@ class SourcedFact:
     """ISO date of the source's last confirmation; empty if unknown."""
 
 
-# ------------------------------------------------------------------ what is in force
+# ------------------------------------------------------------------ the version in force
 
 
 def version_number() -> int:
@@ -79,7 +79,7 @@ def load_index() -> tuple[int, CatalogIndex]:
     current = version_in_force()
     digest = current.digest if current else ""
     if _cached_index is None or _cached_index[0] != digest:
-        # The version was read first: if another comes into force meanwhile, the digest differs at the next use.
+        # The version was read first: if another comes into force now, the digest differs at the next use.
         _cached_index = digest, CatalogIndex(_load_all().values(), load_decisions().matches)
     return current.number if current else 0, _cached_index[1]
 
@@ -119,7 +119,7 @@ def activate(
     upsert(CanonicalRow, rows, ["id"], ["lab", "name", "kind", "facts"])
     db.session.add(CatalogVersionRow(version=digest, source=source, model_count=len(models), loaded_at=now))
     db.session.flush()
-    # warm the cache; after a rollback this digest is never asked for
+    # warm the cache; after a rollback this digest is never looked up
     _cached_index = digest, CatalogIndex(models.values(), load_decisions().matches)
 
 

@@ -247,7 +247,7 @@ def settle_many(states: Sequence[Mapping[str, Any]]) -> None:
 
 
 def settle(credential_id: int, key_number: int, now: datetime, facts: Mapping[str, Any]) -> bool:
-    """Write the result of a fetch with this key; False if it was replaced or deleted meanwhile."""
+    """Write the result of a fetch with this key; False if it was replaced or deleted in the meantime."""
     result = db.session.execute(
         update(CredentialRow)
         .where(CredentialRow.id == credential_id, CredentialRow.key_number == key_number)

@@ -95,7 +95,7 @@ def ids_at_provider(provider_id: int, after: int, count: int) -> Sequence[int]:
 
 
 def set_due(due_at: Mapping[int, datetime | None]) -> None:
-    """Set when credentials (id → time) are due; those deleted meanwhile are ignored."""
+    """Set when credentials (id → time) are due; deleted ones are ignored."""
     if due_at:
         # Not the ORM's bulk update, which raises for a missing row. Ordered by id against deadlocks.
         rows = [{"of_credential": credential_id, "due_at": due_at[credential_id]} for credential_id in sorted(due_at)]
@@ -106,7 +106,7 @@ def set_due(due_at: Mapping[int, datetime | None]) -> None:
 
 
 def resume_schedule(user_id: int, now: datetime) -> None:
-    """The owner is back after a long time: their keys, synced monthly meanwhile, are due now."""
+    """The owner is back after a long absence: their keys, synced monthly until now, become due."""
     is_later = CredentialRow.user_id == user_id, CredentialRow.is_active, CredentialRow.due_at > now
     execute_dml(update(CredentialRow).where(*is_later).values(due_at=now))
 

@@ -115,7 +115,7 @@ def iter_batches() -> Iterator[list[SealedKey]]:
 
 
 def save_resealed(resealed: Sequence[tuple[SealedKey, bytes]], version: int) -> int:
-    """Replace sealed keys by resealed ones. Returns how many; keys replaced or deleted meanwhile are left out."""
+    """Replace sealed keys by resealed ones. Returns how many; keys replaced or deleted concurrently are left out."""
     table = CredentialRow.__table__
     statement = (
         update(table)  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ def save_resealed(resealed: Sequence[tuple[SealedKey, bytes]], version: int) -> 
 
 
 def save_check(key: SealedKey, facts: Mapping[str, Any]) -> bool:
-    """Save the result of trying to open a key. False if it was replaced or resealed meanwhile."""
+    """Save the result of trying to open a key. False if it was replaced or resealed concurrently."""
     is_same = (
         CredentialRow.id == key.credential_id,
         CredentialRow.key_number == key.key_number,

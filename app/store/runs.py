@@ -309,7 +309,7 @@ def settle_many(results: Sequence[Mapping[str, Any]]) -> None:
 
 
 def close(run_ids: Collection[int], now: datetime) -> None:
-    """End runs whose results are all settled; results whose key was removed meanwhile become skipped."""
+    """End runs whose results are all settled; results whose key was removed during the run become skipped."""
     _skip_rest(list(run_ids), now, "key_removed", _KEY_REMOVED_MESSAGE, "Nothing to do.")
     _close_with_totals(list(run_ids), "done", now)
 

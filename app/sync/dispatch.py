@@ -142,7 +142,7 @@ def _fetch_safely(item: RunItem, context: SyncContext, hints: FetchHints) -> Fet
 
 
 def deadline_for(items: Sequence[RunItem], context: SyncContext) -> float:
-    """The monotonic time at which the missing results are given up.
+    """The monotonic time at which the missing results time out.
 
     At most `_MAX_TOTAL_S` from now, however many items there are, so that the job can still save what arrived.
     """

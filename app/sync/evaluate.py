@@ -27,7 +27,7 @@ MAX_SKIPPED_ENTRIES = 50
 
 @dataclass(frozen=True, slots=True)
 class PreviousState:
-    """What is stored about a credential when its answer arrives."""
+    """The stored state of a credential when its answer arrives."""
 
     listing: Listing | None = None
     """The list in force; None before the first one."""
@@ -97,7 +97,7 @@ class Evaluation:
     quarantine: Quarantine | None = None
     """Of a suspect answer."""
     caveat: str | None = None
-    """Of a partial answer: what is missing, as a sentence."""
+    """Describes in a sentence what a partial answer lacks."""
 
     def fields(self) -> dict[str, Any]:
         """Outcome, counts and message, as columns of results and plan parts."""
@@ -153,7 +153,7 @@ def grade_answer(previous: Listing | None, answered: Listing, *, is_complete: bo
 
 
 def is_unchanged(provider: str, answer: Answer, previous_fingerprint: bytes | None) -> bool:
-    """Whether `evaluate` grades the answer as unchanged, told by the fingerprint of the list in force alone.
+    """Whether `evaluate` would grade the answer as unchanged, judged by the fingerprint of the list in force alone.
 
     False where equal lists have other bytes, such as a price of 1.0 for 1.00: then `evaluate` decides.
     """

@@ -35,7 +35,7 @@ class RotationResult:
     """Of the newest vault key."""
     resealed: int = 0
     superseded: int = 0
-    """Keys that their owners replaced or removed meanwhile."""
+    """Keys that their owners replaced or removed during the rotation."""
     unopenable: list[SealedKey] = field(default_factory=list)
     """Left as they are."""
     removable: list[int] = field(default_factory=list)
@@ -54,7 +54,7 @@ def rotate(vault: Keyring, now: Callable[[], datetime], on_batch: OnBatch = lamb
     public_key = PublicKey(vault.public)
     result = RotationResult(public_key.version)
     _run_in_transaction(lambda: rotation.save_known_answer(public_key, now()))
-    # Repeated until nothing is left: a process with the old public key may have saved keys meanwhile.
+    # Repeated until nothing is left: a process with the old public key may still be saving keys.
     while _rotate_once(vault, public_key, result, now, on_batch):
         pass
     result.removable = _run_in_transaction(lambda: _delete_unused_answers(vault, public_key))

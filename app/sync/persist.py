@@ -68,7 +68,7 @@ def load_previous(credential: CredentialRow) -> PreviousState:
 
 
 def load_deadlines(items: Sequence[RunItem], now: datetime) -> dict[int, FetchHints]:
-    """By credential id: until when a provider asked to wait. Without validators, so that a preview reads every list."""
+    """By credential id: a provider's Retry-After deadline. Without validators, so that a preview reads every list."""
     return {
         credential_id: FetchHints(hints.put_off_until)
         for credential_id, hints in http_cache.load_hints(items, now).items()
@@ -116,11 +116,11 @@ def save_unchanged(batch: Sequence[PendingResult], now: datetime) -> list[Pendin
 
 
 def save_result(pending: PendingResult, now: datetime) -> None:
-    """Save one result, whatever came of it, with everything that follows from it."""
+    """Save one result of any outcome, with everything that follows from it."""
     fetched, item, answer = pending.fetched, pending.fetched.item, pending.fetched.answer
     credential = credentials.lock(item.credential_id, item.user_id, item.provider_id, item.key_number)
     if credential is None:
-        return  # removed or replaced meanwhile; closing the run records it
+        return  # removed or replaced in the meantime; closing the run records it
     state: Fields | None
     if isinstance(answer, Answer):
         result, state = _save_listing(credential, fetched, answer, now)
@@ -230,7 +230,7 @@ def _not_modified_fields(credential: CredentialRow, fetched: FetchResult, now: d
 
 
 def _failure_fields(credential: CredentialRow, error: Exception) -> tuple[Fields, Fields | None]:
-    """Columns of the result and of the credential; None: the provider was not asked, so nothing changes there."""
+    """Columns of the result and of the credential; None: the provider was not queried, so nothing changes there."""
     fields = failure_fields(error, has_list=credential.listing_id is not None)
     if fields["outcome"] == "skipped":
         return fields, None

@@ -110,7 +110,7 @@ class _RunExecutor:
         self.open_items = {item.result_id: item for item in self.items}
 
     def run(self, hints: Mapping[int, FetchHints], saved_answers: Mapping[int, FetchResult]) -> None:
-        """Fetch all items at once, save results in batches as they arrive, and renew the leases meanwhile.
+        """Fetch all items at once, save results in batches as they arrive, and keep renewing the leases.
 
         saved_answers: by result id, from a plan; these items are not fetched.
         """

@@ -45,7 +45,7 @@ def mirror_keys(keys: Mapping[str, ApiKey], vault: Keyring, now: datetime, inter
 
 
 def _key_number(key: ApiKey, vault: Keyring) -> int:
-    """2 to 2³¹ - 1, the limit of its column; 1 stands for a credential without a key."""
+    """2 to 2³¹ - 1, the limit of its column; 1 means a credential without a key."""
     return 2 + int.from_bytes(vault.digest(key)[:8]) % (2**31 - 2)
 
 

@@ -230,7 +230,7 @@ def _commands() -> tuple[CommandHelp, ...]:
     context = click.Context(group, info_name="flask", obj=ScriptInfo(create_app=lambda: app, set_debug_flag=False))
     names = [name for name in group.list_commands(context) if name not in _OTHER_COMMANDS]
     commands = [(name, group.get_command(context, name)) for name in names]
-    return tuple(found for name, command in commands if command for found in _describe(command, name))
+    return tuple(entry for name, command in commands if command for entry in _describe(command, name))
 
 
 def _describe(command: click.Command, path: str) -> Iterator[CommandHelp]:
@@ -256,5 +256,5 @@ def _shorten(usage: str) -> str:
 
 
 def _mark_code(text: str) -> Markup:
-    """Text as HTML, with what stands between backticks as code."""
+    """Text as HTML, with the parts between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped first

@@ -63,7 +63,7 @@ def sync_response(enqueued: enqueue.EnqueuedRun | None) -> Any:
 @blueprint.post("/sync/cancel")
 @login_required
 def cancel() -> Any:
-    """Cancel the live run. Finished results are kept; other keys keep their last list."""
+    """Cancel the live run. Finished results stay; other keys keep their last list."""
     run = latest_run()
     if run and run.is_live:
         enqueue.cancel_run(run.id, current_user.id)

@@ -85,13 +85,13 @@ class SourceShrunk(SourceRejected):
 # ------------------------------------------------------------------ parsing
 
 
-def decode_object(body: bytes, what: str = "models") -> dict[str, msgspec.Raw]:
+def decode_object(body: bytes, noun: str = "models") -> dict[str, msgspec.Raw]:
     """The members of the JSON object in `body`, undecoded. Raises SourceRejected for anything else."""
     head = body.lstrip()[:1]
     if not head:
         raise SourceRejected("sent an empty document")
     if head == b"<":
-        raise SourceRejected(f"answered with a web page instead of a catalog of {what}")
+        raise SourceRejected(f"answered with a web page instead of a catalog of {noun}")
     try:
         str(body, "utf-8")  # a Raw is validated only when it is decoded
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
@@ -179,7 +179,7 @@ def sort_tiers(tiers: Iterable[PriceTier]) -> tuple[PriceTier, ...]:
 
 
 def positive(value: int | None) -> int | None:
-    """None for 0, which commonly stands for "unknown"."""
+    """None for 0, which commonly means "unknown"."""
     return value if value and value > 0 else None
 
 

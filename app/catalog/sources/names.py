@@ -77,7 +77,7 @@ FIRST_PARTY = {
 CHINA_PRICED = frozenset({"alibaba-cn", "moonshotai-cn", "siliconflow-cn"})
 """Provider slugs of models.dev with prices of the Chinese market."""
 WELL_KEPT = ("openrouter", "vercel-ai-gateway")
-"""Gateways whose facts are maintained well enough that a plain "no" of theirs counts, the better one first."""
+"""Gateways whose facts are maintained well enough that their plain "no" counts, best first."""
 
 LAB_OF_SLUG = tuple(
     (re.compile(pattern), lab)
@@ -134,7 +134,7 @@ NOT_MODELS = re.compile(
     r"^(claude(-(opus|sonnet|haiku|fable))?|gpt(-mini)?|grok|auto|search|community|model-router|auto-router|router|free|bodybuilder|switchpoint|kilo-auto|best|default"
     r"|.*(kindness|coding-plan).*|container|codex-auto-review|ft-.*|file-search.*|.*-x-\d+.*)$"
 )
-"""Ids that stand for a router, a family or a service instead of a model."""
+"""Ids of routers, model families and services instead of models."""
 ROUTER_LABS = frozenset({"openrouter", "kilo-auto", "switchpoint", "ambient", "routers", "preset", "poetools"})
 
 LITELLM_MODES = {

@@ -235,7 +235,7 @@ def _iter_rows(query: Select[*tuple[Any, ...]]) -> Iterator[ExportObject]:
 
 
 def _iter_models(listing_id: int | None) -> Iterator[Sequence[ListedModel]]:
-    """The models of a list; nothing if it was deleted meanwhile."""
+    """The models of a list; empty if it was deleted concurrently."""
     loaded = listings.load_many([] if listing_id is None else [listing_id])
     _end_transaction()
     for listing in loaded.values():

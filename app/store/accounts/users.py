@@ -105,7 +105,7 @@ def list_all() -> list[UserRow]:
 
 
 def server_account(now: datetime, *, create: bool = True) -> UserRow | None:
-    """The installation's own account, which nobody can sign in to. None if it does not exist and `create` is false."""
+    """The installation's own account, which has no sign-in. None if it does not exist and `create` is false."""
     account = db.session.scalar(select(UserRow).where(UserRow.is_server))
     if account is None and create:
         # neither its e-mail nor its password hash can match any input

@@ -45,7 +45,7 @@ class _FifoQueue(Queue[Any]):
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         with self.mutex:
-            if not block or not self.empty():  # connections are idle only while nobody waits
+            if not block or not self.empty():  # connections are idle only while there are no waiters
                 return super().get(block=False)
             waiter = _Waiter()
             self._waiters.append(waiter)

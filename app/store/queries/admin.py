@@ -204,7 +204,7 @@ def _fresh_query(_dialect: str) -> CompoundSelect[Any]:
 def count_last_day(now: datetime) -> Mapping[tuple[str, str], int]:
     """("", state) of runs and ("results", outcome) of results → number that ended in the last 24 hours; one query."""
     rows = _fetch(_last_day_query(), {"since": now - timedelta(days=1)})
-    return {(what, word): count for what, word, count in rows}
+    return {(scope, word): count for scope, word, count in rows}
 
 
 @cached_statement

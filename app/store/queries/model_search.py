@@ -73,7 +73,7 @@ class ModelView:
 
     @property
     def shared(self) -> ModelView:
-        """The same without the keys: what is not specific to the user."""
+        """The same without the keys: the part that is not specific to the user."""
         return replace(self, keys=())
 
     @property

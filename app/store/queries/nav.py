@@ -21,7 +21,7 @@ class NavCounters:
 
 @dataclass(frozen=True, slots=True)
 class BadgeUpdate:
-    """The current counters, and what is new in them for an in-app notification."""
+    """The current counters, and their news for an in-app notification."""
 
     nav: NavCounters
     fresh: list[tuple[str, int]]

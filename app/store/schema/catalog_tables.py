@@ -15,7 +15,7 @@ REFRESH_TRIGGERS = ("schedule", "button", "cli")
 REFRESH_OUTCOMES = ("updated", "unchanged", "refused", "failed")
 DECISION_KINDS = ("match", "canonical", "field", "setting")
 MANUAL_PRIORITY = 100
-"""Overrides below it are made and replaced by sync; those at or above it are a person's and kept."""
+"""Sync writes and replaces overrides below it; those at or above it are a person's and stay."""
 
 
 class CanonicalRow(Row):
@@ -75,7 +75,7 @@ class CatalogRefreshRow(Row):
     trigger: Mapped[str] = mapped_column(String(10))
     outcome: Mapped[str] = mapped_column(String(10))
     message: Mapped[str] = mapped_column(Text, default="")
-    """Why it was refused or failed, or what was left out, in one sentence."""
+    """Reason for a refusal or failure, or what was omitted, in one sentence."""
     model_count: Mapped[int] = mapped_column(default=0)
     """Models of the source."""
     added: Mapped[int] = mapped_column(default=0)

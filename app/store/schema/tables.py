@@ -65,7 +65,7 @@ class UserRow(Row, UserMixin):  # type: ignore[misc]  # Flask-Login publishes no
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     is_server: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """The installation's own account: owns the keys of the server's environment; nobody can sign in to it."""
+    """The installation's own account: owns the keys of the server's environment; it has no sign-in."""
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When an admin disabled the account: it cannot sign in or sync."""
     theme: Mapped[str] = mapped_column(String(6), default="system", server_default="system")

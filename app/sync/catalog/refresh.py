@@ -41,7 +41,7 @@ class RefreshResult:
     outcome: str
     """updated · unchanged · refused · failed, as stored in the history."""
     message: str
-    """Why it was refused or failed, or what was left out; else empty."""
+    """Reason for a refusal or failure, or what was omitted; else empty."""
     model_count: int = 0
     """Of the source."""
     changes: Sequence[Difference] = ()
@@ -146,7 +146,7 @@ def _refusal_message(source: CatalogSource, error: SourceRejected) -> str:
 def _save_unchanged(attempt: _RefreshAttempt, known: KnownSource) -> RefreshResult:
     ended_at = attempt.now()
     sources.confirm(attempt.source.name, ended_at)
-    # An update may have brought a newer seed than the stored answer, which is now confirmed to be current.
+    # An update may have shipped a newer seed than the stored answer, which is now confirmed to be current.
     return _save_history(attempt, "unchanged", "", known.model_count, rebuild(ended_at, attempt.source.name), ended_at)
 
 

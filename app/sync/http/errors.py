@@ -49,7 +49,7 @@ class SyncError(Exception):
     """Whether trying again later may help."""
     key_at_fault: ClassVar[bool] = False
     outcome: ClassVar[Literal["failed", "skipped"]] = "failed"
-    """Of the result: skipped if the provider was deliberately not asked."""
+    """Outcome of the result: skipped if the provider was deliberately not queried."""
     counts_against_provider: ClassVar[bool] = False
     """Whether the provider itself failed: such errors of many users open its circuit breaker."""
     put_off_until: datetime | None = None
@@ -63,7 +63,7 @@ class SyncError(Exception):
         retry_after_s: float | None = None,
         retryable: bool = False,
     ) -> None:
-        """retry_after_s: as the provider asked. retryable: whether another attempt within the run may help."""
+        """retry_after_s: as the provider requested. retryable: whether another attempt within the run may help."""
         self.detail = detail
         self.status = status
         self.retry_after_s = retry_after_s

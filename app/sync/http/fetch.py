@@ -268,7 +268,7 @@ class _ListReader:
         self.is_whole = False
 
     def fetch_page(self, request: Request, known: Validators) -> bytes:
-        """The body of one page, with retries of its own. Raises NotModified."""
+        """The body of one page, with its own retries. Raises NotModified."""
         url = self.provider.url(self.base_url, request.path)
 
         def sign() -> Mapping[str, str]:
@@ -455,7 +455,7 @@ def _iter_body(response: httpx.Response, deadline: Deadline, budget: int) -> Ite
             raise errors.TooLarge
         yield chunk
         if decompressor and decompressor.eof:
-            return  # ignore whatever follows the end
+            return  # ignore data after the end
     if decompressor:
         raise errors.UnreadableAnswer("The provider's compressed answer is cut off")
 

@@ -105,18 +105,18 @@ def _render_entry(feed: FeedRow, news: FeedNews) -> ET.Element:
 def _render_content(news: FeedNews) -> str:
     """The changes as an HTML list. Escaped as HTML here and as XML text when serialised."""
     lines = [
-        f"<li><code>{escape(strip_invalid_xml(told.change.model_id))}</code>: "
-        f"{escape(strip_invalid_xml(humanize.describe_change(told.change)))}"
-        f"{_key_labels(told)}</li>"
-        for told in news.entries
+        f"<li><code>{escape(strip_invalid_xml(entry.change.model_id))}</code>: "
+        f"{escape(strip_invalid_xml(humanize.describe_change(entry.change)))}"
+        f"{_key_labels(entry)}</li>"
+        for entry in news.entries
     ]
     if news.left_out:
         lines.append(f"<li>and {humanize.pluralize(news.left_out, 'more change')}</li>")
     return f"<ul>{''.join(lines)}</ul>"
 
 
-def _key_labels(told: FeedEntry) -> str:
-    return f" ({escape(strip_invalid_xml(', '.join(told.labels)))})" if told.labels else ""
+def _key_labels(entry: FeedEntry) -> str:
+    return f" ({escape(strip_invalid_xml(', '.join(entry.labels)))})" if entry.labels else ""
 
 
 def _add_element(parent: ET.Element, name: str, text: str, **attributes: str) -> None:

@@ -120,13 +120,13 @@ def _invalid_link() -> Any:
 
 
 def _headlines(news: list[ProviderNews]) -> str:
-    told = [
+    sentences = [
         humanize.headline(provider_title(one.provider), one.changes, one.uncatalogued) + "."
         for one in news[:_MAX_NAMED]
     ]
     if len(news) > _MAX_NAMED:
-        told.append(f"{humanize.pluralize(len(news) - _MAX_NAMED, 'more provider')} changed something.")
-    return " ".join(told)
+        sentences.append(f"{humanize.pluralize(len(news) - _MAX_NAMED, 'more provider')} changed something.")
+    return " ".join(sentences)
 
 
 def _describe_failing_keys(keys: list[DigestKeyProblem]) -> str:

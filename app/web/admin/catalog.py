@@ -280,7 +280,7 @@ def _find_proposal() -> proposals.Proposal | None:
 
 
 def _form_subject() -> tuple[str, str]:
-    """The provider and model id of the form; 404 if nobody lists it."""
+    """The provider and model id of the form; 404 if no key lists it."""
     slug, model_id, _ = _require_listed(request.form.get("provider", ""), request.form.get("model_id", ""))
     return slug, model_id
 

@@ -79,8 +79,8 @@ def _inspect_queue() -> monitoring.QueueState | None:
 def _periods(counts: DayCounts, now: datetime) -> list[tuple[str, int, int, charts.Chart]]:
     """(label, runs, lost runs, results) of the last 24 hours, 7 and 30 days."""
     counts_by_kind = admin.count_last_day(now)
-    runs = {state: count for (what, state), count in counts_by_kind.items() if what == WHOLE_RUNS}
-    results = {outcome: count for (what, outcome), count in counts_by_kind.items() if what != WHOLE_RUNS}
+    runs = {state: count for (scope, state), count in counts_by_kind.items() if scope == WHOLE_RUNS}
+    results = {outcome: count for (scope, outcome), count in counts_by_kind.items() if scope != WHOLE_RUNS}
     periods = [_period("24 hours", runs, results)]
     return periods + [_period(f"{days} days", *sums) for days, sums in _build_charts(counts, now.date()).sums.items()]
 

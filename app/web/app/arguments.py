@@ -18,9 +18,9 @@ def current_actor() -> Actor:
     return Actor(current_user.id, current_user.email)
 
 
-def require(found: T | None) -> T:
-    """What was looked up; 404 for None."""
-    return abort(404) if found is None else found
+def require(row: T | None) -> T:
+    """The row that was looked up; 404 for None."""
+    return abort(404) if row is None else row
 
 
 def parse_id(text: str) -> int | None:

@@ -75,8 +75,8 @@ def _describe_state(line: AuditView, state: Mapping[str, Any] | None) -> dict[st
         facts = from_json(dict(state)).facts
         return {field_title(name): format_fact(value, name) for name, value in facts.items()}
     if line.action == "canonical":
-        shown = {name: value for name, value in state.items() if name not in _HIDDEN_FIELDS}
-        return {field_title(name): format_fact(value, name) for name, value in shown.items()}
+        visible = {name: value for name, value in state.items() if name not in _HIDDEN_FIELDS}
+        return {field_title(name): format_fact(value, name) for name, value in visible.items()}
     if line.action == "match":
         return {"": state["canonical_id"] or "left unknown"}
     if line.action in _PLAIN_ACTIONS:

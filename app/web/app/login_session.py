@@ -55,7 +55,7 @@ def session_limits() -> sessions.SessionLimits:
 
 
 def current_session() -> SessionRow | None:
-    """The session of this request; None if nobody is signed in."""
+    """The session of this request; None if no user is signed in."""
     row: SessionRow | None = g.get("session_row") if current_user.is_authenticated else None
     return row
 

@@ -21,7 +21,7 @@ def init_app(app: Flask) -> None:
 
 
 def remember_theme(theme: str) -> None:
-    """Remember the theme in a cookie, for when nobody is signed in."""
+    """Remember the theme in a cookie, for signed-out pages."""
 
     def remember(response: Response) -> Response:
         response.set_cookie(

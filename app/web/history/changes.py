@@ -57,14 +57,14 @@ class ChangesQuery:
     @property
     def query(self) -> dict[str, str]:
         """The filters as query arguments."""
-        given = {
+        arguments = {
             "kind": self.kind,
             "provider": self.provider,
             "key": "" if self.key is None else str(self.key),
             "q": self.text,
             "since": "visit" if self.only_unseen else "",
         }
-        return {name: value for name, value in given.items() if value}
+        return {name: value for name, value in arguments.items() if value}
 
 
 @blueprint.get("/changes")

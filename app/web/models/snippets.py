@@ -153,7 +153,7 @@ print(chat.invoke("{QUESTION}").content)
 
 
 def _python_string(value: str) -> str:
-    """A Python string literal, whatever the id contains."""
+    """A Python string literal for any id."""
     return json.dumps(value, ensure_ascii=True)
 
 
