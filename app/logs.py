@@ -2,8 +2,8 @@
 
 Everything logs through the standard library's `logging`; structlog adds the ids of the request or job and renders the
 line. No code is to log a secret. As a second line of defence, anything that looks like a key or a password, or is one
-of this process's own secrets, is masked in messages, values and tracebacks. Non-printable characters are escaped, so that
-no text can start a new line or control a terminal.
+of this process's own secrets, is masked in messages, values and tracebacks. Non-printable characters are escaped, so
+that no text can start a new line or control a terminal.
 
 This module imports nothing of the app: gunicorn's master loads it alone (see `serving.py`).
 """
