@@ -434,8 +434,12 @@ def _read_base_urls(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_catalog_urls(environ: Mapping[str, str]) -> dict[str, str]:
-    names = ("modelsdev", "litellm", "openrouter", "aihubmix")
-    urls = {name: _read_catalog_url(environ, f"CATALOG_{name.upper()}_URL") for name in names}
+    urls = {
+        "modelsdev": _read_catalog_url(environ, "CATALOG_MODELSDEV_URL"),
+        "litellm": _read_catalog_url(environ, "CATALOG_LITELLM_URL"),
+        "openrouter": _read_catalog_url(environ, "CATALOG_OPENROUTER_URL"),
+        "aihubmix": _read_catalog_url(environ, "CATALOG_AIHUBMIX_URL"),
+    }
     return {source: url for source, url in urls.items() if url}
 
 
