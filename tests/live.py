@@ -43,12 +43,12 @@ def descendants(pid: int) -> dict[int, str]:
                 stat = (entry / "stat").read_text()
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1]), command.strip()
-    found: dict[int, str] = {}
+    results: dict[int, str] = {}
     todo = {pid}
     while todo:
-        todo = {child for child, (parent, _) in parents.items() if parent in todo} - found.keys()
-        found |= {child: parents[child][1] for child in todo}
-    return found
+        todo = {child for child, (parent, _) in parents.items() if parent in todo} - results.keys()
+        results |= {child: parents[child][1] for child in todo}
+    return results
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""The pool of connections: whoever has waited longest is served next, and nobody is passed over."""
+"""The connection pool is FIFO: the longest waiter is served next, and no waiter starves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every door of the house: who may pass, who may not, and what they are told. A route without a row here fails."""
+"""Access control of every route: who may use it, and what everyone else gets. A route without a row here fails."""
 
 from __future__ import annotations
 
@@ -199,20 +199,20 @@ named = pytest.mark.parametrize("door", DOORS, ids=lambda door: f"{door.method} 
 
 @pytest.fixture
 def house(app: Flask, alice: Person, bob: Person, means: SyncContext) -> dict[str, Any]:
-    """What Alice has: a key, a run, a result, a personal token, a session, a model. Nobody is signed in."""
+    """Alice's data: a key, a run, a result, a personal token, a session, a model. No one is signed in."""
     key = alice.add_key("openai")
     run = synced(alice, means)
     for person in (alice, bob):
         person.row.sync_on_sign_in = False
     db.session.commit()
-    made = tokens.create(alice.id, "editor", ("read", "sync"), means.now())
-    assert made is not None
+    token = tokens.create(alice.id, "editor", ("read", "sync"), means.now())
+    assert token is not None
     db.session.commit()
     sessions.create(alice.id, "her phone", "192.0.2.7", datetime.now(UTC))
     db.session.commit()
     (session,) = sessions.list_for_user(alice.id, datetime.now(UTC))
     model = f"openai/{models_of_keys.list_usable(alice.id)[0].listed.id}"
-    ids = {"key": key.id, "run": run.id, "result": run.results[0].id, "token": made[0].id, "session": session.id}
+    ids = {"key": key.id, "run": run.id, "result": run.results[0].id, "token": token[0].id, "session": session.id}
     return {**ids, "model": model}
 
 
@@ -335,11 +335,11 @@ def wrong_tokens(app: Flask, house: dict[str, Any], alice: Person, bob: Person) 
     now = datetime.now(UTC)
     dead = []
     for name, made_at in (("revoked", now), ("expired", now - timedelta(days=400)), ("disabled", now)):
-        made = tokens.create((bob if name == "disabled" else alice).id, name, ("read", "sync"), made_at, days=90)
-        assert made is not None
+        token = tokens.create((bob if name == "disabled" else alice).id, name, ("read", "sync"), made_at, days=90)
+        assert token is not None
         if name == "revoked":
-            tokens.revoke(alice.id, made[0].id, now)
-        dead.append(made[1])
+            tokens.revoke(alice.id, token[0].id, now)
+        dead.append(token[1])
     user_actions.disable(bob.row, BY_HAND, now)
     db.session.commit()
     almost = [secret[:-1] for secret in SECRETS.values()] + [secret.upper() for secret in SECRETS.values()]
@@ -356,7 +356,7 @@ def test_a_wrong_token_opens_no_door(app: Flask, house: dict[str, Any], wrong_to
         headers += [f"{scheme}{wrong_tokens[0]}" for scheme in ("bearer ", "Basic ", "")]
         # A page never looks at the header: one shows it.
         for given in headers if answers else headers[:1]:
-            limiter.reset()  # who tries so many is turned away for that alone
+            limiter.reset()  # otherwise the rate limit would reject this many attempts
             answer = ask(client, door, house, token, Authorization=given)
             answer.close()
             assert answer.status_code == (answers or door.stranger), (door, given)
@@ -417,10 +417,12 @@ def test_bob_never_sees_or_touches_anything_of_alices(app: Flask, house: dict[st
             assert answer.status_code == door.bob, door
             assert "alice" not in answer.text.lower()
     for path in ("/profile", "/history", "/changes", "/models", "/sync/status", "/api/models/sync", *LISTS):
-        seen = bob.client.get(path, headers=HTMX).text
-        assert f"/history/{house['run']}" not in seen and f"/keys/{house['key']}" not in seen and "gpt-" not in seen, (
-            path
-        )
+        page_text = bob.client.get(path, headers=HTMX).text
+        assert (
+            f"/history/{house['run']}" not in page_text
+            and f"/keys/{house['key']}" not in page_text
+            and "gpt-" not in page_text
+        ), path
     assert everything() == before
 
 

@@ -63,7 +63,7 @@ BELOW = ("/httpx/_client.py", "/httpx/_transports/", "/httpcore/_sync/connection
 
 
 class Odd(Exception):
-    """An error that nobody thought of."""
+    """An unforeseen error."""
 
 
 KINDS: dict[str, Callable[[], Exception]] = {
@@ -71,7 +71,7 @@ KINDS: dict[str, Callable[[], Exception]] = {
     "app/sync/limits/store.py": lambda: redis.ConnectionError("Redis went away"),
     "app/sync/http/fetch.py": lambda: httpx.ConnectError("the network went away"),
 }
-"""What a part of the app is likely to meet, beside what nobody thought of."""
+"""The errors that a part of the app is likely to meet, besides an unforeseen one."""
 
 
 # ------------------------------------------------------------------ the scene
@@ -128,7 +128,7 @@ class Scene:
     """A copy of the database as it is before the run."""
 
     def set_back(self) -> None:
-        """Everything as it was before the run; the far end too."""
+        """Reset everything to the state before the run, including the far end."""
         db.session.remove()
         db.engine.dispose()
         for name in ("", "-wal", "-shm"):
@@ -139,10 +139,10 @@ class Scene:
         set_the_far_end(self.simulator)
 
     def begin(self) -> int:
-        begun = enqueue.start_sync(self.alice.id, "manual")
-        assert begun and begun.is_new
+        result = enqueue.start_sync(self.alice.id, "manual")
+        assert result and result.is_new
         db.session.remove()
-        return begun.run_id
+        return result.run_id
 
     def work_off(self, reports: Reports) -> None:
         """A real worker does what is queued; a job that fails is reported as well."""
@@ -232,7 +232,7 @@ def scene(
 
     @contextlib.contextmanager
     def quick(*args: Any, **kwargs: Any) -> Iterator[sync.SyncContext]:
-        """Two tries and no long waits, as nobody waits for ninety runs of a minute."""
+        """Two tries and short delays: ninety runs must not take a minute each."""
         with real(*args, **kwargs) as means:
             yield dataclasses.replace(
                 means,

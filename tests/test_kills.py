@@ -1,4 +1,4 @@
-"""`kill -9` of whatever runs, for half a minute, and the installation is in order. Longer: `python -m tests.kills`."""
+"""Half a minute of random `kill -9`, after which the installation is in order. Longer: `python -m tests.kills`."""
 
 from __future__ import annotations
 

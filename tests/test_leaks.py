@@ -135,10 +135,10 @@ def test_no_key_and_no_password_is_found_anywhere(  # noqa: C901  # one long sto
             simulator_means = SyncContext(
                 vault=vault, client=means.client, base_urls=simulator.base_urls, total_timeout_s=0.3
             )
-            begun = post("/api/models/sync").json["run_id"]
+            new_run_id = post("/api/models/sync").json["run_id"]
             for slug in SLUGS:
                 simulator.set_fault(slug, "drip", seconds=0.05)
-            sync_run.execute(begun, simulator_means)
+            sync_run.execute(new_run_id, simulator_means)
         else:
             post("/sync")
             work_off(app, vault)

@@ -1,4 +1,4 @@
-"""Two web processes and two pools of workers on one PostgreSQL and one Redis: whatever is asked of one, all know."""
+"""Two web processes and two pools of workers on one PostgreSQL and one Redis: what one does, all see."""
 
 from __future__ import annotations
 

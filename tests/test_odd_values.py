@@ -1,4 +1,4 @@
-"""Whatever is written into an address or a form, under any name that is read anywhere: never a failure of ours."""
+"""No value of any known parameter, in a URL or a form, causes a server error."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_no_value_in_an_address_or_a_form_is_a_failure_of_ours(
     def send(door: Door, given_values: dict[str, str], htmx: bool) -> None:
         path = door.path.format(**house).partition("?")[0]
         headers = {"X-CSRFToken": token, **({"HX-Request": "true"} if htmx else {})}
-        asked: dict[str, Any] = {"data": given_values} if door.method == "POST" else {"query_string": given_values}
-        answer = carol.client.open(path, method=door.method, headers=headers, buffered=True, **asked)
+        options: dict[str, Any] = {"data": given_values} if door.method == "POST" else {"query_string": given_values}
+        answer = carol.client.open(path, method=door.method, headers=headers, buffered=True, **options)
         failed = answer.status_code >= 500 and door.endpoint not in NOT_READY
         assert not failed and "Traceback" not in answer.text, (door, given_values, answer.status_code)
         answer.close()

@@ -84,7 +84,7 @@ def role_of(command: str) -> str:
 
 def memory_of(pid: int) -> bytes | None:
     """All that a process has written to, or None if we may not look."""
-    found = []
+    results = []
     try:
         maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
         with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
@@ -94,10 +94,10 @@ def memory_of(pid: int) -> bytes | None:
                 if "w" in rights and "r" in rights:
                     with contextlib.suppress(OSError, ValueError, OverflowError):
                         memory.seek(begin)
-                        found.append(memory.read(end - begin))
+                        results.append(memory.read(end - begin))
     except PermissionError:
         return None
-    return b"".join(found)
+    return b"".join(results)
 
 
 def words_of(value: str) -> bytes:

@@ -1,4 +1,4 @@
-"""A session ends what only read by COMMIT, and takes back whatever else was not committed."""
+"""A session commits read-only transactions, and rolls back all other uncommitted ones."""
 
 from __future__ import annotations
 

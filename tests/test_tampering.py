@@ -137,7 +137,7 @@ def _give_to_another_user(alice: Person, bob: Person) -> set[int]:
 
 
 def _lead_to_another_provider(alice: Person, bob: Person) -> set[int]:
-    """A key sent to whoever one likes would be a key stolen."""
+    """A key that can be sent to an arbitrary address is a stolen key."""
     row = alice.add_key("openai", KEY, "f")
     groq = select(ProviderRow.id).where(ProviderRow.slug == "groq").scalar_subquery()
     _write(row.id, provider_id=groq)

@@ -56,7 +56,7 @@ def words_of(node: ast.expr) -> set[str]:
 
 
 def is_sql(node: ast.expr) -> bool:
-    """`SomeRow.column`, `table.c.column`: the database looks for a hash in an index, at which nobody can aim."""
+    """`SomeRow.column`, `table.c.column`: the database looks up a hash in an index, which no attacker can time."""
     if not isinstance(node, ast.Attribute):
         return False
     of = node.value
@@ -65,7 +65,7 @@ def is_sql(node: ast.expr) -> bool:
 
 def compared_plainly(path: Path, source: str) -> list[str]:
     name = str(path.relative_to(ROOT)) if path.is_absolute() else str(path)
-    found = []
+    results = []
     for node in comparisons(ast.parse(source)):
         sides = [node.left, *node.comparators]
         plain = any(isinstance(side, ast.Constant) for side in sides)
@@ -73,15 +73,15 @@ def compared_plainly(path: Path, source: str) -> list[str]:
             continue
         hits = {match[2] for side in sides for word in words_of(side) if (match := _SECRET.search(word))}
         if hits - {word for file, word in _NO_SECRETS if file == name}:
-            found.append(f"{name}:{node.lineno} {ast.unparse(node)}")
-    return found
+            results.append(f"{name}:{node.lineno} {ast.unparse(node)}")
+    return results
 
 
 def test_no_secret_is_compared_by_equality() -> None:
     files = [path for path in (ROOT / "app").rglob("*.py") if "demo" not in path.parts]
     assert len(files) > 150
-    found = [line for path in files for line in compared_plainly(path, path.read_text(encoding="utf-8"))]
-    assert found == []
+    lines = [line for path in files for line in compared_plainly(path, path.read_text(encoding="utf-8"))]
+    assert lines == []
 
 
 def test_the_search_finds_what_it_is_for() -> None:
@@ -112,7 +112,7 @@ DOORS = {
 
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Everything that was compared in the same time whatever it is."""
+    """All values that were compared in constant time."""
     seen: list[bytes] = []
     real = hmac.compare_digest
 
@@ -143,12 +143,12 @@ def test_each_secret_of_the_installation_is_compared_in_constant_time(
 def test_a_personal_token_and_a_session_are_compared_in_constant_time(
     app: Flask, alice: Person, compared: list[bytes]
 ) -> None:
-    made = tokens.create(alice.id, "editor", ("read",), datetime.now(UTC))
-    assert made is not None
+    token = tokens.create(alice.id, "editor", ("read",), datetime.now(UTC))
+    assert token is not None
     db.session.commit()
     client = app.test_client()
-    assert client.get("/api/v1/keys", headers={"Authorization": f"Bearer {made[1]}"}).status_code == 200
-    assert made[0].digest in compared and made[1].encode() not in compared, "by its hash"
+    assert client.get("/api/v1/keys", headers={"Authorization": f"Bearer {token[1]}"}).status_code == 200
+    assert token[0].digest in compared and token[1].encode() not in compared, "by its hash"
     alice.sign_in()
     compared.clear()
     assert alice.client.get("/profile").status_code == 200

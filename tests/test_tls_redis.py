@@ -1,4 +1,4 @@
-"""A Redis with TLS and a password: the whole product works over it, and what is wrong is told without the password."""
+"""A Redis with TLS and a password: the whole product works over it, and errors do not contain the password."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ SECOND, THIRD = generate_private_key(2), generate_private_key(3)
 
 @pytest.fixture
 def both(monkeypatch: pytest.MonkeyPatch, app: Flask) -> Keyring:
-    """The old and the new private key at hand, the new public one in use."""
+    """The old and the new private key are available, the new public one is in use."""
     written = f"{SECOND},{os.environ['VAULT_PRIVATE_KEYS']}"
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", written)
     vault = Keyring(written)
@@ -68,9 +68,9 @@ def opened(vault: Keyring) -> dict[int, str]:
 
 def sealed_bytes() -> dict[int, tuple[bytes | None, int | None]]:
     query = select(CredentialRow.id, CredentialRow.sealed_key, CredentialRow.vault_version)
-    found = {number: (sealed, version) for number, sealed, version in db.session.execute(query)}
+    rows = {number: (sealed, version) for number, sealed, version in db.session.execute(query)}
     db.session.rollback()
-    return found
+    return rows
 
 
 def seven_keys(*people: Person) -> dict[int, str]:
@@ -94,8 +94,8 @@ def test_rotating_reseals_everything_and_the_old_vault_key_can_go(
         (2, 0, True, "at hand"),
     ]
     assert "7 API keys sealed by an older" in findings(run, code=1)["vault"]["says"]
-    told = json.loads(run("keys", "rotate", "--json").output)
-    assert told == {
+    data = json.loads(run("keys", "rotate", "--json").output)
+    assert data == {
         "version": 2,
         "resealed": 7,
         "replaced_meanwhile": 0,
@@ -187,7 +187,7 @@ def test_a_key_that_is_replaced_by_a_page_which_read_it_before_the_rotation_open
 
 @dataclass
 class Bustle:
-    """Threads that sync and replace keys, each in a context of its own."""
+    """Threads that sync and replace keys, each in its own context."""
 
     app: Flask
     vault: Keyring
@@ -224,10 +224,10 @@ class Bustle:
         for number in itertools.count(1_000):
             if self.over.wait(0.01):
                 return
-            found = credentials.find(credential_id)
-            assert found
-            credentials.replace(*found, ApiKey(key_of(number)), publics[number % 3], clock.utc_now())
-            found[0].check_asked_at = None
+            credential = credentials.find(credential_id)
+            assert credential
+            credentials.replace(*credential, ApiKey(key_of(number)), publics[number % 3], clock.utc_now())
+            credential[0].check_asked_at = None
             db.session.commit()
             self.saved[credential_id] = key_of(number)
 

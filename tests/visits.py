@@ -58,12 +58,12 @@ IDS = {
 
 def ids(read: Callable[[str, str], str]) -> dict[str, str]:
     """The parts of addresses, read off the pages as a person would. `read` takes who and a path, and gives HTML."""
-    found: dict[str, str] = {}
+    ids_by_name: dict[str, str] = {}
     for name, (who, path, pattern) in IDS.items():
-        first = re.search(pattern, read(who, path.format(**found)))
+        first = re.search(pattern, read(who, path.format(**ids_by_name)))
         assert first, f"{who}'s {path} leads to no {name}"
-        found[name] = first[1]
-    return found
+        ids_by_name[name] = first[1]
+    return ids_by_name
 
 
 VISITS = (
@@ -189,6 +189,6 @@ _FOR_PROGRAMS = ("api_v1.", "model_sync.")
 
 def left_out(app: Flask) -> set[str]:
     """Endpoints that answer GET, are visited in no state, and are not named in NO_PAGES."""
-    asked = {rule.endpoint for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())}
+    endpoints = {rule.endpoint for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())}
     known = {visit.endpoint for visit in VISITS} | NO_PAGES.keys()
-    return {endpoint for endpoint in asked - known if not endpoint.startswith(_FOR_PROGRAMS)}
+    return {endpoint for endpoint in endpoints - known if not endpoint.startswith(_FOR_PROGRAMS)}

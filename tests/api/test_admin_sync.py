@@ -89,11 +89,11 @@ def line(provider: str, outcome: str = "complete", fetched: int = 0, skipped: in
 
 
 def test_the_list_of_providers_is_as_documented(ask: Ask) -> None:
-    told = ask("/providers").json
-    assert told == {"providers": list(SYNCABLE), "count": len(SYNCABLE)}
+    data = ask("/providers").json
+    assert data == {"providers": list(SYNCABLE), "count": len(SYNCABLE)}
     documented = "openrouter deepinfra featherless fireworks together huggingface cerebras google-vertex xai groq near"
     documented += " fal chutes aimo anannas aihubmix helicone vercel-ai-gateway nebius novita alibaba"
-    assert set(documented.split()) <= set(told["providers"])
+    assert set(documented.split()) <= set(data["providers"])
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_the_list_of_providers_is_as_documented(ask: Ask) -> None:
         (150, 2, "Synced 148 models from openrouter. Fetched: 150, Transformed: 148, Skipped: 2"),
     ],
 )
-def test_the_examples_of_one_provider_are_met_to_the_letter(fetched: int, skipped: int, message: str) -> None:
-    told = build_report([line("openrouter", fetched=fetched, skipped=skipped)], "openrouter", {"openrouter": 1}, {})
-    assert (told["success"], told["message"]) == (True, message)
+def test_the_examples_of_one_provider_match_exactly(fetched: int, skipped: int, message: str) -> None:
+    report = build_report([line("openrouter", fetched=fetched, skipped=skipped)], "openrouter", {"openrouter": 1}, {})
+    assert (report["success"], report["message"]) == (True, message)
     documented = {
         "provider": "openrouter",
         "provider_id": 1,
@@ -114,19 +114,19 @@ def test_the_examples_of_one_provider_are_met_to_the_letter(fetched: int, skippe
         "models_skipped": skipped,
         "models_synced": fetched - skipped,
     }
-    assert documented.items() <= told["details"].items()
+    assert documented.items() <= report["details"].items()
 
 
-def test_the_example_of_all_providers_is_met_to_the_letter() -> None:
+def test_the_example_of_all_providers_matches_exactly() -> None:
     lines = [line(f"p{number}", fetched=280) for number in range(18)]
     lines += [
         line("p18", fetched=410, skipped=18),
         line("provider1", "skipped", error="API key not configured"),
         line("provider2", "failed", fetched=0, error="Connection timeout"),
     ]
-    told = build_report(lines, "", {}, {})
-    assert told["success"] is True
-    assert told["message"] == "Processed 21 providers. Success: 19, Errors: 2. Total synced: 5432 models"
+    report = build_report(lines, "", {}, {})
+    assert report["success"] is True
+    assert report["message"] == "Processed 21 providers. Success: 19, Errors: 2. Total synced: 5432 models"
     documented = {
         "providers_processed": 21,
         "total_models_fetched": 5450,
@@ -138,26 +138,26 @@ def test_the_example_of_all_providers_is_met_to_the_letter() -> None:
             {"provider": "provider2", "error": "Connection timeout"},
         ],
     }
-    assert documented.items() <= told["details"].items()
+    assert documented.items() <= report["details"].items()
 
 
 def test_the_status_has_the_documented_fields(ask: Ask, done: Ask) -> None:
     assert ask("/status").json["last_sync"] is None
     done("/provider/openai")
-    told = ask("/status").json
+    data = ask("/status").json
     in_database = len(credentials.providers_by_slug())
-    assert told["providers"] == {
+    assert data["providers"] == {
         "in_database": in_database,
         "with_fetch_functions": len(SYNCABLE),
         "fetchable_in_db": len(SYNCABLE),
         "fetchable_not_in_db": 0,
         "stats": {"total": in_database, "active": in_database, "healthy": 1},
     }
-    models = told["models"]["stats"]
+    models = data["models"]["stats"]
     assert set(models) == {"total", "active", "by_modality"}
     assert models["total"] == models["active"] == sum(models["by_modality"].values()) == 3
-    assert told["last_sync"]["providers_processed"] == 1
-    assert ask(told["last_sync"]["status_url"].removeprefix(PATH)).status_code == 200
+    assert data["last_sync"]["providers_processed"] == 1
+    assert ask(data["last_sync"]["status_url"].removeprefix(PATH)).status_code == 200
 
 
 # ------------------------------------------------------------------ syncing
@@ -165,11 +165,11 @@ def test_the_status_has_the_documented_fields(ask: Ask, done: Ask) -> None:
 
 @both_databases
 def test_one_provider_is_synced_and_answered_with_its_counts(app: Flask, done: Ask) -> None:
-    told = done("/provider/openai")
-    assert list(told) == ["success", "message", "details"]
-    assert told["success"] is True
-    assert told["message"] == "Synced 3 models from openai. Fetched: 3, Transformed: 3, Skipped: 0"
-    details = told["details"]
+    report = done("/provider/openai")
+    assert list(report) == ["success", "message", "details"]
+    assert report["success"] is True
+    assert report["message"] == "Synced 3 models from openai. Fetched: 3, Transformed: 3, Skipped: 0"
+    details = report["details"]
     assert details["provider_id"] == credentials.providers_by_slug()["openai"].id
     assert (details["models_fetched"], details["models_synced"], details["errors"]) == (3, 3, [])
     assert count(ModelRow) == 3
@@ -180,11 +180,11 @@ def test_one_provider_is_synced_and_answered_with_its_counts(app: Flask, done: A
 
 @both_databases
 def test_a_provider_without_a_key_is_an_error_and_no_failure_of_the_rest(app: Flask, done: Ask) -> None:
-    told = done("/all?providers=openai&providers=anthropic&providers=groq")
-    assert told["success"] is True
-    assert told["message"] == "Processed 3 providers. Success: 2, Errors: 1. Total synced: 4 models"
+    report = done("/all?providers=openai&providers=anthropic&providers=groq")
+    assert report["success"] is True
+    assert report["message"] == "Processed 3 providers. Success: 2, Errors: 1. Total synced: 4 models"
     sentence = "API key not configured: ANTHROPIC_API_KEY is not set."
-    assert told["details"]["errors"] == [{"provider": "anthropic", "error": sentence}]
+    assert report["details"]["errors"] == [{"provider": "anthropic", "error": sentence}]
     alone = done("/provider/anthropic")
     assert alone["success"] is False
     assert alone["message"] == f"Nothing was synced from anthropic: {sentence}"
@@ -194,19 +194,19 @@ def test_a_provider_without_a_key_is_an_error_and_no_failure_of_the_rest(app: Fl
 def test_all_means_all_that_are_enabled(app: Flask, done: Ask) -> None:
     credentials.providers_by_slug()["groq"].is_active = False
     db.session.commit()
-    told = done("/all")
-    assert told["details"]["providers_processed"] == len(SYNCABLE) - 1
-    assert "groq" not in {error["provider"] for error in told["details"]["errors"]}
+    report = done("/all")
+    assert report["details"]["providers_processed"] == len(SYNCABLE) - 1
+    assert "groq" not in {error["provider"] for error in report["details"]["errors"]}
 
 
 def test_an_answer_that_is_kept_aside_is_not_counted_as_synced(app: Flask, done: Ask, simulator: Simulator) -> None:
     simulator.set_models("openai", named("gpt-4o", "gpt-5", "o3", "o4-mini"))
     done("/provider/openai")
     simulator.set_models("openai", named("gpt-4o"))
-    told = done("/provider/openai")
-    assert told["success"] is False
-    assert (told["details"]["models_fetched"], told["details"]["models_synced"]) == (1, 0)
-    assert "3 of 4 models are missing" in told["details"]["errors"][0]["error"]
+    report = done("/provider/openai")
+    assert report["success"] is False
+    assert (report["details"]["models_fetched"], report["details"]["models_synced"]) == (1, 0)
+    assert "3 of 4 models are missing" in report["details"]["errors"][0]["error"]
 
 
 @both_databases
@@ -277,11 +277,11 @@ def test_what_cannot_be_synced_is_refused_with_a_sentence(app: Flask, ask: Ask) 
     assert count(RunRow) == 0
 
 
-def test_a_run_of_a_persons_own_is_not_told(app: Flask, ask: Ask, alice: Person) -> None:
+def test_a_users_own_run_is_not_visible(app: Flask, ask: Ask, alice: Person) -> None:
     alice.add_key("openai")
-    begun = enqueue.start_sync(alice.id, "manual")
-    assert begun is not None
-    assert ask(f"/runs/{begun.run_id}").status_code == 404
+    result = enqueue.start_sync(alice.id, "manual")
+    assert result is not None
+    assert ask(f"/runs/{result.run_id}").status_code == 404
 
 
 # ------------------------------------------------------------------ plans
@@ -294,12 +294,12 @@ def rows() -> tuple[int, ...]:
 @both_databases
 def test_a_dry_run_changes_nothing_and_names_what_would_change(app: Flask, ask: Ask, done: Ask) -> None:
     before = rows()
-    told = done("/provider/openai?dry_run=true")
+    report = done("/provider/openai?dry_run=true")
     assert rows() == before
-    assert told["success"] is True
+    assert report["success"] is True
     would = "Dry run: 3 models from openai would be synced. Fetched: 3, Transformed: 3, Skipped: 0"
-    assert told["message"] == would
-    details = told["details"]
+    assert report["message"] == would
+    details = report["details"]
     assert (details["provider"], details["models_fetched"], details["models_synced"]) == ("openai", 3, 0)
     assert details["plan_url"] == f"/admin/plans/{details['plan_id']}"
     assert details["state"] == "ready" and details["changes_left_out"] == 0
@@ -319,11 +319,11 @@ def test_a_plan_is_applied_without_asking_anybody_and_only_once(
     (change,) = plan["details"]["changes"]
     assert (change["provider"], change["kind"], change["model_id"]) == ("openai", "new", "gpt-99-nobody-knows")
     simulator.set_models("openai", named("something-else"))
-    asked = len(simulator.requests("openai"))
+    request_count = len(simulator.requests("openai"))
     applied = done(plan["details"]["apply_url"].removeprefix(PATH))
     assert applied["message"] == "Processed 1 providers. Success: 1, Errors: 0. Total synced: 4 models"
     assert applied["details"]["total_models_new"] == 1
-    assert len(simulator.requests("openai")) == asked
+    assert len(simulator.requests("openai")) == request_count
     active = select(ModelRow.provider_model_id).where(ModelRow.is_active)
     assert "gpt-99-nobody-knows" in set(db.session.scalars(active))
     again = ask(plan["details"]["apply_url"].removeprefix(PATH), "POST")

@@ -66,7 +66,7 @@ def test_it_is_not_there_unless_it_was_turned_on(app: Flask, carol: Person) -> N
     assert carol.sign_in().client.get("/metrics").status_code == 404
 
 
-def test_with_a_token_only_who_has_it_passes(app: Flask, carol: Person) -> None:
+def test_a_configured_token_is_required(app: Flask, carol: Person) -> None:
     client = enable_metrics(app, TOKEN).test_client()
     assert client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     for given in ("", TOKEN, f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", "Bearer", "Bearer ü"):
@@ -80,47 +80,47 @@ def test_with_a_token_only_who_has_it_passes(app: Flask, carol: Person) -> None:
 
 
 @both_databases
-def test_it_tells_of_runs_results_and_keys(open_app: Flask, alice: Person, means: SyncContext) -> None:
+def test_metrics_cover_runs_results_and_keys(open_app: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     alice.add_key("groq", "bad")
     synced(alice, dataclasses.replace(means, now=utc_now))
     alice.add_key("mistral")
     db.session.add(RunRow(user_id=alice.id, trigger="manual", state="queued", created_at=utc_now()))
     db.session.commit()
-    told = scrape(open_app)
-    assert told["database_up"] == told["redis_up"] == {(): 1}
-    assert told["runs_live"] == {("queued",): 1, ("running",): 0}
-    assert told["runs_last_day"] == {("done",): 1, ("lost",): 0, ("cancelled",): 0}
-    results = told["results_last_day"]
+    metrics = scrape(open_app)
+    assert metrics["database_up"] == metrics["redis_up"] == {(): 1}
+    assert metrics["runs_live"] == {("queued",): 1, ("running",): 0}
+    assert metrics["runs_last_day"] == {("done",): 1, ("lost",): 0, ("cancelled",): 0}
+    results = metrics["results_last_day"]
     assert set(results) == {(outcome, slug) for slug in PROVIDERS for outcome in OUTCOMES}
     assert {pair for pair, count in results.items() if count} == {("complete", "openai"), ("failed", "groq")}
-    assert told["credentials"][("complete",)] == told["credentials"][("failed",)] == 1
-    assert told["credentials"][("none",)] == 1
-    assert told["provider_healthy"] == {("openai",): 1, ("groq",): 0}
-    assert told["provider_enabled"] == {(slug,): 1 for slug in PROVIDERS}
-    assert set(told["provider_last_sync_timestamp_seconds"]) == {("openai",)}
-    assert 0 <= time.time() - told["provider_last_sync_timestamp_seconds"][("openai",)] < 600
-    assert told["catalog_models"][()] > 1_000
-    assert told["database_bytes"][()] > 100_000
+    assert metrics["credentials"][("complete",)] == metrics["credentials"][("failed",)] == 1
+    assert metrics["credentials"][("none",)] == 1
+    assert metrics["provider_healthy"] == {("openai",): 1, ("groq",): 0}
+    assert metrics["provider_enabled"] == {(slug,): 1 for slug in PROVIDERS}
+    assert set(metrics["provider_last_sync_timestamp_seconds"]) == {("openai",)}
+    assert 0 <= time.time() - metrics["provider_last_sync_timestamp_seconds"][("openai",)] < 600
+    assert metrics["catalog_models"][()] > 1_000
+    assert metrics["database_bytes"][()] > 100_000
 
 
-def test_it_tells_of_queues_workers_and_the_scheduler(open_app: Flask) -> None:
-    told = scrape(open_app)
-    assert told["workers"] == told["scheduler_up"] == {(): 0}
+def test_metrics_cover_queues_workers_and_the_scheduler(open_app: Flask) -> None:
+    metrics = scrape(open_app)
+    assert metrics["workers"] == metrics["scheduler_up"] == {(): 0}
     enqueue.enqueue_run(1)
     enqueue.enqueue_full_sync("cron")
     queues.redis_connection().set("modelsync:scheduler", "one", ex=60)
     with worker_present(open_app):
-        told = scrape(open_app)
-    assert told["workers"] == told["scheduler_up"] == {(): 1}
-    assert {key: value for key, value in told["queue_jobs"].items() if value} == {
+        metrics = scrape(open_app)
+    assert metrics["workers"] == metrics["scheduler_up"] == {(): 1}
+    assert {key: value for key, value in metrics["queue_jobs"].items() if value} == {
         (queues.INTERACTIVE, "waiting"): 1,
         (queues.BULK, "waiting"): 1,
     }
     assert Queue(queues.BULK, connection=queues.redis_connection()).count == 1
 
 
-def test_a_provider_that_nobody_asks_is_told(open_app: Flask) -> None:
+def test_a_provider_with_an_open_breaker_is_reported(open_app: Flask) -> None:
     note = circuit_breaker.BreakerState([], since=time.time(), until=time.time() + 60, rest_s=60)
     over = circuit_breaker.BreakerState([], since=time.time() - 90, until=time.time() - 30, rest_s=60)
     store = RedisLimiterStore(queues.redis_connection())
@@ -130,23 +130,23 @@ def test_a_provider_that_nobody_asks_is_told(open_app: Flask) -> None:
     store.update(endpoint_id("alibaba", region), lambda _: circuit_breaker.encode(note), 60)
     store.update(endpoint_id("groq", PROVIDERS["groq"].base_url), lambda _: circuit_breaker.encode(over), 60)
     store.update(endpoint_id("ollama", "http://192.168.1.4:11434"), lambda _: circuit_breaker.encode(note), 60)
-    told = scrape(open_app)["provider_breaker_open"]
-    assert {slug for (slug,), value in told.items() if value} == {"openai", "alibaba"}
-    assert len(told) == len(PROVIDERS)
+    metrics = scrape(open_app)["provider_breaker_open"]
+    assert {slug for (slug,), value in metrics.items() if value} == {"openai", "alibaba"}
+    assert len(metrics) == len(PROVIDERS)
 
 
 def test_what_cannot_be_read_is_left_out_and_not_zero(open_app: Flask) -> None:
     with no_redis(open_app):
-        told = scrape(open_app)
-    assert told["redis_up"] == {(): 0} and told["database_up"] == {(): 1}
-    assert "workers" not in told and "queue_jobs" not in told and "provider_breaker_open" not in told
+        metrics = scrape(open_app)
+    assert metrics["redis_up"] == {(): 0} and metrics["database_up"] == {(): 1}
+    assert "workers" not in metrics and "queue_jobs" not in metrics and "provider_breaker_open" not in metrics
     with gone():
-        told = scrape(open_app)
-    assert told["database_up"] == {(): 0} and told["redis_up"] == {(): 1}
-    assert "runs_live" not in told and "workers" in told
+        metrics = scrape(open_app)
+    assert metrics["database_up"] == {(): 0} and metrics["redis_up"] == {(): 1}
+    assert "runs_live" not in metrics and "workers" in metrics
 
 
-def test_another_process_tells_the_same(open_app: Flask, alice: Person, means: SyncContext) -> None:
+def test_another_process_reports_the_same(open_app: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     synced(alice, dataclasses.replace(means, now=utc_now))
     other = create_app(open_app.config["SETTINGS"])

@@ -54,9 +54,9 @@ def test_the_last_sync_has_the_fields_of_the_owners_documents(
     alice.add_key("groq", "sk-this-key-was-revoked-1234")
     simulator.set_models("openai", named("gpt-4o", "gpt-99-nobody-knows", "text-embedding-3-small"))
     run = synced(alice, means)
-    told = client.get(PATH).json
-    assert set(told) == {"lastSync", "needsSync"} and told["needsSync"] is False
-    last = told["lastSync"]
+    data = client.get(PATH).json
+    assert set(data) == {"lastSync", "needsSync"} and data["needsSync"] is False
+    last = data["lastSync"]
     assert set(last) == {"id", "synced_at", "total_new_models", "sync_results"}
     assert (last["id"], last["total_new_models"]) == (run.id, 1)
     assert datetime.fromisoformat(last["synced_at"]) == run.ended_at
@@ -87,8 +87,8 @@ def test_a_sync_is_needed_again_after_thirty_days(client: Any, alice: Person, me
     for age, needed in ((timedelta(days=30) - timedelta(minutes=5), False), (timedelta(days=30, minutes=5), True)):
         db.session.execute(update(RunRow).values(ended_at=now() - age))
         db.session.commit()
-        told = client.get(PATH).json
-        assert told["needsSync"] is needed and told["lastSync"] is not None
+        data = client.get(PATH).json
+        assert data["needsSync"] is needed and data["lastSync"] is not None
 
 
 def test_a_sync_in_which_nothing_was_read_is_not_the_last_sync(
@@ -169,8 +169,8 @@ def test_the_cron_syncs_everyone_with_an_active_key_once(
         assert answer.json["queued"] == 2
     tasks.enqueue_all_users("cron")
     tasks.enqueue_all_users("cron")
-    found = db.session.execute(select(RunRow.user_id, RunRow.trigger, RunRow.state).order_by(RunRow.user_id)).all()
-    assert [tuple(row) for row in found] == [(carol.id, "cron", "queued"), (alice.id, "cron", "queued")]
+    rows = db.session.execute(select(RunRow.user_id, RunRow.trigger, RunRow.state).order_by(RunRow.user_id)).all()
+    assert [tuple(row) for row in rows] == [(carol.id, "cron", "queued"), (alice.id, "cron", "queued")]
     work_off(app, vault)
     db.session.rollback()
     done = db.session.execute(select(RunRow.user_id, RunRow.state)).all()
@@ -189,11 +189,11 @@ def test_the_cron_says_when_redis_is_away(app: Flask, cron: dict[str, str], alic
 @both_databases
 def test_the_cron_answers_at_ten_thousand_users_as_at_one(app: Flask, cron: dict[str, str], alice: Person) -> None:
     alice.add_key("openai")
-    asked: list[str] = []
-    event.listen(db.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    queries: list[str] = []
+    event.listen(db.engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
     browser = app.test_client()
     assert browser.post(CRON, headers=cron).json["queued"] == 1
-    at_one = len(asked)
+    at_one = len(queries)
     provider = credentials.providers_by_slug()["openai"].id
     people = [
         {"email": f"u{number}@example.com", "password_hash": "x", "auth_stamp": "x", "created_at": now()}
@@ -210,10 +210,10 @@ def test_the_cron_answers_at_ten_thousand_users_as_at_one(app: Flask, cron: dict
         )
     )
     db.session.commit()
-    asked.clear()
-    begun = time.monotonic()
+    queries.clear()
+    start = time.monotonic()
     answer = browser.post(CRON, headers=cron)
-    took = time.monotonic() - begun
+    took = time.monotonic() - start
     assert answer.json["queued"] == 10_001
-    assert len(asked) == at_one
+    assert len(queries) == at_one
     assert took < 1.0

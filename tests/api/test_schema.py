@@ -1,4 +1,4 @@
-"""Every response conforms to the OpenAPI document, whatever is sent and whoever sends it.
+"""Every response conforms to the OpenAPI document, for any request from any caller.
 
 schemathesis generates the cases: a few hundred by default, thousands with MODELSYNC_TEST_EVERYTHING=1.
 """

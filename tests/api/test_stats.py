@@ -85,28 +85,28 @@ def test_models_are_counted_by_modality_provider_and_kind(keyed: Flask, alice: P
     gone.is_active = False
     db.session.commit()
     rows = db.session.query(ModelRow).all()
-    told = ask(keyed, "/models/stats", KEY).json
-    assert set(told) == {"total", "active", "by_modality", "by_provider", "by_kind"}
-    assert (told["total"], told["active"]) == (len(rows), len(rows) - 1)
-    assert set(told["by_provider"]) == {"openai", "groq"}
+    data = ask(keyed, "/models/stats", KEY).json
+    assert set(data) == {"total", "active", "by_modality", "by_provider", "by_kind"}
+    assert (data["total"], data["active"]) == (len(rows), len(rows) - 1)
+    assert set(data["by_provider"]) == {"openai", "groq"}
     for name in ("by_modality", "by_provider", "by_kind"):
-        assert sum(told[name].values()) == told["total"], name
-    assert told["by_kind"]["chat"] == sum(row.kind == "chat" for row in rows)
+        assert sum(data[name].values()) == data["total"], name
+    assert data["by_kind"]["chat"] == sum(row.kind == "chat" for row in rows)
 
 
 @both_databases
-def test_providers_are_told_with_their_models_and_last_sync(keyed: Flask, alice: Person, means: SyncContext) -> None:
+def test_providers_have_their_models_and_last_sync(keyed: Flask, alice: Person, means: SyncContext) -> None:
     alice.add_key("openai")
     run = synced(alice, means)
     count = db.session.query(ModelRow).count()
     assert stats.provider_stats(means.now()).healthy == 1
-    told = ask(keyed, "/providers/stats", KEY).json
-    assert (told["total"], told["active"]) == (len(told["providers"]),) * 2
-    one = told["providers"]["openai"]
+    data = ask(keyed, "/providers/stats", KEY).json
+    assert (data["total"], data["active"]) == (len(data["providers"]),) * 2
+    one = data["providers"]["openai"]
     assert set(one) == {"name", "active", "healthy", "total_models", "active_models", "last_synced"}
     assert (one["name"], one["total_models"], one["active_models"]) == ("OpenAI", count, count)
     assert datetime.fromisoformat(one["last_synced"]) <= (run.ended_at or means.now())
-    never = told["providers"]["groq"]
+    never = data["providers"]["groq"]
     assert (never["healthy"], never["total_models"], never["last_synced"]) == (False, 0, None)
 
 

@@ -162,7 +162,7 @@ def test_the_last_use_is_written_at_most_once_a_minute(alice: Person) -> None:
 
 
 @both_databases
-def test_a_use_that_cannot_be_written_refuses_nobody(alice: Person, database_url: str) -> None:
+def test_a_failure_to_record_token_use_rejects_no_request(alice: Person, database_url: str) -> None:
     key = alice.add_key("openai")
     caller = create_client(alice)
     with pragma("query_only=ON") if database_url.startswith("sqlite") else standby():

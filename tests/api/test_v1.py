@@ -135,7 +135,7 @@ def test_a_filter_that_cannot_be_read_is_named(reader: ApiClient, query: str, fi
 
 
 @both_databases
-def test_changes_are_told_one_by_one(reader: ApiClient) -> None:
+def test_changes_are_listed_individually(reader: ApiClient) -> None:
     page = reader.read("/api/v1/changes")
     told = {(change["kind"], change["provider_model_id"]) for change in page["data"]}
     assert {("new", "gpt-4.1"), ("unlisted", "gpt-4o-mini"), ("unlisted", "nobody/knows-this")} <= told

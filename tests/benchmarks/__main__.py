@@ -89,13 +89,13 @@ def now() -> datetime:
 
 def perform(user_id: int, means: SyncContext) -> float:
     """Seconds from the click to the last row."""
-    begun = time.monotonic()
+    start = time.monotonic()
     started = runs.start(user_id, "manual", now())
     db.session.commit()
     if started is None:
         raise RuntimeError("there is nothing to sync")
     sync.execute(started.run.id, means)
-    return time.monotonic() - begun
+    return time.monotonic() - start
 
 
 def queries(act: Callable[[], object]) -> int:
@@ -118,9 +118,9 @@ def page_queries(app: Flask, user: UserRow, path: str) -> tuple[int, float]:
     sign_in(client, user)
     db.session.remove()
     client.get(path)
-    begun = time.monotonic()
+    start = time.monotonic()
     counted = queries(lambda: client.get(path))
-    return counted, time.monotonic() - begun
+    return counted, time.monotonic() - start
 
 
 def many_runs(user: UserRow, count: int) -> None:
@@ -176,10 +176,10 @@ def main() -> int:
         long["history"] = lambda: history.rows(arguments.results)
     table = Table("measure", "value", title=f"Modelsync benchmarks, {now():%Y-%m-%d}, Python {sys.version.split()[0]}")
     for name in arguments.names or MEASURES:
-        begun = time.monotonic()
+        start = time.monotonic()
         for measure, value in long.get(name, MEASURES[name])():
             table.add_row(measure, value)
-        sys.stderr.write(f"{name}: {time.monotonic() - begun:.0f} s\n")
+        sys.stderr.write(f"{name}: {time.monotonic() - start:.0f} s\n")
     Console(width=140).print(table)
     return 0
 

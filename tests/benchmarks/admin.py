@@ -88,11 +88,11 @@ def add_runs(first: int, count: int, since: timedelta) -> None:
     providers = credentials.providers_by_slug()
     ids = [providers[slug].id for slug in SLUGS]
     people = db.session.scalars(select(UserRow.id).order_by(UserRow.id.desc()).limit(USERS)).all()
-    begun = now() - since
+    started_at = now() - since
     for start in range(first, first + count, BATCH):
         runs, results = [], []
         for number in range(start, min(start + BATCH, first + count)):
-            at = begun + since * ((number - first + 1) / count)
+            at = started_at + since * ((number - first + 1) / count)
             own = {"user_id": people[number % USERS], "ended_at": at, "started_at": at}
             runs.append({"id": number, "trigger": "cron", "state": "done", "created_at": at, **own})
             outcome = OUTCOMES[number // len(ids) % len(OUTCOMES)]
@@ -112,10 +112,10 @@ def measure(app: Flask, user: UserRow, path: str) -> tuple[int, float, float]:
     counted = queries(lambda: client.get(path))
     took = []
     for _ in range(ROUNDS):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         with app.app_context():  # of its own, as a server has it: nothing is known from the last one
             client.get(path)
-        took.append(time.perf_counter() - begun)
+        took.append(time.perf_counter() - start)
     return counted, statistics.median(took), statistics.quantiles(took, n=20)[-1]
 
 
@@ -124,11 +124,11 @@ def measures(app: Flask) -> Iterator[tuple[str, ...]]:
     found: dict[str, list[Any]] = {path: [measure(app, user, path)] for path in PATHS}
     for first, count in ((1, 1), (2, RUNS - 1)):
         add_runs(first, count, timedelta(days=DAYS))
-        begun = time.perf_counter()
+        start = time.perf_counter()
         admin.aggregate_days(now())
         db.session.commit()
         if count > 1:
-            yield "counting thirty days, once", "", f"{time.perf_counter() - begun:.2f} s", "", "", ""
+            yield "counting thirty days, once", "", f"{time.perf_counter() - start:.2f} s", "", "", ""
         db.session.execute(text("ANALYZE"))
         db.session.commit()
         db.session.remove()

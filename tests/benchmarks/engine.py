@@ -61,9 +61,9 @@ def _latencies(stage: Stage, user_id: int) -> Rows:
         stage.far.set_latency(slug, _FASTEST_S + (_SLOWEST_S - _FASTEST_S) * number / (len(MANY) - 1))
     walls, singles = [], []
     for _ in range(ROUNDS):
-        begun = time.monotonic()
+        start = time.monotonic()
         run_ids = _sync(user_id)
-        walls.append(time.monotonic() - begun)
+        walls.append(time.monotonic() - start)
         singles.append(sum(_asked_s(run_ids)))
     for slug in MANY:
         stage.far.set_latency(slug, 0)
@@ -223,6 +223,6 @@ def _get(client: httpx.Client, far: FarEnd, slug: str) -> bytes:
 
 def _cpu(act: Callable[[], object]) -> float:
     gc.collect()
-    begun = time.process_time()
+    start = time.process_time()
     act()
-    return time.process_time() - begun
+    return time.process_time() - start

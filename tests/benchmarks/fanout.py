@@ -121,7 +121,7 @@ def _everyone(
     last = db.session.scalar(select(func.max(RunRow.id))) or 0
     # In a second round they would be among everyone.
     presses = _PRESSES if load.is_single else ()
-    cpu, begun = _cpu_of(process.pid), time.monotonic()
+    cpu, start = _cpu_of(process.pid), time.monotonic()
     enqueue.enqueue_full_sync("cron")
     waiting: list[int] | None = None
     clicks: list[int] = []
@@ -129,7 +129,7 @@ def _everyone(
     done = 0
     while done < users:
         time.sleep(0.2)
-        assert process.poll() is None and time.monotonic() - begun < _PATIENCE_S, "the workers do not get on"
+        assert process.poll() is None and time.monotonic() - start < _PATIENCE_S, "the workers do not get on"
         done = _done(last)
         if waiting is None and _begun(last) >= users:
             # Made only now: the call that is under way has no run for them.
@@ -139,7 +139,7 @@ def _everyone(
             load.asked_s += [_ask(client, installed.far) for _ in range(_ASKED)]
         if not memory and done >= users / 10:
             memory.append(_memory(process.pid))
-    load.wall_s += time.monotonic() - begun
+    load.wall_s += time.monotonic() - start
     load.cpu_s += _cpu_of(process.pid) - cpu
     load.asked_s += [_ask(client, installed.far) for _ in range(_ASKED)]
     load.memory = [*(load.memory or memory)[:1], _memory(process.pid)]
@@ -150,9 +150,9 @@ def _everyone(
 
 
 def _press(user_id: int) -> int:
-    begun = enqueue.start_sync(user_id, "manual")
-    assert begun and begun.is_new and begun.trouble is None, begun
-    return begun.run_id
+    result = enqueue.start_sync(user_id, "manual")
+    assert result and result.is_new and result.trouble is None, result
+    return result.run_id
 
 
 def _waits(run_ids: Sequence[int]) -> list[float]:
@@ -183,10 +183,10 @@ def _count(*wanted: object) -> int:
 
 def _ask(client: httpx.Client, far: FarEnd) -> float:
     """CPU seconds of a request, on average over the providers."""
-    begun = time.process_time()
+    start = time.process_time()
     for slug in KEYS:
         client.get(far.url(slug), headers=headers_of(slug)).raise_for_status()
-    return (time.process_time() - begun) / len(KEYS)
+    return (time.process_time() - start) / len(KEYS)
 
 
 # ------------------------------------------------------------------ processes
@@ -227,12 +227,12 @@ def _cpu_of(pid: int) -> float:
 
 def _memory(pid: int) -> dict[int, int]:
     """Worker → KiB that are resident. What a job's own process takes goes when it ends."""
-    found = {}
+    results = {}
     for one in _children(pid):
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{one}/status").read_text().splitlines()
-            found[one] = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
-    return found
+            results[one] = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    return results
 
 
 def _children(pid: int) -> list[int]:

@@ -95,9 +95,9 @@ def main(kind: str) -> None:
 
 
 def _cpu(act: Callable[[], object]) -> float:
-    begun = _used()
+    start = _used()
     act()
-    return _used() - begun
+    return _used() - start
 
 
 def _used() -> float:

@@ -66,9 +66,9 @@ def _signed_in(installed: Stage, user_id: int) -> FlaskClient:
 
 
 def _seconds(client: FlaskClient, page: str) -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     answer = client.get(page)
-    took = time.perf_counter() - begun
+    took = time.perf_counter() - start
     assert answer.status_code == 200, answer.status
     db.session.remove()
     return took
@@ -84,10 +84,10 @@ def _fill(user_id: int, results: int) -> None:
     """Runs over all keys, a minute apart and up to now, in which nothing changed."""
     keys = [row for row, _ in credentials.list_for_user(user_id)]
     first = (db.session.scalar(select(func.max(RunRow.id))) or 0) + 1
-    begun, count = now() - timedelta(minutes=results), results // len(keys)
+    started_at, count = now() - timedelta(minutes=results), results // len(keys)
     for start in range(0, count, _CHUNK):
         numbers = range(start, min(start + _CHUNK, count))
-        moments = {n: begun + timedelta(minutes=n) for n in numbers}
+        moments = {n: started_at + timedelta(minutes=n) for n in numbers}
         db.session.execute(insert(RunRow), [_run(first + n, user_id) | _at(moments[n]) for n in numbers])
         told = [_result(first + n, key) | {"ended_at": moments[n]} for n in numbers for key in keys]
         db.session.execute(insert(ResultRow), told)

@@ -76,13 +76,13 @@ def _loaded(
     cookies: list[str],
     seconds: float,
 ) -> Rows:
-    over, begun = threading.Event(), [0]
+    over, run_count = threading.Event(), [0]
 
     def sync() -> None:
         with installed.app.app_context():
             while not over.wait(_EVERY_S):
-                if enqueue.start_sync(user_ids[begun[0] % len(user_ids)], "manual"):
-                    begun[0] += 1
+                if enqueue.start_sync(user_ids[run_count[0] % len(user_ids)], "manual"):
+                    run_count[0] += 1
                 db.session.remove()
 
     syncing = threading.Thread(target=sync)
@@ -119,7 +119,7 @@ def _loaded(
         ("… CPU of the web processes", f"{cpu_s / found['lasted']:.0%} of a core"),
         (
             "… syncs begun meanwhile",
-            f"{begun[0]}; runs {', '.join(f'{state} {count}' for state, count in states.items())}",
+            f"{run_count[0]}; runs {', '.join(f'{state} {count}' for state, count in states.items())}",
         ),
         (
             "… memory of the web processes, of the workers",
@@ -129,8 +129,8 @@ def _loaded(
 
 
 def _paced(server: Server, cookies: list[str], seconds: float) -> subprocess.Popen[str]:
-    asked = {"paths": PATHS, "cookies": cookies, "per_s": PER_S, "seconds": seconds, "clients": CLIENTS}
-    return crowd.start("pace", port=server.port, **asked)
+    options = {"paths": PATHS, "cookies": cookies, "per_s": PER_S, "seconds": seconds, "clients": CLIENTS}
+    return crowd.start("pace", port=server.port, **options)
 
 
 def _held(server: Server, worker: subprocess.Popen[bytes]) -> tuple[float, float]:

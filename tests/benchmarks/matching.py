@@ -88,6 +88,6 @@ def _cold(act: Callable[[], object]) -> float:
 
 def _seconds(act: Callable[[], object]) -> float:
     gc.collect()
-    begun = time.process_time()
+    start = time.process_time()
     act()
-    return time.process_time() - begun
+    return time.process_time() - start

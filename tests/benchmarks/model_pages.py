@@ -119,10 +119,10 @@ def signed_in(app: Flask, user: UserRow) -> FlaskClient:
 def _median(client: FlaskClient, path: str) -> float:
     took = []
     for _ in range(ROUNDS):
-        begun = time.process_time()
+        start = time.process_time()
         with client.application.app_context():  # of its own, as a server has it: nothing is known from the last one
             answer = client.get(path, headers={"HX-Request": "true"})
-        took.append(time.process_time() - begun)
+        took.append(time.process_time() - start)
         if answer.status_code != 200:
             raise RuntimeError(f"{path} answered {answer.status_code}")
     return statistics.median(took)

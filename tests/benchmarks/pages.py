@@ -50,11 +50,11 @@ def rows() -> Rows:
 
 
 def _row(server: Server, page: str, cookie: str, database: str) -> tuple[str, str]:
-    found = []
+    results = []
     for _ in range(ROUNDS):
         mine, twin = _p95(server, page, cookie), _p95(server, f"/from-memory/{_twin(page)}", cookie)
-        found.append((mine, twin, mine / twin))
-    mine, twin, ratio = (statistics.median(values) for values in zip(*found, strict=True))
+        results.append((mine, twin, mine / twin))
+    mine, twin, ratio = (statistics.median(values) for values in zip(*results, strict=True))
     measure = f"p95 of {page}, {CLIENTS} clients, and of its HTML from memory ({database})"
     return measure, f"{1e3 * mine:.0f} and {1e3 * twin:.0f} ms, {ratio:.1f} ×"
 

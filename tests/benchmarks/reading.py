@@ -109,9 +109,9 @@ def _forget() -> None:
 
 def _seconds(act: Callable[[], object]) -> float:
     gc.collect()
-    begun = time.perf_counter()
+    start = time.perf_counter()
     act()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def _id(number: int) -> str:

@@ -52,18 +52,18 @@ def _watched(server: Server, user_ids: list[int], cookies: list[str]) -> tuple[f
         runs.load_items(list(attempts)), key=lambda part: part.slug
     )  # one key of everybody's after the other
     db.session.commit()
-    before, cpu, begun = server.resident_bytes(), server.cpu_s(), time.monotonic()
+    before, cpu, start = server.resident_bytes(), server.cpu_s(), time.monotonic()
     watching = crowd.start("watch", port=server.port, path="/sync/stream", cookies=cookies)
     most = before
     for number, part in enumerate(results):
-        _wait_until(begun + SECONDS * (number + 1) / (len(results) + 1))
+        _wait_until(start + SECONDS * (number + 1) / (len(results) + 1))
         runs.settle(part.result_id, now(), {"outcome": "unchanged", "fetched": 100, "chat": 80})
         db.session.commit()
         pubsub.publish_run_changed(part.run_id)
         if number % 50 == 0:
             most = max(most, server.resident_bytes())
-    _wait_until(begun + SECONDS)
-    most, took = max(most, server.resident_bytes()), time.monotonic() - begun
+    _wait_until(start + SECONDS)
+    most, took = max(most, server.resident_bytes()), time.monotonic() - start
     share = (server.cpu_s() - cpu) / took
     heard = min(crowd.answer(watching))
     runs.close(run_ids, now())

@@ -336,8 +336,8 @@ def test_a_date_that_has_a_model_of_its_own_is_that_model() -> None:
 def test_a_model_that_stands_twice_in_the_catalog_is_one() -> None:
     twice = [canonical("ai21/jamba-1.6-large"), canonical("ai21/jamba-large-1.6", served={"openrouter": ("jamba",)})]
     for models in (twice, twice[::-1]):
-        found = CatalogIndex(models).match("elsewhere", ListedModel(id="AI21-Jamba-1-6-Large"))
-        assert found.canonical_id == "ai21/jamba-large-1.6"
+        match_result = CatalogIndex(models).match("elsewhere", ListedModel(id="AI21-Jamba-1-6-Large"))
+        assert match_result.canonical_id == "ai21/jamba-large-1.6"
 
 
 def test_a_moving_pointer_says_nothing_about_the_undated_name() -> None:
@@ -374,9 +374,9 @@ odd_ids = st.one_of(
 @given(st.text(), odd_ids, odd_ids)
 def test_no_id_makes_it_fail_and_what_it_finds_is_in_the_catalog(provider: str, model_id: str, link: str) -> None:
     model = ListedModel(id=model_id, canonical_slug=link, hugging_face_id=model_id)
-    found = INDEX.match(provider, model)
-    assert found == UNKNOWN or found.canonical_id in INDEX.models
-    assert len(found.rule) <= 20
+    match_result = INDEX.match(provider, model)
+    assert match_result == UNKNOWN or match_result.canonical_id in INDEX.models
+    assert len(match_result.rule) <= 20
     assert all(candidate.canonical_id in INDEX.models for candidate in INDEX.candidates(provider, model))
 
 

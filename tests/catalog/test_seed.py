@@ -27,8 +27,8 @@ every_file = pytest.mark.parametrize("name", list(FILES))
 
 
 def header(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(FILES[name][0])
-    return found
+    data: dict[str, Any] = json.loads(FILES[name][0])
+    return data
 
 
 def test_the_seed_loads_every_line() -> None:

@@ -105,9 +105,9 @@ def _storm(built: Stage, crowd: Crowd, seconds: float, days: int, seed: int, fai
 
 def _live(built: Stage, crowd: Crowd, seconds: float, days: int) -> None:
     """People act, providers fail, days pass and the cron comes, each in its own time."""
-    begun, day = time.monotonic(), 0
-    cron_at = trouble_at = begun
-    while (now := time.monotonic()) < begun + seconds:
+    start, day = time.monotonic(), 0
+    cron_at = trouble_at = start
+    while (now := time.monotonic()) < start + seconds:
         crowd.act()
         if now >= trouble_at:
             slug, fault, lasts_s = plan.trouble(crowd.random)
@@ -116,7 +116,7 @@ def _live(built: Stage, crowd: Crowd, seconds: float, days: int) -> None:
         if now >= cron_at:
             crowd.try_to(crowd.cron)
             cron_at = now + crowd.random.uniform(15, 45)
-        if int((now - begun) * days / seconds) > day:
+        if int((now - start) * days / seconds) > day:
             day += 1
             built.far_end.order(day=day)
             crowd.try_to(crowd.pass_day)

@@ -100,9 +100,9 @@ class Crowd:
 
     def replace_key(self) -> None:
         key_id = self.random.choice(list(self.owners.values()))
-        found = credentials.find(key_id)
-        if found:
-            row, slug = found
+        credential = credentials.find(key_id)
+        if credential:
+            row, slug = credential
             new = len(self.keys) + 1
             credentials.replace(row, slug, self._key(new, slug), self.public_key, _now())
             row.check_asked_at = None

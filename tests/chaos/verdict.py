@@ -220,10 +220,10 @@ class Verdict:
 
     def _answers(self, slug: str, result: ResultRow) -> Iterator[tuple[Answer, Listing]]:
         """What this result's key was given while it was asked."""
-        begun = result.started_at.timestamp() if result.started_at else 0.0
+        started_at = result.started_at.timestamp() if result.started_at else 0.0
         ended = result.ended_at.timestamp() if result.ended_at else 0.0
         for served in self._served[result.credential_id or 0]:
-            if begun <= served.at <= ended and (answer := self.truth.answer(served)):
+            if started_at <= served.at <= ended and (answer := self.truth.answer(served)):
                 yield answer, build_listing(slug, answer.models)
 
     # -------------------------------------------------------------- saying it
@@ -240,14 +240,14 @@ class Verdict:
 def leaks(keys: Iterable[str], places: Iterable[tuple[str, bytes]]) -> list[str]:
     """Where a key, its mark, or one of these in hexadecimal or base64 stands."""
     marks = [mark_of(key) for key in keys]
-    found = []
+    results = []
     for place, said in places:
         upper = said.upper()
         if any(mark.encode() in upper or mark.encode().hex().upper().encode() in upper for mark in marks):
-            found.append(f"a key stands in {place}")
+            results.append(f"a key stands in {place}")
         if any(_in_base64(mark, said) for mark in marks):
-            found.append(f"a key stands in {place}, in base64")
-    return found
+            results.append(f"a key stands in {place}, in base64")
+    return results
 
 
 def _in_base64(mark: str, said: bytes) -> bool:

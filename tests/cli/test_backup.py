@@ -175,8 +175,8 @@ def test_without_a_name_it_goes_into_the_instance_folder_and_its_age_is_told(
     run: Run, app: Flask, alice: Person, tmp_path: Path
 ) -> None:
     assert "backup" not in findings(run, code=1)
-    told = json.loads(run("backup", "create", "--json").output)
-    path = Path(told["file"])
+    data = json.loads(run("backup", "create", "--json").output)
+    path = Path(data["file"])
     assert path.parent == tmp_path / "backups" and path.is_file()
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert findings(run, code=1)["backup"]["state"] == "good"

@@ -85,9 +85,9 @@ def test_the_report_is_that_of_the_guide(sync: Shell) -> None:
 
 def test_the_authoritative_sources_are_passed_over_unless_they_are_named(sync: Shell) -> None:
     done = sync("all", "--json", "--dry-run")
-    told = json.loads(done.stdout)
-    assert told["skipped"] == ["openrouter", "aihubmix"]
-    assert told["providers_processed"] == len(SYNCABLE) - 2
+    data = json.loads(done.stdout)
+    assert data["skipped"] == ["openrouter", "aihubmix"]
+    assert data["providers_processed"] == len(SYNCABLE) - 2
     assert "Skipping: openrouter, aihubmix (authoritative sources)\n" in sync("all", "--dry-run").stdout
     named_one = json.loads(sync("all", "--json", "--providers", "openrouter").stdout)
     assert (named_one["skipped"], named_one["successful"]) == ([], 1)
@@ -100,9 +100,9 @@ def test_a_provider_with_a_key_that_fails_is_exit_code_1_and_one_without_is_not(
     simulator.set_fault("openai", "error_500")
     done = sync("all", "--providers", "openai", "anthropic", "--json")
     assert done.exit_code == 1
-    told = json.loads(done.stdout)
-    assert [error["provider"] for error in told["errors"]] == ["anthropic", "openai"]
-    assert told["api_keys"]["anthropic"] == {"variable": "ANTHROPIC_API_KEY", "key": "missing"}
+    data = json.loads(done.stdout)
+    assert [error["provider"] for error in data["errors"]] == ["anthropic", "openai"]
+    assert data["api_keys"]["anthropic"] == {"variable": "ANTHROPIC_API_KEY", "key": "missing"}
 
 
 @both_databases
@@ -114,10 +114,10 @@ def test_a_dry_run_makes_a_plan_that_can_be_applied_from_the_shell(sync: Shell, 
     assert f"`flask sync apply {plan.id}` writes exactly this." in done.stdout
     (listed,) = [json.loads(line) for line in sync("plans", "--json").stdout.splitlines()]
     assert (listed["id"], listed["state"], listed["new"], listed["by"]) == (plan.id, "ready", 1, "command line")
-    asked = len(simulator.requests("openai"))
+    request_count = len(simulator.requests("openai"))
     applied = json.loads(sync("apply", str(plan.id), "--json").stdout)
     assert (applied["state"], applied["total_models_synced"], applied["new_models"]) == ("done", 3, 1)
-    assert len(simulator.requests("openai")) == asked
+    assert len(simulator.requests("openai")) == request_count
     again = sync("apply", str(plan.id))
     assert again.exit_code == 1 and "This plan was applied already" in again.stderr
     assert sync("apply", "999").stderr == "Error: There is no plan 999.\n"

@@ -120,12 +120,12 @@ def _moved_in(vault: Keyring, simulator: Simulator) -> dict[str, Any]:
         PublicKey(vault.public),
         now,
     )
-    made = tokens.create(user.id, "one", ("read", "sync"), now)
+    token = tokens.create(user.id, "one", ("read", "sync"), now)
     sessions.create(user.id, "a phone", "192.0.2.7", now)
     db.session.commit()
     started = runs.start(user.id, "manual", now)
     db.session.commit()
-    assert found and made and started
+    assert found and token and started
     with new_client() as client:
         sync.execute(
             started.run.id,
@@ -135,7 +135,7 @@ def _moved_in(vault: Keyring, simulator: Simulator) -> dict[str, Any]:
     assert run is not None
     (session,) = sessions.list_for_user(user.id, now)
     model = f"openai/{models_of_keys.list_usable(user.id)[0].listed.id}"
-    ids = {"key": found.id, "run": run.id, "result": run.results[0].id, "token": made[0].id, "session": session.id}
+    ids = {"key": found.id, "run": run.id, "result": run.results[0].id, "token": token[0].id, "session": session.id}
     db.session.remove()
     return {**ids, "model": model}
 

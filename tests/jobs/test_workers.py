@@ -86,7 +86,7 @@ def test_warming_up_before_the_fork_changes_no_data(app: Flask, alice: Person, m
 
 
 class _Process(subprocess.Popen[bytes]):
-    """Stands in for a worker: waits, and sends the pool SIGTERM right after it was started."""
+    """A fake worker: waits, and sends the pool SIGTERM right after it was started."""
 
     def __init__(self) -> None:
         pass

@@ -215,9 +215,9 @@ class Installation:
             # A run whose worker was killed is live until its lease is over; whoever syncs meanwhile is given that one.
             until(lambda: not live_runs(), "runs of killed workers are still open", CALM_S + LEASE.total_seconds())
             for user_id in [users.find_by_email(email).id for email in self.emails]:  # type: ignore[union-attr]
-                begun = enqueue.start_sync(user_id, "manual")
-                if begun is None or not begun.is_new:
-                    self.report.wrong.append(f"no new sync could be begun for user {user_id}: {begun}")
+                result = enqueue.start_sync(user_id, "manual")
+                if result is None or not result.is_new:
+                    self.report.wrong.append(f"no new sync could be begun for user {user_id}: {result}")
             until(lambda: not live_runs(), "runs are still open", CALM_S + LEASE.total_seconds())
             self._results_are_right()
             opener = Keyring(",".join(self.privates))
@@ -265,8 +265,8 @@ class Installation:
                 break
             time.sleep(1)
         if found.returncode:
-            told = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
-            bad = [f"{one['check']}: {one['says']}" for one in told if one["state"] != "good"]
+            data = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
+            bad = [f"{one['check']}: {one['says']}" for one in data if one["state"] != "good"]
             self.report.wrong.append(f"flask doctor is not content: {bad} {found.stderr[-300:]}")
 
     def say(self, what: str, code: int, *arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a provider sends, reading it raises BadAnswer or nothing, and a bad entry costs only itself."""
+"""Parsing any provider response raises BadAnswer or nothing, and a bad entry drops only itself."""
 
 from __future__ import annotations
 

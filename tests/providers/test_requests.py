@@ -1,4 +1,4 @@
-"""Where each provider is asked, and how it is signed."""
+"""URL and authentication of each provider's request."""
 
 from __future__ import annotations
 

@@ -312,7 +312,7 @@ def imported(text: str) -> overrides.OverrideImportResult:
 
 
 @both_databases
-def test_the_documents_example_is_imported_to_the_letter_with_real_names(app: Flask) -> None:
+def test_the_documents_example_is_imported_exactly_with_real_names(app: Flask) -> None:
     text = MANUAL.replace("custom-provider", "groq").replace("special-model", "gpt-4")
     assert imported(text) == overrides.OverrideImportResult(added=1)
     (stored,) = overrides.export()

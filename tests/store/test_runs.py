@@ -38,8 +38,8 @@ def test_sync_now_adds_all_keys_to_a_queued_scheduled_run(
     alice.add_key("mistral", label="off").is_active = False
     bob.add_key("openai", label="bob's")
     run_id = scheduled(alice, key, clock)
-    begun = enqueue.start_sync(alice.id, "manual")
-    assert begun is not None and (begun.run_id, begun.is_new) == (run_id, False)
+    result = enqueue.start_sync(alice.id, "manual")
+    assert result is not None and (result.run_id, result.is_new) == (run_id, False)
     run = runs.get(run_id)
     assert run is not None and (run.trigger, run.is_whole, run.state) == ("manual", True, "queued")
     assert asked_in(run_id) == ["due", "other"]

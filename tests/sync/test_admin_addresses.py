@@ -1,4 +1,4 @@
-"""Where an admin has a provider asked: everybody's keys go there, so it is guarded as what users choose."""
+"""Base URLs set by an admin: all users' keys are sent there, so they are restricted like those of users."""
 
 from __future__ import annotations
 

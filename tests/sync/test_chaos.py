@@ -1,4 +1,4 @@
-"""The chaos run in short, and that its verdict finds what is wrong. The long one: `python -m tests.chaos`."""
+"""A short chaos run, and that its verdict finds faults. The long one: `python -m tests.chaos`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_minute_of_chaos_leaves_nothing_wrong() -> None:
 
 @dataclass
 class Calm:
-    """Three days of a few users without any trouble, all on PostgreSQL, where the chaos run is."""
+    """Three days of a few users without faults, all on PostgreSQL, like the chaos run."""
 
     crowd: Crowd
     served: list[far_end.Served]

@@ -1,4 +1,4 @@
-"""Sync, plan and dry run report the same for every answer, whatever list was in force and whoever is trusted."""
+"""Sync, plan and dry run report the same for every answer, with any list in force and either trust."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every fault of a provider in every phase of a sync, on both databases: what is told, and that nothing is lost.
+"""Every fault of a provider in every phase of a sync, on both databases: what is reported, and that nothing is lost.
 
 The plain run leaves out what another combination of the same kind shows as well, the more so on PostgreSQL.
 """
@@ -43,7 +43,7 @@ from tests.test_leaks import Told, read_database
 _PRIVATE = generate_private_key()
 MARK = "mAtRiXmArK"
 FEW_S = 0.4
-"""Enough for whoever answers at all, and soon over with one who never does."""
+"""Timeout: enough for any response, and short for a provider that never answers."""
 BATCH = 20
 
 
@@ -148,7 +148,7 @@ def _combinations() -> Iterator[Any]:
 
 @dataclass
 class Stage:
-    """An installation that all tests of a process share: each acts with a user of its own."""
+    """An installation that all tests of a process share: each uses its own user."""
 
     app: Flask
     simulator: Simulator
@@ -214,7 +214,7 @@ def running() -> Iterator[Simulator]:
 def stages(
     request: pytest.FixtureRequest, running: Simulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Stage]]:
-    """The stage of a database, made when it is first asked for."""
+    """The stage of a database, built on first use."""
     made: dict[str, Stage] = {}
     with contextlib.ExitStack() as leaving:
 
@@ -291,7 +291,7 @@ def fail(person: Person, fault: str) -> None:
 
 
 def in_phase(phase: str, person: Person, fault: str) -> ResultView | CredentialRow:
-    """Bring the fault about in that phase; what is told of it."""
+    """Cause the fault in that phase; returns what is reported."""
     if phase not in ("first", "check"):
         assert person.sync().outcome == "complete"
     person.stage.simulator.clear_requests()
@@ -385,7 +385,7 @@ def test_a_fault_is_told_in_its_sentence_and_nothing_is_lost_doubled_or_leaked(
 
 
 def _left(phase: str, fault: str) -> Callable[[int], int]:
-    """How many of so many models a shrunk answer still has."""
+    """Maps the size of a list to that of its shrunk answer."""
     if fault == "shrunk":
         return lambda total: total // 3
     return lambda _: PAGE_SIZE if phase == "page two" else 0
@@ -408,7 +408,7 @@ def _is_told(
 
 
 def _is_asked(fate: Fate, phase: str, person: Person) -> None:
-    """As often as it may help, and in the second try no third time."""
+    """As often as a retry may help, and no third time after the second try."""
     asked = len(person.stage.simulator.requests(person.slug))
     if phase == "retry":
         assert len(person.slept) == 1
@@ -445,7 +445,7 @@ def _is_recovered(person: Person, phase: str) -> None:
 
 
 def _is_not_doubled(person: Person, before: tuple[int, ...], phase: str) -> None:
-    """Done again nothing is written; models that were known are known once."""
+    """A repeated sync writes nothing, and known models are stored once."""
     run_ids = list(db.session.scalars(select(RunRow.id).where(RunRow.user_id == person.user_id)))
     rows = person.rows
     assert sync.execute_many(run_ids, person.means) == set()

@@ -66,7 +66,7 @@ def test_a_key_is_put_off_until_the_time_its_provider_names(
     assert state(key).put_off_until is None
 
 
-def test_a_wait_beyond_midnight_is_told_with_its_day(alice: Person, means: SyncContext, simulator: Simulator) -> None:
+def test_a_wait_beyond_midnight_names_the_day(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.add_key("groq")
     simulator.set_fault("groq", "rate_limited", seconds=80_000)
     assert only(synced(alice, means)).error_message == "Groq asks to wait until 2 November 10:13 UTC (HTTP 429)."
@@ -130,7 +130,7 @@ def test_another_key_or_another_address_is_asked_for_the_whole_list(
     assert all("if-none-match" not in seen.headers for seen in simulator.requests("openai"))
 
 
-def test_a_list_is_read_anew_after_a_week(
+def test_a_list_is_read_in_full_after_a_week(
     alice: Person, means: SyncContext, simulator: Simulator, clock: Clock
 ) -> None:
     alice.add_key("openai")

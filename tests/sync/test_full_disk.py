@@ -1,4 +1,4 @@
-"""A disk that is full in the middle of a run: no half result, and with room again the same rows as ever."""
+"""A disk that is full in the middle of a run: no half result, and the usual rows once there is room again."""
 
 from __future__ import annotations
 

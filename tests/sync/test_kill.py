@@ -1,4 +1,4 @@
-"""`kill -9` of the worker in each phase of a run: the run closes itself, and run again nothing is doubled."""
+"""`kill -9` of the worker in each phase of a run: the run is closed, and a rerun duplicates nothing."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def die_in(phase: tuple[object, str, str]) -> None:
 
 
 def worker(settings: config.Settings, private: str, run_id: int, phase: tuple[object, str, str] | None) -> None:
-    """A worker process of its own: perform the run, and die in the phase."""
+    """In a separate worker process: perform the run, and die in the phase."""
     if phase:
         die_in(phase)
     with create_app(settings).app_context(), new_client() as client:
@@ -108,7 +108,7 @@ def test_a_worker_killed_in_any_phase_leaves_nothing_half_and_nothing_doubled(
     first = begin(alice)
     assert in_a_process(settings, first, phase) == -signal.SIGKILL
 
-    # Whoever looks once the lease is over closes the run; until then it is live and nobody can start a second.
+    # The first reader after the lease expires closes the run; until then it is live and no second one can start.
     later = datetime.now(UTC) + sync.LEASE + timedelta(seconds=1)
     was_queued = db.session.get_one(RunRow, first).state == "queued"
     runs.close_lost(later)

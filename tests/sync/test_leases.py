@@ -1,4 +1,4 @@
-"""Many runs of one worker: what one of them takes long over costs the others neither their lease nor their results."""
+"""Many runs of one worker: a slow one costs the others neither their lease nor their results."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ HELD, OTHER = "openai", "groq"
 
 @dataclasses.dataclass
 class Held:
-    """A run in a thread of its own, whose provider HELD was asked and has not answered yet; OTHER has."""
+    """A run in a separate thread: the request to provider HELD is pending, OTHER has answered."""
 
     run_id: int
     key: CredentialRow
@@ -148,7 +148,7 @@ def test_a_key_replaced_mid_run_is_not_credited_with_the_old_ones_list(
 def test_a_key_disabled_mid_run_ends_the_run_all_the_same(
     held: Held, alice: Person, means: SyncContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It was asked already: what it listed is true, and is kept for when it is enabled again."""
+    """The request was already sent: its list is valid, and is stored for when it is enabled again."""
     db.session.execute(update(CredentialRow).where(CredentialRow.id == held.key.id).values(is_active=False))
     db.session.commit()
     assert results(held.end()) == {HELD: ("complete", None), OTHER: ("complete", None)}
@@ -169,7 +169,7 @@ def test_a_provider_disabled_mid_run_ends_the_run_all_the_same(
 def test_a_run_cut_off_by_deleting_its_user_is_not_seen_by_others(
     held: Held, alice: Person, bob: Person, simulator: Simulator
 ) -> None:
-    """What was on its way for her is nobody's: neither a private model nor a change outlives her."""
+    """Her pending answers are dropped: neither a private model nor a change outlives her account."""
     simulator.set_models(HELD, named("gpt-4o", "ft:gpt-4o:secret-of-alice::1"))
     users.remove(alice.row)
     db.session.commit()
@@ -201,7 +201,7 @@ def test_a_worker_whose_clock_jumps_ends_its_run_once(
 def test_a_machine_with_another_clock_may_end_a_run_early_but_nothing_is_doubled(
     held: Held, alice: Person, means: SyncContext, clock: Clock, hours: int
 ) -> None:
-    """A looker-on an hour ahead or behind takes the run for lost; its worker then writes nothing more."""
+    """A reader whose clock is an hour off takes the run for lost; its worker then writes nothing more."""
     there = clock() + timedelta(hours=hours)
     closed = runs.close_lost(there)
     db.session.commit()

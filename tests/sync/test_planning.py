@@ -42,7 +42,7 @@ BOTH = ["openai", "groq"]
 
 @pytest.fixture
 def ours(means: SyncContext, simulator: Simulator) -> SyncContext:
-    """A worker's means, with the server's own keys."""
+    """A worker's context, with the server's own keys."""
     simulator.set_models("openai", named("gpt-4o", "gpt-5"))
     simulator.set_models("groq", named("llama-3.1-8b-instant"))
     return replace(means, server_keys=KEYS)
@@ -111,10 +111,10 @@ def test_what_is_applied_is_what_a_sync_would_have_written(
     applied(planned(ours, "openai"), ours)
     simulator.set_models("openai", second)
     plan = planned(ours, "openai")
-    asked = len(simulator.requests("openai"))
+    request_count = len(simulator.requests("openai"))
     simulator.set_models("openai", named("something-else"))
     run = applied(plan, ours)
-    assert len(simulator.requests("openai")) == asked, "nobody is asked again"
+    assert len(simulator.requests("openai")) == request_count, "nobody is asked again"
     by_plan = snapshot(), facts(), changes(run)
     (part,) = plan.parts
     assert changes(run) == [(change.kind, change.model_id) for change in part.changes]
@@ -201,11 +201,11 @@ def test_a_plan_in_which_nobody_answered_cannot_be_applied(app: Flask, ours: Syn
 
 def test_a_provider_that_asked_to_wait_is_left_alone(app: Flask, ours: SyncContext, simulator: Simulator) -> None:
     planned(ours, "openai")
-    asked = len(simulator.requests("openai"))
+    request_count = len(simulator.requests("openai"))
     db.session.execute(update(CredentialRow).values(put_off_until=ours.now() + timedelta(hours=1)))
     db.session.commit()
     plan = planned(ours, "openai")
-    assert len(simulator.requests("openai")) == asked
+    assert len(simulator.requests("openai")) == request_count
     assert (plan.parts[0].outcome, plan.parts[0].error_code) == (errors.RetryLater.outcome, errors.RetryLater.code)
 
 
@@ -303,11 +303,11 @@ def test_a_key_that_was_replaced_after_all_writes_no_old_answer(
     run = planning.start(plan.id, COMMAND_LINE, "cli", ours.now())
     db.session.execute(update(CredentialRow).values(key_number=CredentialRow.key_number + 1))
     db.session.commit()
-    asked = len(simulator.requests("openai"))
+    request_count = len(simulator.requests("openai"))
     assert sync.execute(run.id, ours)
     line = run_queries.load_run(run.id)
     assert line is not None and line.results[0].outcome == "failed"
-    assert len(simulator.requests("openai")) == asked and count(ModelRow) == 0
+    assert len(simulator.requests("openai")) == request_count and count(ModelRow) == 0
 
 
 # ------------------------------------------------------------------ how it is made

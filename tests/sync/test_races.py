@@ -1,4 +1,4 @@
-"""Two at one moment, each a process of its own: it happens once, and ends in one state."""
+"""Two concurrent processes do the same: it happens once, and ends in one state."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Until = Callable[..., Any]
 
 
 def at_once(settings: config.Settings, *acts: Act) -> list[Any]:
-    """Do each in a process of its own with an app of its own, all at one moment; what they gave."""
+    """Run each concurrently in a separate process with its own app; returns their results."""
     db.session.remove()
     db.engine.dispose()  # no connection crosses the fork
     start = multiprocessing.get_context("fork").Barrier(len(acts))
@@ -107,15 +107,15 @@ def begin(person: Person) -> int:
 
 @pytest.fixture
 def everyone(app: Flask, public_key: PublicKey) -> list[Person]:
-    """People with two keys each, of which each is its own."""
-    found = []
+    """People with two distinct keys each."""
+    persons = []
     for number in range(USERS):
         person = _person(app, public_key, f"user-{number}@example.com")
         person.row.last_sign_in_at = clock.utc_now()
         for slug in ("openai", "groq"):
             person.add_key(slug, f"sk-good-key-{slug}-{number:04}")
-        found.append(person)
-    return found
+        persons.append(person)
+    return persons
 
 
 def queued_runs(url: str) -> list[int]:
@@ -131,8 +131,8 @@ def queued_runs(url: str) -> list[int]:
 def test_two_cron_calls_at_once_give_each_user_one_run(
     everyone: list[Person], settings: config.Settings, redis_url: str
 ) -> None:
-    begun = at_once(settings, *[lambda: tasks.enqueue_all_users("cron")] * 3)
-    assert sum(begun) == USERS
+    counts = at_once(settings, *[lambda: tasks.enqueue_all_users("cron")] * 3)
+    assert sum(counts) == USERS
     by_user = Counter(db.session.scalars(select(RunRow.user_id)))
     assert by_user == {person.id: 1 for person in everyone}
     assert count(ResultRow) == 2 * USERS
@@ -155,12 +155,12 @@ def test_clicks_at_one_moment_start_one_run_and_queue_one_job(
     everyone: list[Person], settings: config.Settings, redis_url: str
 ) -> None:
     person = everyone[0]
-    begun = at_once(settings, *[lambda: enqueue.start_sync(person.id, "manual")] * 4)
-    assert len({one.run_id for one in begun}) == 1
-    assert sorted(one.is_new for one in begun) == [False, False, False, True]
+    results = at_once(settings, *[lambda: enqueue.start_sync(person.id, "manual")] * 4)
+    assert len({one.run_id for one in results}) == 1
+    assert sorted(one.is_new for one in results) == [False, False, False, True]
     assert (count(RunRow), count(ResultRow)) == (1, 2)
     # A job that is there twice finds its run taken; here not even that happens but by the narrowest chance.
-    assert set(queued_runs(redis_url)) == {begun[0].run_id}
+    assert set(queued_runs(redis_url)) == {results[0].run_id}
 
 
 # ------------------------------------------------------------------ working
@@ -198,7 +198,7 @@ def test_batches_that_overlap_do_each_run_once_and_write_each_list_once(
 
 
 def _is_consistent(run_id: int, done: bool, cancelled: bool) -> None:
-    """One of both has won, and all the rest agrees with it."""
+    """One of the two won, and everything else agrees with it."""
     db.session.expire_all()
     run = run_queries.load_run(run_id)
     assert run is not None
@@ -265,7 +265,7 @@ def test_a_cancel_that_comes_as_the_worker_closes_its_run(
     done = _given(process, ours)
     assert cancelled == (comes == "before it closes")
     _is_consistent(run_id, done == {run_id}, cancelled)
-    assert count(ResultRow, ResultRow.outcome == "complete") == 2  # what was settled stays, whoever wins
+    assert count(ResultRow, ResultRow.outcome == "complete") == 2  # finished results stay, whichever side wins
 
 
 def _open(run_id: int) -> int:
@@ -275,11 +275,11 @@ def _open(run_id: int) -> int:
 
 def _cancelled_while_held(run_id: int, person: Person, until: Until, go_on: Any) -> bool:
     """Cancel while the other's transaction is open: it has to wait for it."""
-    found: list[bool] = []
+    results: list[bool] = []
 
     def cancel() -> None:
         with person.app.app_context():
-            found.append(enqueue.cancel_run(run_id, person.id))
+            results.append(enqueue.cancel_run(run_id, person.id))
 
     thread = threading.Thread(target=cancel)
     thread.start()
@@ -287,7 +287,7 @@ def _cancelled_while_held(run_id: int, person: Person, until: Until, go_on: Any)
         until(_waits_for_a_lock)
     go_on.set()
     thread.join(LIMIT_S)
-    return found[0]
+    return results[0]
 
 
 def _waits_for_a_lock() -> bool:

@@ -142,7 +142,7 @@ def test_a_model_that_comes_back_is_relisted_not_new(alice: Person, means: SyncC
     assert db.session.scalars(select(ModelRow.is_active).where(ModelRow.provider_model_id == "o3")).one()
 
 
-def test_a_price_change_is_told_in_words(alice: Person, means: SyncContext, simulator: Simulator) -> None:
+def test_a_price_change_is_described_in_words(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.add_key("openrouter", None)
     synced(alice, means)
     target = next(model for model in simulator.models("openrouter") if model.completion and float(model.completion) > 0)
@@ -287,7 +287,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(alice: Person, means: SyncC
     assert started
 
     def seize(_run_id: int) -> None:
-        # Another looker-on finds the lease over while this worker was away.
+        # Another reader finds the lease expired while this worker was away.
         clock.forward(seconds=60)
         runs.close_lost(clock())
         db.session.commit()
@@ -404,9 +404,9 @@ def test_the_wall_time_of_a_run_is_that_of_its_slowest_provider(
     for slug in ("openai", "anthropic", "google", "groq", "openrouter"):
         alice.add_key(slug)
         simulator.set_latency(slug, 1.0)
-    begun = time.monotonic()
+    start = time.monotonic()
     synced(alice, means)
-    assert time.monotonic() - begun < 4 * 1.0  # one after the other takes five; the ratio is in the benchmarks
+    assert time.monotonic() - start < 4 * 1.0  # one after the other takes five; the ratio is in the benchmarks
 
 
 def test_a_model_new_for_two_keys_is_one_new_model(alice: Person, means: SyncContext, simulator: Simulator) -> None:
@@ -502,7 +502,7 @@ def test_what_a_first_partial_answer_missed_is_no_news_later(
 def test_the_id_of_a_deleted_key_is_never_given_again(
     alice: Person, bob: Person, means: SyncContext, simulator: Simulator
 ) -> None:
-    """A worker that still holds a deleted key's answer must not write it to whoever got its id."""
+    """A worker that still holds a deleted key's answer must not write it to another key with its id."""
     key = alice.add_key("openai")
     started = runs.start(alice.id, "manual", means.now())
     db.session.commit()

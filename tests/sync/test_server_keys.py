@@ -78,7 +78,7 @@ def test_a_sync_with_them_fills_the_shared_catalog_and_says_which_keys_are_missi
     assert simulator.requests("openai")[-1].headers["authorization"] == "Bearer " + KEYS["openai"].reveal()
 
 
-def test_the_account_is_nobodys(app: Flask, clock: Clock, alice: Person, vault: Keyring) -> None:
+def test_the_installations_account_has_no_sign_in(app: Flask, clock: Clock, alice: Person, vault: Keyring) -> None:
     server_keys.mirror_keys(KEYS, vault, clock(), SIX_HOURS)
     db.session.commit()
     assert users.SERVER_NAME not in [user.email for user in users.list_all()]
@@ -100,8 +100,8 @@ def test_the_sweep_mirrors_the_environment_and_queues_what_is_due(app: Flask, mo
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-server-0a1b")
     assert periodic.enqueue_due() == 1
     assert set(of_server()) == {"openai"}
-    begun = enqueue.start_server_sync("api", ["groq"])
-    assert not begun.is_new, "the live run is given instead of a second one"
+    result = enqueue.start_server_sync("api", ["groq"])
+    assert not result.is_new, "the live run is given instead of a second one"
 
 
 def test_only_workers_are_given_the_keys(monkeypatch: pytest.MonkeyPatch, app: Flask) -> None:

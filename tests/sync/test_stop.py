@@ -1,4 +1,4 @@
-"""A `flask work` that is told to stop in the middle of a run: the run is finished, or handed back, and never lost."""
+"""A `flask work` that is stopped in the middle of a run: the run is finished or requeued, and never lost."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def state(run_id: int) -> str | None:
 
 
 def begin(person: Person, simulator: Simulator, until: Until) -> int:
-    """A run that a worker is in the middle of: one provider has answered, the other has been asked and hangs."""
+    """A run in progress: one provider has answered, the request to the other hangs."""
     person.add_key("openai")
     person.add_key("groq")
     simulator.set_fault("openai", "hang")
-    begun = enqueue.start_sync(person.id, "manual")
-    assert begun is not None and begun.queue_problem is None
+    result = enqueue.start_sync(person.id, "manual")
+    assert result is not None and result.queue_problem is None
 
     def is_amid() -> bool:
         db.session.rollback()
@@ -47,8 +47,8 @@ def begin(person: Person, simulator: Simulator, until: Until) -> int:
         return settled == 1 and bool(simulator.requests("openai"))
 
     until(is_amid, 30)
-    assert state(begun.run_id) == "running"
-    return begun.run_id
+    assert state(result.run_id) == "running"
+    return result.run_id
 
 
 def is_right(run_id: int) -> bool:
@@ -61,7 +61,7 @@ def is_right(run_id: int) -> bool:
 
 @both_databases
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_finishes_the_run_it_is_at_and_takes_no_other(
+def test_a_stopped_worker_finishes_its_run_and_takes_no_other(
     app: Flask,
     alice: Person,
     bob: Person,
@@ -76,7 +76,7 @@ def test_told_to_stop_it_finishes_the_run_it_is_at_and_takes_no_other(
         run_id = begin(alice, simulator, until)
         bob.add_key("groq")
         part.process.send_signal(number)
-        # The pool's worker has been told as well, and waits for its job.
+        # The pool's worker got the signal as well, and waits for its job.
         until(lambda: queues.count_live_workers() == 1)
         waiting = enqueue.start_sync(bob.id, "manual")
         assert waiting is not None
@@ -92,10 +92,10 @@ def test_told_to_stop_it_finishes_the_run_it_is_at_and_takes_no_other(
         assert is_right(waiting.run_id)
 
 
-def test_one_that_has_no_time_to_finish_leaves_a_run_that_ends_within_its_lease(
+def test_a_worker_killed_early_leaves_a_run_that_ends_within_its_lease(
     app: Flask, alice: Person, settings: config.Settings, simulator: Simulator, tmp_path: Path, until: Until
 ) -> None:
-    """Told again and again, and then killed, as by an impatient supervisor."""
+    """Signalled repeatedly and then killed, as by an impatient supervisor."""
     with working(settings, tmp_path / "work.log") as part:
         until(queues.count_live_workers, 30)
         run_id = begin(alice, simulator, until)
@@ -112,10 +112,10 @@ def test_one_that_has_no_time_to_finish_leaves_a_run_that_ends_within_its_lease(
 
     until(is_over, 40)
     with working(settings, tmp_path / "next.log"):
-        if state(run_id) == "lost":  # then one may begin anew at once
-            begun = enqueue.start_sync(alice.id, "manual")
-            assert begun is not None and begun.is_new
-            run_id = begun.run_id
+        if state(run_id) == "lost":  # then a new one may start at once
+            result = enqueue.start_sync(alice.id, "manual")
+            assert result is not None and result.is_new
+            run_id = result.run_id
         until(lambda: state(run_id) == "done", 40)
         assert is_right(run_id)
 

@@ -1,4 +1,4 @@
-"""Keys that are asked elsewhere: regions, and servers of a user's own."""
+"""Keys with another base URL: regions, and users' own servers."""
 
 from __future__ import annotations
 

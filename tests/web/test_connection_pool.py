@@ -1,4 +1,4 @@
-"""Few connections to the database serve many: a watcher holds none, and whoever gets none is told when to come back."""
+"""Few connections to the database serve many: a watcher holds none, and a rejected request gets a Retry-After."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def settings(settings: config.Settings) -> config.Settings:
 
 @pytest.fixture(autouse=True)
 def _impatient(app: Flask, settings: config.Settings) -> None:
-    """Whoever waits for a connection waits a moment only."""
+    """A short timeout for a connection."""
     assert isinstance(db.engine.pool, QueuePool) and db.engine.pool.size() == 1
     db.engine.pool._timeout = 0.2
 
@@ -93,7 +93,7 @@ def test_an_open_stream_holds_no_connection_while_it_waits(
 def test_a_stream_holds_none_at_its_end_either(
     app: Flask, alice: Person, watched: list[Watcher], means: SyncContext
 ) -> None:
-    """Whoever reads slowly keeps the last message waiting."""
+    """For a slow reader only the latest message is queued."""
     live = runs.live_run(alice.id)
     assert live is not None
     sync.execute(live.id, means)

@@ -84,8 +84,8 @@ def test_it_shows_every_icon_and_templates_ask_for_none_that_is_not_drawn(demo: 
     page = demo.get("/design").text
     assert {name for name in drawn if f"#{name}" not in page} == set()
     templates = "".join(path.read_text("utf-8") for path in TEMPLATES.rglob("*.html"))
-    asked = set(re.findall(r'{{ icon\("([a-z-]+)"', templates))
-    assert len(asked) > 10 and asked - drawn == set()
+    matches = set(re.findall(r'{{ icon\("([a-z-]+)"', templates))
+    assert len(matches) > 10 and matches - drawn == set()
 
 
 def test_icons_are_hidden_from_screen_readers_and_come_from_the_sprite(demo: FlaskClient) -> None:
@@ -115,13 +115,13 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.fixture(params=[0, 1], ids=["light", "dark"])
 def colours(request: pytest.FixtureRequest) -> dict[str, str]:
-    found = {}
+    results = {}
     for name, value in re.findall(
         r"--([a-z-]+): (light-dark\(#[^)]*\)|#\w+);", css("css/base.css").partition("@media")[0]
     ):
         shades = re.findall(r"#\w+", value)
-        found[name] = shades[request.param] if len(shades) == 2 else shades[0]
-    return found
+        results[name] = shades[request.param] if len(shades) == 2 else shades[0]
+    return results
 
 
 def test_contrast_is_that_of_wcag_aa(colours: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Alive and ready: what whoever sends traffic here is told, and how soon, whatever hangs."""
+"""Liveness and readiness: what a load balancer is told, and how fast, even if a dependency hangs."""
 
 from __future__ import annotations
 
@@ -78,25 +78,25 @@ def test_a_database_without_any_table_is_not_ready(app: Flask, settings: config.
         db.engine.dispose()
 
 
-def test_a_database_that_is_away_is_told_without_its_address(settings: config.Settings, app: Flask) -> None:
+def test_an_unreachable_database_is_reported_without_its_address(settings: config.Settings, app: Flask) -> None:
     url = "postgresql+psycopg://somebody:secret@127.0.0.1:1/place"
     away = create_app(dataclasses.replace(settings, database_url=url))
     with worker_present(app):
         assert wrong(away) == ["database", "migrations"]
-    said = away.test_client().get("/health/ready").text
-    assert not [word for word in ("127.0.0.1", "somebody", "secret", "place", "localhost") if word in said]
+    page_text = away.test_client().get("/health/ready").text
+    assert not [word for word in ("127.0.0.1", "somebody", "secret", "place", "localhost") if word in page_text]
 
 
 @pytest.mark.slow
-def test_whatever_hangs_it_answers_in_time_and_hangs_no_more_threads(settings: config.Settings, app: Flask) -> None:
+def test_readiness_is_prompt_if_a_dependency_hangs_and_leaks_no_threads(settings: config.Settings, app: Flask) -> None:
     with silence() as port:
         url = f"postgresql+psycopg://somebody@127.0.0.1:{port}/place"
         hanging = create_app(dataclasses.replace(settings, database_url=url))
         hanging.extensions["redis"] = redis.Redis(host="127.0.0.1", port=port)
         for _ in range(2):
-            begun = time.monotonic()
+            start = time.monotonic()
             assert wrong(hanging) == NAMES
-            assert time.monotonic() - begun < 2.0
+            assert time.monotonic() - start < 2.0
         first = [probe.asking for probe in hanging.extensions["readiness"]]
         assert all(asking and not asking.done.is_set() for asking in first)
         health.check_all(hanging)

@@ -1,4 +1,4 @@
-"""News that come while a page is open: the badge anew, and a toast."""
+"""News that arrive while a page is open: a new badge, and a toast."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def address(page: str) -> str:
 
 @both_databases
 def test_new_models_come_as_a_badge_and_a_toast_once(reader: Person, simulator: Simulator, means: SyncContext) -> None:
-    asked = address(reader.client.get("/profile").text)
-    assert reader.client.get(asked, headers=HTMX).status_code == 204
+    url = address(reader.client.get("/profile").text)
+    assert reader.client.get(url, headers=HTMX).status_code == 204
     simulator.set_models("openai", named("gpt-4o", "gpt-5", "o3"))
     synced(reader, means)
     with counted() as statements:
-        answer = reader.client.get(asked, headers=HTMX)
+        answer = reader.client.get(url, headers=HTMX)
     assert len([one for one in statements if "JOIN changes" in one]) == 1, "one query finds the news"
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store" and "HX-Request" in answer.vary
@@ -57,9 +57,9 @@ def test_what_was_read_in_another_tab_leaves_the_badge_without_a_toast(
 ) -> None:
     simulator.set_models("openai", named("gpt-4o", "gpt-5"))
     synced(reader, means)
-    asked = address(reader.client.get("/profile").text)
+    url = address(reader.client.get("/profile").text)
     reader.client.get("/changes")
-    answer = reader.client.get(asked, headers=HTMX)
+    answer = reader.client.get(url, headers=HTMX)
     assert answer.status_code == 200 and "badge-new" not in answer.text and "toast" not in answer.text
     assert reader.client.get(address(answer.text), headers=HTMX).status_code == 204
 

@@ -82,13 +82,13 @@ def saved(person: Person, text: str, **chosen: str) -> Any:
 
 def test_the_preview_says_whose_each_is_and_holds_no_text_of_it(alice: Person) -> None:
     page = previewed(alice.sign_in(), ENV)
-    said = words(page)
-    assert "OpenAI •••• 7f3c line 2, by its beginning sk-proj-…" in said
-    assert "Groq •••• 4f2a line 3, by its beginning gsk_…" in said
-    assert "Whose is it? •••• c1d2 line 5, by its form" in said
-    assert "DeepSeek" in said and "Alibaba Cloud, China (Beijing)" in said  # to choose among
-    assert "Line 4 holds no key that we know." in said and "DEBUG" not in page
-    assert "3 keys recognised, 1 to choose the provider of." in said
+    text = words(page)
+    assert "OpenAI •••• 7f3c line 2, by its beginning sk-proj-…" in text
+    assert "Groq •••• 4f2a line 3, by its beginning gsk_…" in text
+    assert "Whose is it? •••• c1d2 line 5, by its form" in text
+    assert "DeepSeek" in text and "Alibaba Cloud, China (Beijing)" in text  # to choose among
+    assert "Line 4 holds no key that we know." in text and "DEBUG" not in page
+    assert "3 keys recognised, 1 to choose the provider of." in text
     assert not any(key in page for key in (GROQ, OPENAI, UNCLEAR, "planted", UNCLEAR[3:20]))
     assert stored(alice) == []
 
@@ -99,8 +99,8 @@ def test_what_was_chosen_is_saved_and_checked(app: Flask, alice: Person, vault: 
     answer = saved(alice, ENV, **{"place-2": "deepseek", "label-0": " work "})
     assert answer.status_code == 200, answer.text
     assert opened(alice, vault) == {"openai work": OPENAI, "groq": GROQ, "deepseek": UNCLEAR}
-    said = words(answer.text)
-    assert "Saved 3 keys: OpenAI, Groq, DeepSeek." in said and "checking …" in said
+    text = words(answer.text)
+    assert "Saved 3 keys: OpenAI, Groq, DeepSeek." in text and "checking …" in text
     assert 'id="keys"' in answer.text and 'id="sync-status"' in answer.text  # both come beside it
     assert read(f"<form>{answer.text}").forms and "planted" not in answer.text and "<textarea" in answer.text
     work_off(app, vault)

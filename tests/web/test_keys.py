@@ -109,17 +109,17 @@ def test_a_key_is_added_replaced_disabled_and_deleted(alice: Person, vault: Keyr
 )
 def test_what_cannot_be_a_key_is_refused_with_a_sentence_and_not_stored(alice: Person, key: str, sentence: str) -> None:
     alice.sign_in()
-    kept = alice.add_key("groq", KEY)
+    stored_key = alice.add_key("groq", KEY)
     refused = alice.post("/keys", htmx=True, provider="openai", key=key, label="mine")
     assert refused.status_code == 422
     assert sentence in words(refused.text)
     assert 'value="mine"' in refused.text and (not key or key not in refused.text)
-    replaced = alice.post(f"/keys/{kept.id}/replace", htmx=True, key=key)
+    replaced = alice.post(f"/keys/{stored_key.id}/replace", htmx=True, key=key)
     assert replaced.status_code == 422 and sentence in words(replaced.text)
     alice.post("/keys", provider="openai", key=key)
     assert sentence in words(alice.client.get("/profile").text)
     (row,) = stored(alice)
-    assert (row.id, row.key_number) == (kept.id, 1)
+    assert (row.id, row.key_number) == (stored_key.id, 1)
 
 
 @both_databases
@@ -214,8 +214,8 @@ def test_one_button_adds_the_list_that_needs_no_key_and_syncs_it(
     assert [(row.key_hint, row.check_asked_at) for row in stored(alice)] == [("", None)]
     assert db.session.scalar(select(func.count(RunRow.id))) == 1
     work_off(app, vault)
-    said = words(alice.client.get("/profile").text)
-    assert "See your models" in said and "Start here" not in said and "valid: " in said
+    text = words(alice.client.get("/profile").text)
+    assert "See your models" in text and "Start here" not in text and "valid: " in text
 
 
 def test_an_unknown_provider_is_not_found(alice: Person) -> None:
@@ -278,9 +278,9 @@ def test_a_key_saved_while_redis_is_away_is_kept_and_not_promised_for_ever(app: 
     (row,) = stored(alice)
     row.check_asked_at = now() - timedelta(minutes=10)
     db.session.commit()
-    said = alice.client.get(f"/keys/{row.id}", headers={"HX-Request": "true"}).text
-    assert "saved, will be checked at the next sync" in words(said)
-    assert "hx-get" not in said
+    text = alice.client.get(f"/keys/{row.id}", headers={"HX-Request": "true"}).text
+    assert "saved, will be checked at the next sync" in words(text)
+    assert "hx-get" not in text
 
 
 def test_the_answer_to_a_replaced_key_is_not_taken_for_the_new_ones(

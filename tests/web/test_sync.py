@@ -80,11 +80,11 @@ def test_without_htmx_the_button_leads_back_to_the_page_with_the_status(
 @both_databases
 def test_without_a_key_the_button_says_so_in_either_way(alice: Person) -> None:
     alice.sign_in()
-    said = "There is no active API key to sync. Add one below first."
+    message = "There is no active API key to sync. Add one below first."
     answer = alice.post("/sync", htmx=True)
-    assert answer.status_code == 200 and said in words(answer.text)
+    assert answer.status_code == 200 and message in words(answer.text)
     assert alice.post("/sync").status_code == 303
-    assert said in words(alice.client.get("/profile").text)
+    assert message in words(alice.client.get("/profile").text)
     assert run_count() == 0
 
 

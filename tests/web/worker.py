@@ -43,7 +43,7 @@ def _work_off(app: Flask, vault: Keyring) -> int:
 
 @contextlib.contextmanager
 def worker_present(app: Flask) -> Iterator[None]:
-    """A worker that is there and busy elsewhere: its heartbeat is fresh, it takes no job."""
+    """A worker that is alive but busy: its heartbeat is fresh, it takes no job."""
     with contextlib.closing(queues.open_worker_connection(app)) as connection:
         worker = workers.SyncWorker(list(queues.QUEUES), connection=connection)
         worker.register_birth()

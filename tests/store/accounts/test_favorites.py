@@ -49,8 +49,8 @@ def put(person: Person, provider: str, model_id: str, mark: Mark, canonical_id: 
 @both_databases
 def test_a_hidden_model_is_left_out_and_counted(listed: None, alice: Person, means: SyncContext) -> None:
     put(alice, "openai", "gpt-4o", "hidden", GPT, means)
-    shown = page(alice, means)
-    assert (shown.total, shown.hidden, len(shown.lines)) == (3, 1, 3)
+    text = page(alice, means)
+    assert (text.total, text.hidden, len(text.lines)) == (3, 1, 3)
     assert ids(alice, means, "hidden") == {"gpt-4o"} and ids(alice, means, "starred") == set()
     assert (page(alice, means, "any").total, page(alice, means, search="mini").hidden) == (4, 0)
     put(alice, "openai", "gpt-4o", "plain", GPT, means)

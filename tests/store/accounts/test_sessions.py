@@ -72,14 +72,14 @@ def test_session_use_is_recorded_at_most_every_five_minutes(alice: Person, clock
     token = sessions.create(alice.id, "", "", clock())
     found = sessions.find(token, clock())
     assert found is not None
-    row, begun = found[0], found[0].seen_at
+    row, seen_at = found[0], found[0].seen_at
     clock.forward(seconds=299)
     with counted() as sent:
         assert not sessions.touch(row, clock())
     assert sent == []
     clock.forward(seconds=2)
     assert sessions.touch(row, clock())
-    assert rows()[0].seen_at - begun > TOUCH_EVERY
+    assert rows()[0].seen_at - seen_at > TOUCH_EVERY
     assert not sessions.touch(row, clock())
 
 

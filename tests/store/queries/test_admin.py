@@ -140,7 +140,7 @@ def test_users_are_searched_and_paged_without_duplicates(app: Flask, carol: Pers
 
 @both_databases
 def test_read_models_take_a_constant_number_of_queries(alice: Person, carol: Person) -> None:
-    asked: list[list[int]] = []
+    queries: list[list[int]] = []
     for more in (0, 1, 30):
         for number in range(more):
             ended(alice, "openai", "complete", datetime.now(UTC) - timedelta(hours=number))
@@ -158,8 +158,8 @@ def test_read_models_take_a_constant_number_of_queries(alice: Person, carol: Per
             with counted() as sent:
                 read()
             counts.append(len(sent))
-        asked.append(counts)
-    assert asked == [[3, 1, 1, 1, 1, 1, 1]] + [[2, 1, 1, 1, 1, 1, 1]] * 2  # past days are read once
+        queries.append(counts)
+    assert queries == [[3, 1, 1, 1, 1, 1, 1]] + [[2, 1, 1, 1, 1, 1, 1]] * 2  # past days are read once
 
 
 @both_databases

@@ -41,7 +41,7 @@ def carol_acts(carol: Person) -> Actor:
 
 @pytest.fixture
 def listed(carol: Person, simulator: Simulator, means: SyncContext) -> None:
-    """OpenRouter and Chutes list something that nobody knows, beside what the catalog has."""
+    """OpenRouter and Chutes list an unknown model besides those of the catalog."""
     simulator.set_models("openrouter", [ROCKET, SimModel("openai/gpt-4o"), SimModel("zeta/strange-one")])
     simulator.set_models("chutes", [ROCKET, SimModel("acme/only-here")])
     for slug in ("openrouter", "chutes"):
@@ -264,16 +264,16 @@ def test_pages_of_conflicts_show_each_once_and_cost_no_more_queries_when_there_a
     db.session.execute(insert(CanonicalRow), [catalog._row_values(model)])
     rows = [row_of(groq, ListedModel(id=f"big-{number}", context_length=9_000), model.id) for number in range(700)]
     db.session.execute(insert(ModelRow), rows)
-    found: list[str] = []
+    results: list[str] = []
     before, pages = None, 0
     while pages == 0 or before is not None:
         with counted() as sent:
             lines, before = review.list_conflicts(decisions.load(), before)
         assert len(sent) <= 2
-        found += [line.model_id for line in lines]
+        results += [line.model_id for line in lines]
         pages += 1
     assert pages == 28
-    assert len(found) == 700 == len(set(found))
+    assert len(results) == 700 == len(set(results))
     assert db.session.scalar(select(func.count()).select_from(ModelRow)) == 700
 
 

@@ -76,7 +76,7 @@ def test_every_page_takes_at_most_nine_queries_at_one_run_and_at_a_thousand(
     carol.add_key("openai")
     synced(carol, means)
     carol.sign_in()
-    asked: dict[str, list[int]] = {path: [] for path in PATHS}
+    queries: dict[str, list[int]] = {path: [] for path in PATHS}
     for more in (0, 999):
         if more:
             many_runs(carol, more)
@@ -84,8 +84,8 @@ def test_every_page_takes_at_most_nine_queries_at_one_run_and_at_a_thousand(
             carol.client.get(path)  # warm process caches, such as the catalog index
             with counted() as sent:
                 assert carol.client.get(path).status_code == 200
-            asked[path].append(len(sent))
-    for path, (at_one, at_thousand) in asked.items():
+            queries[path].append(len(sent))
+    for path, (at_one, at_thousand) in queries.items():
         assert 0 < at_thousand == at_one <= MOST, (path, at_one, at_thousand)
 
 
@@ -97,14 +97,14 @@ def test_the_counters_of_the_navigation_take_one_query(alice: Person) -> None:
 
 
 def walked(page: Callable[[int | None], tuple[list[Any], int | None]]) -> list[Any]:
-    found: list[Any] = []
+    results: list[Any] = []
     before = None
     while True:
         lines, before = page(before)
         assert lines
-        found += lines
+        results += lines
         if before is None:
-            return found
+            return results
 
 
 @both_databases

@@ -59,7 +59,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ask(app: Flask, simulator: Simulator, clock: Clock, client: httpx.Client) -> Ask:
-    """Refresh a source at the simulator, or wherever `url` says."""
+    """Refresh a source at the simulator, or at `url`."""
 
     def refresh(name: str, *, trigger: str = "cli", url: str = "", accept_shrunk: bool = False) -> RefreshResult:
         return refreshing.refresh(
@@ -83,13 +83,13 @@ def models() -> dict[str, CanonicalModel]:
 def state() -> dict[str, Any]:
     """Everything that a failure must leave alone."""
     kept = select(CatalogSourceRow.name, CatalogSourceRow.content_hash, CatalogSourceRow.fetched_at)
-    found = {
+    rows = {
         "models": models(),
         "version": catalog.version_number(),
         "sources": sorted(map(tuple, db.session.execute(kept.where(CatalogSourceRow.content_hash.is_not(None))))),
     }
     db.session.rollback()
-    return found
+    return rows
 
 
 def last() -> CatalogRefreshRow:
@@ -238,7 +238,7 @@ def test_a_poisoned_source_changes_nothing_and_says_why(ask: Ask, simulator: Sim
     assert state() == before
     assert line(name).error_message == done.message == last().message
     assert last().outcome == "refused"
-    # It did not leave its ETag behind: the good document is asked for and taken again.
+    # Its ETag was not stored: the good document is fetched and accepted again.
     simulator.catalogs.reset()
     assert ask(name).outcome == "unchanged"
     assert line(name).error_message is None

@@ -1,4 +1,4 @@
-"""Asking one provider: what reaches it, what each fault becomes, and that no key leaves with an error."""
+"""Fetching from one provider: the request, the error for each fault, and that errors contain no key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MARK = "Zq7Kw2Xv9"
 PAGED = ("anthropic", "google")
 WITH_LONG_FAULTS = ("openai", "anthropic")
 LONG = {"huge", "gzip_bomb"}
-# Nobody tries twice in here: what is tried again, and when, is in test_retrying.py.
+# No retries in these tests: test_retry.py covers them.
 fetch = functools.partial(patient_fetch, retry_policy=RetryPolicy(max_attempts=1))
 readable_provider = pytest.mark.parametrize("slug", READABLE)
 
@@ -82,7 +82,7 @@ def ask(simulator: Simulator, client: httpx.Client) -> Asked:
 
 
 def documented(slug: str) -> list[str]:
-    """What is added to every list of a provider from its documentation."""
+    """Models that are added to every list of a provider from its documentation."""
     added = PROVIDERS[slug].documented
     return sorted(model.id for model in added.models) if added else []
 
@@ -220,15 +220,15 @@ def test_a_giant_answer_is_refused(ask: Asked, slug: str, fault: str) -> None:
 @pytest.mark.parametrize("fault", sorted(TIMEOUTS))
 def test_a_slow_provider_is_given_up_in_time(ask: Asked, slug: str, fault: str) -> None:
     ask.simulator.set_fault(slug, fault, seconds=0.02 if fault == "drip" else None)
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(errors.TimedOut) as raised:
         ask(slug, total_timeout_s=0.05)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - start < 10
     keeps_the_key(raised.value)
 
 
 def keeps_the_key(error: errors.SyncError) -> None:
-    """Neither the error, nor what hangs on it, nor a traceback with the locals of its frames tells the key."""
+    """Neither the error, its chain nor a traceback with its frames' locals contains the key."""
     link: BaseException | None = error
     while link is not None:
         # httpx's own errors hold the request, and with it the header.
@@ -351,7 +351,7 @@ def test_a_provider_that_works_again_is_read_again(ask: Asked) -> None:
 
 
 def test_a_closed_port_is_unreachable(client: httpx.Client) -> None:
-    with socket.socket() as taken:  # bound but not listening, so that nobody else can be there
+    with socket.socket() as taken:  # bound but not listening, so that no other process can take the port
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(errors.Unreachable) as raised:
             fetch(PROVIDERS["openai"], ApiKey(KEY), client, base_url=f"http://127.0.0.1:{taken.getsockname()[1]}")
@@ -461,15 +461,15 @@ def test_a_redirect_in_a_circle_is_left(location: str) -> None:
 
 def hosts_asked(location: str) -> list[tuple[str, bytes]]:
     """Whom a redirect that is refused in the end made us ask."""
-    asked: list[httpx.URL] = []
+    urls: list[httpx.URL] = []
 
     def answer(request: httpx.Request) -> tuple[int, dict[str, str | bytes], list[bytes]]:
-        asked.append(request.url)
+        urls.append(request.url)
         return 302, {"Location": location}, []
 
     with pytest.raises(errors.Redirected):
         scripted(answer)()
-    return [(url.scheme, url.netloc) for url in asked]
+    return [(url.scheme, url.netloc) for url in urls]
 
 
 @pytest.mark.parametrize("location", ["http://[::1", "javascript:alert(1)"])

@@ -1,4 +1,4 @@
-"""A service account's JSON becomes a token, and nothing of it gets out."""
+"""A service account's JSON is exchanged for a token, and none of it leaks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GOOGLE = replace(openai.PROVIDER, token_exchange="google")
 
 
 class TokenDesk(BaseHTTPRequestHandler):
-    """Google's token endpoint: counts who asks, and gives what it is told to."""
+    """Google's token endpoint: counts requests and returns a configured response."""
 
     asked: ClassVar[list[dict[str, list[str]]]] = []
     status: ClassVar[int] = 200
@@ -84,7 +84,7 @@ def test_a_service_account_is_exchanged_for_a_token_at_googles_own_address(accou
     token = exchanged(account, desk)
     assert token is not None
     assert token.reveal() == "ya29.a-token-for-an-hour"
-    (asked,) = TokenDesk.asked  # and not the address that stands in the JSON
+    (asked,) = TokenDesk.asked  # and not the address in the JSON
     assert asked["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
 
 

@@ -1,4 +1,4 @@
-"""What is tried again, how long is waited, and when it is given up; no test here sleeps."""
+"""Which failures are retried, after which delay, and when retries end; no test here sleeps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEY = ApiKey("sk-marked-Zq7Kw2Xv9-tail")
 
 @dataclass
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """A clock that advances only in `sleep`."""
 
     now: float = 1_000.0
     slept: list[float] = field(default_factory=list)
@@ -217,18 +217,18 @@ def test_a_wait_that_no_run_has_time_for_ends_it_at_once(time: Clock, wait_s: fl
 
 
 def test_nothing_is_tried_after_the_deadline(time: Clock) -> None:
-    begun: list[float] = []
+    started_at: list[float] = []
 
     def attempt() -> None:
-        begun.append(time.now)
+        started_at.append(time.now)
         time.now += 0.4
         raise errors.Unavailable(retryable=True)
 
     deadline = time.retry_policy.deadline(1.0)
     with pytest.raises(errors.Unavailable):
         time.retry_policy.retry(attempt, deadline)
-    assert len(begun) < 4
-    assert all(at < deadline.at for at in begun)
+    assert len(started_at) < 4
+    assert all(at < deadline.at for at in started_at)
 
 
 def test_a_slow_provider_is_not_asked_beyond_the_bound(ask: Callable[..., Answer], simulator: Simulator) -> None:

@@ -146,7 +146,7 @@ def test_one_of_many_who_come_at_the_same_moment_tries(limiter: Limiter, clock: 
 
 
 def crowd(limiter: Limiter, count: int, until: Callable[..., None]) -> int:
-    """How many of `count` are in at once, when nobody leaves before it is full."""
+    """How many of `count` are admitted at once, when none leaves before it is full."""
     lock, leave = threading.Lock(), threading.Event()
     now = most = 0
 
@@ -236,17 +236,17 @@ def test_neither_addresses_nor_keys_are_in_redis(limiter: Limiter, connection: r
 def test_no_more_than_so_many_begin_within_one_second(limiter: Limiter, is_shared: bool) -> None:
     store = limiter.store if is_shared else LocalLimiterStore()
     assert store is not None
-    begun = time.monotonic()
+    start = time.monotonic()
     taken = 0
     for number in range(12):
         if store.acquire(ENDPOINT, f"holder-{number}", 100, 60, max_starts_per_s=5)[1]:
             taken += 1
-    assert taken == 5 or time.monotonic() - begun > 1.0
+    assert taken == 5 or time.monotonic() - start > 1.0
     deadline = time.monotonic() + 5
     while not store.acquire(ENDPOINT, "the-next", 100, 60, max_starts_per_s=5)[1]:
         assert time.monotonic() < deadline, "a second later others may begin"
         time.sleep(0.05)
-    assert time.monotonic() - begun >= 0.9
+    assert time.monotonic() - start >= 0.9
     assert store.acquire(endpoint_id("openai", "https://api.openai.test"), "other", 100, 60, max_starts_per_s=5)[1]
 
 

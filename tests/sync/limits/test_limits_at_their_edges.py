@@ -312,7 +312,7 @@ def test_many_threads_share_the_permits_of_one_process() -> None:
 
 
 class Lost:
-    """A Redis that does not answer, and counts how often it was asked."""
+    """A Redis that does not answer, and counts the attempts."""
 
     def __init__(self) -> None:
         self.asked = 0

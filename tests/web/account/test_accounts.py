@@ -480,8 +480,8 @@ def test_signing_in_starts_a_sync_that_is_due_if_the_person_allows_it(alice: Per
     for person in (alice, bob):
         person.add_key("openai")
         person.sign_in()
-    found = db.session.execute(select(RunRow.user_id, RunRow.trigger, RunRow.state)).all()
-    assert [tuple(row) for row in found] == [(alice.id, "sign-in", "queued")]
+    rows = db.session.execute(select(RunRow.user_id, RunRow.trigger, RunRow.state)).all()
+    assert [tuple(row) for row in rows] == [(alice.id, "sign-in", "queued")]
 
 
 def test_signing_in_after_a_fresh_sync_starts_none(alice: Person, clock: Clock) -> None:

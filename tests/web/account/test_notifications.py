@@ -1,4 +1,4 @@
-"""What people are told of, and how: chosen in the settings, told while they look, mailed at most once a day."""
+"""Notifications: chosen in the settings, shown in the app, mailed at most once a day."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ GPT = "gpt-4o"
 
 
 def chosen(house: Flask, person: Person, *, in_app: tuple[str, ...] = (), by_mail: tuple[str, ...] = ()) -> Plainly:
-    """Choose it on the page of settings, in a browser of its own."""
+    """Choose these on the settings page, in a separate browser."""
     person.row.sync_on_sign_in = False
     db.session.commit()
     client = house.test_client()
@@ -96,7 +96,7 @@ def test_each_topic_is_chosen_for_each_way_and_nothing_is_mailed_unasked(house: 
     assert checked(page, "in_app") == checked(page, "by_mail") == set()
 
 
-def test_at_first_the_app_tells_of_new_models_and_no_letter_goes(house: Flask, alice: Person) -> None:
+def test_by_default_new_models_are_shown_in_the_app_and_not_mailed(house: Flask, alice: Person) -> None:
     page = Plainly(house.test_client()).open("/login")
     page.submit("/login", email=alice.row.email, password=mailing.PASSWORD).open("/settings")
     assert checked(page, "in_app") == {"new"} and checked(page, "by_mail") == set()
@@ -116,19 +116,19 @@ def test_without_a_mail_server_there_is_no_such_column(app: Flask, house: Flask,
 
 
 @both_databases
-def test_toasts_tell_of_the_chosen_topics_once(alice: Person) -> None:
+def test_toasts_report_the_chosen_topics_once(alice: Person) -> None:
     key = alice.add_key("openai")
     alice.row.told_topics = "gone,keys"
     db.session.commit()
     alice.sign_in()
-    asked = address(alice.client.get("/profile").text)
-    assert alice.client.get(asked, headers=HTMX).status_code == 204
+    url = address(alice.client.get("/profile").text)
+    assert alice.client.get(url, headers=HTMX).status_code == 204
     add_changes(alice, Change("unlisted", "o1", "o1"), CHEAPER, *new_changes("gpt-6"), at=now(), key=key)
     with counted() as statements:
-        answer = alice.client.get(asked, headers=HTMX)
+        answer = alice.client.get(url, headers=HTMX)
     assert len([one for one in statements if "changes" in one]) == 2
-    told = words(answer.text)
-    assert "OpenAI no longer lists o1. See the changes" in told and "gpt-6" not in told and "price" not in told
+    text = words(answer.text)
+    assert "OpenAI no longer lists o1. See the changes" in text and "gpt-6" not in text and "price" not in text
     assert "badge-new" not in answer.text, "new models were not chosen"
     assert alice.client.get(address(answer.text), headers=HTMX).status_code == 204
 
@@ -276,7 +276,7 @@ def test_letters_end_by_one_press_without_signing_in(house: Flask, alice: Person
     "forge",
     [lambda mine, his: his.split("-")[0] + "-" + mine.split("-")[1], lambda mine, _his: mine[:-1], lambda *_: "x"],
 )
-def test_a_forged_address_ends_nobodys_letters(house: Flask, alice: Person, bob: Person, forge: Any) -> None:
+def test_a_forged_link_unsubscribes_no_one(house: Flask, alice: Person, bob: Person, forge: Any) -> None:
     tokens = []
     for person in (alice, bob):
         chosen(house, person, by_mail=("new",))
@@ -342,7 +342,7 @@ def test_a_disabled_account_gets_none(house: Flask, alice: Person, letters: Lett
     assert letters.taken == []
 
 
-def test_a_sync_goes_on_whatever_the_mail_server_does(
+def test_a_sync_succeeds_with_any_mail_server_failure(
     house: Flask, alice: Person, vault: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The letter is a job of its own: a worker without a mail server syncs as ever, and the job ends well."""
@@ -350,12 +350,12 @@ def test_a_sync_goes_on_whatever_the_mail_server_does(
     chosen(house, alice, by_mail=topics.TOPICS)
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
     with house.app_context():
-        begun = enqueue.start_sync(alice.id, "manual")
-        assert begun is not None
+        result = enqueue.start_sync(alice.id, "manual")
+        assert result is not None
         work_off(house, vault)
         periodic.enqueue_digests()
         work_off(house, vault)
-        assert db.session.get_one(RunRow, begun.run_id, populate_existing=True).state == "done"
+        assert db.session.get_one(RunRow, result.run_id, populate_existing=True).state == "done"
 
 
 # ------------------------------------------------------------------ words
@@ -371,11 +371,11 @@ def test_a_sync_goes_on_whatever_the_mail_server_does(
         ("x" * 400, "x" * 159 + "…"),
     ],
 )
-def test_what_a_provider_says_is_one_harmless_line(typed: str, shown: str) -> None:
+def test_provider_text_becomes_one_harmless_line(typed: str, shown: str) -> None:
     assert sanitize_line(typed) == shown
 
 
-def test_a_hostile_provider_writes_no_lines_of_its_own_into_a_letter() -> None:
+def test_a_hostile_provider_cannot_add_lines_to_an_email() -> None:
     hostile = "x\n\n-- \nYour account is locked: https://evil.example/login"
     news = ProviderNews("openai", [Change("new", hostile, hostile), changed(hostile, ("id", hostile, "y"))])
     found = DigestContent([news], [DigestKeyProblem("openai", hostile, hostile, hostile)])
@@ -397,7 +397,7 @@ def test_key_problems_are_all_that_blame_the_key() -> None:
     assert {one.code for one in everything if one.key_at_fault and hasattr(one, "code")} == writing.KEY_ERROR_CODES
 
 
-def test_the_same_change_seen_by_two_keys_is_told_once(alice: Person) -> None:
+def test_a_change_seen_by_two_keys_is_reported_once(alice: Person) -> None:
     first, second = alice.add_key("openai", label="a"), alice.add_key("openai", label="b")
     for key in (first, second):
         add_changes(alice, *new_changes("gpt-6"), at=now(), key=key)

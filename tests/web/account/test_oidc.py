@@ -96,7 +96,7 @@ def rows() -> tuple[int, int]:
 
 
 @both_databases
-def test_whoever_comes_for_the_first_time_is_given_an_account_and_meets_it_again(
+def test_a_first_sign_in_creates_an_account_and_later_ones_reuse_it(
     make: Callable[..., Flask], provider: FakeOpenIdProvider, carol: Person
 ) -> None:
     house = make()
@@ -337,7 +337,7 @@ def test_an_answer_that_does_not_end_is_given_up(
 # ------------------------------------------------------------------ whose account it is
 
 
-def test_an_address_that_nobody_vouches_for_makes_and_opens_no_account(
+def test_an_unverified_address_neither_creates_nor_opens_an_account(
     make: Callable[..., Flask], provider: FakeOpenIdProvider, alice: Person
 ) -> None:
     house = make(link_by_email=True)
@@ -368,14 +368,14 @@ def test_an_account_with_a_password_is_not_entered_by_its_address(
 
 
 @both_databases
-def test_where_the_operator_wants_it_a_verified_address_leads_in_and_what_was_made_before_ends(
+def test_linking_by_verified_address_is_opt_in_and_ends_existing_access(
     make: Callable[..., Flask], provider: FakeOpenIdProvider, alice: Person
 ) -> None:
     """Somebody may have signed up with her address and waited for her to come."""
     alice.sign_in()
-    made = tokens.create(alice.id, "planted", ("read",), clock.utc_now())
+    token = tokens.create(alice.id, "planted", ("read",), clock.utc_now())
     db.session.commit()
-    assert made is not None
+    assert token is not None
     provider.who["email"] = alice.row.email
     house = make(link_by_email=True)
     client = house.test_client()
@@ -383,7 +383,7 @@ def test_where_the_operator_wants_it_a_verified_address_leads_in_and_what_was_ma
     assert answer.status_code == 303 and signed_in(client)
     assert not signed_in(alice.client)
     assert alice.post("/login", email=alice.row.email, password=PASSWORD).status_code == 422
-    assert client.get("/api/v1/keys", headers={"Authorization": f"Bearer {made[1]}"}).status_code == 401
+    assert client.get("/api/v1/keys", headers={"Authorization": f"Bearer {token[1]}"}).status_code == 401
     assert (audit.list_entries()[0][0].actor, audit.list_entries()[0][0].subject) == ("automatic", alice.row.email)
     assert came_back(house.test_client()).status_code == 303
 

@@ -124,8 +124,8 @@ def test_the_key_is_sealed_and_codes_are_hashed(alice: Person, phone: Hand, app:
     assert secretbox.decrypt(app.config["SECRET_KEY"], row.sealed_secret, purpose) == phone.secret.encode()
     with pytest.raises(secretbox.DecryptionError):
         secretbox.decrypt(app.config["SECRET_KEY"], row.sealed_secret, "second factor of another")
-    kept = b"".join(one.digest for one in db.session.scalars(select(RecoveryCodeRow)))
-    assert not any(code.encode() in kept or code.replace("-", "").encode() in kept for code in codes)
+    digests = b"".join(one.digest for one in db.session.scalars(select(RecoveryCodeRow)))
+    assert not any(code.encode() in digests or code.replace("-", "").encode() in digests for code in codes)
 
 
 # ------------------------------------------------------------------ at sign-in
@@ -233,11 +233,11 @@ def test_tries_are_bounded_per_account_from_wherever_they_come(
 
 
 def test_personal_tokens_go_on(app: Flask, alice: Person, phone: Hand) -> None:
-    made = tokens.create(alice.id, "editor", ("read",), clock.utc_now())
+    token = tokens.create(alice.id, "editor", ("read",), clock.utc_now())
     db.session.commit()
-    assert made is not None
+    assert token is not None
     turned_on(alice, phone)
-    assert app.test_client().get("/api/v1/keys", headers={"Authorization": f"Bearer {made[1]}"}).status_code == 200
+    assert app.test_client().get("/api/v1/keys", headers={"Authorization": f"Bearer {token[1]}"}).status_code == 200
 
 
 # ------------------------------------------------------------------ turned off, made anew, lost
@@ -318,12 +318,12 @@ def test_the_command_line_turns_it_off_too(app: Flask, alice: Person, phone: Han
 
 
 @pytest.mark.parametrize(("required", "asked"), [("admins", {"carol"}), ("everyone", {"carol", "alice"})])
-def test_who_has_to_have_one_sees_nothing_before_it_is_set_up(
+def test_a_required_second_factor_must_be_set_up_before_any_page(
     app: Flask, alice: Person, carol: Person, phone: Hand, required: Any, asked: set[str]
 ) -> None:
-    made = tokens.create(carol.id, "editor", ("read",), clock.utc_now())
+    new_token = tokens.create(carol.id, "editor", ("read",), clock.utc_now())
     db.session.commit()
-    assert made is not None
+    assert new_token is not None
     with another_house(app, require_second_factor=required) as house:
         for name, person in (("carol", carol), ("alice", alice)):
             page = half(house, person)
@@ -348,7 +348,7 @@ def test_who_has_to_have_one_sees_nothing_before_it_is_set_up(
             page.client.post(f"{SET_UP}/off", data={"csrf_token": token, **form})
             db.session.refresh(person.row)
             assert isinstance(person.row.second_factor_at, datetime)
-        bearer = {"Authorization": f"Bearer {made[1]}"}
+        bearer = {"Authorization": f"Bearer {new_token[1]}"}
         assert house.test_client().get("/api/v1/keys", headers=bearer).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""Who changes a way into an account: its owner is told by letter, the audit log keeps it, the log has each try."""
+"""Changes to sign-in methods: the owner is notified by e-mail, the audit log records them, the log has each attempt."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def at_home(house: Flask, person: Person) -> Person:
 
 
 def security_emails(house: Flask, letters: Letters) -> list[str]:
-    """What the letters said that were waiting, each to its one reader."""
+    """Texts of the queued e-mails, each with its one recipient."""
     before = len(letters.taken)
     with house.app_context():
         work_off(house, NO_VAULT)
@@ -62,7 +62,7 @@ def entries(person: Person) -> list[object]:
     return [line.after for line in audit.list_entries()[0] if line.subject == person.row.email]
 
 
-def test_another_password_is_told_to_the_owner(house: Flask, alice: Person, letters: Letters) -> None:
+def test_a_password_change_is_reported_to_the_owner(house: Flask, alice: Person, letters: Letters) -> None:
     page = Plainly(at_home(house, alice).sign_in().client).open("/settings")
     page.submit("/profile/password", current_password="wrong wrong", password=NEW)
     assert security_emails(house, letters) == []
@@ -71,14 +71,14 @@ def test_another_password_is_told_to_the_owner(house: Flask, alice: Person, lett
     assert said.startswith("alice@example.com: ") and mail.SECURITY_EVENT_TEXTS["password"] in said and NEW not in said
 
 
-def test_so_is_one_by_a_link_of_a_letter(house: Flask, alice: Person, letters: Letters) -> None:
+def test_a_password_reset_is_reported_to_the_owner(house: Flask, alice: Person, letters: Letters) -> None:
     mailed(house, alice.row.email)
     Plainly(house.test_client()).open(letters.link()).submit(letters.link(), password=NEW)
     (said,) = security_emails(house, letters)
     assert mail.SECURITY_EVENT_TEXTS["password reset"] in said
 
 
-def test_two_step_sign_in_is_told_and_noted_whatever_is_done_to_it(
+def test_every_change_to_two_step_sign_in_is_reported_and_audited(
     house: Flask, alice: Person, carol: Person, letters: Letters, phone: Hand
 ) -> None:
     page, codes = turned_on(at_home(house, alice), phone)

@@ -130,7 +130,7 @@ def test_every_colour_of_the_style_sheet_has_both_themes_and_follows_the_choice(
         ("../../etc/passwd", datetime(2026, 11, 1, 12, tzinfo=UTC), "2026-11-01 12:00:00 UTC"),
     ],
 )
-def test_an_exact_time_is_in_the_zone_of_whoever_looks(app: Flask, zone: str, moment: datetime, said: str) -> None:
+def test_exact_times_are_in_the_viewers_time_zone(app: Flask, zone: str, moment: datetime, said: str) -> None:
     with app.test_request_context():
         g.time_zone = zone
         assert filters.format_datetime(moment) == said
@@ -254,13 +254,13 @@ def test_every_sign_in_and_another_password_give_another_token(app: Flask, alice
     seen = set()
     for _ in range(2):
         alice.sign_in()
-        with alice.client.session_transaction() as kept:
-            seen.add(kept["session_token"])
+        with alice.client.session_transaction() as session:
+            seen.add(session["session_token"])
         alice.post("/logout")
     alice.sign_in()
     alice.post("/profile/password", current_password=PASSWORD, password="another fine password")
-    with alice.client.session_transaction() as kept:
-        seen.add(kept["session_token"])
+    with alice.client.session_transaction() as session:
+        seen.add(session["session_token"])
     assert len(seen) == 3
     assert signed_in(alice.client)
     assert len(sessions.list_for_user(alice.id, now())) == 1
@@ -268,13 +268,13 @@ def test_every_sign_in_and_another_password_give_another_token(app: Flask, alice
 
 def test_a_session_from_before_the_update_is_asked_to_sign_in_again(app: Flask, alice: Person) -> None:
     client = app.test_client()
-    with client.session_transaction() as kept:
-        kept["_user_id"] = alice.row.get_id()  # all that such a cookie holds
+    with client.session_transaction() as session:
+        session["_user_id"] = alice.row.get_id()  # all that such a cookie holds
     answer = client.get("/profile")
     assert (answer.status_code, answer.location) == (303, "/login?next=/profile")
     for token in (None, 7, ["x"], "x" * 9_999):
-        with client.session_transaction() as kept:
-            kept["session_token"] = token
+        with client.session_transaction() as session:
+            session["session_token"] = token
         assert client.get("/profile").status_code == 303
 
 
@@ -311,22 +311,22 @@ def test_hostile_words_of_a_browser_are_only_text(app: Flask, alice: Person) -> 
         ("", "An unknown browser"),
     ],
 )
-def test_a_browser_is_told_in_words(agent: str, said: str) -> None:
+def test_browsers_are_described_in_words(agent: str, said: str) -> None:
     assert user_agents.describe_user_agent(agent) == said
 
 
 @both_databases
 def test_the_page_takes_as_many_queries_with_forty_sessions_as_with_one(app: Flask, alice: Person) -> None:
     alice.sign_in()
-    asked = []
+    queries = []
     for more in (0, 39):
         for _ in range(more):
             sessions.create(alice.id, FIREFOX, "192.0.2.1", now())
         db.session.commit()
         with counted() as sent:
             assert alice.client.get("/settings").text.count('class="act"') == 1 + more
-        asked.append(len(sent))
-    assert asked[0] == asked[1] <= 5
+        queries.append(len(sent))
+    assert queries[0] == queries[1] <= 5
 
 
 # ------------------------------------------------------------------ export
@@ -342,8 +342,8 @@ def test_the_export_holds_everything_of_the_person_and_nothing_of_another(
     synced(alice, means)
     many_runs(alice, 450)
     synced(bob, means)
-    made = tokens.create(alice.id, "editor", ("read",), now())
-    assert made is not None
+    new_token = tokens.create(alice.id, "editor", ("read",), now())
+    assert new_token is not None
     for person, model in ((alice, "gpt-4o"), (bob, "claude-sonnet-4")):
         marked = {"provider": "openai", "model_id": model, "mark": "starred", "marked_at": now()}
         db.session.add(MarkRow(user_id=person.id, **marked))
@@ -352,22 +352,22 @@ def test_the_export_holds_everything_of_the_person_and_nothing_of_another(
     answer = alice.client.get("/settings/export.json", buffered=True)
     assert answer.mimetype == "application/json"
     assert answer.headers["Content-Disposition"].startswith("attachment; filename=modelsync-")
-    told: dict[str, Any] = json.loads(answer.text)
-    assert told["account"]["email"] == "alice@example.com" and told["account"]["time_zone"] == "UTC"
-    assert [(key["provider"], key["label"], key["key_hint"][-4:]) for key in told["keys"]] == [
+    data: dict[str, Any] = json.loads(answer.text)
+    assert data["account"]["email"] == "alice@example.com" and data["account"]["time_zone"] == "UTC"
+    assert [(key["provider"], key["label"], key["key_hint"][-4:]) for key in data["keys"]] == [
         ("openai", "mine", "5678")
     ]
-    (listing,) = told["lists"]
-    assert listing["key"] == told["keys"][0]["id"] and "gpt-4o" in {model["id"] for model in listing["models"]}
-    assert len(told["runs"]) == len({run["id"] for run in told["runs"]}) == 451
-    assert all(len(run["results"]) == 1 for run in told["runs"])
-    first = told["runs"][-1]["results"][0]
-    assert len(told["changes"]) == sum(run["results"][0]["new"] > 0 for run in told["runs"]) * first["new"]
-    assert [(mark["model_id"], mark["mark"]) for mark in told["marks"]] == [("gpt-4o", "starred")]
-    assert [(token["name"], token["scopes"]) for token in told["tokens"]] == [("editor", ["read"])]
-    assert [session["address"] for session in told["sessions"]] == ["127.0.0.…"]
-    assert told["account"]["created_at"].endswith("Z")
-    for secret in ("canary", made[1], "sealed", "digest", "password_hash", "auth_stamp", alice.row.password_hash):
+    (listing,) = data["lists"]
+    assert listing["key"] == data["keys"][0]["id"] and "gpt-4o" in {model["id"] for model in listing["models"]}
+    assert len(data["runs"]) == len({run["id"] for run in data["runs"]}) == 451
+    assert all(len(run["results"]) == 1 for run in data["runs"])
+    first = data["runs"][-1]["results"][0]
+    assert len(data["changes"]) == sum(run["results"][0]["new"] > 0 for run in data["runs"]) * first["new"]
+    assert [(mark["model_id"], mark["mark"]) for mark in data["marks"]] == [("gpt-4o", "starred")]
+    assert [(token["name"], token["scopes"]) for token in data["tokens"]] == [("editor", ["read"])]
+    assert [session["address"] for session in data["sessions"]] == ["127.0.0.…"]
+    assert data["account"]["created_at"].endswith("Z")
+    for secret in ("canary", new_token[1], "sealed", "digest", "password_hash", "auth_stamp", alice.row.password_hash):
         assert secret not in answer.text, secret
     assert "bob" not in answer.text.lower() and "claude" not in answer.text
 
@@ -384,32 +384,32 @@ def test_the_export_holds_earlier_lists_and_those_kept_aside(
     for models in (full[:3], full, full, full[:1]):  # the last is kept aside
         simulator.set_models("openai", models)
         synced(alice, means)
-    told = json.loads(alice.sign_in().client.get("/settings/export.json", buffered=True).text)
+    data = json.loads(alice.sign_in().client.get("/settings/export.json", buffered=True).text)
 
     def ids(entry: dict[str, Any]) -> list[str]:
         return sorted(model["id"] for model in entry["models"])
 
-    assert [ids(one) for one in told["lists"]] == [["gpt-4.1", "gpt-4o", "gpt-4o-mini", "o3"]]
-    assert [(one["key"], one["provider"], ids(one)) for one in told["kept_aside"]] == [(key.id, "openai", ["gpt-4o"])]
-    (earlier,) = told["earlier_lists"]
+    assert [ids(one) for one in data["lists"]] == [["gpt-4.1", "gpt-4o", "gpt-4o-mini", "o3"]]
+    assert [(one["key"], one["provider"], ids(one)) for one in data["kept_aside"]] == [(key.id, "openai", ["gpt-4o"])]
+    (earlier,) = data["earlier_lists"]
     assert ids(earlier) == ["gpt-4.1", "gpt-4o", "gpt-4o-mini"]
     assert (earlier["key"], earlier["provider"], earlier["label"]) == (key.id, "openai", "mine")
-    assert earlier["in_force"] is True and earlier["first_at"] == earlier["last_at"] < told["runs"][0]["ended_at"]
-    assert "gpt-of-bob" not in json.dumps(told) and bobs.id not in {one["key"] for one in told["lists"]}
+    assert earlier["in_force"] is True and earlier["first_at"] == earlier["last_at"] < data["runs"][0]["ended_at"]
+    assert "gpt-of-bob" not in json.dumps(data) and bobs.id not in {one["key"] for one in data["lists"]}
     credentials.reject_quarantined(credentials.find_own(alice.id, key.id)[0])  # type: ignore[index]
     db.session.commit()
-    told = json.loads(alice.client.get("/settings/export.json", buffered=True).text)
-    assert told["kept_aside"] == []
-    assert [(ids(one), one["in_force"]) for one in told["earlier_lists"]] == [
+    data = json.loads(alice.client.get("/settings/export.json", buffered=True).text)
+    assert data["kept_aside"] == []
+    assert [(ids(one), one["in_force"]) for one in data["earlier_lists"]] == [
         (["gpt-4.1", "gpt-4o", "gpt-4o-mini"], True),
         (["gpt-4o"], False),
     ]
     alice.post(f"/keys/{key.id}/delete")
-    told = json.loads(alice.client.get("/settings/export.json", buffered=True).text)
-    assert told["lists"] == [] and [one["key"] for one in told["earlier_lists"]] == [None] * 3
+    data = json.loads(alice.client.get("/settings/export.json", buffered=True).text)
+    assert data["lists"] == [] and [one["key"] for one in data["earlier_lists"]] == [None] * 3
 
 
-def test_the_export_tells_who_signs_in_and_how_and_no_secret_of_it(alice: Person, bob: Person) -> None:
+def test_the_export_lists_sign_in_methods_without_secrets(alice: Person, bob: Person) -> None:
     secret = totp.new_secret()
     second_factors.save_pending(
         alice.row, secretbox.encrypt(alice.app.config["SECRET_KEY"], secret.encode(), "x"), now()
@@ -420,9 +420,9 @@ def test_the_export_tells_who_signs_in_and_how_and_no_secret_of_it(alice: Person
     db.session.commit()
     sign_in(alice.client, alice.row)
     answer = alice.client.get("/settings/export.json", buffered=True)
-    told = json.loads(answer.text)
-    assert told["account"]["second_factor_at"].endswith("Z")
-    assert [(one["issuer"], one["subject"]) for one in told["identities"]] == [
+    data = json.loads(answer.text)
+    assert data["account"]["second_factor_at"].endswith("Z")
+    assert [(one["issuer"], one["subject"]) for one in data["identities"]] == [
         ("https://id.example", f"subject-{alice.id}")
     ]
     assert not [one for one in (secret, *codes) if one in answer.text] and "bob" not in answer.text
@@ -432,10 +432,10 @@ def test_the_export_tells_who_signs_in_and_how_and_no_secret_of_it(alice: Person
     )
 
 
-def test_an_export_of_an_empty_account_is_whole_too(alice: Person) -> None:
-    told = json.loads(alice.sign_in().client.get("/settings/export.json", buffered=True).text)
+def test_the_export_of_an_empty_account_is_complete(alice: Person) -> None:
+    data = json.loads(alice.sign_in().client.get("/settings/export.json", buffered=True).text)
     assert {
-        name: told[name] for name in ("keys", "lists", "kept_aside", "earlier_lists", "runs", "changes", "tokens")
+        name: data[name] for name in ("keys", "lists", "kept_aside", "earlier_lists", "runs", "changes", "tokens")
     } == {
         "kept_aside": [],
         "earlier_lists": [],
@@ -453,12 +453,12 @@ def test_an_export_of_an_empty_account_is_whole_too(alice: Person) -> None:
 def everything_of(user_id: int) -> dict[str, int]:
     """How many rows refer to the account, by table: every table that has a user_id, whatever is added later."""
     db.session.rollback()
-    found = {}
+    results = {}
     for table in db.metadata.tables.values():
         if "user_id" in table.columns:
             number = text(f"SELECT count(*) FROM {table.name} WHERE user_id = :user")
-            found[table.name] = int(db.session.scalar(number, {"user": user_id}) or 0)
-    return found
+            results[table.name] = int(db.session.scalar(number, {"user": user_id}) or 0)
+    return results
 
 
 @both_databases

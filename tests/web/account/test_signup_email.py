@@ -1,4 +1,4 @@
-"""Sign-up where letters can be sent: nobody but who reads the mail learns whether an address has an account."""
+"""Sign-up with e-mail configured: only the mailbox's owner learns whether an address has an account."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def test_a_new_address_gets_a_link_and_the_account_is_made_by_it(
     page = Plainly(house.test_client()).open(link)
     assert f'value="{NEW}"' in page.html
     page.submit("/signup", password=PASSWORD)
-    made = users.find_by_email(NEW)
-    assert made is not None and not made.is_admin
+    user = users.find_by_email(NEW)
+    assert user is not None and not user.is_admin
     assert page.client.get("/profile").status_code == 200
-    again = Plainly(house.test_client()).open(link)  # whoever has the link knows already
+    again = Plainly(house.test_client()).open(link)  # the owner of the link knows already
     token = re.search(r'name="csrf_token" value="([^"]+)"', again.html)[1]  # type: ignore[index]
     form = {"csrf_token": token, "email": NEW, "password": PASSWORD, "invite": link.partition("invite=")[2]}
     answer = again.client.post("/signup", data=form)
@@ -77,7 +77,7 @@ def test_a_new_address_gets_a_link_and_the_account_is_made_by_it(
 
 
 @both_databases
-def test_an_address_with_an_account_gets_the_same_answer_and_another_letter(
+def test_an_address_with_an_account_gets_the_same_answer_and_another_email(
     house: Flask,
     alice: Person,
     vault: Keyring,
@@ -94,8 +94,8 @@ def test_an_address_with_an_account_gets_the_same_answer_and_another_letter(
     assert accounts() == before
     work_off(house, vault)
     assert len(letters.taken) == 2
-    told = text_of(letters)
-    assert "It has an account already." in told and "https://models.example/reset" in told and "invite" not in told
+    text = text_of(letters)
+    assert "It has an account already." in text and "https://models.example/reset" in text and "invite" not in text
 
 
 def test_the_answer_takes_as_long_for_both(house: Flask, alice: Person) -> None:

@@ -33,9 +33,9 @@ def rows() -> list[TokenRow]:
 @both_databases
 def test_a_token_is_shown_once_and_works(alice: Person) -> None:
     alice.sign_in()
-    made = alice.post(PAGE, name="my editor", scope="read", days="30")
-    assert made.status_code == 200 and made.headers["Cache-Control"] == "no-store"
-    text = text_of(made.text)
+    response = alice.post(PAGE, name="my editor", scope="read", days="30")
+    assert response.status_code == 200 and response.headers["Cache-Control"] == "no-store"
+    text = text_of(response.text)
     (row,) = rows()
     assert (row.name, row.scopes) == ("my editor", ["read"])
     assert row.expires_at is not None and timedelta(days=29) < row.expires_at - datetime.now(UTC) <= timedelta(days=30)
@@ -59,9 +59,9 @@ def test_tokens_work_by_the_forms_of_the_page_alone(alice: Person) -> None:
 
 def test_htmx_gets_the_piece_alone(alice: Person) -> None:
     alice.sign_in()
-    made = alice.post(PAGE, htmx=True, name="one", scope="sync")
-    assert made.text.lstrip().startswith('<section id="tokens-list"') and "<html" not in made.text
-    assert text_of(made.text)
+    response = alice.post(PAGE, htmx=True, name="one", scope="sync")
+    assert response.text.lstrip().startswith('<section id="tokens-list"') and "<html" not in response.text
+    assert text_of(response.text)
     revoked = alice.post(f"{PAGE}/{rows()[0].id}/revoke", htmx=True)
     assert revoked.status_code == 200 and ">revoked<" in revoked.text and "<html" not in revoked.text
 

@@ -61,7 +61,7 @@ def test_every_page_takes_its_queries_at_no_run_at_one_and_at_a_thousand(
     app: Flask, carol: Person, alice: Person, means: SyncContext
 ) -> None:
     carol.sign_in()
-    asked: dict[str, list[int]] = {}
+    queries: dict[str, list[int]] = {}
     for step in ("none", "one", "many", "counted"):
         if step == "one":
             alice.add_key("openai")
@@ -78,16 +78,16 @@ def test_every_page_takes_its_queries_at_no_run_at_one_and_at_a_thousand(
             page(carol, path)
             with counted() as sent:
                 page(carol, path)
-            asked.setdefault(path, []).append(len(sent))
-    assert all(len(set(counts)) == 1 for counts in asked.values()), asked
-    assert max(counts[0] for counts in asked.values()) <= 10, asked
+            queries.setdefault(path, []).append(len(sent))
+    assert all(len(set(counts)) == 1 for counts in queries.values()), queries
+    assert max(counts[0] for counts in queries.values()) <= 10, queries
 
 
 # ------------------------------------------------------------------ overview
 
 
 @both_databases
-def test_the_overview_tells_of_runs_keys_and_catalog(
+def test_the_overview_shows_runs_keys_and_catalog(
     house: Person, alice: Person, means: SyncContext, worker: None
 ) -> None:
     good, bad = alice.add_key("openai"), alice.add_key("groq", "sk-revoked-key-of-alice-000000001")
@@ -101,11 +101,11 @@ def test_the_overview_tells_of_runs_keys_and_catalog(
     db.session.execute(update(ResultRow).values(ended_at=datetime.now(UTC)))
     db.session.commit()
     html = page(house, "/admin")
-    told = words(html)
-    assert "2 users" in told and "2 API keys" in told and "1 key fails" in told and "1 worker" in told
-    assert "1 sync, 2 results" in told
-    assert "It <refuses> this key." in told and "<refuses>" not in html
-    assert "alice@example.com" in told and "canonical models" in told
+    text = words(html)
+    assert "2 users" in text and "2 API keys" in text and "1 key fails" in text and "1 worker" in text
+    assert "1 sync, 2 results" in text
+    assert "It <refuses> this key." in text and "<refuses>" not in html
+    assert "alice@example.com" in text and "canonical models" in text
     assert good.key_hint not in html and bad.key_hint not in html
 
 
@@ -223,8 +223,8 @@ def test_a_result_shows_its_requests(house: Person, alice: Person, means: SyncCo
     db.session.commit()
     path = f"/history/{run.id}/results/{run.results[0].id}"
     html = page(house, path)
-    told = words(html)
-    assert "3 requests" in told and "timed out" in told and "1.2 MB" in told and "1.40 s" in told
+    text = words(html)
+    assert "3 requests" in text and "timed out" in text and "1.2 MB" in text and "1.40 s" in text
     assert html.count("in-troubled") == 2 and html.count("in-read") == 1
     assert f'href="{path}"' in page(house, f"/history/{run.id}")  # though no answer was kept
     db.session.execute(update(ResultRow).values(requests=None))
@@ -263,8 +263,8 @@ def test_a_provider_is_changed_with_and_without_htmx(house: Person) -> None:
     row = credentials.providers_by_slug()["groq"]
     assert (row.is_active, row.admin_update_frequency, row.admin_base_url) == (True, None, None)
     assert [(line.actor, line.subject) for line in audit.list_entries()[0]] == [("carol@example.com", "groq")] * 2
-    told = words(page(house, "/admin/catalog/audit"))
-    assert "The settings of Groq" in told and "update frequency: the provider file's → weekly" in told
+    text = words(page(house, "/admin/catalog/audit"))
+    assert "The settings of Groq" in text and "update frequency: the provider file's → weekly" in text
     assert 'action="/admin/catalog/audit/undo"' not in page(house, "/admin/catalog/audit")
 
 
@@ -426,10 +426,10 @@ def test_the_installations_own_account_can_neither_be_seen_nor_touched(house: Pe
     assert house.post(f"/admin/users/{house.id}/anything").status_code == 404
 
 
-def test_what_admins_did_to_accounts_stands_in_the_audit_log(house: Person, alice: Person) -> None:
+def test_account_actions_of_admins_are_in_the_audit_log(house: Person, alice: Person) -> None:
     house.post(f"/admin/users/{alice.id}/disable")
-    told = words(page(house, "/admin/catalog/audit"))
-    assert "The account alice@example.com" in told and "signing in: allowed → disabled" in told
+    text = words(page(house, "/admin/catalog/audit"))
+    assert "The account alice@example.com" in text and "signing in: allowed → disabled" in text
 
 
 # ------------------------------------------------------------------ workers
@@ -453,9 +453,9 @@ def test_a_failed_job_is_told_without_its_words_and_queued_again_or_deleted(
 ) -> None:
     fail(app, vault, monkeypatch)
     html = page(house, "/admin/workers")
-    told = words(html)
+    text = words(html)
     assert SECRET not in html and "postgresql://" not in html
-    assert "sync 7" in told and "A connection could not be made, or broke. (ConnectionError)" in told
+    assert "sync 7" in text and "A connection could not be made, or broke. (ConnectionError)" in text
     reader = Plainly(house.client).open("/admin/workers")
     reader.submit("/admin/workers/failed/requeue", {"job": "run-7"})
     assert "It is queued once more." in reader.words and "None within the last day." in reader.words
@@ -496,9 +496,9 @@ def test_workers_and_queues_are_shown_as_they_are(app: Flask, house: Person, red
         enqueue.enqueue_key_check(4)
         with redis.Redis.from_url(redis_url) as client:
             client.set(queues.SCHEDULER_KEY, "somebody", ex=70)
-        told = words(page(house, "/admin/workers"))
-    assert "1 worker" in told and "The scheduler went round" in told and "No scheduler" not in told
-    assert "interactive 2" in told and "bulk 0" in told
+        text = words(page(house, "/admin/workers"))
+    assert "1 worker" in text and "The scheduler went round" in text and "No scheduler" not in text
+    assert "interactive 2" in text and "bulk 0" in text
     assert [line.oldest_at is not None for line in monitoring.list_queues()] == [True, False, False]
 
 

@@ -110,13 +110,13 @@ def test_no_page_costs_more_than_eight_queries(house: Person) -> None:
 
 @both_databases
 def test_a_match_takes_effect_through_the_worker_and_its_undo_too(app: Flask, house: Person, vault: Keyring) -> None:
-    told = act(house, "/unknown/match", provider="chutes", model_id="acme/only-here", canonical_id=KNOWN)
-    assert "What Chutes means by acme/only-here" in words(told) and "Undo" in words(told)
-    assert 'value="acme/only-here"' not in told
+    answer = act(house, "/unknown/match", provider="chutes", model_id="acme/only-here", canonical_id=KNOWN)
+    assert "What Chutes means by acme/only-here" in words(answer) and "Undo" in words(answer)
+    assert 'value="acme/only-here"' not in answer
     assert work_off(app, vault) == 1
     assert matched("acme/only-here") == (KNOWN, "decided", KNOWN)
-    told = act(house, "/audit/undo", entry=str(audit.list_entries()[0][0].id), page="unknown")
-    assert "taken back" in words(told) and "Redo" in words(told)
+    answer = act(house, "/audit/undo", entry=str(audit.list_entries()[0][0].id), page="unknown")
+    assert "taken back" in words(answer) and "Redo" in words(answer)
     work_off(app, vault)
     assert matched("acme/only-here") == (None, "unknown", None)
     assert 'value="acme/only-here"' in page(house, "/unknown")
@@ -126,10 +126,10 @@ def matched(model_id: str) -> tuple[str | None, str, str | None]:
     db.session.rollback()
     db.session.expire_all()
     row = db.session.scalars(select(ModelRow).where(ModelRow.provider_model_id == model_id)).one()
-    shown = db.session.scalars(
+    rows = db.session.scalars(
         select(ListedModelRow.canonical_id).where(ListedModelRow.provider_model_id == model_id)
     ).one()
-    return row.canonical_id, row.match_rule, shown
+    return row.canonical_id, row.match_rule, rows
 
 
 def test_the_whole_way_without_javascript(house: Person, worker: None) -> None:
@@ -236,19 +236,19 @@ def test_ids_are_suggested_while_typing(house: Person) -> None:
 
 
 def test_a_proposal_shows_its_evidence_and_is_accepted(app: Flask, house: Person, vault: Keyring) -> None:
-    shown = words(page(house, "/unknown"))
-    assert "1 proposal" in shown and "Chutes acme/rocket-2 , OpenRouter acme/rocket-2" in shown
-    told = act(house, "/proposals/accept", id="acme/rocket-2")
-    assert "The canonical model acme/rocket-2: decided." in words(told) and "No proposals" in words(told)
+    text = words(page(house, "/unknown"))
+    assert "1 proposal" in text and "Chutes acme/rocket-2 , OpenRouter acme/rocket-2" in text
+    answer = act(house, "/proposals/accept", id="acme/rocket-2")
+    assert "The canonical model acme/rocket-2: decided." in words(answer) and "No proposals" in words(answer)
     work_off(app, vault)
     assert "1 unknown model" in words(page(house, "/unknown"))
     assert audit.list_entries()[0][0].reason == "Listed alike by chutes (acme/rocket-2), openrouter (acme/rocket-2)."
 
 
 def test_a_dismissed_proposal_stays_away_until_that_is_taken_back(house: Person) -> None:
-    told = words(act(house, "/proposals/dismiss", id="acme/rocket-2"))
-    assert "The proposal acme/rocket-2" in told and "No proposals" in told
-    assert "3 unknown models" in told
+    text = words(act(house, "/proposals/dismiss", id="acme/rocket-2"))
+    assert "The proposal acme/rocket-2" in text and "No proposals" in text
+    assert "3 unknown models" in text
     assert "1 proposal" in words(act(house, "/audit/undo", entry=str(audit.list_entries()[0][0].id), page="unknown"))
 
 
@@ -294,8 +294,8 @@ def test_a_conflict_is_settled_for_good_and_the_choice_can_be_taken_back(
     assert told in words(answer) and "999" not in answer
     work_off(app, vault)
     assert "999" not in page(house, "/conflicts")
-    shown = words(page(house, "/audit")).replace("\u202f", " ")
-    assert {"catalog": "→ 128 000", "provider": "→ 999 000", "both": "128 000 tokens in the catalog"}[choice] in shown
+    text = words(page(house, "/audit")).replace("\u202f", " ")
+    assert {"catalog": "→ 128 000", "provider": "→ 999 000", "both": "128 000 tokens in the catalog"}[choice] in text
     act(house, "/audit/undo", entry=str(audit.list_entries()[0][0].id), page="conflicts")
     work_off(app, vault)
     assert "999" in page(house, "/conflicts")
@@ -355,21 +355,21 @@ def test_what_changed_since_is_not_undone_but_told(house: Person) -> None:
 
 
 def test_the_overview_says_what_is_in_force_and_what_there_is_to_do(house: Person) -> None:
-    shown = words(page(house, ""))
-    assert "3 unknown models 1 proposal" in shown and "1 model in conflict" in shown
-    assert "No source was asked yet" in shown and "raw.githubusercontent.com" in shown
+    text = words(page(house, ""))
+    assert "3 unknown models 1 proposal" in text and "1 model in conflict" in text
+    assert "No source was asked yet" in text and "raw.githubusercontent.com" in text
 
 
 def test_a_refresh_is_queued_by_a_button_and_its_outcome_is_shown(house: Person, worker: None) -> None:
-    told = act(house, "/refresh", source="modelsdev")
-    assert words(told).count("waits for a worker") == 1 and "No worker" not in told
-    assert 'hx-trigger="load delay:2s"' in told  # it looks again by itself
-    again = told.split('hx-get="', 1)[1].split('"', 1)[0].replace("&amp;", "&")
+    answer = act(house, "/refresh", source="modelsdev")
+    assert words(answer).count("waits for a worker") == 1 and "No worker" not in answer
+    assert 'hx-trigger="load delay:2s"' in answer  # it looks again by itself
+    again = answer.split('hx-get="', 1)[1].split('"', 1)[0].replace("&amp;", "&")
     sources.record_failure("modelsdev", "https://models.dev/api.json", "timeout", "It did not answer in time.", now())
     db.session.commit()
-    seen = house.client.get(again, headers=HTMX).text
-    assert "waits for a worker" not in seen and "hx-trigger" not in seen
-    assert "It did not answer in time." in words(seen)
+    text = house.client.get(again, headers=HTMX).text
+    assert "waits for a worker" not in text and "hx-trigger" not in text
+    assert "It did not answer in time." in words(text)
 
 
 def test_refresh_now_asks_all_sources_and_refuses_one_that_does_not_exist(house: Person, worker: None) -> None:
@@ -384,6 +384,6 @@ def test_without_a_worker_or_redis_the_pages_say_so_and_keep_what_was_decided(ap
     assert "No worker is running" in act(house, "/unknown/leave", **left)
     with no_redis(app):
         assert "cannot be reached" in act(house, "/refresh", source="litellm")
-        told = words(act(house, "/unknown/leave", provider="chutes", model_id="acme/rocket-2"))
-        assert enqueue.NO_REDIS_FOR_DECISIONS in told
+        text = words(act(house, "/unknown/leave", provider="chutes", model_id="acme/rocket-2"))
+        assert enqueue.NO_REDIS_FOR_DECISIONS in text
     assert entries() == 2

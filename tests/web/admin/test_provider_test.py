@@ -57,8 +57,8 @@ def test_it_says_what_the_server_s_key_can_list_and_records_nothing(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     simulator.set_models("openai", named("gpt-4o", "gpt-4o-mini", "text-embedding-3-small"))
     before = rows()
-    told = pressed(app, admin, vault)
-    assert "answers 3 models, 2 of them chat" in told and "with the server's key, just now" in told
+    answer = pressed(app, admin, vault)
+    assert "answers 3 models, 2 of them chat" in answer and "with the server's key, just now" in answer
     assert rows() == before
     assert len(simulator.requests("openai")) == 1
     page = admin.client.get("/admin/providers").text
@@ -98,14 +98,14 @@ def test_a_failure_is_a_sentence_with_what_to_do(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     simulator.set_fault("openai", fault)
-    told = pressed(app, admin, vault)
-    assert sentence in told and "Your last list" not in told
+    answer = pressed(app, admin, vault)
+    assert sentence in answer and "Your last list" not in answer
     assert len(simulator.requests("openai")) == 1, "one try"
 
 
 def test_without_a_key_it_says_which_variable_is_not_set(app: Flask, admin: Person, vault: Keyring) -> None:
-    told = pressed(app, admin, vault)
-    assert "API key not configured: OPENAI_API_KEY is not set" in told and "without a key" in told
+    answer = pressed(app, admin, vault)
+    assert "API key not configured: OPENAI_API_KEY is not set" in answer and "without a key" in answer
 
 
 def test_what_has_no_address_of_its_own_cannot_be_tested(admin: Person) -> None:
@@ -117,8 +117,8 @@ def test_what_has_no_address_of_its_own_cannot_be_tested(admin: Person) -> None:
 
 
 def test_without_a_worker_or_redis_it_says_so(app: Flask, admin: Person) -> None:
-    told = admin.post(PATH, htmx=True).text
-    assert "No worker is running, so nobody asks the provider" in words(told) and "every 1s" not in told
+    text = admin.post(PATH, htmx=True).text
+    assert "No worker is running, so nobody asks the provider" in words(text) and "every 1s" not in text
     with no_redis(app):
         assert "Redis) cannot be reached, so the provider was not asked" in words(admin.post(PATH, htmx=True).text)
         assert admin.client.get("/admin/providers").status_code == 200
@@ -136,7 +136,7 @@ def test_a_test_that_nobody_answers_is_given_up(app: Flask, admin: Person) -> No
     assert "No worker came back to it" in words(piece) and "every 1s" not in piece
 
 
-def test_a_note_of_another_version_is_passed_over(app: Flask) -> None:
+def test_a_stored_result_of_another_version_is_ignored(app: Flask) -> None:
     queues.redis_connection().set("modelsync:trial:openai", b'{"of": "another"}')
     provider_test.finish("groq", clock.utc_now(), ProviderTestResult(0.1, False))
     found = provider_test.load_all(["openai", "groq", "xai"])

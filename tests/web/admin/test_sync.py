@@ -44,9 +44,9 @@ def test_the_button_shows_progress_and_then_the_statistics(app: Flask, house: Pe
     assert 'id="provider-sync-openai"' in first.text and again in first.text
     assert again in house.client.get(f"{PATH}?run={run_id}", headers=HTMX).text, "still under way: it asks again"
     work_off(app, vault)
-    told = house.client.get(f"{PATH}?run={run_id}", headers=HTMX).text
-    assert again not in told
-    assert "3 fetched, 1 new model, 2 overrides written. Sync" in words(told)
+    text = house.client.get(f"{PATH}?run={run_id}", headers=HTMX).text
+    assert again not in text
+    assert "3 fetched, 1 new model, 2 overrides written. Sync" in words(text)
     (entry,) = audit.list_entries()[0]
     assert (entry.action, entry.actor, entry.subject) == ("sync", "carol@example.com", "openai")
     assert "A sync with the server's own keys: OpenAI" in words(house.client.get("/admin/catalog/audit").text)
@@ -81,9 +81,9 @@ def test_a_plan_that_went_stale_says_so_and_has_no_button(app: Flask, house: Per
     assert 'action="/admin/plans/1/apply"' in house.client.get("/admin/plans/1").text
     press(house)
     work_off(app, vault)
-    told = house.client.get("/admin/plans/1").text
-    assert "The list of OpenAI changed since this plan was made." in words(told)
-    assert 'action="/admin/plans/1/apply"' not in told
+    text = house.client.get("/admin/plans/1").text
+    assert "The list of OpenAI changed since this plan was made." in words(text)
+    assert 'action="/admin/plans/1/apply"' not in text
 
 
 def test_without_javascript_the_button_leads_to_the_run(app: Flask, house: Person) -> None:
@@ -94,12 +94,12 @@ def test_without_javascript_the_button_leads_to_the_run(app: Flask, house: Perso
     assert house.client.get(PATH).location == "/admin/providers"
 
 
-def test_a_missing_key_and_a_failure_are_said_in_the_row(app: Flask, house: Person, vault: Keyring) -> None:
+def test_a_missing_key_and_a_failure_are_shown_in_the_row(app: Flask, house: Person, vault: Keyring) -> None:
     house.post("/admin/providers/groq/sync", htmx=True)
     work_off(app, vault)
     (run,) = runs.list_all_runs(runs.HistoryFilter())[0]
-    told = house.client.get(f"/admin/providers/groq/sync?run={run.id}", headers=HTMX).text
-    assert "API key not configured: GROQ_API_KEY is not set." in words(told)
+    text = house.client.get(f"/admin/providers/groq/sync?run={run.id}", headers=HTMX).text
+    assert "API key not configured: GROQ_API_KEY is not set." in words(text)
 
 
 def test_what_cannot_be_started_is_said(app: Flask, house: Person) -> None:

@@ -91,11 +91,11 @@ def test_what_is_told_is_bounded(app: Flask, caplog: pytest.LogCaptureFixture) -
 
 def test_it_asks_no_database_and_has_its_limit(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, "app.reports")
-    asked: list[str] = []
-    event.listen(db.engine, "before_cursor_execute", lambda *arguments: asked.append(arguments[2]))
+    queries: list[str] = []
+    event.listen(db.engine, "before_cursor_execute", lambda *arguments: queries.append(arguments[2]))
     statuses = [send(app, NEW, "application/reports+json") for _ in range(32)]
     assert statuses[:30] == [204] * 30 and set(statuses[30:]) == {429}
-    assert asked == []
+    assert queries == []
 
 
 def test_pages_name_it_in_both_ways_and_shut_out_everything_else(app: Flask) -> None:

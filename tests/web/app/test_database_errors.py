@@ -54,7 +54,7 @@ def standby() -> contextlib.AbstractContextManager[None]:
 
 
 def gone() -> contextlib.AbstractContextManager[None]:
-    """Nobody listens where the database was, and no file is there."""
+    """No server listens at the database's address, and its file is gone."""
 
     def lead_astray(_dialect: Any, _record: Any, places: list[Any], options: dict[str, Any]) -> None:
         places[:] = ["/nowhere/at/all.sqlite"] if places else []
@@ -160,7 +160,7 @@ def test_a_database_that_is_none_is_called_damaged(alice: Person, database_url: 
 
 @both_databases
 def test_a_database_that_went_away_is_told_to_whoever_is_signed_in_too(alice: Person) -> None:
-    """The page that tells of it asks the database nothing: it would fail in turn."""
+    """The error page does not query the database: that would fail too."""
     alice.sign_in()
     with gone():
         page = alice.client.get("/profile")

@@ -112,7 +112,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, demo_template: Path, embedde
         ('<p style="color: red">x</p>', "which the policy forbids"),
     ],
 )
-def test_what_is_wrong_with_html_is_told(wrong: str, told: str) -> None:
+def test_html_errors_are_reported(wrong: str, told: str) -> None:
     document = "<!doctype html><html lang=en><head><title>t</title></head><body><main><h1>h</h1>{}</main></body>"
     assert find_errors(document.format("<p>right</p>")) == []
     assert told in " ".join(find_errors(document.format(wrong)))

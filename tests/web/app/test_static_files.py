@@ -32,13 +32,13 @@ UNPACK = {"br": brotli.decompress, "gzip": gzip.decompress, "zstd": zstd.decompr
 
 def files_of(html: str, client: FlaskClient) -> list[str]:
     """The addresses that a browser fetches for this page, those that the style sheets name among them."""
-    found = re.findall(r'<(?:script|img|use)[^>]* (?:src|href)="([^"#]+)', html)
-    found += re.findall(r'<link rel="(?:stylesheet|icon)" href="([^"]+)"', html)
-    for sheet in [address for address in found if address.endswith(".css")]:
+    matches = re.findall(r'<(?:script|img|use)[^>]* (?:src|href)="([^"#]+)', html)
+    matches += re.findall(r'<link rel="(?:stylesheet|icon)" href="([^"]+)"', html)
+    for sheet in [address for address in matches if address.endswith(".css")]:
         folder = sheet.rpartition("/")[0]
         named = re.findall(r"""url\(["']?([^"')#:]+)["')#]""", client.get(sheet).text)
-        found += [f"{folder}/{name}" for name in named]
-    return sorted(set(found))
+        matches += [f"{folder}/{name}" for name in named]
+    return sorted(set(matches))
 
 
 def packed(client: FlaskClient, path: str, codings: str = CHROMIUM) -> TestResponse:

@@ -52,12 +52,12 @@ def test_a_headline_stands_above_its_details(alice: Person, watch: Watch) -> Non
     key = alice.add_key("openai", label="work")
     add_changes(alice, *new_changes("gpt-6", "gpt-7"), CHEAPER, at=NOW - timedelta(hours=2), key=key)
     page = alice.sign_in().client.get("/changes").text
-    said = words(page)
+    text = words(page)
     assert "Today unseen OpenAI added 2 chat models; gpt-4o's output price fell 20\N{NARROW NO-BREAK SPACE}%".replace(
         "\N{NARROW NO-BREAK SPACE}", " "
-    ) in said.replace("\N{NARROW NO-BREAK SPACE}", " ")
+    ) in text.replace("\N{NARROW NO-BREAK SPACE}", " ")
     assert page.count('class="change change-') == 3
-    assert "work · 2 h ago 3 changes" in said
+    assert "work · 2 h ago 3 changes" in text
 
 
 def test_what_was_new_stays_marked_for_as_long_as_one_looks(alice: Person, watch: Watch) -> None:
@@ -68,9 +68,9 @@ def test_what_was_new_stays_marked_for_as_long_as_one_looks(alice: Person, watch
     watch.forward(days=1)
     add_changes(alice, *new_changes("fresh"), at=watch.moment - timedelta(hours=1), key=key)
     for _ in range(5):  # a reload, the back button, or a look every twenty minutes
-        said = page_text(alice)
-        assert said.index("fresh") < said.index("Seen before your last visit") < said.index("old")
-        assert said.count("unseen") == 1
+        text = page_text(alice)
+        assert text.index("fresh") < text.index("Seen before your last visit") < text.index("old")
+        assert text.count("unseen") == 1
         watch.forward(minutes=20)
     assert nav.load_nav(alice.id).unseen_new == 0  # although the badge went at the first look
     watch.forward(minutes=31)
@@ -119,8 +119,8 @@ def test_a_visit_is_of_one_person_in_one_browser(app: Flask, alice: Person, bob:
     alice.post("/logout")
     bob.client = alice.client
     bob.sign_in()
-    said = page_text(bob)
-    assert "unseen" in said and "bobs" in said and "alices" not in said
+    text = page_text(bob)
+    assert "unseen" in text and "bobs" in text and "alices" not in text
 
 
 def test_filters_stand_in_the_address_and_in_the_form(alice: Person, watch: Watch) -> None:
@@ -154,8 +154,8 @@ def test_only_since_my_last_visit(alice: Person, watch: Watch) -> None:
     watch.forward(hours=2)
     assert "Nothing new since your last visit" in page_text(alice, "/changes?since=visit")
     add_changes(alice, *new_changes("fresh"), at=watch.moment, key=key)
-    said = page_text(alice, "/changes?since=visit")
-    assert "fresh" in said and "old" not in said
+    text = page_text(alice, "/changes?since=visit")
+    assert "fresh" in text and "old" not in text
 
 
 def test_older_changes_are_a_link_that_keeps_the_filter(alice: Person, watch: Watch) -> None:
@@ -186,8 +186,8 @@ def test_bob_sees_nothing_of_alices_not_even_by_her_keys_number(alice: Person, b
     add_changes(alice, *new_changes("alices-model"), at=NOW, key=key)
     bob.sign_in()
     for query in ("", f"?key={key.id}", "?q=alices", "?provider=openai"):
-        said = bob.client.get(f"/changes{query}").text.split("<main", 1)[1]
-        assert "alices-model" not in said and "office" not in said, query
+        text = bob.client.get(f"/changes{query}").text.split("<main", 1)[1]
+        assert "alices-model" not in text and "office" not in text, query
 
 
 def test_an_empty_page_says_what_will_come(alice: Person) -> None:
@@ -200,7 +200,7 @@ def test_the_page_takes_the_same_few_queries_however_much_there_is(alice: Person
     add_changes(alice, *new_changes("first"), at=NOW - timedelta(days=200), key=openai)
     alice.sign_in()
     paths = ("/changes", f"/changes?kind=new&q=m&key={groq.id}&since=visit")
-    asked: dict[str, set[int]] = {path: set() for path in paths}
+    queries: dict[str, set[int]] = {path: set() for path in paths}
     for more in (1, 100):
         for number in range(more):
             add_changes(alice, *new_changes(f"m{number}"), at=NOW - timedelta(days=number), key=groq)
@@ -208,8 +208,8 @@ def test_the_page_takes_the_same_few_queries_however_much_there_is(alice: Person
             alice.client.get("/changes")
             with counted() as sent:
                 assert alice.client.get(path).status_code == 200
-            asked[path].add(len(sent))
-    assert all(len(counts) == 1 and max(counts) <= 8 for counts in asked.values()), asked
+            queries[path].add(len(sent))
+    assert all(len(counts) == 1 and max(counts) <= 8 for counts in queries.values()), queries
 
 
 def test_the_line_between_new_and_seen_is_not_lost_between_two_pages(alice: Person, watch: Watch) -> None:
@@ -223,6 +223,6 @@ def test_the_line_between_new_and_seen_is_not_lost_between_two_pages(alice: Pers
     page = alice.client.get("/changes").text
     assert "Seen before your last visit" not in words(page)
     (older,) = [link for link in read(page).links if "before=" in link]
-    said = page_text(alice, older)
-    assert said.index("Seen before your last visit") < said.index("old")
-    assert "unseen" not in said
+    text = page_text(alice, older)
+    assert text.index("Seen before your last visit") < text.index("old")
+    assert "unseen" not in text

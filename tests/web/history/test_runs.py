@@ -49,17 +49,17 @@ def three(
         [SimModel("o3", prompt=Decimal(2), completion=Decimal(8)), *named("gpt-4o", "gpt-5", "gpt-6")],
         [SimModel("o3", prompt=Decimal(2), completion=Decimal(8)), *named("gpt-5", "gpt-6")],
     )
-    found = []
+    results = []
     for models in lists:
         simulator.set_models("openai", models)
-        found.append(synced(alice, means).results[0])
+        results.append(synced(alice, means).results[0])
         clock.forward(days=1)
     clock.forward(days=2)
     alice.row.sync_on_sign_in = False
     later = clock.moment
     monkeypatch.setattr(app_clock, "utc_now", lambda: later)
     alice.sign_in()
-    return found
+    return results
 
 
 # ------------------------------------------------------------------ the calendar
@@ -119,8 +119,8 @@ def test_odd_days_are_none_or_have_no_sync(alice: Person, three: list[ResultView
 def test_days_are_the_persons_own(alice: Person, three: list[ResultView]) -> None:
     alice.post("/settings/time-zone", time_zone="Pacific/Kiritimati")  # 14 hours ahead: noon is the next day already
     assert "/history?day=2026-11-04" in alice.client.get("/history").text
-    said = alice.client.get("/history?day=2026-11-02").text
-    assert f'href="/history/{three[0].run_id}"' in said and f'href="/history/{three[1].run_id}"' not in said
+    text = alice.client.get("/history?day=2026-11-02").text
+    assert f'href="/history/{three[0].run_id}"' in text and f'href="/history/{three[1].run_id}"' not in text
 
 
 # ------------------------------------------------------------------ a key over time
@@ -130,10 +130,10 @@ def test_a_keys_scope_is_a_line_with_its_table(alice: Person, key: CredentialRow
     page = alice.client.get(f"/history/keys/{key.id}").text
     svg = page.split('<svg class="chart-scope"', 1)[1].split("</svg>", 1)[0]
     assert 'role="img"' in svg and "From 2 to 3, at least 2, at most 4." in svg
-    said = words(page)
-    assert "3 chat models" in said and "3 different lists" in said
-    assert [said.index(step) for step in ("−1", "+2", "first")] == sorted(
-        said.index(step) for step in ("−1", "+2", "first")
+    text = words(page)
+    assert "3 chat models" in text and "3 different lists" in text
+    assert [text.index(step) for step in ("−1", "+2", "first")] == sorted(
+        text.index(step) for step in ("−1", "+2", "first")
     )
     assert page.count('type="radio"') == 6
 
@@ -176,7 +176,7 @@ def test_two_moments_of_a_key_are_compared(alice: Person, key: CredentialRow, th
     assert "gained 2 chat models, lost 0" in compared(f"&to={three[1].id}")
 
 
-def test_a_changed_price_is_told_and_a_rename_is_no_loss(
+def test_a_changed_price_is_shown_and_a_rename_is_no_loss(
     alice: Person, means: SyncContext, clock: Clock, simulator: Simulator
 ) -> None:
     key = alice.add_key("groq")
@@ -185,9 +185,9 @@ def test_a_changed_price_is_told_and_a_rename_is_no_loss(
     clock.forward(days=1)
     simulator.set_models("groq", [*named("meta-llama/Meta-Llama-3-8B-Instruct"), SimModel("gpt-4o", context=16_384)])
     synced(alice, means)
-    said = words(alice.sign_in().client.get(f"/history/compare?key={key.id}").text)
-    assert "gained 0 chat models, lost 0, and 2 changed" in said
-    assert "renamed llama3-8b-8192" in said and "context window 8k → 16k" in said
+    text = words(alice.sign_in().client.get(f"/history/compare?key={key.id}").text)
+    assert "gained 0 chat models, lost 0, and 2 changed" in text
+    assert "renamed llama3-8b-8192" in text and "context window 8k → 16k" in text
 
 
 def test_what_was_only_partly_read_is_no_loss_and_said_so(
@@ -198,8 +198,8 @@ def test_what_was_only_partly_read_is_no_loss_and_said_so(
     simulator.set_fault("anthropic", "repeated_cursor")
     after = next(result for result in synced(alice, means).results if result.provider == "anthropic")
     assert after.outcome == "partial"
-    said = words(alice.client.get(f"/history/compare?key={anthropic.id}&to={after.id}").text)
-    assert "only partly read" in said and "gained and lost nothing" in said
+    text = words(alice.client.get(f"/history/compare?key={anthropic.id}&to={after.id}").text)
+    assert "only partly read" in text and "gained and lost nothing" in text
 
 
 def test_only_moments_of_ones_own_key_can_be_compared(
@@ -247,7 +247,7 @@ def test_the_pages_take_the_same_few_queries_however_much_there_is(
     alice: Person, key: CredentialRow, three: list[ResultView]
 ) -> None:
     paths = ("/history", "/history?day=2026-11-02", f"/history/keys/{key.id}", f"/history/compare?key={key.id}")
-    asked: dict[str, list[int]] = {path: [] for path in paths}
+    queries: dict[str, list[int]] = {path: [] for path in paths}
     for more in (0, 300):
         if more:
             many_runs(alice, more)
@@ -255,5 +255,5 @@ def test_the_pages_take_the_same_few_queries_however_much_there_is(
             alice.client.get(path)
             with counted() as sent:
                 assert alice.client.get(path).status_code == 200
-            asked[path].append(len(sent))
-    assert all(at_few == at_many <= 8 for at_few, at_many in asked.values()), asked
+            queries[path].append(len(sent))
+    assert all(at_few == at_many <= 8 for at_few, at_many in queries.values()), queries

@@ -32,8 +32,8 @@ def text(person: Person, path: str) -> str:
 def test_a_hidden_model_is_left_out_with_the_count_and_can_be_shown_again(reader: Person) -> None:
     hidden = reader.post("/marks", provider="openai", model="o3", mark="hidden", here="q=o&sort=-price")
     assert (hidden.status_code, hidden.location) == (303, "/models?q=o&sort=-price")
-    shown = text(reader, "/models")
-    assert "2 models" in shown and "1 hidden" in shown and ">o3</code>" not in shown
+    page_text = text(reader, "/models")
+    assert "2 models" in page_text and "1 hidden" in page_text and ">o3</code>" not in page_text
     among = text(reader, "/models?marks=hidden")
     assert "1 model<" in among and ">o3</code>" in among and "Show again" in among
     reader.post("/marks", provider="openai", model="o3", mark="plain")
@@ -75,9 +75,9 @@ def test_columns_are_chosen_and_kept_for_their_person(reader: Person, bob: Perso
     form = {"csrf_token": token, "column": ["answer", "listed", "nonsense"], "here": "q=o3"}
     answer = reader.client.post("/settings/model-columns", data=form)
     assert (answer.status_code, answer.location) == (303, "/models?q=o3")
-    shown = text(reader, "/models")
-    assert ">Longest answer</th>" in shown and ">As of</th>" in shown and ">Context</th>" not in shown
-    assert "just now" in shown or "ago</time>" in shown or "2026" in shown
+    page_text = text(reader, "/models")
+    assert ">Longest answer</th>" in page_text and ">As of</th>" in page_text and ">Context</th>" not in page_text
+    assert "just now" in page_text or "ago</time>" in page_text or "2026" in page_text
     reader.client.post("/settings/model-columns", data={"csrf_token": token})
     assert ">As of</th>" not in text(reader, "/models")  # none is a choice as well
     db.session.rollback()

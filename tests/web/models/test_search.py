@@ -48,28 +48,28 @@ def page(person: Person, path: str, *, htmx: bool = False) -> str:
 def test_the_address_holds_search_filters_and_order(reader: Person) -> None:
     everything = page(reader, "/models")
     assert "4 models" in everything and "nobody/knows-this" in everything and "unknown to the catalog" in everything
-    found = page(
+    text = page(
         reader, "/models?q=gpt&provider=openrouter&capability=tools&min_context=100k&max_price=%243&sort=-price"
     )
-    assert "1 model<" in found and "openai/gpt-4o</code>" in found and "$2.50" in found
-    assert 'value="gpt"' in found and 'value="100k"' in found  # and the form shows what was asked
+    assert "1 model<" in text and "openai/gpt-4o</code>" in text and "$2.50" in text
+    assert 'value="gpt"' in text and 'value="100k"' in text  # and the form shows what was asked
     assert "No model of your keys fits" in page(reader, "/models?q=nothing-like-it")
 
 
 def test_what_was_filtered_out_comes_with_its_reason(reader: Person) -> None:
     assert "text-embedding-3-small" not in page(reader, "/models")
-    shown = page(reader, "/models?all=yes")
-    assert "text-embedding-3-small" in shown and "“embedding” in its id" in shown
+    text = page(reader, "/models?all=yes")
+    assert "text-embedding-3-small" in text and "“embedding” in its id" in text
     of_a_kind = page(reader, "/models?kind=embedding")
     assert "1 model<" in of_a_kind and "text-embedding-3-small" in of_a_kind
     assert "text-embedding-3-small" not in page(reader, "/models?kind=nonsense")
 
 
 def test_a_filter_that_cannot_be_read_is_told_kept_and_does_not_filter(reader: Person) -> None:
-    shown = page(reader, "/models?max_price=cheap&min_context=long&sort=random&provider=nobody&after=%00%00")
-    assert "Write the price in USD per million tokens, such as 2.50." in shown
-    assert "Write the context as a number of tokens" in shown
-    assert 'value="cheap"' in shown and 'value="long"' in shown and "4 models" in shown
+    text = page(reader, "/models?max_price=cheap&min_context=long&sort=random&provider=nobody&after=%00%00")
+    assert "Write the price in USD per million tokens, such as 2.50." in text
+    assert "Write the context as a number of tokens" in text
+    assert 'value="cheap"' in text and 'value="long"' in text and "4 models" in text
 
 
 def test_htmx_gets_the_list_alone_and_the_rest_is_the_same(reader: Person) -> None:
@@ -79,10 +79,10 @@ def test_htmx_gets_the_list_alone_and_the_rest_is_the_same(reader: Person) -> No
 
 
 def test_one_model_says_who_serves_it_what_it_costs_and_where_its_facts_come_from(reader: Person) -> None:
-    shown = page(reader, "/models/openai/gpt-4o")
-    assert "Who serves it" in shown and shown.count(">yours<") == 3
-    assert "Context window" in shown and "128\u202f000 tokens" in shown
-    assert "models.dev" in shown or "LiteLLM" in shown
+    text = page(reader, "/models/openai/gpt-4o")
+    assert "Who serves it" in text and text.count(">yours<") == 3
+    assert "Context window" in text and "128\u202f000 tokens" in text
+    assert "models.dev" in text or "LiteLLM" in text
     costs = page(reader, "/models/openai/gpt-4o?input=10M&output=1M", htmx=True)
     assert "<html" not in costs and costs.count("$35.00") == 2 and "free" in costs
     assert costs.index("free") < costs.index("$35.00")  # the cheapest first
@@ -91,8 +91,8 @@ def test_one_model_says_who_serves_it_what_it_costs_and_where_its_facts_come_fro
 
 @both_databases
 def test_one_model_says_what_long_input_costs_and_who_says_so(reader: Person) -> None:
-    shown = page(reader, "/models/google/gemini-2.5-pro")
-    row = shown[shown.index("Above 200\u202f000 input tokens") :].partition("</tr>")[0]
+    text = page(reader, "/models/google/gemini-2.5-pro")
+    row = text[text.index("Above 200\u202f000 input tokens") :].partition("</tr>")[0]
     assert "$2.50 input, $15.00 output, $0.25 cache read per million tokens" in row
     assert "LiteLLM, 20" in row
 
@@ -115,8 +115,8 @@ def test_one_model_shows_what_my_syncs_told_of_it(reader: Person, simulator: Sim
         "openrouter", [SimModel("openai/gpt-4o", prompt=Decimal(2), completion=Decimal(10)), *MODELS[2:]]
     )
     synced(reader, means, "openrouter")
-    shown = page(reader, "/models/openai/gpt-4o")
-    assert "input price $2.50 → $2.00" in shown and "no longer listed for this key" in shown
+    text = page(reader, "/models/openai/gpt-4o")
+    assert "input price $2.50 → $2.00" in text and "no longer listed for this key" in text
 
 
 def test_a_model_that_nobody_knows_is_not_found(reader: Person) -> None:
@@ -141,8 +141,8 @@ def test_who_serves_it_names_others_offers_but_never_their_private_models(
     simulator.set_models("groq", named("gpt-4o"))
     bob.add_key("groq")
     synced(bob, means)
-    shown = page(reader, "/models/openai/gpt-4o")
-    assert "Groq" in shown and shown.count(">yours<") == 3
+    text = page(reader, "/models/openai/gpt-4o")
+    assert "Groq" in text and text.count(">yours<") == 3
     stranger = page(bob.sign_in(), "/models/openai/gpt-4o")
     assert stranger.count(">yours<") == 1 and "OpenRouter" in stranger
 
