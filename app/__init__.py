@@ -11,10 +11,14 @@ from app.api import compat, metrics, models_sync, openapi, problems, stats, v1
 from app.cli import commands
 from app.extensions import csrf, db, htmx, limiter, login_manager, migrate
 from app.store.engine import engine
-from app.web import design, health, help, home, key_import, keys, sync
+from app.web import design, health, home, key_import, keys
+from app.web import help as manual
+from app.web import sync as sync_pages
 from app.web.account import accounts, feeds, notifications, oidc, password_reset, second_factor, tokens
 from app.web.account import settings as account_settings
-from app.web.admin import catalog, overview, providers, users, workers
+from app.web.admin import catalog as admin_catalog
+from app.web.admin import overview, users, workers
+from app.web.admin import providers as admin_providers
 from app.web.admin import sync as admin_sync
 from app.web.app import (
     allowed_hosts,
@@ -69,7 +73,19 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     fragment_cache.init_app(app)
     compression.init_app(app)
 
-    for module in (accounts, overview, catalog, changes, health, runs, keys, search, home, sync, models_sync):
+    for module in (
+        accounts,
+        overview,
+        admin_catalog,
+        changes,
+        health,
+        runs,
+        keys,
+        search,
+        home,
+        sync_pages,
+        models_sync,
+    ):
         app.register_blueprint(module.blueprint)
     if settings.demo_url:
         from app.demo import panel  # not part of a real installation
@@ -77,11 +93,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         app.register_blueprint(panel.blueprint)
     if settings.demo_url or app.debug:
         app.register_blueprint(design.blueprint)
-    for module in (providers, admin_sync, users, workers, model_sync):
+    for module in (admin_providers, admin_sync, users, workers, model_sync):
         app.register_blueprint(module.blueprint)
     for module in (notifications, oidc, password_reset, key_import, second_factor):
         app.register_blueprint(module.blueprint)
-    for module in (account_settings, feeds, help, tokens, v1, compat, openapi, stats, metrics, csp_reports):
+    for module in (account_settings, feeds, manual, tokens, v1, compat, openapi, stats, metrics, csp_reports):
         app.register_blueprint(module.blueprint)
     commands.init_app(app)
     return app

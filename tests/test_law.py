@@ -13,12 +13,14 @@ Beside them: `app/__init__.py` wires everything; `config`, `extensions`, `harden
 from __future__ import annotations
 
 import ast
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import app
 from app.config import ROOT
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -174,3 +176,13 @@ def test_some_name_httpx_for_a_type_only(file: str) -> None:
     text = (ROOT / "app/sync" / file).read_text(encoding="utf-8")
     used = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
     assert {name for name in used if name.startswith("httpx.")} == {"httpx.Client"}
+
+
+def test_the_wiring_hides_no_module() -> None:
+    """`app.sync` is the package, whatever `app/__init__.py` imports under that name."""
+    names = {_station(file) for file in FILES} - {"__init__", "serving"}
+    assert [
+        name
+        for name in sorted(names)
+        if getattr(app, name, importlib.import_module(f"app.{name}")) is not sys.modules[f"app.{name}"]
+    ] == []
