@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -67,6 +68,30 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "MODELSYNC_TEST_EVERYTHING=1 needs MODELSYNC_TEST_DATABASE_URL and MODELSYNC_TEST_REDIS_URL"
         )
+
+
+ON_POSTGRESQL = ("tests/store/", "tests/cli/test_backup.py", "tests/sync/test_leases.py", "tests/sync/test_races.py")
+"""Where the SQL depends on the database: what the plain run repeats on PostgreSQL. `.ci/full` repeats all."""
+
+
+_MANY, _ENOUGH = 6, 4
+"""The plain run takes `_ENOUGH` sets of parameters of a test that needs an app and has more than `_MANY`."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `full` what repeats a test on the other database or with further parameters."""
+    seen: Counter[str] = Counter()
+    sizes = Counter(item.nodeid.partition("[")[0] for item in items)
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        on_postgresql = item.get_closest_marker("postgres") is not None
+        if on_postgresql and not item.nodeid.startswith((*ON_POSTGRESQL, "tests/test_migrations")):
+            item.add_marker(pytest.mark.full)
+        if not on_postgresql and sizes[name] > _MANY and "app" in getattr(item, "fixturenames", ()):
+            seen[name] += 1
+            if seen[name] > _ENOUGH and not item.get_closest_marker("every"):
+                item.add_marker(pytest.mark.full)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

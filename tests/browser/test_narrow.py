@@ -8,7 +8,7 @@ from tests.browser.house import NARROW, SIZES, House, every_page, fits
 from tests.browser.test_axe import _UNFOLD
 from tests.visits import Visit
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(300)]
 
 SMALLEST = {"width": 320, "height": 640}
 """What a page must fit into by WCAG 2.2 (1.4.10): a desk's 1280 px at four times the size."""

@@ -12,7 +12,7 @@ from tests.browser.conftest import SHOTS
 from tests.browser.house import NARROW, SIZES, WIDE, House, every_page, fits
 from tests.visits import Visit
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(300)]
 
 FOLDER = SHOTS / "pages"
 LOOKS = ((WIDE, "light"), (NARROW, "dark"))

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from tests.browser.house import NARROW, SIZES, WIDE, House, every_page, fits
 from tests.visits import Visit
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(300)]
 
 _DEAD = """() => [...document.querySelectorAll("button, input, select, textarea")]
   .filter((one) => one.checkVisibility() && !(one.form && one.form.getAttribute("action")) && !one.closest("dialog"))

@@ -137,7 +137,7 @@ def _combinations() -> Iterator[Any]:
     for stage, (phase, others), fault in itertools.product(conftest._STAGES, PHASES.items(), FATES):
         is_sqlite = stage.id == "sqlite"
         is_quick = (is_sqlite and (phase == "after" or fault in others)) or (
-            fault in KINDS and (is_sqlite or phase in ("after", "batch"))
+            fault in KINDS and (is_sqlite or phase == "after") and phase != "retry"
         )
         marks = [*stage.marks, *([] if is_quick else [pytest.mark.full])]
         yield pytest.param(stage.values[0], phase, fault, id=f"{stage.id}-{phase}-{fault}", marks=marks)

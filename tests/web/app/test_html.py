@@ -124,11 +124,13 @@ def test_every_page_is_visited_or_known_to_be_none(house: House) -> None:
     assert {visit.endpoint for visit in VISITS} - {""} <= house.app.view_functions.keys()
 
 
+@pytest.mark.every
 @pytest.mark.parametrize("visit", PAGES, ids=str)
 def test_a_page_is_valid(house: House, visit: Visit) -> None:
     assert find_errors(house.open(visit)) == []
 
 
+@pytest.mark.every
 @pytest.mark.parametrize("visit", VISITS, ids=str)
 def test_a_piece_is_valid(house: House, visit: Visit) -> None:
     """What htmx gets for the same address: where it is a piece, it conforms too."""
