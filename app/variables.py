@@ -7,6 +7,7 @@ A variable is documented once, in the docstring of its field of `config.Settings
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import textwrap
@@ -74,6 +75,7 @@ class Variable:
     text: str
 
 
+@functools.cache
 def load_variables() -> dict[str, list[Variable]]:
     """Returns the documented variables by the titles of their groups."""
     documented = {
