@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from typing import Any
@@ -93,7 +92,7 @@ class _Process(subprocess.Popen[bytes]):
 
     def start(self) -> None:
         super().__init__(["sleep", "60"], preexec_fn=workers._restore_signal_handlers)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # to this thread: another of the test process would not have it blocked
 
 
 def test_sigterm_while_workers_start_stops_the_started_one_and_starts_no_other(
