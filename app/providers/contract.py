@@ -54,6 +54,8 @@ class Page:
     skipped: list[SkippedEntry] = field(default_factory=list)
     remarks: list[SkippedEntry] = field(default_factory=list)
     """Facts dropped from models that were kept."""
+    ignored: list[SkippedEntry] = field(default_factory=list)
+    """Entries that were read but offer no model: wildcards, placeholders, models that are shut down."""
 
 
 BuildRequest = Callable[[str | None], Request]

@@ -1,6 +1,7 @@
 """Readers for untrusted JSON: a value of the wrong type reads as missing.
 
-`InvalidResponse` rejects a whole answer, `InvalidEntry` one entry of it; no other exception leaves a reader.
+`InvalidResponse` rejects a whole answer, `InvalidEntry` one entry of it, `NotAModel` says that an entry was read but
+offers no model; no other exception leaves a reader.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ class InvalidEntry(Exception):
     """One entry cannot be read. The message is the reason."""
 
 
+class NotAModel(Exception):
+    """One entry was read and offers no model to call, so the list is whole without it. The message is the reason."""
+
+
 def decode_json(body: bytes) -> Any:
     """The JSON in `body`. Raises InvalidResponse for HTML, truncated or too deeply nested JSON, and an empty body."""
     if not body.strip():
@@ -68,10 +73,13 @@ def entries(answer: Any, key: str | None) -> list[Any]:
 def build_page(
     array: list[Any], read_entry: Callable[[JsonObject], ListedModel], next_cursor: str | None = None
 ) -> Page:
-    """Read each entry. An unreadable one is skipped with its reason, an implausible price is dropped with a remark."""
+    """Read each entry. An unreadable one is skipped with its reason, one that offers no model is ignored, an
+    implausible price is dropped with a remark.
+    """
     models: list[ListedModel] = []
     skipped: list[SkippedEntry] = []
     remarks: list[SkippedEntry] = []
+    ignored: list[SkippedEntry] = []
     for number, entry in enumerate(array, 1):
         if not isinstance(entry, dict):
             skipped.append(SkippedEntry(f"entry {number}", "it is not an object"))
@@ -81,11 +89,14 @@ def build_page(
         except InvalidEntry as error:
             skipped.append(SkippedEntry(f"entry {number}", str(error)))
             continue
+        except NotAModel as reason:
+            ignored.append(SkippedEntry(f"entry {number}", str(reason)))
+            continue
         if _has_implausible_price(model):
             model, remark = _drop_implausible_prices(model)
             remarks.append(remark)
         models.append(model)
-    return Page(models, next_cursor, skipped, remarks)
+    return Page(models, next_cursor, skipped, remarks, ignored)
 
 
 def _has_implausible_price(model: ListedModel) -> bool:

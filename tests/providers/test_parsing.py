@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from app.catalog.listing import ListedModel
 from app.providers import parsing
+from app.providers.contract import SkippedEntry
 from app.providers.parsing import InvalidEntry
 
 
@@ -151,3 +153,15 @@ def test_a_section_is_an_object_or_empty() -> None:
     assert parsing.mapping({"it": {"a": 1}}, "it") == {"a": 1}
     assert parsing.mapping({"it": [1]}, "it") == {}
     assert parsing.mapping({}, "it") == {}
+
+
+def test_an_entry_that_offers_no_model_is_neither_read_nor_skipped() -> None:
+    def read(entry: parsing.JsonObject) -> ListedModel:
+        if entry["id"] == "*":
+            raise parsing.NotAModel("its id is a wildcard")
+        return ListedModel(id=parsing.identifier(entry))
+
+    page = parsing.build_page([{"id": "*"}, {"id": "a"}, {"id": ""}], read)
+    assert [model.id for model in page.models] == ["a"]
+    assert page.ignored == [SkippedEntry("entry 1", "its id is a wildcard")]
+    assert page.skipped == [SkippedEntry("entry 3", "it has no “id”")]
