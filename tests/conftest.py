@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import logging
 import os
 import shutil
 import socket
 import subprocess
+import sys
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -28,7 +31,7 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import config, create_app
+from app import config, create_app, logs
 from app.cli import supervisor
 from app.cli.install import set_up
 from app.demo import seed
@@ -115,6 +118,18 @@ def _isolation() -> Iterator[None]:
         os.environ.clear()
         os.environ.update(before)
     assert not isolation.INSTANCE.exists(), "the test wrote to the default instance folder"
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logging() -> Iterator[None]:
+    """Undo `logs.configure_process`, which a command that runs in this process may call: later tests read stderr."""
+    hooks = sys.excepthook, threading.excepthook
+    yield
+    if (sys.excepthook, threading.excepthook) != hooks:
+        sys.excepthook, threading.excepthook = hooks
+        logging.captureWarnings(False)
+        if handler := logs._find_console_handler(logging.getLogger()):
+            handler.setLevel(logging.WARNING)
 
 
 @pytest.fixture(autouse=True)
