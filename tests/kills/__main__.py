@@ -298,7 +298,7 @@ def live_runs() -> int:
 
 
 def part_of(command: str) -> str:
-    words = {"gunicorn": "web", " work": "worker", " schedule": "scheduler", "redis-server": "redis"}
+    words = {"gunicorn": "web", " work": "worker", " schedule": "scheduler", "valkey-server": "redis"}
     return next((part for word, part in words.items() if word in command), "another")
 
 
