@@ -34,7 +34,7 @@ from tests.sync.test_run import synced
 KEY = "sk-good-key-in-memory-4e1c-9a7f"
 APP = str(config.ROOT / "app")
 # Functions of one expression, in which a key is made or becomes a header: nothing in them asks anyone or can wait.
-MAY_HOLD = {"vault.py:__init__", "contract.py:bearer", "anthropic.py:sign", "google.py:sign", "azure.py:sign"}
+MAY_HOLD = {"vault.py:__init__", "contract.py:bearer", "contract.py:sign"}
 
 
 class Watch:

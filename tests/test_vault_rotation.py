@@ -272,7 +272,12 @@ def _age(vault: Keyring) -> None:
 
 # ------------------------------------------------------------------ kill -9
 
-PHASES = [("older_than", 1, "after"), ("write", 2, "before"), ("write", 2, "after"), ("counts", 1, "before")]
+PHASES = [
+    ("load_older_than", 1, "after"),
+    ("save_resealed", 2, "before"),
+    ("save_resealed", 2, "after"),
+    ("count_by_version", 1, "before"),
+]
 
 
 def rotating_until_killed(settings: config.Settings, written: str, phase: tuple[str, int, str]) -> None:

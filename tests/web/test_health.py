@@ -97,12 +97,12 @@ def test_readiness_is_prompt_if_a_dependency_hangs_and_leaks_no_threads(settings
             start = time.monotonic()
             assert wrong(hanging) == NAMES
             assert time.monotonic() - start < 2.0
-        first = [probe.asking for probe in hanging.extensions["readiness"]]
-        assert all(asking and not asking.done.is_set() for asking in first)
+        first = [probe.running for probe in hanging.extensions["readiness"]]
+        assert all(run and not run.done.is_set() for run in first)
         health.check_all(hanging)
-        assert [probe.asking for probe in hanging.extensions["readiness"]] == first
-    for asking in first:
-        assert asking and asking.done.wait(10)
+        assert [probe.running for probe in hanging.extensions["readiness"]] == first
+    for run in first:
+        assert run and run.done.wait(10)
     hanging.extensions["redis"].close()
 
 
