@@ -15,8 +15,8 @@ from app.store import catalog
 from app.store.engine.transaction import run_in_transaction
 from app.sync.dispatch import OnProgress, SyncContext
 from app.sync.http.fetch import process_client
-from app.sync.limits.limiter import INTERACTIVE_QUOTA, Quota
-from app.sync.limits.store import RedisLimiterStore
+from app.sync.limits.limiter import INTERACTIVE_QUOTA
+from app.sync.limits.store import Quota, RedisLimiterStore
 from app.vault import Keyring
 
 _binding: tuple[Flask, Keyring | None] | None = None

@@ -25,8 +25,8 @@ from app.sync.http.fetch import TOTAL_TIMEOUT_S, Answer, NotModified, Trace, Val
 from app.sync.http.google_auth import resolve_signing_key
 from app.sync.http.retry import DEFAULT_RETRY, Deadline, RetryPolicy
 from app.sync.limits.circuit_breaker import Requester
-from app.sync.limits.limiter import INTERACTIVE_QUOTA, Limiter, Quota
-from app.sync.limits.store import LimiterStore, endpoint_id
+from app.sync.limits.limiter import INTERACTIVE_QUOTA, Lane, Limiter
+from app.sync.limits.store import LimiterStore, Quota, endpoint_id
 from app.vault import ApiKey, Keyring, SealContext, UnsealError
 
 T = TypeVar("T")
@@ -122,20 +122,23 @@ def fetch_all(
 
     def work() -> None:
         for pending in _drain(slots):
-            for item in _drain(pending):
-                arrivals.put(_fetch_safely(item, context, hints.get(item.credential_id, NO_HINTS)))
+            with Lane(context.limiter) as lane:
+                for item in _drain(pending):
+                    upcoming = 1 + pending.qsize() // context.quota.max_concurrent
+                    hint = hints.get(item.credential_id, NO_HINTS)
+                    arrivals.put(_fetch_safely(item, context, hint, lane, upcoming))
 
     # Daemon threads: a provider that trickles bytes for ever must not keep the process from exiting.
     for number in range(min(slots.qsize(), _MAX_THREADS)):
         threading.Thread(target=work, name=f"fetch-{number}", daemon=True).start()
 
 
-def _fetch_safely(item: RunItem, context: SyncContext, hints: FetchHints) -> FetchResult:
+def _fetch_safely(item: RunItem, context: SyncContext, hints: FetchHints, lane: Lane, upcoming: int) -> FetchResult:
     """Never raises: a result that does not arrive would hold up the run until its deadline."""
     started = time.monotonic()
     trace: Trace = []
     try:
-        answer = fetch_one(item, context, hints, trace)
+        answer = fetch_one(item, context, hints, trace, lane, upcoming)
         return FetchResult(item, answer, time.monotonic() - started, _cache_entry(item, answer, hints, context), trace)
     except Exception as error:
         return FetchResult(item, errors.internal_error(error), time.monotonic() - started, trace=trace)
@@ -181,9 +184,17 @@ def run_item_for(row: CredentialRow, slug: str) -> RunItem:
 
 
 def fetch_one(
-    item: RunItem, context: SyncContext, hints: FetchHints = NO_HINTS, trace: Trace | None = None
+    item: RunItem,
+    context: SyncContext,
+    hints: FetchHints = NO_HINTS,
+    trace: Trace | None = None,
+    lane: Lane | None = None,
+    upcoming: int = 1,
 ) -> FetchOutcome:
-    """Open the key and fetch the list. Errors are returned, not raised."""
+    """Open the key and fetch the list. Errors are returned, not raised.
+
+    lane: the thread's; None: one for this fetch alone. upcoming: how many fetches the lane expects, this one included.
+    """
     provider = PROVIDERS.get(item.slug)
     if provider is None:
         return errors.RequestRejected(f"This version of Modelsync has no provider “{item.slug}”")
@@ -193,7 +204,8 @@ def fetch_one(
             until = errors.format_clock_time(hints.put_off_until, now)
             return errors.RetryLater(f"{provider.title} asked to wait until {until}, so it was not asked")
         key = resolve_signing_key(provider, _load_key(item, provider, context), context.client, context.base_urls)
-        return _fetch_limited(item, provider, key, context, hints.cache_entry, deadline, trace)
+        with nullcontext(lane) if lane else Lane(context.limiter) as lane:
+            return _fetch_limited(item, provider, key, context, hints.cache_entry, deadline, trace, lane, upcoming)
     except (errors.SyncError, NotModified) as error:
         return error
     except Exception as error:  # stored, logged and raised by the caller
@@ -208,6 +220,8 @@ def _fetch_limited(
     cache_entry: CacheEntry | None,
     deadline: Deadline,
     trace: Trace | None,
+    lane: Lane,
+    upcoming: int,
 ) -> Answer:
     """Fetch through the limiter. Raises SyncError; one that asks for a longer wait than the run has names the time."""
     base_url, is_custom = _resolve_base_url(item, provider, context)
@@ -232,7 +246,7 @@ def _fetch_limited(
 
     requester = Requester(item.user_id, item.credential_id)
     try:
-        return context.limiter.call(endpoint_id(item.slug, base_url), provider.title, requester, deadline, fetch_list)
+        return lane.call(endpoint_id(item.slug, base_url), provider.title, requester, deadline, fetch_list, upcoming)
     except errors.SyncError as error:
         if not (error.is_transient and context.retry_policy.exceeds_budget(error, deadline)):
             raise

@@ -33,7 +33,7 @@ from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelR
 from app.sync import run as sync
 from app.sync.http.fetch import new_client
 from app.sync.http.retry import RetryPolicy
-from app.sync.limits.store import LocalLimiterStore
+from app.sync.limits.store import LocalLimiterStore, Quota
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
 from tests import conftest
@@ -269,6 +269,7 @@ def _person(stage: Stage, slug: str, fate: Fate = FATES["gzip"]) -> Person:
         stage.simulator.base_urls,
         now=clock,
         total_timeout_s=fate.total_timeout_s,
+        quota=Quota(starts_per_s=1_000.0),  # twenty keys of one provider start within the shortest time-out
         retry_policy=RetryPolicy(max_attempts=2, initial_wait_s=0.01, sleep=slept.append),
         limiter_store=LocalLimiterStore(),  # what befell another test's users is not remembered
     )

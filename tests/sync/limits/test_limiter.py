@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -18,10 +18,11 @@ from app.sync.http import errors
 from app.sync.http.fetch import NotModified
 from app.sync.http.retry import Deadline, RetryPolicy
 from app.sync.limits.circuit_breaker import DEFAULT_POLICY, Requester
-from app.sync.limits.limiter import BULK_QUOTA, MAX_CONCURRENT, Limiter
-from app.sync.limits.store import MAX_STARTS_PER_S, LocalLimiterStore, RedisLimiterStore, StoreUnavailable, endpoint_id
+from app.sync.limits.limiter import BULK_QUOTA, INTERACTIVE_QUOTA, Lane, Limiter
+from app.sync.limits.store import Quota, RedisLimiterStore, Reservation, StoreUnavailable, endpoint_id
 from tests.conftest import Clock
 
+MAX_CONCURRENT = INTERACTIVE_QUOTA.max_concurrent
 ENDPOINT = endpoint_id("groq", "https://api.groq.test/v1")
 ALICE, BOB, CAROL = Requester(1, 11), Requester(2, 21), Requester(3, 31)
 MANY = [ALICE, BOB, CAROL, ALICE, BOB]
@@ -42,6 +43,11 @@ def limiter(connection: redis.Redis, clock: Clock) -> Limiter:
 def nowhere() -> redis.Redis:
     """A Redis that is away."""
     return redis.Redis(port=1, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0))
+
+
+def take_lease(limiter: Limiter, holder: str, lease_s: float) -> None:
+    assert limiter.store
+    assert limiter.store.reserve(ENDPOINT, holder, INTERACTIVE_QUOTA, lease_s=lease_s, max_wait_s=9).waits_s
 
 
 def soon(seconds: float = 5.0) -> Deadline:
@@ -172,7 +178,7 @@ def test_no_more_than_eight_ask_at_once_whoever_they_are(
     limiter: Limiter, until: Callable[..., None], connection: redis.Redis
 ) -> None:
     assert crowd(limiter, 12, until) == MAX_CONCURRENT
-    assert connection.keys("modelsync:asking:*") == []
+    assert connection.zcard(*connection.keys("modelsync:leases:*") or ["none"]) == 0
 
 
 def test_without_redis_each_process_bounds_itself(clock: Clock, until: Callable[..., None]) -> None:
@@ -206,7 +212,7 @@ def test_a_redis_that_goes_away_meanwhile_does_no_harm(limiter: Limiter, monkeyp
 def test_who_finds_no_place_in_time_is_told_so_and_nobody_blames_the_provider(limiter: Limiter) -> None:
     assert limiter.store
     for number in range(MAX_CONCURRENT):
-        limiter.store.acquire(ENDPOINT, f"holder-{number}", MAX_CONCURRENT, 60)
+        take_lease(limiter, f"holder-{number}", 60)
     with pytest.raises(errors.ConcurrencyLimited) as crowded:
         limiter.call(ENDPOINT, "Groq", ALICE, soon(0.2), lambda: "asked")
     assert crowded.value.is_transient and not crowded.value.counts_against_provider
@@ -215,7 +221,7 @@ def test_who_finds_no_place_in_time_is_told_so_and_nobody_blames_the_provider(li
 def test_a_worker_that_died_holds_its_place_for_a_while_only(limiter: Limiter) -> None:
     assert limiter.store
     for number in range(MAX_CONCURRENT):
-        limiter.store.acquire(ENDPOINT, f"dead-{number}", MAX_CONCURRENT, 0.1)
+        take_lease(limiter, f"dead-{number}", 0.1)
     assert ask(limiter, ALICE) == "asked"
 
 
@@ -232,22 +238,42 @@ def test_neither_addresses_nor_keys_are_in_redis(limiter: Limiter, connection: r
         assert b"secret" not in name and connection.pttl(name) > 0
 
 
-@pytest.mark.parametrize("is_shared", [True, False])
-def test_no_more_than_so_many_begin_within_one_second(limiter: Limiter, is_shared: bool) -> None:
-    store = limiter.store if is_shared else LocalLimiterStore()
-    assert store is not None
-    start = time.monotonic()
-    taken = 0
-    for number in range(12):
-        if store.acquire(ENDPOINT, f"holder-{number}", 100, 60, max_starts_per_s=5)[1]:
-            taken += 1
-    assert taken == 5 or time.monotonic() - start > 1.0
-    deadline = time.monotonic() + 5
-    while not store.acquire(ENDPOINT, "the-next", 100, 60, max_starts_per_s=5)[1]:
-        assert time.monotonic() < deadline, "a second later others may begin"
-        time.sleep(0.05)
-    assert time.monotonic() - start >= 0.9
-    assert store.acquire(endpoint_id("openai", "https://api.openai.test"), "other", 100, 60, max_starts_per_s=5)[1]
+def test_a_permit_takes_little_more_than_one_attempt_and_few_commands(connection: redis.Redis, clock: Clock) -> None:
+    """Two workers with 6 threads each share the 8 leases of an endpoint, as for a scheduled sync of many users."""
+    quota = Quota(max_concurrent=8, starts_per_s=1_000.0, burst=5, is_bulk=True)
+    store = CountingStore(RedisLimiterStore(connection))
+    shared = Limiter(store, clock, RetryPolicy().sleep, quota)  # type: ignore[arg-type]
+    before = count_commands(connection)
+
+    def work(thread: int) -> int:
+        with Lane(shared) as lane:
+            for number in range(20, 0, -1):
+                lane.call(ENDPOINT, "Groq", Requester(thread, thread), soon(20), lambda: time.sleep(0.002), number)
+        return 20
+
+    with ThreadPoolExecutor(12) as pool:
+        fetched = sum(pool.map(work, range(12)))
+    commands = count_commands(connection) - before
+    assert fetched == 240
+    assert store.attempts / fetched <= 1.5 and commands / fetched <= 6, (store.attempts, commands)
+
+
+def count_commands(connection: redis.Redis) -> int:
+    """Those that the server has executed, also inside scripts."""
+    return sum(row["calls"] for row in connection.info("commandstats").values())
+
+
+@dataclass
+class CountingStore:
+    store: RedisLimiterStore
+    attempts: int = 0
+
+    def reserve(self, *args: Any, **limits: Any) -> Reservation:
+        self.attempts += 1
+        return self.store.reserve(*args, **limits)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
 
 
 @pytest.mark.parametrize("is_shared", [True, False])
@@ -276,14 +302,14 @@ def test_however_much_the_schedule_asks_there_is_room_for_people(
         finally:
             leave.set()
         assert {one.result() for one in waiting} == {"asked"}
-    assert BULK_QUOTA.max_concurrent < MAX_CONCURRENT and BULK_QUOTA.max_starts_per_s < MAX_STARTS_PER_S
+    assert BULK_QUOTA.max_concurrent < MAX_CONCURRENT
 
 
 def test_a_short_lease_does_not_end_the_longer_ones_beside_it(limiter: Limiter, connection: redis.Redis) -> None:
     assert limiter.store
-    limiter.store.acquire(ENDPOINT, "long", MAX_CONCURRENT, 60)
-    limiter.store.acquire(ENDPOINT, "short", MAX_CONCURRENT, 0.1)
-    (name,) = connection.keys("modelsync:asking:*")
+    take_lease(limiter, "long", 60)
+    take_lease(limiter, "short", 0.1)
+    (name,) = connection.keys("modelsync:leases:*")
     assert connection.pttl(name) > 50_000
     time.sleep(0.2)
     assert connection.zscore(name, "long") is not None
