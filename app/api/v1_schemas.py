@@ -14,6 +14,7 @@ from msgspec import Meta
 from app.catalog import humanize
 from app.catalog.changes import Fact
 from app.catalog.listing import CAPABILITIES, Kind
+from app.providers.error_mapping import key_page_url
 from app.store.queries.changes import ChangeView
 from app.store.queries.keys import KeyView
 from app.store.queries.model_query import Sort
@@ -127,6 +128,7 @@ class Trouble(msgspec.Struct, frozen=True):
     message: str
     action: str | None
     code: str | None = None
+    url: Annotated[str | None, Meta(description="Where to create or edit the key, if the key is at fault.")] = None
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -298,9 +300,16 @@ class ResultPage(msgspec.Struct, frozen=True):
 
 def to_key(view: KeyView) -> Key:
     return Key(
-        trouble=Trouble(view.error_message, view.error_action) if view.error_message else None,
+        trouble=_trouble(view),
         **_common_fields(Key, view, "trouble"),
     )
+
+
+def _trouble(view: KeyView | ResultView) -> Trouble | None:
+    if not view.error_message:
+        return None
+    url = key_page_url(view.provider, view.error_code)
+    return Trouble(view.error_message, view.error_action, view.error_code, url)
 
 
 def to_model(view: ModelView) -> Model:
@@ -338,9 +347,8 @@ def to_difference(view: ChangeView) -> Difference:
 
 
 def to_result(view: ResultView) -> Result:
-    trouble = Trouble(view.error_message, view.error_action, view.error_code) if view.error_message else None
     return Result(
-        trouble=trouble,
+        trouble=_trouble(view),
         duration_s=None if view.duration_s is None else round(view.duration_s, 3),
         **_common_fields(Result, view, "trouble", "duration_s"),
     )

@@ -24,6 +24,7 @@ from app.cli.sync_commands import sync_group
 from app.extensions import db
 from app.jobs import context
 from app.providers import PROVIDERS, SYNCABLE
+from app.providers.error_mapping import key_page_url
 from app.store import credentials, plans
 from app.store.audit import COMMAND_LINE
 from app.store.plans import Plan, PlanPart
@@ -237,20 +238,23 @@ class _BatchReport:
 
     def _result_json(self, result: ProviderResult) -> dict[str, Any]:
         if isinstance(result, ResultView):
-            return {**result_json(result), "overrides": asdict(self.overrides.get(result.provider, OverrideCounts()))}
+            overrides = asdict(self.overrides.get(result.provider, OverrideCounts()))
+            return {**result_json(result), "error": sync_runner.error_json(result), "overrides": overrides}
         return {
             "provider": result.provider,
             "outcome": result.outcome,
             **{name: getattr(result, name) for name in plans.COUNTS},
             "duration_s": round(result.duration_s, 3),
-            "error": {"code": result.error_code, "message": result.error_message} if result.error_code else None,
+            "error": sync_runner.error_json(result),
         }
 
     def _print_result(self, result: ProviderResult, verbose: bool) -> None:
         _echo(f"[{result.provider}] {'Comparing' if self.plan else 'Syncing'} models...")
         _echo(f"  - Fetching from {_list_url(result.provider)}")
         if not is_read(result):
-            _echo(f"    ✗ {result.error_message or 'It was not synced.'}", "")
+            url = key_page_url(result.provider, result.error_code)
+            remedy = f"\n      {result.error_action} {url}" if url else ""
+            _echo(f"    ✗ {result.error_message or 'It was not synced.'}{remedy}", "")
             return
         _echo(f"    ✓ Fetched {humanize.pluralize(result.fetched, 'model')}")
         if result.error_message:

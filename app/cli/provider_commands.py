@@ -26,6 +26,7 @@ from app.providers.drift import diff_fields, scrub
 from app.store import catalog, credentials
 from app.store.audit import COMMAND_LINE
 from app.sync.catalog.bootstrap import bootstrap
+from app.sync.http.errors import SyncError
 from app.sync.http.fetch import read_raw
 from app.sync.http.google_auth import resolve_signing_key
 from app.sync.reschedule import reschedule
@@ -158,7 +159,10 @@ def _fetch_answer(provider: Provider, key: str) -> list[bytes]:
             raise click.ClickException(f"Set {provider.env_prefix}_BASE_URL to the address of your server first.")
         client = sync.restricted if admin_url and sync.restricted else sync.client
         signing_key = resolve_signing_key(provider, ApiKey(key) if key else None, sync.client, sync.base_urls)
-        return read_raw(provider, signing_key, client, base_url)
+        try:
+            return read_raw(provider, signing_key, client, base_url)
+        except SyncError as error:
+            raise click.ClickException(error.describe(provider)) from None
 
 
 def _has_example_url(provider: Provider) -> bool:

@@ -15,9 +15,10 @@ from app.cli.output import print_table, progress_bar
 from app.extensions import db
 from app.jobs import context, pubsub
 from app.providers import provider_title
+from app.providers.error_mapping import key_page_url
 from app.store import runs
 from app.store.queries import runs as run_queries
-from app.store.queries.results import result_json
+from app.store.queries.results import ProviderResult, result_json
 from app.sync import run as sync
 from app.vault import Keyring
 
@@ -74,13 +75,25 @@ def dry_run(user_id: int, provider: str | None, vault: Keyring, *, quiet: bool) 
     }
 
 
+def error_json(result: ProviderResult) -> dict[str, str | None] | None:
+    """url: where to create or edit the key, if that mends the error."""
+    if not result.error_code:
+        return None
+    return {
+        "code": result.error_code,
+        "message": result.error_message,
+        "action": result.error_action,
+        "url": key_page_url(result.provider, result.error_code),
+    }
+
+
 def build_run_report(run: run_queries.RunView) -> Report:
     return {
         "run_id": run.id,
         "trigger": run.trigger,
         "state": run.state,
         "total_new_models": run.total_new_models,
-        "results": [result_json(result) for result in run.results],
+        "results": [{**result_json(result), "error": error_json(result)} for result in run.results],
     }
 
 

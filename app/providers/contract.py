@@ -14,12 +14,25 @@ from app.catalog.listing import ListedModel
 ErrorMeaning = Literal[
     "key_rejected",
     "key_revoked",
+    "key_leaked",
     "no_access",
+    "missing_scope",
+    "tools_only",
+    "ip_not_allowed",
+    "key_restricted",
+    "api_disabled",
+    "wrong_project",
     "quota_exhausted",
+    "budget_exceeded",
     "rate_limited",
     "region_blocked",
     "maintenance",
+    "overloaded",
     "unavailable",
+    "access_page",
+    "proxy_auth",
+    "no_model_list",
+    "gone",
     "refused",
 ]
 """What a provider's error response means for the owner of the key."""
@@ -147,6 +160,8 @@ class Provider:
 
     slug: str
     title: str
+    sentence_name: str = ""
+    """What sentences call it where the title is no name, in lower case: "your server"."""
     site: str
     base_url: str
     """Of the real API, without a trailing slash. `<SLUG>_BASE_URL` in the environment overrides it."""

@@ -37,6 +37,7 @@ def _classify(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -> Kin
 PROVIDER = Provider(
     slug="openai-compatible",
     title="Any OpenAI-compatible server",
+    sentence_name="your server",
     site="https://platform.openai.com/docs/api-reference/models/list",
     docs_url="https://platform.openai.com/docs/api-reference/models/list",
     keys_url="https://platform.openai.com/docs/api-reference/models/list",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from app.catalog.changes import Change, compare, detect_renames, has_shrunk_suspiciously, merge_partial
 from app.catalog.listing import Listing, build_listing, canonical_form, fingerprint
 from app.catalog.matching import CatalogIndex
+from app.providers import PROVIDERS
 from app.sync.http import errors
 
 if TYPE_CHECKING:
@@ -160,17 +161,25 @@ def is_unchanged(provider: str, answer: Answer, previous_fingerprint: bytes | No
     return answer.complete and _fingerprint(build_listing(provider, answer.models)) == previous_fingerprint
 
 
-def failure_fields(error: Exception, *, has_list: bool = True) -> dict[str, Any]:
-    """Outcome and message of a failure, as columns of results. has_list: whether a list stays in force."""
+def failure_fields(error: Exception, slug: str, *, has_list: bool = True) -> dict[str, Any]:
+    """Outcome and message of a failure, as columns of results. slug: of the provider, which the message names.
+
+    has_list: whether a list stays in force.
+    """
     if not isinstance(error, errors.SyncError):
         return {
             "outcome": "failed",
             "error_code": "internal_error",
             "error_message": "Modelsync itself failed on this answer.",
-            "error_action": "Your last list is kept. The server's log has the details: please report them.",
+            "error_action": f"{errors.KEPT}The server's log has the details: please report them.",
         }
-    action = error.action if has_list else error.action.removeprefix("Your last list is kept. ")
-    return {"outcome": error.outcome, "error_code": error.code, "error_message": error.message, "error_action": action}
+    provider = PROVIDERS.get(slug)
+    return {
+        "outcome": error.outcome,
+        "error_code": error.code,
+        "error_message": error.describe(provider),
+        "error_action": error.describe_action(provider, has_list=has_list),
+    }
 
 
 def no_error_fields() -> dict[str, Any]:

@@ -170,7 +170,7 @@ def _save_check(unopenable: Sequence[SealedKey], restored: Sequence[SealedKey], 
 def _save_unopenable(keys: Sequence[SealedKey], now: datetime) -> None:
     for key in keys:
         if key.error_code != errors.KeyUnopenable.code:
-            failure = failure_fields(errors.KeyUnopenable())
+            failure = failure_fields(errors.KeyUnopenable(), "")
             rotation.save_check(key, failure | {"checked_at": now, "check_asked_at": None})
 
 

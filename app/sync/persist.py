@@ -89,7 +89,7 @@ def preview_result(
         evaluation = evaluate(fetched.item.slug, load_previous(credential), answer, index)
         return evaluation.fields(), evaluation.changes
     has_list = credential is not None and credential.listing_id is not None
-    return NO_COUNTS | failure_fields(answer, has_list=has_list), ()
+    return NO_COUNTS | failure_fields(answer, fetched.item.slug, has_list=has_list), ()
 
 
 def save_unchanged(batch: Sequence[PendingResult], now: datetime) -> list[PendingResult]:
@@ -127,7 +127,7 @@ def save_result(pending: PendingResult, now: datetime) -> None:
     elif isinstance(answer, NotModified):
         result, state = _not_modified_fields(credential, fetched, now)
     else:
-        result, state = _failure_fields(credential, answer)
+        result, state = _failure_fields(credential, fetched.item.slug, answer)
     if not runs.settle(item.result_id, now, {**result, "requests": fetched.trace or None}):
         return
     if state is not None:
@@ -229,9 +229,9 @@ def _not_modified_fields(credential: CredentialRow, fetched: FetchResult, now: d
 # ------------------------------------------------------------------ all others
 
 
-def _failure_fields(credential: CredentialRow, error: Exception) -> tuple[Fields, Fields | None]:
+def _failure_fields(credential: CredentialRow, slug: str, error: Exception) -> tuple[Fields, Fields | None]:
     """Columns of the result and of the credential; None: the provider was not queried, so nothing changes there."""
-    fields = failure_fields(error, has_list=credential.listing_id is not None)
+    fields = failure_fields(error, slug, has_list=credential.listing_id is not None)
     if fields["outcome"] == "skipped":
         return fields, None
     return fields, fields | {"put_off_until": error.put_off_until if isinstance(error, errors.SyncError) else None}

@@ -37,7 +37,7 @@ def run_test(slug: str, context: SyncContext) -> ProviderTestResult:
     if isinstance(answer, Answer):
         listing = build_listing(slug, answer.models)
         return ProviderTestResult(fetched.duration_s, has_key, len(listing.models), len(listing.chat()), answer.whole)
-    failure = failure_fields(answer, has_list=False)
+    failure = failure_fields(answer, slug, has_list=False)
     return ProviderTestResult(
         fetched.duration_s, has_key, error=failure["error_message"], action=failure["error_action"]
     )

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.extensions import db
 from app.providers import PROVIDERS
+from app.providers.error_mapping import key_page_url
 from app.store import catalog, credentials, http_cache, runs
 from app.store.engine.db_errors import classify
 from app.store.engine.transaction import run_in_transaction
@@ -269,7 +270,7 @@ def check_key(credential_id: int, context: SyncContext) -> None:
             "chat_count": evaluation.counts.chat,
         }
     else:
-        fields = failure_fields(answer, has_list=row.listing_id is not None) | {"outcome": "failed"}
+        fields = failure_fields(answer, slug, has_list=row.listing_id is not None) | {"outcome": "failed"}
         if isinstance(answer, errors.TransientError) and row.listing_id is None:
             fields["error_action"] = SAVED_UNCHECKED
     fields["put_off_until"] = answer.put_off_until if isinstance(answer, errors.SyncError) else None
@@ -307,12 +308,13 @@ def dry_run(user_id: int, provider: str | None, context: SyncContext) -> DryRun:
 
 
 def _to_report(fetched: FetchResult, fields: Mapping[str, Any]) -> dict[str, Any]:
-    error = {"code": fields["error_code"], "message": fields["error_message"]} if fields["error_code"] else None
+    error = {name: fields[f"error_{name}"] for name in ("code", "message", "action")}
+    error["url"] = key_page_url(fetched.item.slug, error["code"])
     return {
         "provider": fetched.item.slug,
         "label": fetched.item.label,
         "outcome": fields["outcome"],
         **{name: fields[name] for name in _REPORTED_COUNTS},
         "duration_s": round(fetched.duration_s, 3),
-        "error": error,
+        "error": error if error["code"] else None,
     }

@@ -77,7 +77,7 @@ def test_the_last_sync_has_the_fields_of_the_owners_documents(
     failed = by_provider["groq"]
     assert (failed["outcome"], failed["fetched"]) == ("failed", 0)
     assert failed["error"]["code"] == "key_revoked"
-    assert failed["error"]["message"].startswith("The provider says this key is revoked")
+    assert failed["error"]["message"].startswith("Groq says this key was revoked")
     assert set(failed["error"]) == {"code", "message"}
 
 

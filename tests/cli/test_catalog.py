@@ -71,7 +71,7 @@ def test_the_status_names_every_source_with_what_went_wrong(run: Run, simulator:
     by_name = {line["source"]: line for line in status["sources"]}
     assert list(by_name) == list(SOURCES)
     assert by_name["modelsdev"]["models"] == 4 and by_name["modelsdev"]["last_good"]
-    assert "models.dev has trouble of its own" in by_name["modelsdev"]["error"]
+    assert "models.dev is having problems" in by_name["modelsdev"]["error"]
     assert by_name["litellm"]["asked"] is None
     told = read_output(run("catalog", "status"))
     assert f"Version {catalog.version_number()} is in force since" in told and "aihubmix" in told

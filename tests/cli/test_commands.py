@@ -169,7 +169,7 @@ def test_a_failed_result_makes_the_exit_code_one(run: Run, alice: Person, simula
     assert run("sync", "run", alice.row.email, "--provider", "openai", "--json").exit_code == 0
     assert run("sync", "run", alice.row.email, "--provider", "nobody").exit_code == 2
     shown = run("sync", "run", alice.row.email)
-    assert shown.exit_code == 1 and "The provider says this key is revoked" in shown.output
+    assert shown.exit_code == 1 and "Groq says this key was revoked" in shown.output
 
 
 def test_a_sync_without_keys_says_so(run: Run, alice: Person) -> None:

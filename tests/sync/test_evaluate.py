@@ -347,20 +347,20 @@ def test_a_quarantine_has_a_code_and_a_caveat_has_none() -> None:
 
 def test_a_known_failure_says_what_to_do_and_does_not_speak_of_a_list_that_is_not_there() -> None:
     error = errors.TimedOut()
-    assert failure_fields(error) == {
+    assert failure_fields(error, "groq") == {
         "outcome": "failed",
         "error_code": "timed_out",
-        "error_message": "The provider did not answer in time.",
-        "error_action": "Your last list is kept. Try again later.",
+        "error_message": "Groq did not answer in time.",
+        "error_action": "We kept your last list. Try again later.",
     }
-    assert failure_fields(error, has_list=False)["error_action"] == "Try again later."
-    assert failure_fields(errors.RetryLater())["outcome"] == "skipped"
-    unknown = failure_fields(RuntimeError("a secret"))
+    assert failure_fields(error, "groq", has_list=False)["error_action"] == "Try again later."
+    assert failure_fields(errors.RetryLater(), "groq")["outcome"] == "skipped"
+    unknown = failure_fields(RuntimeError("a secret"), "groq")
     assert unknown == {
         "outcome": "failed",
         "error_code": "internal_error",
         "error_message": "Modelsync itself failed on this answer.",
-        "error_action": "Your last list is kept. The server's log has the details: please report them.",
+        "error_action": "We kept your last list. The server's log has the details: please report them.",
     }
     assert no_error_fields() == dict.fromkeys(("error_code", "error_message", "error_action"))
 

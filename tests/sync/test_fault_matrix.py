@@ -66,16 +66,16 @@ def _failed(code: str, sentence: str, **more: Any) -> Fate:
     return Fate("failed", code, sentence, **more)
 
 
-_REJECTED = "The provider says this key is not valid (HTTP 401)."
-_NO_DATA = "The provider sent no “data” list."
-_TOO_LARGE = "The provider's answer is larger than 32 MB."
+_REJECTED = "{title} rejected this key (401)."
+_NO_DATA = "{title} sent no “data” list."
+_TOO_LARGE = "The list of {title} is larger than 32 MB."
 _MISSING = "{missing} of {total} models are missing from this answer, so it was kept aside."
 FATES: dict[str, Fate] = {
     "slow": Fate(seconds=0.05),
-    "drip": _failed("timed_out", "The provider did not answer in time.", seconds=0.05, total_timeout_s=FEW_S),
-    "hang": _failed("timed_out", "The provider did not answer in time.", total_timeout_s=FEW_S),
-    "html": _failed("unreadable_answer", "The provider answered with a web page instead of a list of models."),
-    "truncated": _failed("unreadable_answer", "The provider sent an answer that is not valid JSON."),
+    "drip": _failed("timed_out", "{title} did not answer in time.", seconds=0.05, total_timeout_s=FEW_S),
+    "hang": _failed("timed_out", "{title} did not answer in time.", total_timeout_s=FEW_S),
+    "html": _failed("unreadable_answer", "{title} answered with a web page instead of a list of models."),
+    "truncated": _failed("unreadable_answer", "{title} sent an answer that is not valid JSON."),
     "null": _failed("unreadable_answer", _NO_DATA),
     "wrong_types": _failed("unreadable_answer", _NO_DATA),
     "wrong_entries": Fate("suspect", "suspect_list", _MISSING, skipped=7),
@@ -88,20 +88,20 @@ FATES: dict[str, Fate] = {
     "endless_pages": Fate(),
     "repeated_cursor": Fate(),
     "redirect_elsewhere": _failed(
-        "redirected", "The provider's address leads to another host, where the key was not sent."
+        "redirected", "The address of {title} redirects to another host, where we did not send the key."
     ),
     "redirect_home": Fate(asked=2),
-    "reset": _failed("unreachable", "Could not reach the provider.", asked=2),
+    "reset": _failed("unreachable", "Could not reach {title}.", asked=2),
     "unauthorized": _failed("key_rejected", _REJECTED),
     "echo_key": _failed("key_rejected", _REJECTED),
-    "revoked": _failed("key_revoked", "The provider says this key is revoked (HTTP 401)."),
-    "forbidden": _failed("no_access", "The provider says this key may not list models (HTTP 403)."),
-    "quota": _failed("quota_exhausted", "The provider says this account's quota or credit is used up (HTTP 429)."),
-    "rate_limited": _failed("rate_limited", "{title} asks to wait until 12:01 UTC (HTTP 429).", seconds=90),
-    "rate_limited_until": _failed("rate_limited", "{title} asks to wait until 12:01 UTC (HTTP 429).", seconds=90),
-    "error_500": _failed("unavailable", "The provider has trouble of its own (HTTP 500).", asked=2),
-    "unavailable_503": _failed("unavailable", "The provider has trouble of its own (HTTP 503).", asked=2),
-    "maintenance": _failed("maintenance", "The provider is down for maintenance (HTTP 503).", asked=2),
+    "revoked": _failed("key_revoked", "{title} says this key was revoked, disabled or has expired (401)."),
+    "forbidden": _failed("no_access", "{title} says this key lacks the permission to list models (403)."),
+    "quota": _failed("quota_exhausted", "You're out of credit or quota at {title} (429)."),
+    "rate_limited": _failed("rate_limited", "{title} asks to wait until 12:01 UTC (429).", seconds=90),
+    "rate_limited_until": _failed("rate_limited", "{title} asks to wait until 12:01 UTC (429).", seconds=90),
+    "error_500": _failed("unavailable", "{title} is having problems (500).", asked=2),
+    "unavailable_503": _failed("unavailable", "{title} is overloaded (503).", asked=2),
+    "maintenance": _failed("maintenance", "{title} is down for maintenance (503).", asked=2),
     "empty": Fate("suspect", "suspect_list", _MISSING),
     "shrunk": Fate("suspect", "suspect_list", _MISSING),
 }
@@ -123,10 +123,10 @@ ON_PAGE_TWO = {
     "endless_pages": Fate("partial", None, _NOT_WHOLE, asked=99, skipped=None),
     "repeated_cursor": Fate("partial", None, _NOT_WHOLE, asked=2, skipped=None),
     # Anthropic's own words for these.
-    "quota": _failed("quota_exhausted", "The provider says this account's quota or credit is used up (HTTP 400)."),
-    "unavailable_503": _failed("unavailable", "The provider has trouble of its own (HTTP 529).", asked=2),
+    "quota": _failed("quota_exhausted", "You're out of credit or quota at {title} (400)."),
+    "unavailable_503": _failed("unavailable", "{title} is overloaded (529).", asked=2),
     # Its list has no such second page.
-    "empty": _failed("refused", "The provider refused the request (HTTP 400)."),
+    "empty": _failed("refused", "{title} refused the request (400)."),
 }
 # One of each kind: what every phase is tried with in the plain run.
 KINDS = {"hang", "html", "one_bad_model", "conditional", "reset", "echo_key", "rate_limited", "error_500", "shrunk"}

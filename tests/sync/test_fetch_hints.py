@@ -46,8 +46,8 @@ def test_a_key_is_put_off_until_the_time_its_provider_names(
     simulator.set_fault("groq", "rate_limited", seconds=1_200)
     result = only(synced(alice, means))
     assert (result.outcome, result.error_code) == ("failed", "rate_limited")
-    assert result.error_message == "Groq asks to wait until 12:20 UTC (HTTP 429)."
-    assert result.error_action.startswith("Your last list is kept.")
+    assert result.error_message == "Groq asks to wait until 12:20 UTC (429)."
+    assert result.error_action.startswith("We kept your last list.")
     until = state(key).put_off_until
     assert until and until - clock() == pytest.approx(timedelta(seconds=1_200), abs=timedelta(seconds=1))
 
@@ -69,7 +69,7 @@ def test_a_key_is_put_off_until_the_time_its_provider_names(
 def test_a_wait_beyond_midnight_names_the_day(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     alice.add_key("groq")
     simulator.set_fault("groq", "rate_limited", seconds=80_000)
-    assert only(synced(alice, means)).error_message == "Groq asks to wait until 2 November 10:13 UTC (HTTP 429)."
+    assert only(synced(alice, means)).error_message == "Groq asks to wait until 2 November 10:13 UTC (429)."
 
 
 def test_a_short_wait_is_waited_for_within_the_run(alice: Person, means: SyncContext, simulator: Simulator) -> None:
@@ -176,7 +176,7 @@ def test_a_provider_in_trouble_costs_only_its_own_users_nothing(
         groq, openai = sorted(synced(bob, shared).results, key=lambda result: result.provider)
         assert (groq.outcome, groq.error_code, openai.outcome) == ("failed", "provider_trouble", "unchanged")
         assert groq.error_message == "Groq is having trouble since 12:00 UTC; trying again at 12:05 UTC."
-        assert groq.error_action.startswith("Your last list is kept.")
+        assert groq.error_action.startswith("We kept your last list.")
         assert simulator.requests("groq") == []
         clock.forward(seconds=DEFAULT_POLICY.rest_s)
         assert {result.outcome for result in synced(bob, shared).results} == {"unchanged"}
@@ -189,4 +189,4 @@ def test_a_check_of_a_new_key_is_put_off_in_words_only(alice: Person, means: Syn
     db.session.commit()
     simulator.set_fault("groq", "rate_limited", seconds=1_200)
     sync.check_key(key.id, means)
-    assert state(key).error_message == "Groq asks to wait until 12:20 UTC (HTTP 429)."
+    assert state(key).error_message == "Groq asks to wait until 12:20 UTC (429)."

@@ -232,9 +232,9 @@ def test_an_unknown_provider_is_not_found(alice: Person) -> None:
     ("key", "fault", "said"),
     [
         (KEY, None, "valid: "),
-        ("sk-this-key-was-revoked-1234", None, "The provider says this key is revoked"),
-        ("sk-this-key-is-bad-1234", None, "The provider says this key is not valid"),
-        (KEY, "error_500", "The provider has trouble of its own"),
+        ("sk-this-key-was-revoked-1234", None, "OpenAI says this key was revoked, disabled or has expired (401)."),
+        ("sk-this-key-is-bad-1234", None, "OpenAI rejected this key (401)."),
+        (KEY, "error_500", "OpenAI is having problems (500)."),
         (KEY, "html", "The provider answered with a web page instead of a list of models"),
     ],
 )
@@ -267,7 +267,7 @@ def test_a_provider_out_of_reach_is_a_sentence_on_the_row(alice: Person, means: 
     (row,) = stored(alice)
     nowhere = SyncContext(vault=means.vault, client=means.client, base_urls={"openai": "http://127.0.0.1:1/v1"})
     sync_run.check_key(row.id, nowhere)
-    assert "Could not reach the provider" in row_text(alice, row)
+    assert "Could not reach OpenAI" in row_text(alice, row)
 
 
 def test_a_key_saved_while_redis_is_away_is_kept_and_not_promised_for_ever(app: Flask, alice: Person) -> None:

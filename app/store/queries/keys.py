@@ -27,6 +27,7 @@ class KeyView:
     outcome: str | None
     model_count: int | None
     chat_count: int | None
+    error_code: str | None
     error_message: str | None
     error_action: str | None
     checked_at: datetime | None
@@ -58,6 +59,7 @@ _KEYS_QUERY: Select[*tuple[Any, ...]] = (
         CredentialRow.outcome,
         CredentialRow.model_count,
         CredentialRow.chat_count,
+        CredentialRow.error_code,
         CredentialRow.error_message,
         CredentialRow.error_action,
         CredentialRow.checked_at,

@@ -51,7 +51,7 @@ def key_badge(key: KeyView, now: datetime, zone: tzinfo) -> StatusBadge:
     if key.outcome == "suspect":
         return StatusBadge("answer kept aside", "warn")
     if key.outcome == "failed":
-        return StatusBadge((key.error_message or "failed").rstrip("."), "bad")
+        return StatusBadge(humanize_code(key.error_code or "failed"), "bad")
     return StatusBadge("saved, will be checked at the next sync", "muted")
 
 

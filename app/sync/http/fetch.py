@@ -26,7 +26,7 @@ import msgspec
 from app.catalog.listing import ListedModel
 from app.providers import parsing
 from app.providers.contract import Endpoint, Page, Provider, Request, SkippedEntry
-from app.providers.error_mapping import classify_error
+from app.providers.error_mapping import classify_error, find_embedded_error, is_login_url
 from app.sync.http import errors
 from app.sync.http.decompression import DECOMPRESSION_ERRORS, DECOMPRESSORS, Decompressor
 from app.sync.http.retry import DEFAULT_RETRY, Deadline, RetryPolicy
@@ -310,10 +310,19 @@ class _ListReader:
 
 
 def _parse_page(endpoint: Endpoint, body: bytes) -> Page:
+    """Raises SyncError: what the provider says in place of a list, with a status of 200, goes before its shape."""
+    failure: errors.SyncError | None = None
     try:
-        return endpoint.read(body)
+        page = endpoint.read(body)
+        if page.models or page.skipped:
+            return page
     except parsing.InvalidResponse as bad:
-        raise errors.UnreadableAnswer(f"The provider {bad}") from None
+        failure = errors.UnreadableAnswer(f"{{provider}} {bad}")
+    if meaning := find_embedded_error(body):
+        raise errors.ERROR_BY_MEANING[meaning]
+    if failure:
+        raise failure
+    return page
 
 
 def _get(
@@ -415,6 +424,8 @@ def _is_header_safe(key: ApiKey) -> bool:
 def _redirect_target(url: httpx.URL, response: httpx.Response) -> httpx.URL:
     # As httpx parsed it: a check that parses the header differently could be bypassed.
     target = response.next_request.url if response.next_request else None
+    if target is not None and is_login_url(str(target)):
+        raise errors.AccessPage(status=response.status_code)
     if target is None or target.userinfo or (target.scheme, target.netloc) != (url.scheme, url.netloc):
         raise errors.Redirected
     return target
@@ -426,7 +437,7 @@ def _status_error(response: httpx.Response, deadline: Deadline) -> errors.SyncEr
     except errors.UnreadableAnswer:
         body = b""  # the status is enough
     status = response.status_code
-    kind = errors.ERROR_BY_FAULT[classify_error(status, body)]
+    kind = errors.ERROR_BY_MEANING[classify_error(status, body, response.headers)]
     return kind(
         status=status,
         retry_after_s=_parse_retry_after(response.headers.get("retry-after")),
@@ -457,7 +468,7 @@ def _iter_body(response: httpx.Response, deadline: Deadline, budget: int) -> Ite
         if decompressor and decompressor.eof:
             return  # ignore data after the end
     if decompressor:
-        raise errors.UnreadableAnswer("The provider's compressed answer is cut off")
+        raise errors.UnreadableAnswer("{provider} sent a compressed answer that is cut off")
 
 
 def _decompressor_for(response: httpx.Response) -> Decompressor | None:
@@ -465,7 +476,7 @@ def _decompressor_for(response: httpx.Response) -> Decompressor | None:
     if encoding in ("identity", ""):
         return None
     if encoding not in DECOMPRESSORS:
-        raise errors.UnreadableAnswer("The provider used a compression that was not asked for")
+        raise errors.UnreadableAnswer("{provider} used a compression that was not asked for")
     return DECOMPRESSORS[encoding]()
 
 
@@ -473,7 +484,7 @@ def _decompress(decompressor: Decompressor, raw: bytes, max_bytes: int) -> bytes
     try:
         return decompressor.decompress(raw, max_bytes + 1)
     except DECOMPRESSION_ERRORS:
-        raise errors.UnreadableAnswer("The provider's compressed answer is damaged") from None
+        raise errors.UnreadableAnswer("{provider} sent a compressed answer that is damaged") from None
 
 
 def _parse_retry_after(value: str | None) -> float | None:

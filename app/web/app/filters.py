@@ -12,10 +12,11 @@ from flask import Flask, g, has_app_context
 
 from app import clock
 from app.catalog import humanize
-from app.providers import PROVIDERS, addresses, provider_title
+from app.providers import PROVIDERS, addresses, error_mapping, provider_title
 from app.store.queries import labels
 from app.store.queries.keys import KeyView
 from app.store.queries.labels import StatusBadge
+from app.store.queries.runs import ResultView
 
 _TRIGGER_LABELS = {
     "manual": "Sync Now",
@@ -100,6 +101,11 @@ def endpoint_label(key: KeyView) -> str:
     return (addresses.find_region(provider, key.base_url) if provider else "") or key.base_url or ""
 
 
+def key_page_url(line: KeyView | ResultView) -> str | None:
+    """Where to create or edit the key, if that mends its error."""
+    return error_mapping.key_page_url(line.provider, line.error_code)
+
+
 def trigger_label(name: str) -> str:
     return _TRIGGER_LABELS.get(name, name)
 
@@ -114,6 +120,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "elapsed_s": elapsed_s,
     "key_badge": key_badge,
     "endpoint_label": endpoint_label,
+    "key_page_url": key_page_url,
     "result_badge": labels.result_badge,
     "run_badge": labels.run_badge,
     "trigger_label": trigger_label,

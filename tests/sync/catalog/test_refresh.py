@@ -264,10 +264,10 @@ def test_an_operator_may_know_that_a_source_did_shrink(ask: Ask, simulator: Simu
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (404, "refused the request (HTTP 404)"),
-        (429, "too many requests"),
-        (500, "trouble of its own"),
-        (503, "(HTTP 503)"),
+        (404, "has no model list at this address (404)"),
+        (429, "Rate-limited by LiteLLM (429)"),
+        (500, "is having problems"),
+        (503, "(503)"),
     ],
 )
 def test_a_failure_is_a_sentence_about_the_source_and_the_last_good_stays(

@@ -74,7 +74,7 @@ def test_people_are_told_since_when_and_until_when() -> None:
     state = BreakerState([], since=NOON + 120, until=NOON + 1_200, rest_s=300)
     error = circuit_breaker.circuit_open_error(state, "Groq", NOON + 900)
     assert error.message == "Groq is having trouble since 12:02 UTC; trying again at 12:20 UTC."
-    assert error.action.startswith("Your last list is kept.")
+    assert error.action.startswith("We kept your last list.")
     assert not error.key_at_fault and not error.counts_against_provider
 
 

@@ -240,7 +240,7 @@ def test_a_key_that_begins_to_fail_is_told_once_and_only_for_a_reason_of_its_own
     synced(alice, means)
     sent(house)
     assert letters.taken[0][2]["Subject"] == "Modelsync: 1 key that fails"
-    assert "OpenAI, work: The provider says this key is not valid" in " ".join(body(letters).split())
+    assert "OpenAI, work: OpenAI rejected this key" in " ".join(body(letters).split())
     assert "1234" not in body(letters) and key.key_hint not in body(letters)
     synced(alice, means)
     later(monkeypatch, days=2)

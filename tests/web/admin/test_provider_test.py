@@ -82,9 +82,9 @@ def test_a_public_list_is_asked_without_a_key(app: Flask, admin: Person, vault: 
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ("unauthorized", "failed The provider says this key is not valid (HTTP 401)."),
-        ("unavailable_503", "failed The provider has trouble of its own (HTTP 503). Try again later."),
-        ("html", "failed The provider answered with a web page instead of a list of models."),
+        ("unauthorized", "failed OpenAI rejected this key (401)."),
+        ("unavailable_503", "failed OpenAI is overloaded (503). Try again later."),
+        ("html", "failed OpenAI answered with a web page instead of a list of models."),
     ],
 )
 def test_a_failure_is_a_sentence_with_what_to_do(
