@@ -22,7 +22,9 @@ from app.catalog.vocabulary import (
     HOSTS,
     LABS,
     MARKS,
+    NUMBERED_EDITIONS,
     OWN_SPEEDS,
+    REGIONS,
     SERVING,
     SPEEDS,
     SWITCHES,
@@ -34,18 +36,25 @@ from app.catalog.vocabulary import (
 
 Words = tuple[str, ...]
 
-_DROPPABLE = SPEEDS.union(EFFORTS, TUNES, TAGS, *SWITCHES.values())
+_DROPPABLE = SPEEDS.union(EFFORTS, TUNES, TAGS, *(words for words, _ in SWITCHES.values()))
 _RUN_ON = re.compile(r"^([a-z]?[1-9])([1-9])$")
+_EDITION = re.compile(r"\d{1,2}")
+_FIGURE = re.compile(r"\d")
 _NO_FIGURE = re.compile(r"\D")
 _QUANTISATION = re.compile(
-    r"(?:nv|mx)?fp\d{1,2}|b?f16|int[48]|[2-8]-?bit|i?q\d[0-9a-z]*|w\d+a\d+(?:fp8)?|"
+    r"(?:nv|mx)?fp\d{1,2}|b?f16|u?int[2-8]|[2-8]-?bits?|\d(?:\.\d+)?bpw|[it]?q\d[0-9a-z]*|w\d+a\d+(?:fp8)?|"
     r"dynamic"
 )
-_UNDERSCORED = re.compile(r"(?<![a-z0-9])(i?q\d)_([a-z0-9]+)(?:_([a-z]+))?(?![a-z0-9])")  # `q4_k_m`, of llama.cpp
+# `q4_k_m` and `UD-Q4-K-XL`, of llama.cpp
+_LLAMA_CPP = re.compile(r"(?<![a-z0-9])([it]?q\d)[-_](k|\d|x{0,2}[sl]|m|nl)(?:[-_]((?:x{0,2}[sl]|m)|\d))?(?![a-z0-9])")
 _CHUNK = re.compile(r"[a-z0-9.]+")
 _DOT = re.compile(r"\.(?!\d)|(?<!\d)\.")  # not a decimal point
+_REGION = re.compile(rf"(?:{'|'.join(sorted(REGIONS))})(?:-[a-z]{{4,}}-?\d{{0,2}})?")
 _SIZE = re.compile(r"[ae]?\d+(?:\.\d+)?(?:x\d+(?:\.\d+)?)?[bmte]")
+_ACTIVE_SIZE = re.compile(r"a\d+(?:\.\d+)?b")
 _NUMBER = re.compile(r"v?(\d+(?:\.\d+)*)")
+_LETTER_AND_VERSION = re.compile(r"[a-z]?(\d{1,2}(?:\.\d+)?)[a-z]?")
+_WITH_EFFORT = frozenset({"gpt", "o1", "o3", "o4", "claude", "gemini", "grok"})
 _WORD_AND_NUMBER = re.compile(r"([a-z]{2,}?)v?(\d.*)")
 _POINT = re.compile(r"(?<=\d)p(?=\d)")
 # `3-5` is 3.5 unless the second number is a size, a context or a longer word.
@@ -56,7 +65,7 @@ _WHOLE_DATE = re.compile(
     r"|2[3-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?![\da-z])"
 )
 _MONTH_OF_YEAR = re.compile(r"(?<![\d.])(0[1-9]|1[0-2])-20(2\d)(?!\d)|(?<![\d.])20(2\d)-(0[1-9]|1[0-2])(?![\d])")
-_DAY = re.compile(r"(?<=[-_@:])(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?=$|[-_:@])")
+_DAY = re.compile(r"(?<=[-_@:])(?<!thinking:)(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?=$|[-_:@])")
 _YEAR_MONTH = re.compile(r"(?<=[-_@:])(2[3-9](?:0[1-9]|1[0-2]))(?=$|[-_:@])")
 # `us.anthropic.claude…`: a region and a vendor, as Bedrock writes them.
 _DOTTED = re.compile(
@@ -102,14 +111,22 @@ def parse(model_id: str) -> ParsedId:
     plain, snapshot, days = _strip_dates(plain)
     if "no" in plain:
         plain = _NEGATED.sub("non", plain)
-    plain, _, rest = plain.partition(":")
-    tags = tuple(word for tag in rest.split(":") for word in _split_words(tag)) if rest else ()
+    plain, _, rest = plain.replace("@", ":").partition(":")
+    tags = tuple(_split_tags(rest)) if rest else ()
     words = _split_words(plain)
     if len(words) > 1 and words[-1] == "latest":
         words, snapshot = words[:-1], snapshot or "latest"
     if words[:1] == ("gemini",) and len(words[-1]) == 3 and words[-1].startswith("00"):
         words, revision = words[:-1], words[-1]
     return ParsedId(org or dotted or leading, words, tags, days, snapshot, revision, cased)
+
+
+def _split_tags(text: str) -> Iterator[str]:
+    for tag in text.split(":"):
+        if _REGION.fullmatch(tag):
+            yield tag
+        else:
+            yield from _split_words(tag)
 
 
 def _organisation(path: list[str]) -> str:
@@ -121,21 +138,30 @@ def _organisation(path: list[str]) -> str:
     return next((part for part in named if part in LABS), named[0] if named else "")
 
 
-def provider_spellings(model_id: str, provider: str) -> Iterator[tuple[str, str]]:
-    """The id without this provider's own prefix, or without its mark, which is returned too: `databricks-gpt-5` gives
-    (`gpt-5`, ""), `qwen-plus-us` (`qwen-plus`, "us").
+def provider_spellings(model_id: str, provider: str) -> Iterator[str]:
+    """The id without this provider's own prefix, or without its mark: `gpt-5` of `databricks-gpt-5`, `qwen-plus` of
+    `qwen-plus-us`.
 
-    A host's name is dropped only before a known family or lab, a mark only for the provider that uses it.
+    A host's name is dropped only before a known family or lab, a mark only for the provider that uses it, and the
+    number of an edition only behind a name that has a size or version itself: `claude-opus-5` is the model's own 5.
     """
     plain = model_id.rpartition("/")[2].lower()
     host, dash, rest = plain.partition("-")
     if dash and host not in LABS and (host == provider or host in HOSTS):
         name = parse(rest)
         if name.org or (name.words and name.words[0] in FAMILIES):
-            yield rest, ""
+            yield rest
     rest, dash, mark = plain.rpartition("-")
     if dash and mark in MARKS.get(provider, ()):
-        yield rest, mark
+        yield rest
+    if dash and provider in NUMBERED_EDITIONS and _EDITION.fullmatch(mark) and _FIGURE.search(rest):
+        yield rest
+
+
+def serving_mark(name: ParsedId, provider: str) -> str:
+    """The provider's own suffix of an id, such as Poe's `-fw` for Fireworks' machines; empty without one."""
+    last = name.words[-1] if len(name.words) > 1 else ""
+    return last if last in MARKS.get(provider, ()) else ""
 
 
 def _strip_vendor(plain: str) -> tuple[str, str]:
@@ -186,12 +212,16 @@ def _strip_dates(plain: str) -> tuple[str, str, Words]:
 
 
 def _split_words(text: str) -> Words:
-    if "_" in text:
-        text = _UNDERSCORED.sub(r"\1\2\3", text)
+    if "q" in text:
+        text = _LLAMA_CPP.sub(_join_quantisation, text)
     words: list[str] = []
     for chunk in _CHUNK.findall(_SPLIT_VERSION.sub(r"\1.\2", text)):
         words += _split_chunk(chunk)
     return tuple(words)
+
+
+def _join_quantisation(match: re.Match[str]) -> str:
+    return "".join(filter(None, match.groups()))
 
 
 @lru_cache(maxsize=16_384)
@@ -234,10 +264,15 @@ def word_key(words: Iterable[str], days: Iterable[str] = ()) -> str:
 
 def has_unknown_words(name: ParsedId, known: Set[str]) -> bool:
     """Whether a word is unknown and cannot be dropped: then no interpretation can match."""
-    for word in (*name.words, *name.tags):
+    for word in name.words:
         if word not in known and word not in _DROPPABLE and not is_serving(word) and _insert_point(word) == word:
             return True
-    return False
+    return any(tag not in known and not is_serving_tag(tag) for tag in name.tags)
+
+
+def is_serving_tag(tag: str) -> bool:
+    """Whether a part behind a colon only says how a model is served: also a region, or a number of tokens to think."""
+    return tag in TAGS or tag in EFFORTS or tag.isdigit() or is_serving(tag) or _REGION.fullmatch(tag) is not None
 
 
 def base_words(name: ParsedId) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -247,12 +282,28 @@ def base_words(name: ParsedId) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for word in name.words:
         (dropped if is_serving(word) else kept).append(word)
     for tag in name.tags:
-        (dropped if tag in TAGS or is_serving(tag) else kept).append(tag)
+        (dropped if is_serving_tag(tag) else kept).append(tag)
     return tuple(kept), tuple(dropped)
 
 
-def drop_tunes(words: Iterable[str]) -> Iterator[str]:
-    return (word for word in words if word not in TUNES)
+def variant_words(name: ParsedId, own: ParsedId) -> Words:
+    """What an id says about serving, and the model's own id does not: `free`, `fp8`, `turbo`, `thinking`."""
+    own_words = {*own.words, *own.tags}
+    droppable = SPEEDS | _droppable_modes(name.words)
+    served = [word for word in name.words if word in droppable or is_serving(word)]
+    served += [tag for tag in name.tags if is_serving_tag(tag) or tag in droppable]
+    return tuple(word for word in dict.fromkeys(served) if word not in own_words)
+
+
+def drop_tunes(words: Words) -> Iterator[str]:
+    """The words without "instruct" and "chat", and without the active size of a mixture that has a total size."""
+    total = any(_is_size(word) and not _ACTIVE_SIZE.fullmatch(word) for word in words)
+    return (word for word in words if word not in TUNES and not (total and _ACTIVE_SIZE.fullmatch(word)))
+
+
+def active_sizes(words: Iterable[str]) -> Set[str]:
+    """The active sizes of a mixture of experts: the a22b of `qwen3-235b-a22b`."""
+    return {word for word in words if _ACTIVE_SIZE.fullmatch(word)}
 
 
 def tunes_in(words: Iterable[str]) -> Set[str]:
@@ -262,7 +313,7 @@ def tunes_in(words: Iterable[str]) -> Set[str]:
 
 def release_key(words: Iterable[str], days: Words) -> str:
     """Key without sizes, versions and tunes: a lab releases one model per family, tier and month."""
-    return word_key((word for word in drop_tunes(words) if not (_is_size(word) or _is_version(word))), days)
+    return word_key((word for word in words if not (word in TUNES or _is_size(word) or _is_version(word))), days)
 
 
 def are_compatible(one: Words, other: Words) -> bool:
@@ -292,12 +343,11 @@ def snapshot_day(snapshot: str) -> tuple[str, ...]:
 
 
 class Interpretation(msgspec.Struct, frozen=True, gc=False):
-    """One way to interpret an id: the key to look up in a table, and what was dropped for it."""
+    """One way to interpret an id: the key to look up in a table."""
 
     table: Literal["names", "tunes", "previews", "releases"]
     key: str
     rule: str
-    variant: str = ""
     sure: bool = True
 
 
@@ -318,45 +368,58 @@ def interpretations(name: ParsedId) -> Iterator[Interpretation]:
         return
     if dropped:
         if day:
-            yield Interpretation("names", word_key(kept, days + day), "variant", "-".join(dropped))
-        yield Interpretation("names", word_key(kept, days), "variant", "-".join(dropped))
-    yield from _undo_host_habits(kept, days, dropped)
+            yield Interpretation("names", word_key(kept, days + day), "variant")
+        yield Interpretation("names", word_key(kept, days), "variant")
+    yield from _undo_host_habits(kept, days, day)
 
 
-def _undo_host_habits(kept: Words, days: Words, dropped: Words) -> Iterator[Interpretation]:
+def _undo_host_habits(words: Words, days: Words, day: Words) -> Iterator[Interpretation]:
     """Undoes what hosts do to names; none of it is certain."""
-    kept, speed = _strip_speed(kept)
-    variant = "-".join((*dropped, *speed))
-    if speed:
-        yield Interpretation("names", word_key(kept, days), "rule/serving", variant, sure=False)
+    kept = _strip_speed(words)
+    if kept != words:
+        if day:
+            yield Interpretation("names", word_key(kept, days + day), "rule/serving", sure=False)
+        yield Interpretation("names", word_key(kept, days), "rule/serving", sure=False)
     apart = tuple(_insert_point(word) for word in kept)
     if apart != kept:
-        yield Interpretation("names", word_key(apart, days), "rule/version", variant, sure=False)
+        yield Interpretation("names", word_key(apart, days), "rule/version", sure=False)
     if days or has_size(kept):
-        yield Interpretation("tunes", word_key(drop_tunes(kept), days), "rule/tune", variant, sure=False)
+        yield Interpretation("tunes", word_key(drop_tunes(kept), days), "rule/tune", sure=False)
     if len(days) == 1 and days[0] > "1231":  # a month of a year, not a day of a month
-        yield Interpretation("releases", release_key(kept, days), "rule/date", variant, sure=False)
+        yield Interpretation("releases", release_key(kept, days), "rule/date", sure=False)
     if "preview" not in kept:
-        yield Interpretation("previews", word_key(kept, days), "rule/preview", variant, sure=False)
+        yield Interpretation("previews", word_key(kept, days), "rule/preview", sure=False)
 
 
-def _strip_speed(words: Words) -> tuple[Words, Words]:
-    """The words without those for faster machines or reasoning effort, unless they are the lab's own tier; and
-    those.
-    """
+def _strip_speed(words: Words) -> Words:
+    """The words without those for faster machines or reasoning, unless they are the lab's own tier."""
     if _DROPPABLE.isdisjoint(words):
-        return words, ()
+        return words
     family = next((word for word in words if word in OWN_SPEEDS), "")
     own = OWN_SPEEDS[family] if family else frozenset[str]() if has_size(words) else SPEEDS
-    droppable = (SPEEDS - own) | (EFFORTS if _has_effort_setting(words) else frozenset())
-    droppable |= SWITCHES.get(words[0], frozenset())
-    kept = tuple(word for word in words if word not in droppable)
-    return kept, tuple(word for word in words if word in droppable)
+    droppable = (SPEEDS - own) | _droppable_modes(words)
+    return tuple(word for word in words if word not in droppable)
+
+
+def _droppable_modes(words: Words) -> Set[str]:
+    """The words of this name that set a model's reasoning or its tools, as a request could do."""
+    if not words:
+        return frozenset()
+    modes, first_version = SWITCHES.get(words[0], (frozenset[str](), 0.0))
+    if first_version and _version_of(words) < first_version:
+        modes = frozenset()
+    return modes | EFFORTS if _has_effort_setting(words) else modes
+
+
+def _version_of(words: Words) -> float:
+    """The first number in a name, which may follow a letter ("k2.5"); 0 without one. A size is no version."""
+    matches = (_LETTER_AND_VERSION.fullmatch(word) for word in words[1:])
+    return next((float(match[1]) for match in matches if match), 0.0)
 
 
 def _has_effort_setting(words: Words) -> bool:
     """`gpt-5-high` and `o3-low` set the reasoning effort of a model; in image models the word is a quality."""
-    return "image" not in words and (words[:1] == ("gpt",) or words[0] in ("o1", "o3", "o4")) and len(words) > 1
+    return "image" not in words and words[0] in _WITH_EFFORT and len(words) > 1
 
 
 @lru_cache(maxsize=16_384)

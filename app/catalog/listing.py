@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from itertools import pairwise
 from operator import attrgetter
 from typing import Literal, get_args
@@ -17,6 +17,10 @@ FORMAT = b"\x01"
 LIMITS = ("context_length", "max_output_tokens")
 CAPABILITIES = ("streaming", "tools", "vision", "reasoning", "structured_output")
 PRICES = ("input_per_million", "output_per_million", "cache_read_per_million", "cache_write_per_million")
+
+_PRICE_CONTEXT = Context(prec=6)
+_SMALLEST_PRICE = Decimal("0.000000001")
+_ONE = Decimal(1)
 
 Kind = Literal[
     "chat",
@@ -33,6 +37,12 @@ Kind = Literal[
     "other",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
+
+
+def round_price(price: Decimal) -> Decimal:
+    """Six significant digits without trailing zeros, so that a float's noise (0.180000003) is no other price."""
+    rounded = _PRICE_CONTEXT.plus(price).quantize(_SMALLEST_PRICE).normalize()
+    return rounded.quantize(_ONE) if rounded == rounded.to_integral_value() else rounded
 
 
 class PriceTier(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -14,7 +14,7 @@ import msgspec
 from app.catalog import id_parser
 from app.catalog.id_parser import Interpretation, ParsedId, identity_key
 from app.catalog.listing import Kind, ListedModel, ModelFacts, PriceTier
-from app.catalog.vocabulary import LABS, SERVING, SPEEDS, TAGS
+from app.catalog.vocabulary import FAMILIES, LABS
 
 __all__ = ["UNKNOWN", "Candidate", "CanonicalModel", "CatalogIndex", "Match", "identity_key"]
 
@@ -92,17 +92,27 @@ class CatalogIndex:
         self._matched: dict[tuple[str, str, str, str], Match] = {}
         self._served: dict[tuple[str, str], str | None] = {}
         self._plain: dict[str, str | None] = {}
-        self._names = _NameTable(self.models.values())
+        copies = _find_copies(self.models.values())
+        self._names = _NameTable(self.models.values(), copies)
+        self._index_served_ids()
+        self._index_spellings(copies)
+
+    def _index_served_ids(self) -> None:
         for model in self.models.values():
             for provider, ids in model.served.items():
                 for model_id in ids:
                     if self._served.setdefault((provider, model_id), model.id) != model.id:
                         self._served[provider, model_id] = None  # ambiguous
+
+    def _index_spellings(self, copies: Set[str]) -> None:
+        for model in self.models.values():
             for alias in {model.id, *model.aliases}:
-                self._learn(alias, model.id)
+                if "/" in alias or model.id not in copies:
+                    self._learn(alias, model.id)
         # After all aliases: the last part of an id counts only where no other model claims it.
         for model in self.models.values():
-            self._learn(model.id.partition("/")[2], model.id)
+            if model.id not in copies:
+                self._learn(model.id.partition("/")[2], model.id)
 
     def _learn(self, alias: str, canonical_id: str) -> None:
         plain = _normalize_id(alias)
@@ -120,8 +130,18 @@ class CatalogIndex:
         if (match := self._matched.get(key)) is None:
             if len(self._matched) >= _MAX_CACHED_MATCHES:
                 self._matched.clear()
-            match = self._matched[key] = self._match(provider, model)
+            match = self._matched[key] = self._add_variant(provider, model.id, self._match(provider, model))
         return match
+
+    def _add_variant(self, provider: str, model_id: str, match: Match) -> Match:
+        """The match with what the id says about serving and date, whichever rule found the model."""
+        if match.canonical_id is None:
+            return match
+        name, own = id_parser.parse(model_id), id_parser.parse(match.canonical_id)
+        words = id_parser.variant_words(name, own)
+        if mark := id_parser.serving_mark(name, provider):
+            words += (mark,) if mark not in own.words else ()
+        return msgspec.structs.replace(match, variant="-".join(words), snapshot=name.snapshot)
 
     def identity(self, provider: str, model: ListedModel) -> tuple[str, str, str] | None:
         """What two ids of one model share: canonical id, serving variant and snapshot. None if unknown."""
@@ -133,38 +153,43 @@ class CatalogIndex:
         if decision is None:
             return UNKNOWN
         if decision in self.models:
-            return self._declared_match(model.id, decision, "decided")
+            return Match(decision, "decided")
+        linked = self._follow_links(provider, model)
+        if linked and _is_moving(model.id):
+            return Match(linked, "link")  # what a moving name means today, its provider knows best
         if canonical_id := self._served.get((provider, model.id)):
-            return self._declared_match(model.id, canonical_id, "exact")
+            return Match(canonical_id, "exact")
         if canonical_id := self._plain.get(_normalize_id(model.id)):
-            return self._declared_match(model.id, canonical_id, "alias")
-        for link in (model.canonical_slug, model.hugging_face_id):
-            if link and (canonical_id := self._resolve_link(link)):
-                return self._declared_match(model.id, canonical_id, "link")
+            return Match(canonical_id, "alias")
+        if linked:
+            return Match(linked, "link")
         return self._match_by_rules(provider, model.id)
 
-    def _resolve_link(self, link: str) -> str | None:
-        return self._plain.get(_normalize_id(link)) or self._match_name(id_parser.parse(link), sure=True).canonical_id
+    def _follow_links(self, provider: str, model: ListedModel) -> str | None:
+        """The model that the provider itself says is behind the id."""
+        for link in (model.canonical_slug, model.hugging_face_id):
+            if link and link != model.id and (canonical_id := self._resolve_link(provider, link)):
+                return canonical_id
+        return None
+
+    def _resolve_link(self, provider: str, link: str) -> str | None:
+        return (
+            self._served.get((provider, link))
+            or self._plain.get(_normalize_id(link))
+            or self._match_name(id_parser.parse(link), sure=True).canonical_id
+        )
 
     def _match_by_rules(self, provider: str, model_id: str) -> Match:
         bare, colon, tag = model_id.rpartition(":")
-        if colon and tag in TAGS | SERVING and (canonical_id := self._served.get((provider, bare))):
-            return self._declared_match(model_id, canonical_id, "variant")
+        if colon and id_parser.is_serving_tag(tag.lower()) and (canonical_id := self._served.get((provider, bare))):
+            return Match(canonical_id, "variant")
         match = self._match_name(id_parser.parse(model_id))
         if match is UNKNOWN:
-            for plain, mark in id_parser.provider_spellings(model_id, provider):
+            for plain in id_parser.provider_spellings(model_id, provider):
                 match = self._match_name(id_parser.parse(plain))
                 if match is not UNKNOWN:
-                    return msgspec.structs.replace(match, variant="-".join(filter(None, (match.variant, mark))))
+                    return match
         return match
-
-    def _declared_match(self, model_id: str, canonical_id: str, rule: str) -> Match:
-        """A match without rules; the id still gives variant and snapshot."""
-        name = id_parser.parse(model_id)
-        own = id_parser.parse(canonical_id)
-        words = dict.fromkeys((*id_parser.base_words(name)[1], *(word for word in name.words if word in SPEEDS)))
-        variant = "-".join(word for word in words if word not in own.words)
-        return Match(canonical_id, rule, variant, name.snapshot)
 
     def _match_name(self, name: ParsedId, *, sure: bool = False) -> Match:
         """The one model that the words of the name mean. sure: without the rules of medium confidence."""
@@ -178,10 +203,9 @@ class CatalogIndex:
                 return UNKNOWN
             for canonical_id in matches:
                 confidence: Confidence = "high" if interpretation.sure else "medium"
-                rule, variant = interpretation.rule, interpretation.variant
-                return Match(canonical_id, rule, variant, name.snapshot, confidence)
+                return Match(canonical_id, interpretation.rule, confidence=confidence)
         by_lab = None if sure else self._names.find_by_lab(name)
-        return Match(by_lab, "rule/lab", "", name.snapshot, "medium") if by_lab else UNKNOWN
+        return Match(by_lab, "rule/lab", confidence="medium") if by_lab else UNKNOWN
 
     def candidates(self, provider: str, model: ListedModel, limit: int = 5) -> list[Candidate]:
         """The most similar canonical models, best first, for a person to choose from; never a match."""
@@ -191,6 +215,11 @@ class CatalogIndex:
     @cached_property
     def _similarity(self) -> _SimilarityIndex:
         return _SimilarityIndex(self.models.values())
+
+
+def _is_moving(model_id: str) -> bool:
+    """Whether an id means another model after the next release: `mistral-small-latest`, `~openai/gpt-latest`."""
+    return model_id.startswith("~") or model_id.lower().endswith("-latest")
 
 
 def _normalize_id(model_id: str) -> str:
@@ -206,8 +235,9 @@ _Table = defaultdict[str, set[str]]
 class _NameTable:
     """The catalog's ids and aliases, by the keys that interpretations of other ids look up."""
 
-    def __init__(self, models: Collection[CanonicalModel]) -> None:
+    def __init__(self, models: Collection[CanonicalModel], copies: Set[str]) -> None:
         self._models = {model.id: model for model in models}
+        self._copies = copies
         self._labs_of = _labs_by_organisation(models)
         self._labs = {model.lab for model in models}
         self._words = self._labs | LABS.keys()
@@ -275,7 +305,7 @@ class _NameTable:
 
     def _filter_by_org(self, claimed: set[str] | None, org: str) -> Set[str]:
         if not claimed or not org:
-            return claimed or frozenset()
+            return claimed - self._copies if claimed else frozenset()
         labs = self._labs_of.get(org) or {LABS.get(org, org)}
         return {canonical_id for canonical_id in claimed if self._models[canonical_id].lab in labs}
 
@@ -289,6 +319,9 @@ class _NameTable:
             matches = self._filter_by_org(
                 self._undated.get(key), name.org
             )  # ambiguous between the first edition and `-2507`
+        sizes = id_parser.active_sizes(name.words)
+        if sizes:
+            matches = {one for one in matches if sizes >= id_parser.active_sizes(id_parser.parse(one).words)}
         if len(matches) != 1:
             return matches
         (canonical_id,) = matches
@@ -326,6 +359,23 @@ def _new_table() -> _Table:
 def _full_key(name: ParsedId) -> str:
     revision = (name.revision,) if name.revision else ()
     return id_parser.word_key((*name.words, *name.tags, *revision), name.days + id_parser.snapshot_day(name.snapshot))
+
+
+def _find_copies(models: Collection[CanonicalModel]) -> Set[str]:
+    """Models of others that bear nothing but the name of a lab's: `pearl-ai/gemma-4-31b-it`. Without its organisation
+    such a name means the lab's model, also while the catalog lacks that.
+    """
+    names = {model.id: id_parser.parse(model.id).words for model in models}
+    vocabulary: defaultdict[str, set[str]] = defaultdict(set)
+    for model in models:
+        vocabulary[LABS.get(model.lab, model.lab)].update(names[model.id])
+    copies = set()
+    for model in models:
+        lab = FAMILIES.get(next(iter(names[model.id]), ""), "")
+        own = LABS.get(model.lab, model.lab)
+        if lab and own != lab and all(word in vocabulary[lab] or word[0].isdigit() for word in names[model.id]):
+            copies.add(model.id)
+    return copies
 
 
 def _find_twins(models: Iterable[CanonicalModel]) -> dict[str, str]:

@@ -61,34 +61,39 @@ FAMILIES_NAMED_AS_LABS = _word_set("arcee codellama deepseek gemini grok kimi mi
 HOSTS = _word_set(
     """
     @cf @hf accounts aihubmix alicloud anyscale aws azure azure-ai azure_ai bailian bartowski baseten bedrock cc
-    cerebras chutes cline-pass cloudflare coding cortecs databricks deepinfra default deployments discounted-models
-    endpoints eu evroc fal featherless fireworks fireworks-ai fireworks_ai foundation-models free friendli ggml-org
-    github global google-vertex groq hf hugging-quants huggingface hyperbolic io-net kilo lambda library litellm
-    llmgateway lmstudio lmstudio-community lora mlx-community mm model models mradermacher nanogpt nebius
-    neuralmagic nim novita novita-ai nscale nvidia-nim ollama opencode openrouter orcarouter ovhcloud paid parasail
-    perplexity pioneer pro public publicai publishers redhatai requesty route routers sambanova scaleway siliconflow
-    snowflake stealth synthetic tee thebloke together togetherai unsloth us v1 vercel vertex vertex-ai vertex_ai
-    volcengine workers-ai
+    cerebras chutes chutesai cline-pass cloudflare coding cortecs databricks deepinfra default deployments discounted-
+    models endpoints eu evroc fal featherless fireworks fireworks-ai fireworks_ai foundation-models free friendli ggml-
+    org github global google-vertex groq hf hugging-quants huggingface hyperbolic io-net kilo lambda library litellm
+    llmgateway lmstudio lmstudio-community lora mlx-community mm model models mradermacher nanogpt nebius neuralmagic
+    nim novita novita-ai nscale nvidia-nim ollama opencode openrouter orcarouter ovhcloud paid parasail perplexity
+    pioneer pro public publicai publishers redhatai requesty route routers sambanova scaleway siliconflow snowflake
+    stealth synthetic tee thebloke together togetherai unsloth us v1 vercel vertex vertex-ai vertex_ai volcengine
+    workers-ai
     """
 )
 
-# Provider → its suffixes for region or machines: `qwen-plus-us`, `llama-3.3-70b-fw`.
-MARKS = {"alibaba": _word_set("us"), "poe": _word_set("cs di fw n t tm"), "together": _word_set("reference")}
+# Provider → its suffixes for region, machines or tests: `qwen-plus-us`, `llama-3.3-70b-fw`.
+MARKS = {"alibaba": _word_set("us"), "poe": _word_set("cs di fw n t tm"), "together": _word_set("reference test")}
+# Providers that number the editions of other labs' models: Azure's `Llama-3.3-70B-Instruct-9`.
+NUMBERED_EDITIONS = frozenset({"azure"})
 
 # How a model is served, never which weights: such a word, in a name or behind a colon, is a variant.
 SERVING = _word_set(
     """
-    awq batch bnb cloud dedicated default discounted eco exl2 free gguf gptq hf maas marlin mlx official original paid
-    serverless spot tee tput trtllm
+    aqlm autoround awq batch bnb cloud dedicated default discounted eco eetq exl2 exl3 free gguf gptq highspeed hf hqq
+    imatrix maas marlin mlx nf4 nitro official onnx openvino original paid quantized safetensors serverless spot tee
+    tput trtllm ud ultrafast ultraspeed versatile
     """
 )
 # The same, but only behind a colon: in a name these words can be part of the model.
 TAGS = _word_set(
-    "beta exacto extended fast flex floor latest nitro nothinking online optimized priority reasoning thinking"
+    "beta exacto extended fast flex floor latest nonthinking nothinking online optimized priority reasoning thinking"
 )
+# Regions, behind a colon or an at sign: `claude-sonnet-4-6@eu`, `qwen-plus:us-east-1`.
+REGIONS = _word_set("us eu apac ap asia au ca cn global in jp kr me sa sg uk af")
 
 # Faster machines for the same weights; in the names of some labs, tiers of their own.
-SPEEDS = _word_set("fast highspeed instant lightning turbo ultrafast versatile")
+SPEEDS = _word_set("fast instant lightning turbo")
 # Family → the speed words that its lab uses for models of their own. A family that is missing here keeps all of them,
 # unless the name has a size: `llama-3.1-8b-instruct-turbo` is a host's, `qwen-turbo` is not.
 OWN_SPEEDS = {
@@ -101,14 +106,19 @@ OWN_SPEEDS = {
     "claude": SPEEDS - {"fast"},
     "gpt": SPEEDS - {"fast"},
     "deepseek": frozenset[str](),
-    "kimi": SPEEDS - {"fast", "highspeed"},
+    "kimi": SPEEDS - {"fast", "lightning"},
     "glm": SPEEDS - {"fast"},
-    "minimax": SPEEDS - {"fast", "highspeed", "lightning"},
+    "minimax": SPEEDS - {"fast", "lightning"},
     "mimo": SPEEDS - {"fast"},
 }
 
-# Family → modes that a request switches on or off, and gateways write into the id: never other weights.
-SWITCHES = {"claude": _word_set("thinking reasoning nonthinking nonreasoning"), "gemini": _word_set("nonthinking")}
+_REASONING = _word_set("thinking reasoning nonthinking nonreasoning nothinking")
+# Family → modes that a request switches on or off, and gateways write into the id; and the first version that has such
+# a switch: the weights called "thinking" before it are others.
+SWITCHES = {
+    "claude": (_REASONING, 0.0),
+    "gemini": (_REASONING | {"search"}, 2.5),
+}
 # Reasoning effort: a setting of the request that gateways write into the id.
 EFFORTS = _word_set("minimal low medium high xhigh")
 TUNES = _word_set("instruct it chat")

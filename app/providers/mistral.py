@@ -1,10 +1,10 @@
 """Mistral. `capabilities` tell what a model can do; limits are listed, prices are not.
 
-Every alias is a row of its own, and the same id may come twice with different facts (`voxtral-mini-latest` as a chat
-model that hears and as a transcriber; recorded 2025-09 to 2026-02): both rows are read. `created` is the time of the
-request. `deprecation` is the day a model leaves the list (ten were gone after theirs, recorded 2025-12 and 2026-02).
-`ocr`, `moderation` and the `audio…` capabilities were added one by one since 2025-09. Fine-tunes (`ft:…`, `archived`)
-are from the documentation, 2026-08.
+Every alias is a row of its own, whose `name` is the model it means. The same id may come twice with different facts
+(`voxtral-mini-latest` as a chat model that hears and as a transcriber; recorded 2025-09 to 2026-02): both rows are
+read. `created` is the time of the request. `deprecation` is the day a model leaves the list (ten were gone after
+theirs, recorded 2025-12 and 2026-02). `ocr`, `moderation` and the `audio…` capabilities were added one by one since
+2025-09. Fine-tunes (`ft:…`, `archived`) are from the documentation, 2026-08.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ PROVIDER = Provider(
         classify=_classify,
         private=_is_fine_tuned,
         name=_name,
+        canonical_slug=_name,
         description="description",
         context_length="max_context_length",
         tools="capabilities.function_calling",

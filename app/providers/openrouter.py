@@ -3,7 +3,7 @@
 Prices are texts in USD per token; "-1" means that the price varies (routers such as openrouter/auto).
 `expiration_date` is the day a model leaves; 2098-12-31 has been used for "never". `supported_parameters` name
 capabilities. Since August 2026 the envelope has `links.next`, null so far. Rows whose id begins with `~` point to the
-latest model of a family.
+latest model of a family, which `alias_target.slug` names.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ PROVIDER = Provider(
         cache_write_per_million=per_token("pricing.input_cache_write"),
         created_at="created",
         retires_at=timestamp_before(2090, "expiration_date"),
-        canonical_slug="canonical_slug",
+        canonical_slug="alias_target.slug|canonical_slug",
         hugging_face_id="hugging_face_id",
     ),
     colour="#6467f2",

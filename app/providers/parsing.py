@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from app.catalog.listing import PRICES, ListedModel
+from app.catalog.listing import PRICES, ListedModel, round_price
 from app.providers.contract import Page, SkippedEntry
 
 JsonObject = Mapping[str, Any]
@@ -30,7 +30,6 @@ _MIN_DATE, _MAX_DATE = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tz
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = _MIN_DATE.timestamp(), _MAX_DATE.timestamp()
 _ONE, _MILLION = Decimal(1), Decimal(1_000_000)
 _NUMBER, _TEXT_OR_NUMBER = (int, float), (str, int, float)
-_PRICE_QUANTUM = Decimal("0.000000001")
 
 
 class InvalidResponse(Exception):
@@ -236,7 +235,6 @@ def _parse_price(written: str, factor: Decimal) -> Decimal | None:
             return None  # -1 means "varies"
         if amount > MAX_PRICE:
             return IMPLAUSIBLE_PRICE
-        amount = amount.quantize(_PRICE_QUANTUM).normalize()
+        return round_price(amount)
     except DecimalException:
         return None
-    return amount.quantize(_ONE) if amount == amount.to_integral_value() else amount

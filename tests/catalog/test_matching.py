@@ -347,6 +347,83 @@ def test_a_moving_pointer_says_nothing_about_the_undated_name() -> None:
     assert alone.match("elsewhere", ListedModel(id="gemini-pro")) == UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("model_id", "variant"),
+    [
+        ("GLM-5-FP8", "fp8"),
+        ("glm-5-free", "free"),
+        ("zai-org/glm-5:free", "free"),
+        ("gpt-5-fast", "fast"),
+        ("Llama-3.1-8B-Instruct-Turbo", "turbo"),
+        ("unsloth/Llama-3.1-8B-Instruct-UD-Q4_K_XL", "ud-q4kxl"),
+        ("Llama-3.1-8B-Instruct-quantized.w4a16", "quantized-w4a16"),
+        ("claude-3-7-sonnet@eu", "eu"),
+        ("claude-3-7-sonnet:us-east-1", "us-east-1"),
+        ("claude-3-7-sonnet-thinking:1024", "thinking-1024"),
+        ("gemini-2.5-pro-search", "search"),
+        ("glm-5", ""),
+    ],
+)
+def test_the_variant_is_what_the_models_own_id_lacks_whatever_rule_found_it(model_id: str, variant: str) -> None:
+    with_alias = canonical("zhipuai/glm-5", aliases=("glm-5-fp8", "glm-5-free"))
+    for models in ([*MODELS, with_alias], [*MODELS, canonical("zhipuai/glm-5")]):
+        found = CatalogIndex(models).match("elsewhere", ListedModel(id=model_id))
+        assert found.canonical_id and found.variant == variant
+
+
+def test_a_speed_that_is_in_the_models_own_id_is_no_variant() -> None:
+    index = CatalogIndex([canonical("xai/grok-4-fast"), canonical("alibaba/qwen-turbo")])
+    assert index.match("elsewhere", ListedModel(id="grok-4-fast")) == Match("xai/grok-4-fast", "alias")
+    assert index.match("elsewhere", ListedModel(id="qwen-turbo")) == Match("alibaba/qwen-turbo", "alias")
+
+
+@pytest.mark.parametrize("model_id", ["gemini-2.0-flash-thinking", "deepseek-r1-thinking", "qwen3-32b-thinking"])
+def test_thinking_is_a_switch_only_where_the_family_has_one(model_id: str) -> None:
+    index = CatalogIndex([*MODELS, canonical("google/gemini-2.0-flash")])
+    assert index.match("elsewhere", ListedModel(id=model_id)) == UNKNOWN
+
+
+def test_what_a_moving_name_means_the_provider_says() -> None:
+    served = {"mistral": ("mistral-small-latest", "mistral-small-2501")}
+    index = CatalogIndex(
+        [canonical("mistral/mistral-small-2501", served=served), canonical("mistral/mistral-small-2603")]
+    )
+    moved = index.match("mistral", ListedModel(id="mistral-small-latest", canonical_slug="mistral-small-2603"))
+    assert moved == Match("mistral/mistral-small-2603", "link", "", "latest")
+    dated = index.match("mistral", ListedModel(id="mistral-small-2501", canonical_slug="mistral-small-2603"))
+    assert dated.canonical_id == "mistral/mistral-small-2501"
+    pointer = ListedModel(id="~mistralai/mistral-small-latest", canonical_slug="mistralai/mistral-small-2603")
+    assert index.match("openrouter", pointer).canonical_id == "mistral/mistral-small-2603"
+
+
+def test_a_strangers_copy_does_not_claim_a_labs_bare_name() -> None:
+    copy, lab = canonical("pearl-ai/gemma-3-27b-it"), canonical("google/gemma-3-27b-it")
+    assert CatalogIndex([copy, lab]).match("elsewhere", ListedModel(id="gemma-3-27b-it")).canonical_id == lab.id
+    other = canonical("google/gemma-3-4b-it")
+    alone = CatalogIndex([copy, other])
+    assert alone.match("elsewhere", ListedModel(id="gemma-3-27b-it")) == UNKNOWN
+    assert alone.match("elsewhere", ListedModel(id="pearl-ai/gemma-3-27b-it")).canonical_id == copy.id
+    tuned = CatalogIndex([canonical("nvidia/llama-3.3-nemotron-super-49b"), canonical("meta/llama-3.3-70b")])
+    assert tuned.match("elsewhere", ListedModel(id="llama-3.3-nemotron-super-49b")).canonical_id
+
+
+def test_a_numbered_edition_is_the_model_at_the_provider_that_numbers_them() -> None:
+    assert match("azure", "Llama-3.1-8B-Instruct-9").canonical_id == "meta/llama-3.1-8b-instruct"
+    assert match("elsewhere", "Llama-3.1-8B-Instruct-9") == UNKNOWN
+    assert match("azure", "claude-haiku-5") == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("model_id", "canonical_id"),
+    [
+        ("qwen3-coder-480b-instruct", "alibaba/qwen3-coder-480b-a35b-instruct"),
+        ("qwen3-coder-480b-a22b-instruct", None),
+    ],
+)
+def test_the_active_size_of_a_mixture_may_be_left_out_but_never_differ(model_id: str, canonical_id: str | None) -> None:
+    assert match("elsewhere", model_id).canonical_id == canonical_id
+
+
 IDS = [model.id for model in MODELS]
 PIECES = [
     "-",

@@ -111,6 +111,15 @@ def test_a_price_per_million_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
+    ("noisy", "price"),
+    [(0.180000003, "0.18"), ("0.27999999999", "0.28"), ("1.10000", "1.1"), ("0.0000000004", "0"), (123456.7, None)],
+)
+def test_six_digits_of_a_price_count(noisy: object, price: str | None) -> None:
+    found = parsing.price_per_million({"it": noisy}, "it")
+    assert str(found) == price if price else found is parsing.IMPLAUSIBLE_PRICE
+
+
+@pytest.mark.parametrize(
     ("value", "read"),
     [
         (" GPT-4o ", "GPT-4o"),

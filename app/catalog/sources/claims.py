@@ -10,7 +10,7 @@ from operator import attrgetter
 import msgspec
 
 from app.catalog.kind import classify_model
-from app.catalog.listing import PRICES, Kind, ModelFacts, PriceTier
+from app.catalog.listing import PRICES, Kind, ModelFacts, PriceTier, round_price
 from app.catalog.sources.names import FIRST_PARTY, KNOWN_LABS, LAB_OF_SLUG, NOT_MODELS, ROUTER_LABS
 from app.catalog.vocabulary import LABS
 
@@ -28,7 +28,6 @@ _MAX_FAULT_RATE = 0.01
 _MIN_SIZE_RATIO = 0.8
 _MAX_NAMED_FAULTS = 3
 _DATE = re.compile(r"(19|20)\d\d-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?")
-_PRICE_QUANTUM = Decimal("0.000000001")
 # Providers that are a lab's own and serve other labs' models too: their ids do not imply the lab.
 _MULTI_LAB_HOSTS = frozenset({"bedrock", "groq", "alibaba"})
 
@@ -165,11 +164,10 @@ def price_per_million(per_token: Decimal | None) -> Decimal | None:
 
 
 def normalize_price(price: Decimal | None) -> Decimal | None:
-    """Nine decimals without trailing zeros. An absurd price stays as it is, for `_problem` to reject."""
+    """As `round_price`. An absurd price stays as it is, for `_problem` to reject."""
     if price is None or not price.is_finite() or abs(price) > _MAX_PRICE:
         return price
-    amount = price.quantize(_PRICE_QUANTUM).normalize()
-    return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount
+    return round_price(price)
 
 
 def sort_tiers(tiers: Iterable[PriceTier]) -> tuple[PriceTier, ...]:
