@@ -14,7 +14,7 @@ import msgspec
 from app.catalog import id_parser
 from app.catalog.id_parser import Interpretation, ParsedId, identity_key
 from app.catalog.listing import Kind, ListedModel, ModelFacts, PriceTier
-from app.catalog.vocabulary import FAMILIES, LABS
+from app.catalog.vocabulary import FAMILIES, LABS, ROUTER_LABS, ROUTER_WORDS
 
 __all__ = ["UNKNOWN", "Candidate", "CanonicalModel", "CatalogIndex", "Match", "identity_key"]
 
@@ -92,10 +92,10 @@ class CatalogIndex:
         self._matched: dict[tuple[str, str, str, str], Match] = {}
         self._served: dict[tuple[str, str], str | None] = {}
         self._plain: dict[str, str | None] = {}
-        copies = _find_copies(self.models.values())
-        self._names = _NameTable(self.models.values(), copies)
+        needs_lab = _find_copies(self.models.values()) | _find_routers(self.models.values())
+        self._names = _NameTable(self.models.values(), needs_lab)
         self._index_served_ids()
-        self._index_spellings(copies)
+        self._index_spellings(needs_lab)
 
     def _index_served_ids(self) -> None:
         for model in self.models.values():
@@ -104,14 +104,14 @@ class CatalogIndex:
                     if self._served.setdefault((provider, model_id), model.id) != model.id:
                         self._served[provider, model_id] = None  # ambiguous
 
-    def _index_spellings(self, copies: Set[str]) -> None:
+    def _index_spellings(self, needs_lab: Set[str]) -> None:
         for model in self.models.values():
             for alias in {model.id, *model.aliases}:
-                if "/" in alias or model.id not in copies:
+                if "/" in alias or model.id not in needs_lab:
                     self._learn(alias, model.id)
         # After all aliases: the last part of an id counts only where no other model claims it.
         for model in self.models.values():
-            if model.id not in copies:
+            if model.id not in needs_lab:
                 self._learn(model.id.partition("/")[2], model.id)
 
     def _learn(self, alias: str, canonical_id: str) -> None:
@@ -235,9 +235,9 @@ _Table = defaultdict[str, set[str]]
 class _NameTable:
     """The catalog's ids and aliases, by the keys that interpretations of other ids look up."""
 
-    def __init__(self, models: Collection[CanonicalModel], copies: Set[str]) -> None:
+    def __init__(self, models: Collection[CanonicalModel], needs_lab: Set[str]) -> None:
         self._models = {model.id: model for model in models}
-        self._copies = copies
+        self._needs_lab = needs_lab
         self._labs_of = _labs_by_organisation(models)
         self._labs = {model.lab for model in models}
         self._words = self._labs | LABS.keys()
@@ -305,7 +305,7 @@ class _NameTable:
 
     def _filter_by_org(self, claimed: set[str] | None, org: str) -> Set[str]:
         if not claimed or not org:
-            return claimed - self._copies if claimed else frozenset()
+            return claimed - self._needs_lab if claimed else frozenset()
         labs = self._labs_of.get(org) or {LABS.get(org, org)}
         return {canonical_id for canonical_id in claimed if self._models[canonical_id].lab in labs}
 
@@ -376,6 +376,15 @@ def _find_copies(models: Collection[CanonicalModel]) -> Set[str]:
         if lab and own != lab and all(word in vocabulary[lab] or word[0].isdigit() for word in names[model.id]):
             copies.add(model.id)
     return copies
+
+
+def _find_routers(models: Iterable[CanonicalModel]) -> Set[str]:
+    """Routers, which only their lab identifies: "auto" or "free" alone is a router of whichever server lists it."""
+    return {
+        model.id
+        for model in models
+        if model.lab in ROUTER_LABS or ROUTER_WORDS.issuperset(re.split(r"[^a-z0-9]+", model.id.partition("/")[2]))
+    }
 
 
 def _find_twins(models: Iterable[CanonicalModel]) -> dict[str, str]:

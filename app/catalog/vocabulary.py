@@ -92,6 +92,11 @@ TAGS = _word_set(
 # Regions, behind a colon or an at sign: `claude-sonnet-4-6@eu`, `qwen-plus:us-east-1`.
 REGIONS = _word_set("us eu apac ap asia au ca cn global in jp kr me sa sg uk af")
 
+# Labs whose own models pass a request on to others'. Nobody else serves them.
+ROUTER_LABS = _word_set("kilo kilocode martian notdiamond openrouter requesty switchpoint unify")
+# Every server may have a router of that name.
+ROUTER_WORDS = _word_set("auto best cheap default fast free latest model router smart")
+
 # Faster machines for the same weights; in the names of some labs, tiers of their own.
 SPEEDS = _word_set("fast instant lightning turbo")
 # Family → the speed words that its lab uses for models of their own. A family that is missing here keeps all of them,

@@ -110,6 +110,8 @@ def providers_read(slug: str, file: Any, as_json: bool) -> None:
         click.echo(f"{remark.entry}: {remark.reason}", err=True)
     for skipped in page.skipped:
         click.echo(f"skipped {skipped.entry}: {skipped.reason}", err=True)
+    for ignored in page.ignored:
+        click.echo(f"ignored {ignored.entry}: {ignored.reason}", err=True)
     if doubles := len(page.models) - len(models):
         click.echo(f"{doubles} listed twice", err=True)
     if page.next:

@@ -184,8 +184,8 @@ def null(exchange: Exchange) -> None:
 
 @_fault
 def wrong_types(exchange: Exchange) -> None:
-    """An object in place of the array."""
-    exchange.send_with({str(number): entry for number, entry in enumerate(exchange.entries())})
+    """A text in place of the array."""
+    exchange.send_with("the models")
 
 
 @_fault

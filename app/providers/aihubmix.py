@@ -14,11 +14,11 @@ from functools import lru_cache
 from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers.contract import PLAIN_SK, Page, Provider, list_at
+from app.providers.envelope import find_entries
 from app.providers.parsing import (
     JsonObject,
     build_page,
     decode_json,
-    entries,
     identifier,
     integer,
     mapping,
@@ -41,7 +41,7 @@ _PRICES = ("input", "output", "cache_read", "cache_write")
 
 
 def read(body: bytes) -> Page:
-    return build_page(entries(decode_json(body), "data"), _read_entry)
+    return build_page(find_entries(decode_json(body), "data"), _read_entry)
 
 
 def _read_entry(entry: JsonObject) -> ListedModel:

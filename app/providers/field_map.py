@@ -22,13 +22,13 @@ from typing import Any
 from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import CAPABILITIES, Kind, ListedModel
 from app.providers.contract import Page
+from app.providers.envelope import find_entries
 from app.providers.parsing import (
     InvalidEntry,
     InvalidResponse,
     JsonObject,
     build_page,
     decode_json,
-    entries,
     flag,
     identifier,
     integer,
@@ -63,9 +63,11 @@ def classify_by_id(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -
 class FieldMap:
     """Reads a provider's answer by a table. Called with a response body, returns its page.
 
-    array: key of the list of models, None if the answer is that list itself. Several keys are alternatives.
+    array: key of the list of models, None if the answer is that list itself. Several keys are alternatives. Where it
+        is missing, `find_entries` looks further.
     optional_array: whether an empty object means "no models".
-    id, id_prefix: key of the model's id, and what to strip from its beginning.
+    normalize: brings an entry into the form that everything else here reads.
+    id, id_prefix: key of the model's id, or a function that reads it, and what to strip from its beginning.
     next_cursor: the next page's cursor, from the decoded answer; None on the last page.
     private: whether the models belong to the key's owner, for all of them or by entry.
     sort_modalities: whether the provider lists modalities in no particular order.
@@ -77,6 +79,7 @@ class FieldMap:
         *,
         array: str | tuple[str, ...] | None = "data",
         optional_array: bool = False,
+        normalize: Callable[[JsonObject], JsonObject] | None = None,
         id: str | Callable[[JsonObject], str] = "id",
         id_prefix: str = "",
         next_cursor: Callable[[Any], str | None] | None = None,
@@ -86,6 +89,7 @@ class FieldMap:
         **sources: str | Extractor,
     ) -> None:
         self.array, self._optional_array = array, optional_array
+        self._normalize = normalize
         self.id_key, self.id_prefix = id, id_prefix
         self._next_cursor, self._classify, self._private = next_cursor, classify, private
         modality_fields = ("input_modalities", "output_modalities") if sort_modalities else ()
@@ -111,15 +115,13 @@ class FieldMap:
     def _find_array(self, answer: Any) -> list[Any]:
         if self._optional_array and answer == {}:
             return []
-        if not isinstance(self.array, tuple):
-            return entries(answer, self.array)
-        for key in self.array:
-            if isinstance(answer, dict) and isinstance(answer.get(key), list):
-                return entries(answer, key)
-        raise InvalidResponse(f"sent no {' or '.join(f'“{key}”' for key in self.array)} list")
+        keys = self.array if isinstance(self.array, tuple) else (self.array,) if self.array else ()
+        return find_entries(answer, *keys, id_key=self.id_key if isinstance(self.id_key, str) else "id")
 
     def read_entry(self, entry: JsonObject) -> ListedModel:
-        """One model. Raises InvalidEntry if it has no usable id."""
+        """One model. Raises InvalidEntry if it has no usable id, and NotAModel."""
+        if self._normalize:
+            entry = self._normalize(entry)
         model_id = self._read_id(entry)
         facts = {field: extract(entry) for field, extract in self._extractors}
         outputs = facts.get("output_modalities", ())
@@ -135,12 +137,13 @@ class FieldMap:
         return ListedModel(id=model_id, **facts)
 
     def _read_id(self, entry: JsonObject) -> str:
-        key = self.id_key if isinstance(self.id_key, str) else self.id_key(entry)
-        model_id = identifier(entry, key)
+        if not isinstance(self.id_key, str):
+            return self.id_key(entry)
+        model_id = identifier(entry, self.id_key)
         if self.id_prefix:
             model_id = model_id.removeprefix(self.id_prefix)
             if not model_id:
-                raise InvalidEntry(f"its “{key}” ends behind “{self.id_prefix}”")
+                raise InvalidEntry(f"its “{self.id_key}” ends behind “{self.id_prefix}”")
         return model_id
 
 
@@ -148,8 +151,21 @@ class FieldMap:
 
 
 def _path_reader(path: str, convert: Convert) -> Extractor:
-    alternatives = [_single_path_reader(one, convert) for one in path.split("|")]
-    return alternatives[0] if len(alternatives) == 1 else first(*alternatives)
+    paths = path.split("|")
+    alternatives = [_single_path_reader(one, convert) for one in paths]
+    if len(alternatives) == 1:
+        return alternatives[0]
+    heads = [one.partition(".")[0] for one in paths]
+    nothing = convert({}, key="")
+
+    def extract(entry: JsonObject) -> Any:
+        value = nothing
+        for head, read in zip(heads, alternatives, strict=True):
+            if head in entry and (value := read(entry)) not in _NO_VALUE:
+                return value
+        return value
+
+    return extract
 
 
 def _single_path_reader(path: str, convert: Convert) -> Extractor:
@@ -306,7 +322,7 @@ def cursor_if_more(path: str, more: str = "has_more") -> Callable[[Any], str | N
     read_cursor = _path_reader(path, text)
 
     def read(answer: Any) -> str | None:
-        if answer.get(more) is not True:
+        if not isinstance(answer, dict) or answer.get(more) is not True:
             return None
         cursor: str = read_cursor(answer)
         if not cursor:

@@ -15,11 +15,11 @@ from decimal import Decimal
 from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import ListedModel
 from app.providers.contract import Page, Provider
+from app.providers.envelope import find_entries
 from app.providers.parsing import (
     JsonObject,
     build_page,
     decode_json,
-    entries,
     flag,
     identifier,
     integer,
@@ -32,7 +32,7 @@ from app.providers.parsing import (
 
 
 def read(body: bytes) -> Page:
-    return build_page(entries(decode_json(body), "data"), _read_entry)
+    return build_page(find_entries(decode_json(body), "data"), _read_entry)
 
 
 def _read_entry(entry: JsonObject) -> ListedModel:

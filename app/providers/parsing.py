@@ -61,14 +61,6 @@ def decode_json(body: bytes) -> Any:
         raise InvalidResponse("sent an answer that is not valid JSON") from None
 
 
-def entries(answer: Any, key: str | None) -> list[Any]:
-    """The array of models: under `key`, or the answer itself. Raises InvalidResponse if there is none."""
-    array = answer if key is None else answer.get(key) if isinstance(answer, dict) else None
-    if not isinstance(array, list):
-        raise InvalidResponse(f"sent no “{key}” list" if key else "did not send a list")
-    return array
-
-
 def build_page(
     array: list[Any], read_entry: Callable[[JsonObject], ListedModel], next_cursor: str | None = None
 ) -> Page:
@@ -143,8 +135,10 @@ def text(entry: JsonObject, key: str) -> str:
 
 
 def integer(entry: JsonObject, key: str) -> int | None:
-    """A positive integer below 2^53; None for 0, which commonly means "unknown"."""
+    """A positive integer below 2^53, as a number or as digits in a text; None for 0, which commonly means "unknown"."""
     value = entry.get(key)
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 16:
+        value = int(value)
     if not isinstance(value, _NUMBER) or isinstance(value, bool):
         return None
     return int(value) if 0 < value < 2**53 and value == int(value) else None

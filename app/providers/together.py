@@ -14,11 +14,11 @@ from decimal import Decimal
 from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind, ListedModel
 from app.providers.contract import Page, Provider, key_pattern
+from app.providers.envelope import find_entries
 from app.providers.parsing import (
     JsonObject,
     build_page,
     decode_json,
-    entries,
     identifier,
     integer,
     mapping,
@@ -43,7 +43,7 @@ _NOT_PRICED_BY_TOKEN = ("image", "video", "audio", "transcription")
 
 
 def read(body: bytes) -> Page:
-    return build_page(entries(decode_json(body), None), _read_entry)
+    return build_page(find_entries(decode_json(body)), _read_entry)
 
 
 def _read_entry(entry: JsonObject) -> ListedModel:

@@ -482,3 +482,19 @@ def test_an_id_that_fits_two_models_has_both_for_candidates() -> None:
 
 def test_what_resembles_nothing_has_no_candidates() -> None:
     assert INDEX.candidates("elsewhere", ListedModel(id="zzz-unheard-of")) == []
+
+
+@pytest.mark.parametrize("model_id", ["auto", "Auto", "free", "router", "auto:free", "free-router", "bodybuilder"])
+def test_a_servers_own_router_is_not_another_aggregators(model_id: str) -> None:
+    """Public reports of 2026: maximhq/bifrost#5016, NousResearch/hermes-agent#22216."""
+    routers = ("openrouter/auto", "openrouter/free", "openrouter/bodybuilder", "switchpoint/router", "acme/auto")
+    index = CatalogIndex([CanonicalModel(id=one, lab=one.partition("/")[0], name=one) for one in routers])
+    assert index.match("openai-compatible", ListedModel(id=model_id)).canonical_id is None
+    assert index.match("openai-compatible", ListedModel(id="openrouter/auto")).canonical_id == "openrouter/auto"
+
+
+def test_a_router_is_matched_where_a_source_declares_that_it_is_served() -> None:
+    served = {"openrouter": ("openrouter/auto",), "hub": ("auto",)}
+    index = CatalogIndex([CanonicalModel(id="openrouter/auto", lab="openrouter", name="Auto", served=served)])
+    assert index.match("hub", ListedModel(id="auto")).canonical_id == "openrouter/auto"
+    assert index.match("other", ListedModel(id="auto")).canonical_id is None

@@ -124,7 +124,7 @@ def test_any_entries_are_read_or_skipped_and_counted(slug: str, data: st.DataObj
     key = array_of(slug, with_models(slug)[0])
     page = read(slug, json.dumps({key: entries} if key else entries).encode())
     assert page is not None
-    assert len(page.models) + len(page.skipped) == len(entries)
+    assert len(page.models) + len(page.skipped) + len(page.ignored) == len(entries)
     sound(page)
 
 
@@ -142,7 +142,7 @@ def test_a_spoiled_field_costs_at_most_its_own_entry(slug: str, data: st.DataObj
     after = read(slug, json.dumps(answer).encode())
     assert after is not None
     sound(after)
-    assert len(after.models) + len(after.skipped) == len(entries)
+    assert len(after.models) + len(after.skipped) + len(after.ignored) == len(entries)
     skipped_before = {int(skipped.entry.split()[1]) - 1 for skipped in before.skipped}
     kept = [index for index in range(len(entries)) if index not in skipped_before]
     others = [model for index, model in zip(kept, before.models, strict=True) if index != number]

@@ -67,7 +67,8 @@ def _failed(code: str, sentence: str, **more: Any) -> Fate:
 
 
 _REJECTED = "{title} rejected this key (401)."
-_NO_DATA = "{title} sent no “data” list."
+_NULL = "{title} sent null instead of a list of models."
+_TEXT = "{title} sent “data”, but it is a text instead of a list of models."
 _TOO_LARGE = "The list of {title} is larger than 32 MB."
 _MISSING = "{missing} of {total} models are missing from this answer, so it was kept aside."
 FATES: dict[str, Fate] = {
@@ -76,8 +77,8 @@ FATES: dict[str, Fate] = {
     "hang": _failed("timed_out", "{title} did not answer in time.", total_timeout_s=FEW_S),
     "html": _failed("unreadable_answer", "{title} answered with a web page instead of a list of models."),
     "truncated": _failed("unreadable_answer", "{title} sent an answer that is not valid JSON."),
-    "null": _failed("unreadable_answer", _NO_DATA),
-    "wrong_types": _failed("unreadable_answer", _NO_DATA),
+    "null": _failed("unreadable_answer", _NULL),
+    "wrong_types": _failed("unreadable_answer", _TEXT),
     "wrong_entries": Fate("suspect", "suspect_list", _MISSING, skipped=7),
     "one_bad_model": Fate(skipped=1),
     "duplicates": Fate(skipped=3),
