@@ -88,7 +88,6 @@ DOORS = (
     Door("keys.rename", "POST", "/keys/{key}/label", bob=404),
     Door("key_import.preview", "POST", "/keys/preview"),
     Door("key_import.save", "POST", "/keys/paste"),
-    Door("keys.row", "GET", "/keys/{key}", bob=404),
     Door("keys.replace", "POST", "/keys/{key}/replace", bob=404),
     Door("keys.set_active", "POST", "/keys/{key}/active", bob=404),
     Door("keys.delete", "POST", "/keys/{key}/delete", bob=404),

@@ -125,8 +125,6 @@ VISITS = (
     Visit("demo", "demo.index", "/demo"),
     Visit("design", "design.index", "/design"),
     Visit("news", "pages.news", "/news", is_piece=True),
-    Visit("key-row", "keys.row", "/keys/{key}", is_piece=True),
-    Visit("failing-key-row", "keys.row", "/keys/{failing}", BOB, is_piece=True),
     Visit("sync-status", "sync.status", "/sync/status", is_piece=True),
     # The admin's.
     Visit("admin", "admin.overview", "/admin", CAROL),

@@ -64,7 +64,7 @@ def providers(caller: Caller, query: ProviderQuery) -> Reply:
 
     Those you have a key for, by slug.
     """
-    keys = key_queries.list_keys(caller.user.id, clock.utc_now())
+    keys = key_queries.list_keys(caller.user.id)
     own_slugs = {key.provider for key in keys}
     summaries = [
         ProviderSummary(
@@ -90,9 +90,7 @@ def keys(caller: Caller, query: KeyQuery) -> Reply:
 
     What is known of your keys, by their number; never the keys themselves.
     """
-    keys = [
-        key for key in key_queries.list_keys(caller.user.id, clock.utc_now()) if query.provider in ("", key.provider)
-    ]
+    keys = [key for key in key_queries.list_keys(caller.user.id) if query.provider in ("", key.provider)]
     page, following = paginate(keys, "keys", lambda key: (key.id,), query.after, query.limit, int)
     return Reply(KeyPage([to_key(key) for key in page], following), following=following)
 
@@ -249,7 +247,7 @@ def _load_own_key(caller: Caller, key_id: int) -> CredentialWithSlug:
 
 def _load_key(caller: Caller, key_id: int) -> Key:
     _load_own_key(caller, key_id)
-    (key,) = key_queries.list_keys(caller.user.id, clock.utc_now(), key_id)
+    (key,) = key_queries.list_keys(caller.user.id, key_id)
     return to_key(key)
 
 

@@ -140,7 +140,7 @@ class Key(msgspec.Struct, frozen=True):
     hint: Annotated[str, Meta(description="Never more than its last four characters.")]
     base_url: str | None
     is_active: bool
-    is_checking: bool
+    is_checking: Annotated[bool, Meta(description="Whether its first sync has not ended yet.")]
     can_accept: Annotated[bool, Meta(description="Whether an answer is kept aside: accept it, or keep your list.")]
     outcome: Outcome | None
     model_count: int | None
@@ -240,7 +240,10 @@ class Run(msgspec.Struct, frozen=True):
     id: int
     state: RunState
     trigger: Trigger
-    total_new_models: int
+    total_new_models: Annotated[int, Meta(description="Like the other totals: each model once per provider.")]
+    total_changed: int
+    total_unlisted: int
+    total_relisted: int
     results: int
     settled: Annotated[int, Meta(description="How many of the results have their outcome.")]
     created_at: datetime
@@ -301,7 +304,8 @@ class ResultPage(msgspec.Struct, frozen=True):
 def to_key(view: KeyView) -> Key:
     return Key(
         trouble=_trouble(view),
-        **_common_fields(Key, view, "trouble"),
+        is_checking=view.is_new,
+        **_common_fields(Key, view, "trouble", "is_checking"),
     )
 
 

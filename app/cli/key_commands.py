@@ -12,6 +12,7 @@ from app.cli.errors import require_installation
 from app.cli.output import json_option, print_rows, read_secret
 from app.cli.user_commands import load_user
 from app.extensions import db
+from app.jobs import enqueue
 from app.providers import PROVIDERS, addresses
 from app.store import credentials
 from app.store.queries import keys, labels
@@ -29,7 +30,7 @@ keys_group = AppGroup("keys", help="API keys. They are read from standard input 
 @click.option("--url", default="", help="Address of your own server, for the providers that need one.")
 @require_installation
 def keys_add(email: str, provider: str, label: str, region: str, url: str) -> None:
-    """Seal and store an API key from standard input."""
+    """Seal and store an API key from standard input, and queue its first sync."""
     user = load_user(email)
     if error := credentials.label_error(label):
         raise click.ClickException(error)
@@ -45,9 +46,10 @@ def keys_add(email: str, provider: str, label: str, region: str, url: str) -> No
     added = credentials.add(user.id, row, label, key, public_key, clock.utc_now(), base_url)
     if added is None:
         raise click.ClickException(f"{email} has a {provider} key labelled “{label}” already: choose another --label.")
-    added.check_asked_at = None  # the next sync checks it
     db.session.commit()
     click.echo(f"Stored the {provider} key {added.key_hint or '(none needed)'} as number {added.id}.")
+    enqueued = enqueue.start_first_sync(user.id)
+    click.echo((enqueued and enqueued.queue_problem) or "Its first sync is queued.")
 
 
 @keys_group.command("list")
@@ -67,7 +69,7 @@ def keys_list(email: str, as_json: bool) -> None:
             "state": labels.key_badge(key, now, UTC).words,
             "listed_at": clock.isoformat(key.listed_at) or None,
         }
-        for key in keys.list_keys(load_user(email).id, now)
+        for key in keys.list_keys(load_user(email).id)
     ]
     print_rows(rows, as_json)
 

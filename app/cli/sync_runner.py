@@ -13,7 +13,7 @@ from app import clock
 from app.catalog import humanize
 from app.cli.output import print_table, progress_bar
 from app.extensions import db
-from app.jobs import context, pubsub
+from app.jobs import context, pubsub, tasks
 from app.providers import provider_title
 from app.providers.error_mapping import key_page_url
 from app.store import runs
@@ -35,9 +35,11 @@ def run_sync(user_id: int, provider: str | None, vault: Keyring, *, quiet: bool)
     if started is None:
         raise click.ClickException(_NO_KEYS)
     run_id = started.run.id
-    if not started.is_new and not quiet:
+    if started.run.state == "running" and not quiet:
         click.echo("A sync of this user is under way already; waiting for it.", err=True)
-    return build_run_report(execute_run(run_id, vault, quiet=quiet))
+    run = execute_run(run_id, vault, quiet=quiet)
+    tasks.start_first_syncs()
+    return build_run_report(run)
 
 
 def execute_run(run_id: int, vault: Keyring, *, quiet: bool) -> run_queries.RunView:
@@ -92,7 +94,7 @@ def build_run_report(run: run_queries.RunView) -> Report:
         "run_id": run.id,
         "trigger": run.trigger,
         "state": run.state,
-        "total_new_models": run.total_new_models,
+        **{column: getattr(run, column) for column in runs.TOTAL_COLUMNS.values()},
         "results": [{**result_json(result), "error": error_json(result)} for result in run.results],
     }
 
@@ -109,7 +111,9 @@ def print_report(report: Report) -> None:
             for result in report["results"]
         ]
     )
-    click.echo(f"{humanize.pluralize(report['total_new_models'], 'new model')}.")
+    totals = {"total_changed": "changed", "total_unlisted": "removed", "total_relisted": "back"}
+    others = [f", {humanize.format_number(report[name])} {word}" for name, word in totals.items() if report.get(name)]
+    click.echo(f"{humanize.pluralize(report['total_new_models'], 'new model')}{''.join(others)}.")
 
 
 def _wait_until_closed(run_id: int, show_progress: Callable[[int], None]) -> None:

@@ -73,7 +73,7 @@ HISTORY: tuple[DemoSync, ...] = (
     DemoSync(ALICE, 0, 9, "manual"),
     DemoSync(BOB, 0, 14, "manual"),
     DemoSync(ALICE, 1, 8, "sign-in"),
-    DemoSync(BOB, 1, 10, "manual", only="groq"),
+    DemoSync(BOB, 1, 10, "new-key", only="groq"),
     DemoSync(CAROL, 2, 16, "manual"),
     DemoSync(ALICE, 5, 9, "manual"),
     DemoSync(ALICE, 9, 7, "cron", {"groq": "error_500"}),

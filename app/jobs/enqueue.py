@@ -19,7 +19,7 @@ from app.auth.settings import SecurityEvent
 from app.extensions import db
 from app.jobs import provider_test, queues, tasks
 from app.jobs.pubsub import publish_run_changed
-from app.jobs.queues import BULK, INTERACTIVE, QUEUES
+from app.jobs.queues import BULK, INTERACTIVE, NEW_KEYS, QUEUES
 from app.store import plans, runs
 from app.store.audit import Actor
 from app.store.schema.tables import ProviderRow
@@ -86,6 +86,17 @@ def start_sync(
     return _enqueue_started(start) if start else None
 
 
+def start_first_sync(user_id: int) -> EnqueuedRun | None:
+    """Start the sync of keys that the user just saved, or add them to a run that waits; commits.
+
+    If another run is under way, that is returned, and the keys' sync starts when it ends: even if this process dies
+    now, since a committed key stays new until its sync. None without new keys.
+    """
+    start = runs.start(user_id, runs.NEW_KEY, clock.utc_now(), only_new_keys=True)
+    db.session.commit()
+    return _enqueue_started(start, NEW_KEYS) if start else None
+
+
 def start_server_sync(trigger: str, providers: Sequence[str] = (), actor: Actor | None = None) -> EnqueuedRun:
     """Sync the shared catalog with the server's own keys, or return the live run; commits.
 
@@ -96,31 +107,31 @@ def start_server_sync(trigger: str, providers: Sequence[str] = (), actor: Actor 
     return _enqueue_started(start)
 
 
-def _enqueue_started(start: runs.StartedRun) -> EnqueuedRun:
+def _enqueue_started(start: runs.StartedRun, queue: str = INTERACTIVE) -> EnqueuedRun:
     run = start.run
-    return EnqueuedRun(run.id, start.is_new, enqueue_run(run.id) if run.state == "queued" else None)
+    return EnqueuedRun(run.id, start.is_new, enqueue_run(run.id, queue) if run.state == "queued" else None)
 
 
-def enqueue_run(run_id: int) -> str | None:
+def enqueue_run(run_id: int, queue: str = INTERACTIVE) -> str | None:
     """Queue a run ahead of scheduled ones."""
-    # A scheduled job that has this run among others will find it claimed.
-    return _push_once(tasks.run_sync, run_id, queues.run_job_id(run_id))
+    # A job in a later queue that has this run, perhaps among others, will find it claimed.
+    return _push_once(tasks.run_sync, run_id, queues.run_job_id(run_id), queue)
 
 
-def _push_once(function: Callable[[int], None], row_id: int, job_id: str) -> str | None:
-    """Queue a job unless it waits already."""
+def _push_once(function: Callable[[int], None], row_id: int, job_id: str, queue: str = INTERACTIVE) -> str | None:
+    """Queue a job unless it waits already, there or in the first queue."""
     try:
-        if not queues.is_queued(job_id, INTERACTIVE):
-            queues.push(function, row_id, job_id=job_id)
+        if not queues.is_queued(job_id, *{INTERACTIVE, queue}):
+            queues.push(function, row_id, job_id=job_id, queue=queue)
         return queue_problem()
     except redis.RedisError:
         return NO_REDIS
 
 
-def requeue_if_lost(run_id: int, created_at: datetime) -> str | None:
+def requeue_if_lost(run_id: int, created_at: datetime, trigger: str) -> str | None:
     """Requeue a run that has waited long enough for its job to be presumed lost from Redis. Returns why it waits."""
     if clock.utc_now() - created_at > REQUEUE_AFTER:
-        return enqueue_run(run_id)
+        return enqueue_run(run_id, NEW_KEYS if trigger == runs.NEW_KEY else INTERACTIVE)
     return queue_problem()
 
 
@@ -133,6 +144,7 @@ def cancel_run(run_id: int, user_id: int | None = None) -> bool:
         with contextlib.suppress(redis.RedisError):
             for queue in queues.open_queues():
                 queue.remove(queues.run_job_id(run_id))
+        tasks.start_first_syncs()
     return is_cancelled
 
 
@@ -147,11 +159,6 @@ def enqueue_full_sync(trigger: str) -> str | None:
         tasks.enqueue_all_users, trigger, job_id=_FULL_SYNC_JOB_ID, queue=BULK, retry=Retry(max=3), at_front=True
     )
     return None if is_queued else NO_REDIS
-
-
-def enqueue_key_check(credential_id: int) -> str | None:
-    """Queue the check of a key that was just saved."""
-    return None if queues.push(tasks.check_key, credential_id) else NO_REDIS
 
 
 def reschedule_provider(provider: ProviderRow) -> None:

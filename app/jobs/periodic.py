@@ -14,7 +14,7 @@ from app.jobs.context import keyring, sync_interval, worker_app
 from app.jobs.enqueue import REQUEUE_AFTER, enqueue_password_reset, enqueue_plan, enqueue_refresh
 from app.jobs.pubsub import publish_run_changed
 from app.jobs.registry import job
-from app.jobs.tasks import BATCH_SIZE, push_runs, send_digest
+from app.jobs.tasks import BATCH_SIZE, push_runs, send_digest, start_first_syncs
 from app.store import auto_overrides, due, listed_models, models, plans, runs, sources
 from app.store.accounts import password_resets, subscriptions
 from app.store.engine import retention
@@ -29,7 +29,8 @@ _RETRY_DELAY = timedelta(hours=1)
 
 @job
 def housekeeping() -> None:
-    """Close runs whose worker died, queue lost jobs again, and delete listed models that no page shows any more."""
+    """Close runs whose worker died, queue lost jobs again, start what new keys still wait for, and delete listed
+    models that no page shows any more."""
     with worker_app().app_context():
         lost = runs.close_lost(clock.utc_now())
         waiting = runs.stale_queued(clock.utc_now() - REQUEUE_AFTER)
@@ -49,6 +50,7 @@ def housekeeping() -> None:
         job_ids = [job_id for queue in queues.open_queues() for job_id in queue.job_ids]
         queued = {run_id for job_id in job_ids for run_id in queues.run_ids_of_job(job_id)}
         push_runs([run_id for run_id in waiting if run_id not in queued])
+        start_first_syncs()
 
 
 @job

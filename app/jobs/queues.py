@@ -17,9 +17,10 @@ from app.jobs.registry import JSONQueue
 
 log = logging.getLogger(__name__)
 
-INTERACTIVE, MAINTENANCE, BULK = "interactive", "chores", "bulk"
-QUEUES = (INTERACTIVE, MAINTENANCE, BULK)
-"""In the order in which workers take from them: a person who waits comes before scheduled syncs."""
+INTERACTIVE, NEW_KEYS, MAINTENANCE, BULK = "interactive", "new-keys", "chores", "bulk"
+QUEUES = (INTERACTIVE, NEW_KEYS, MAINTENANCE, BULK)
+"""In the order in which workers take from them: who presses Sync Now comes before who saved a key, and both come
+before scheduled syncs."""
 
 JOB_TIMEOUT_S = 600
 _FAILURE_TTL_S = 86_400

@@ -22,7 +22,8 @@ JOBS: dict[str, Callable[..., object]] = {}
 RENAMED = {
     "app.jobs.do_run": "app.jobs.tasks.run_sync",
     "app.jobs.do_runs": "app.jobs.tasks.run_syncs",
-    "app.jobs.do_check": "app.jobs.tasks.check_key",
+    "app.jobs.do_check": "app.jobs.tasks.sync_new_keys",
+    "app.jobs.tasks.check_key": "app.jobs.tasks.sync_new_keys",
     "app.jobs.do_reset": "app.jobs.tasks.send_password_reset",
     "app.jobs.do_trial": "app.jobs.tasks.run_provider_test",
     "app.jobs.do_letter": "app.jobs.tasks.send_digest",

@@ -37,6 +37,7 @@ def run_sync(run_id: int) -> None:
     with worker_app().app_context(), sync_context() as context:
         sync_run.execute(run_id, context)
         _adopt_proposals()
+        start_first_syncs()
 
 
 @job
@@ -44,12 +45,23 @@ def run_syncs(*run_ids: int) -> None:
     with worker_app().app_context(), sync_context(quota=BULK_QUOTA) as context:
         sync_run.execute_many(run_ids, context)
         _adopt_proposals()
+        start_first_syncs()
 
 
 @job
-def check_key(credential_id: int) -> None:
-    with worker_app().app_context(), sync_context() as context:
-        sync_run.check_key(credential_id, context)
+def sync_new_keys(_credential_id: int) -> None:
+    """What the check of a new key, queued by version 0.1.0, became."""
+    with worker_app().app_context():
+        start_first_syncs()
+
+
+def start_first_syncs() -> None:
+    """Start and queue the syncs of new keys whose owners have no live run: keys saved during one wait for its end.
+
+    A run that cannot be queued because Redis is down is queued by `housekeeping`, which also calls this.
+    """
+    for run_id in run_in_transaction(lambda: runs.start_first_syncs(clock.utc_now(), BATCH_SIZE)):
+        queues.push(run_sync, run_id, job_id=queues.run_job_id(run_id), queue=queues.NEW_KEYS)
 
 
 @job

@@ -16,7 +16,15 @@ from rq.worker_pool import WorkerPool
 
 from app.hardening import die_with_parent, keep_memory_private
 from app.jobs.monitoring import parse_job_name
-from app.jobs.queues import BULK, INTERACTIVE, MAINTENANCE, SCHEDULER_KEY, SCHEDULER_MAX_AGE_S, WORKERS_KEY
+from app.jobs.queues import (
+    BULK,
+    INTERACTIVE,
+    MAINTENANCE,
+    NEW_KEYS,
+    SCHEDULER_KEY,
+    SCHEDULER_MAX_AGE_S,
+    WORKERS_KEY,
+)
 from app.jobs.registry import JSON_OPTIONS, JSONQueue
 
 _log = structlog.get_logger("app.jobs")
@@ -113,7 +121,7 @@ class SyncPool(WorkerPool):
             if self._interactive_worker not in self.worker_dict:
                 self._interactive_worker, self._queue_names = name, [INTERACTIVE]
             elif self._bulk_worker not in self.worker_dict:
-                self._bulk_worker, self._queue_names = name, [MAINTENANCE, BULK, INTERACTIVE]
+                self._bulk_worker, self._queue_names = name, [MAINTENANCE, NEW_KEYS, BULK, INTERACTIVE]
             return super().get_worker_process(name, *args, **kwargs)
         finally:
             self._queue_names = all_names

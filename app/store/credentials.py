@@ -20,7 +20,7 @@ from app.vault import ApiKey, PublicKey, SealContext
 
 SERVER_LABEL = "server"
 _FIRST_SYNC_AFTER = timedelta(days=1)
-"""Time from creation to the first scheduled sync, unless a check or a sync sets another time."""
+"""Time from creation to the first scheduled sync, unless a sync sets another time."""
 MAX_KEYS = 200
 """Keys of one user: each is fetched separately in every run, and a run is bounded."""
 CredentialWithSlug = tuple[CredentialRow, str]
@@ -102,7 +102,7 @@ def add(
 
 
 def replace(row: CredentialRow, slug: str, key: ApiKey | None, public_key: PublicKey, now: datetime) -> None:
-    """Replace the key. The list stays in force until the new key has been checked."""
+    """Replace the key. The list stays in force until the new key's first sync."""
     row.key_number += 1
     _clear_quarantine(row)
     row.check_asked_at = now
@@ -148,19 +148,6 @@ def find_own(user_id: int, credential_id: int) -> CredentialWithSlug | None:
 
 def find(credential_id: int) -> CredentialWithSlug | None:
     return _find_one(CredentialRow.id == credential_id)
-
-
-def load_schedule(credential_id: int) -> tuple[str | None, datetime | None]:
-    """What its schedule depends on: (update frequency set by an admin, the owner's last visit)."""
-    query = (
-        select(ProviderRow.admin_update_frequency, func.coalesce(UserRow.last_sign_in_at, UserRow.created_at))
-        .select_from(CredentialRow)
-        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
-        .join(UserRow, UserRow.id == CredentialRow.user_id)
-        .where(CredentialRow.id == credential_id)
-    )
-    row = db.session.execute(query).first()
-    return (row[0], row[1]) if row else (None, None)
 
 
 def list_for_user(user_id: int) -> list[CredentialWithSlug]:
@@ -256,14 +243,16 @@ def settle(credential_id: int, key_number: int, now: datetime, facts: Mapping[st
     return bool(cast("CursorResult[Any]", result).rowcount)
 
 
-def cancel_check(credential_id: int) -> None:
+def end_first_sync(credential_id: int) -> None:
+    """Leave a new key whose provider was not queried to the schedule."""
     db.session.execute(update(CredentialRow).where(CredentialRow.id == credential_id).values(check_asked_at=None))
 
 
-def has_active(user_id: int) -> bool:
-    """Whether the user has anything to sync."""
-    active = select(CredentialRow.id).where(CredentialRow.user_id == user_id, CredentialRow.is_active)
-    return db.session.scalar(select(active.exists())) or False
+def count_active(user_id: int) -> tuple[int, int]:
+    """Number of the user's active keys, and of those among them that wait for their first sync."""
+    query = select(func.count(), func.count(CredentialRow.check_asked_at))
+    active, new = db.session.execute(query.where(CredentialRow.user_id == user_id, CredentialRow.is_active)).one()
+    return active, new
 
 
 def count_users_to_sync() -> int:

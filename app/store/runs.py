@@ -6,6 +6,7 @@ succeeds. The state that pages show comes from here, never from Redis.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    ScalarSelect,
     Select,
     String,
     and_,
@@ -37,9 +39,20 @@ from app.store.schema.tables import LIVE_STATES, ChangeRow, CredentialRow, Provi
 RECOMMENDED_INTERVAL = timedelta(days=30)
 """If the last sync is older, pages recommend one."""
 UNREAD_OUTCOMES = ("failed", "skipped")
+NEW_KEY = "new-key"
+"""Trigger of a key's first sync, which starts when the key is saved."""
+TOTAL_COLUMNS = {
+    "new": "total_new_models",
+    "changed": "total_changed",
+    "unlisted": "total_unlisted",
+    "relisted": "total_relisted",
+}
+"""Kind of change → column of runs."""
 LOST_CODE = "run_lost"
 CANCELLED_CODE = "cancelled"
 _MAX_LEASE = timedelta(minutes=10)
+_MAX_LOST_FIRST_SYNCS = 3
+"""A new key whose sync was lost this often is left to the schedule: it may be what stops the worker."""
 _KEY_REMOVED_MESSAGE = "This key was removed, replaced or disabled before the sync came to it."
 _CANCELLED_MESSAGE = "This sync was cancelled before this key was done."
 
@@ -84,22 +97,25 @@ def start(
     provider: str | None = None,
     providers: Collection[str] = (),
     credential_id: int | None = None,
+    only_new_keys: bool = False,
 ) -> StartedRun | None:
     """A new queued run over the user's active keys, or the live one. None if there is no key to sync.
 
-    provider, providers, credential_id: limit the run to these. They are added to a live run that no worker has
-    claimed, unless it is the installation's own.
+    provider, providers, credential_id, only_new_keys (those not synced since they were saved): limit the run to these.
+    They are added to a live run that no worker has claimed, unless it is the installation's own.
 
     Of two concurrent starts, the partial unique index on live runs lets one succeed.
     """
     close_lost(now)
-    is_whole = not (provider or providers or credential_id)
+    is_whole = not (provider or providers or credential_id or only_new_keys)
     filters = [CredentialRow.user_id == user_id, CredentialRow.is_active, ProviderRow.is_active]
     filters.append(select(UserRow.id).where(UserRow.id == user_id, UserRow.disabled_at.is_(None)).exists())
     if provider or providers:
         filters.append(ProviderRow.slug.in_({provider, *providers} - {None}))
     if credential_id:
         filters.append(CredentialRow.id == credential_id)
+    if only_new_keys:
+        filters.append(_is_new_key())
     if existing := live_run(user_id):
         return _join_live(existing, trigger, filters, is_whole=is_whole)
     run_id = db.session.scalar(
@@ -111,11 +127,11 @@ def start(
     if run_id is None:
         existing = live_run(user_id)
         return _join_live(existing, trigger, filters, is_whole=is_whole) if existing else None
-    added = _add_results(run_id, filters)
-    run = db.session.get_one(RunRow, run_id)
-    if added:
-        return StartedRun(run, True)
-    db.session.delete(run)
+    if _add_results(run_id, filters):
+        if not is_whole:
+            _mark_whole([run_id])
+        return StartedRun(db.session.get_one(RunRow, run_id), True)
+    db.session.delete(db.session.get_one(RunRow, run_id))
     db.session.flush()
     return None
 
@@ -131,7 +147,8 @@ def _join_live(run: RunRow, trigger: str, filters: Sequence[Any], *, is_whole: b
     )
     if not locked:
         return StartedRun(run, False)
-    if _add_results(run.id, filters) or (is_whole and not run.is_whole):
+    added = _add_results(run.id, filters)
+    if trigger != NEW_KEY and (added or (is_whole and not run.is_whole)):
         execute_dml(update(RunRow).where(RunRow.id == run.id).values(trigger=trigger))
     db.session.refresh(run)
     return StartedRun(run, False)
@@ -157,6 +174,53 @@ def start_for_keys(credentials: Mapping[int, Sequence[int]], trigger: str, now: 
     """Queue runs over some keys (user id → credential ids) of users without a live run; the ids of the new runs."""
     ids = [credential_id for credential_ids in credentials.values() for credential_id in credential_ids]
     return _start_many(list(credentials), trigger, now, CredentialRow.id.in_(ids), is_whole=False)
+
+
+def start_first_syncs(now: datetime, count: int) -> list[int]:
+    """Queue runs over the new keys of at most `count` users without a live run; the ids of the new runs.
+
+    A key stays new until a result of it is saved, so that none is forgotten: whoever calls this next starts its sync.
+    """
+    close_lost(now)
+    live = select(RunRow.id).where(RunRow.user_id == CredentialRow.user_id, RunRow.state.in_(LIVE_STATES))
+    query = (
+        select(CredentialRow.user_id, CredentialRow.id)
+        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+        .join(UserRow, UserRow.id == CredentialRow.user_id)
+        .where(_is_new_key(), CredentialRow.is_active, ProviderRow.is_active, UserRow.disabled_at.is_(None))
+        .where(~live.exists())
+        .order_by(CredentialRow.user_id)
+    )
+    by_user: dict[int, list[int]] = defaultdict(list)
+    for user_id, credential_id in db.session.execute(query.limit(count * 20)):
+        if user_id in by_user or len(by_user) < count:
+            by_user[user_id].append(credential_id)
+    run_ids = start_for_keys(by_user, NEW_KEY, now) if by_user else []
+    if run_ids:
+        _mark_whole(run_ids)
+    return run_ids
+
+
+def _is_new_key() -> ColumnElement[bool]:
+    """Whether a key has not been synced since it was saved, and did not stop its worker each time it was tried."""
+    lost = select(func.count(ResultRow.id)).where(
+        ResultRow.credential_id == CredentialRow.id,
+        ResultRow.error_code == LOST_CODE,
+        ResultRow.ended_at >= CredentialRow.check_asked_at,
+    )
+    return and_(CredentialRow.check_asked_at.is_not(None), lost.scalar_subquery() < _MAX_LOST_FIRST_SYNCS)
+
+
+def _mark_whole(run_ids: Collection[int]) -> None:
+    """Mark those of these runs that cover all active keys of their user."""
+    covered = select(ResultRow.id).where(ResultRow.run_id == RunRow.id, ResultRow.credential_id == CredentialRow.id)
+    missing = (
+        select(CredentialRow.id)
+        .join(ProviderRow, ProviderRow.id == CredentialRow.provider_id)
+        .where(CredentialRow.user_id == RunRow.user_id, CredentialRow.is_active, ProviderRow.is_active)
+        .where(~covered.exists().correlate(RunRow, CredentialRow))
+    )
+    execute_dml(update(RunRow).where(RunRow.id.in_(run_ids), ~missing.exists().correlate(RunRow)).values(is_whole=True))
 
 
 def _start_many(
@@ -324,6 +388,9 @@ def cancel(run_id: int, now: datetime, user_id: int | None = None) -> bool:
         filters.append(RunRow.user_id == user_id)
     if not execute_dml(update(RunRow).where(*filters).values(state="cancelled", ended_at=now, lease_until=None)):
         return False
+    # Whoever cancels a new key's sync does not want it again at once.
+    unsynced = select(ResultRow.credential_id).where(ResultRow.run_id == run_id, ResultRow.outcome.is_(None))
+    execute_dml(update(CredentialRow).where(CredentialRow.id.in_(unsynced)).values(check_asked_at=None))
     _skip_rest(
         [run_id], now, CANCELLED_CODE, _CANCELLED_MESSAGE, "Your last list is kept. Press Sync Now to start again."
     )
@@ -382,14 +449,21 @@ def _skip_rest(run_ids: list[int], now: datetime, code: str, message: str, actio
 
 
 def _close_with_totals(run_ids: list[int], state: str, now: datetime) -> None:
-    # A model that is new for two keys of one provider counts once.
-    model = cast(ResultRow.provider_id, String) + " " + ChangeRow.provider_model_id
-    new = (
-        select(func.count(model.distinct()))
-        .select_from(ResultRow)
-        .join(ChangeRow, and_(ChangeRow.comparison_id == ResultRow.comparison_id, ChangeRow.kind == "new"))
-        .where(ResultRow.run_id == RunRow.id, ResultRow.new > 0)
-        .scalar_subquery()
-    )
-    values = {"state": state, "ended_at": now, "lease_until": None, "total_new_models": new}
+    values = {"state": state, "ended_at": now, "lease_until": None, **_totals()}
     execute_dml(update(RunRow).where(RunRow.id.in_(run_ids)).values(values))
+
+
+def _totals() -> dict[str, ScalarSelect[int]]:
+    """Column of a run → its number of models, each counted once per kind of change and provider.
+
+    These are the numbers shown everywhere: two keys of one provider that saw the same change count it once.
+    """
+    model = cast(ResultRow.provider_id, String) + " " + ChangeRow.provider_model_id
+    return {
+        column: select(func.count(model.distinct()))
+        .select_from(ResultRow)
+        .join(ChangeRow, and_(ChangeRow.comparison_id == ResultRow.comparison_id, ChangeRow.kind == kind))
+        .where(ResultRow.run_id == RunRow.id, ResultRow.comparison_id.is_not(None))
+        .scalar_subquery()
+        for kind, column in TOTAL_COLUMNS.items()
+    }

@@ -1,6 +1,6 @@
 """What an answer is worth and what follows from it. Pure: no IO, no clock, no database.
 
-Sync, plan, dry run and key check all call `evaluate`; nothing else grades an answer, compares it or counts in it.
+Sync, plan and dry run all call `evaluate`; nothing else grades an answer, compares it or counts in it.
 """
 
 from __future__ import annotations

@@ -133,8 +133,10 @@ def save_result(pending: PendingResult, now: datetime) -> None:
     if state is not None:
         schedule = {} if pending.due_at is UNCHANGED else {"due_at": pending.due_at}
         credentials.settle(item.credential_id, item.key_number, now, {**state, **schedule})
-    elif pending.due_at is not UNCHANGED:
-        due.set_due({item.credential_id: pending.due_at})
+    else:
+        credentials.end_first_sync(item.credential_id)
+        if pending.due_at is not UNCHANGED:
+            due.set_due({item.credential_id: pending.due_at})
     if result["outcome"] not in ("failed", "suspect", "skipped"):
         catalog.mark_synced([item.provider_id], now, now - _TOUCH_EVERY)
 

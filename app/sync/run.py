@@ -27,13 +27,12 @@ from app.store.http_cache import FetchHints
 from app.store.runs import RunItem
 from app.sync import persist, planning
 from app.sync.dispatch import FetchResult, OnProgress, SyncContext, deadline_for, fetch_all, fetch_each, run_item_for
-from app.sync.evaluate import evaluate, failure_fields, no_error_fields
 from app.sync.http import errors
 from app.sync.http.fetch import Answer, NotModified
 from app.sync.persist import PendingResult
 from app.sync.schedule import UNCHANGED, DueAt, next_due, period_of
 
-__all__ = ["LEASE", "DryRun", "OnProgress", "SyncContext", "check_key", "dry_run", "execute", "execute_many"]
+__all__ = ["LEASE", "DryRun", "OnProgress", "SyncContext", "dry_run", "execute", "execute_many"]
 
 T = TypeVar("T")
 
@@ -48,7 +47,6 @@ _BATCH_WINDOW_S = 0.1
 _MAX_LOCK_RETRIES = 3
 """Of a write that lost a lock; leases are renewed between tries."""
 _REPORTED_COUNTS = ("fetched", "chat", "new", "changed", "unlisted", "uncatalogued", "skipped")
-SAVED_UNCHECKED = "The key is saved and will be checked at the next sync."
 
 
 def execute(run_id: int, context: SyncContext) -> bool:
@@ -248,37 +246,6 @@ def _next_due_at(fetched: FetchResult, context: SyncContext) -> DueAt:
         return UNCHANGED  # a shell may lack what the workers have; `server_keys.mirror_keys` schedules these
     interval = context.interval if item.is_server else None
     return next_due(period_of(frequency, now, item.seen_at, interval), now, put_off_until)
-
-
-def check_key(credential_id: int, context: SyncContext) -> None:
-    """Fetch once with a newly saved key and note the outcome on it. No listing and no change is saved."""
-    pair = credentials.find(credential_id)
-    frequency, seen_at = credentials.load_schedule(credential_id)
-    db.session.commit()
-    if pair is None or pair[0].check_asked_at is None or not pair[0].is_active:
-        return
-    row, slug = pair
-    item = replace(run_item_for(row, slug), frequency=frequency, seen_at=seen_at)
-    (fetched,) = fetch_each([item], context)
-    answer = fetched.answer
-    if isinstance(answer, Answer):
-        evaluation = evaluate(slug, persist.load_previous(row), answer, catalog.load_index()[1])
-        quarantine = evaluation.quarantine
-        fields = (quarantine.error_fields() if quarantine else no_error_fields()) | {
-            "outcome": evaluation.grade,
-            "model_count": len(evaluation.answered.models),
-            "chat_count": evaluation.counts.chat,
-        }
-    else:
-        fields = failure_fields(answer, slug, has_list=row.listing_id is not None) | {"outcome": "failed"}
-        if isinstance(answer, errors.TransientError) and row.listing_id is None:
-            fields["error_action"] = SAVED_UNCHECKED
-    fields["put_off_until"] = answer.put_off_until if isinstance(answer, errors.SyncError) else None
-    fields["due_at"] = _next_due_at(fetched, context)
-    credentials.settle(credential_id, item.key_number, context.now(), fields)
-    db.session.commit()
-    if not isinstance(answer, Answer | errors.SyncError):
-        raise answer
 
 
 @dataclass(frozen=True, slots=True)

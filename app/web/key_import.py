@@ -19,6 +19,7 @@ from flask_login import current_user, login_required
 from app import clock, config
 from app.catalog import humanize
 from app.extensions import db, limiter
+from app.jobs import enqueue
 from app.providers import addresses
 from app.providers.key_detection import Detection, ParsedPaste, PasteTooLarge, ProviderChoice, parse_paste
 from app.store import credentials
@@ -26,7 +27,7 @@ from app.store.credentials import TooManyKeys
 from app.store.queries.keys import KeyView
 from app.store.schema.tables import CredentialRow
 from app.vault import ApiKey
-from app.web import keys
+from app.web import keys, sync
 
 blueprint = Blueprint("key_import", __name__)
 
@@ -114,7 +115,7 @@ def save() -> Any:
     if error_message := _save_selected(pasted_keys):
         validate_keys(pasted_keys, keys.my_keys())
         return _paste_error(pasted_keys, error_message, paste)
-    return _render_saved(pasted_keys, paste)
+    return _render_saved(pasted_keys, paste, enqueue.start_first_sync(current_user.id))
 
 
 def text_digest(secret: str, user_id: int, text: str) -> str:
@@ -176,7 +177,7 @@ def validate_keys(pasted_keys: Sequence[PastedKey], saved_keys: Sequence[KeyView
 
 
 def _save_selected(pasted_keys: Sequence[PastedKey]) -> str:
-    """Save the selected keys, all or none, and queue their checks. An error message, or empty."""
+    """Save the selected keys, all or none. An error message, or empty."""
     try:
         rows = _create_credentials(pasted_keys)
     except TooManyKeys as error:
@@ -186,7 +187,6 @@ def _save_selected(pasted_keys: Sequence[PastedKey]) -> str:
         db.session.rollback()
         return _LABEL_TAKEN
     db.session.commit()
-    keys.enqueue_checks([row.id for row in rows])
     return ""
 
 
@@ -215,8 +215,9 @@ def _save_unambiguous(pasted_keys: Sequence[PastedKey], paste: ParsedPaste) -> A
     if selected and (error := _save_selected(pasted_keys)):
         return _paste_error(pasted_keys, error)
     if selected:
+        enqueue.start_first_sync(current_user.id)
         count, titles = humanize.pluralize(len(selected), "key"), ", ".join(_selected_titles(selected))
-        flash(f"Saved {count} ({titles}). Each is being checked now.", "good")
+        flash(f"Saved {count} ({titles}). Syncing them now.", "good")
     skipped = [_describe_skipped(key) for key in pasted_keys if not key.is_selected]
     messages = skipped + describe_unrecognised(paste)
     if messages:
@@ -265,7 +266,7 @@ def _selected_titles(pasted_keys: Sequence[PastedKey]) -> list[str]:
     return _provider_titles([key.choice for key in pasted_keys if key.is_selected and key.choice])
 
 
-def _render_saved(pasted_keys: Sequence[PastedKey], paste: ParsedPaste) -> str:
+def _render_saved(pasted_keys: Sequence[PastedKey], paste: ParsedPaste, enqueued: enqueue.EnqueuedRun | None) -> str:
     count = sum(key.is_selected for key in pasted_keys)
     message = f"Saved {humanize.pluralize(count, 'key')}: " + ", ".join(_selected_titles(pasted_keys))
     return (
@@ -277,8 +278,8 @@ def _render_saved(pasted_keys: Sequence[PastedKey], paste: ParsedPaste) -> str:
             lines=[],
         )
         + render_template("keys/_paste_piece.html", said=f"{message}.")
-        + render_template("keys/_list_piece.html", groups=keys.group_by_provider(keys.my_keys()))
-        + keys.render_idle_status()
+        + keys.render_keys_piece()
+        + sync.render_status_piece(enqueued)
     )
 
 

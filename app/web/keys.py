@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, abort, current_app, flash, redirect, render_template, request, url_for
@@ -12,7 +11,7 @@ from app import clock, config
 from app.extensions import db, limiter
 from app.jobs import enqueue
 from app.providers import PROVIDERS, addresses, get
-from app.store import credentials, runs
+from app.store import credentials
 from app.store.credentials import CredentialWithSlug, TooManyKeys
 from app.store.queries import keys as key_queries
 from app.vault import ApiKey, PublicKey
@@ -29,17 +28,12 @@ KEYLESS_PROVIDER = "openrouter"
 @login_required
 def profile() -> str:
     run = sync.latest_run()
-    keys_shown = my_keys()
-    last_run = runs.last_finished(current_user.id, whole=True)
-    has_keys = any(line.is_active for line in keys_shown)
     return render_template(
         "profile.html",
         run=run,
         problem=sync.queue_problem_of(run),
-        groups=group_by_provider(keys_shown),
-        has_keys=has_keys,
-        recommend=has_keys and runs.needs_sync(last_run, clock.utc_now()),
-        last=last_run,
+        groups=group_by_provider(my_keys()),
+        **sync.status_context(current_user.id, run),
     )
 
 
@@ -72,11 +66,11 @@ def add() -> Any:
         db.session.rollback()
         return _add_error(slug, f"{describe_duplicate(provider.title, label)}: choose another label.", label)
     db.session.commit()
-    enqueue_checks([credential.id])
+    enqueued = enqueue.start_first_sync(current_user.id)
     if not is_htmx():
         return _redirect_to_profile(slug)
     offer = render_template("keys/_offer.html", provider=provider, saved=True)
-    return offer + render_template("keys/_list_piece.html", groups=group_by_provider(my_keys())) + render_idle_status()
+    return offer + render_keys_piece() + sync.render_status_piece(enqueued)
 
 
 @blueprint.post("/keys/try")
@@ -86,18 +80,16 @@ def try_without() -> Any:
     """Add the keyless provider and sync at once."""
     provider = require(credentials.providers_by_slug().get(KEYLESS_PROVIDER))
     try:
-        credential = credentials.add(current_user.id, provider, "", None, vault_public_key(), clock.utc_now())
+        credentials.add(current_user.id, provider, "", None, vault_public_key(), clock.utc_now())
     except TooManyKeys as error:
         flash(str(error), "bad")
         return redirect(url_for("keys.profile"), 303)
-    if credential is not None:
-        credentials.cancel_check(credential.id)  # the following sync checks the key anyway
     db.session.commit()
     enqueued = enqueue.start_sync(current_user.id, "manual")
     response = sync.sync_response(enqueued)
     if not is_htmx():
         return response
-    return response + render_template("keys/_list_piece.html", groups=group_by_provider(my_keys()))
+    return response + render_keys_piece()
 
 
 @blueprint.post("/keys/<int:credential_id>/sync")
@@ -133,8 +125,7 @@ def replace(credential_id: int) -> Any:
         return _row_error(slug, credential_id, "key", typed)
     credentials.replace(row, slug, typed, vault_public_key(), clock.utc_now())
     db.session.commit()
-    enqueue_checks([row.id])
-    return _render_group(slug)
+    return _render_group(slug, enqueue.start_first_sync(current_user.id))
 
 
 @blueprint.post("/keys/<int:credential_id>/active")
@@ -143,7 +134,7 @@ def set_active(credential_id: int) -> Any:
     row, slug = _require_own_key(credential_id)
     row.is_active = request.form.get("active") == "yes"
     db.session.commit()
-    return _render_group(slug)
+    return _render_group(slug, enqueue.start_first_sync(current_user.id) if row.is_active else None)
 
 
 @blueprint.post("/keys/<int:credential_id>/accept")
@@ -152,10 +143,11 @@ def set_active(credential_id: int) -> Any:
 def accept(credential_id: int) -> Any:
     """Accept a quarantined list: fetch again, and apply the list if it is still the same."""
     row, slug = _require_own_key(credential_id)
+    enqueued = None
     if credentials.accept_quarantined(row):  # otherwise it was settled in the meantime
         db.session.commit()
-        enqueue.start_sync(current_user.id, "manual", credential_id=credential_id)
-    return _render_group(slug)
+        enqueued = enqueue.start_sync(current_user.id, "manual", credential_id=credential_id)
+    return _render_group(slug, enqueued)
 
 
 @blueprint.post("/keys/<int:credential_id>/keep")
@@ -176,19 +168,9 @@ def delete(credential_id: int) -> Any:
     db.session.commit()
     if not is_htmx():
         return _redirect_to_profile(slug)
-    return render_template("keys/_list.html", groups=group_by_provider(my_keys()), focus=True) + render_idle_status()
-
-
-@blueprint.get("/keys/<int:credential_id>")
-@login_required
-def row(credential_id: int) -> Any:
-    """One key's row; polled while its check is running."""
-    rows = key_queries.list_keys(current_user.id, clock.utc_now(), credential_id)
-    if not rows:
-        abort(404)
-    if not is_htmx():
-        return _redirect_to_profile(rows[0].provider)
-    return render_template("keys/_row.html", key=rows[0])
+    return (
+        render_template("keys/_list.html", groups=group_by_provider(my_keys()), focus=True) + sync.render_status_piece()
+    )
 
 
 def _require_own_key(credential_id: int) -> CredentialWithSlug:
@@ -215,15 +197,6 @@ def describe_duplicate(title: str, label: str) -> str:
     """The beginning of a sentence. title: the provider's."""
     description = f"labelled “{label}”" if label else "without a label"
     return f"You have a key of {title} {description} already"
-
-
-def enqueue_checks(credential_ids: Sequence[int]) -> None:
-    """Queue checks of newly saved, committed keys."""
-    for credential_id in credential_ids:
-        if enqueue.enqueue_key_check(credential_id):
-            # the check could not be queued: do not show it as pending
-            credentials.cancel_check(credential_id)
-            db.session.commit()
 
 
 def is_htmx() -> bool:
@@ -253,7 +226,7 @@ def _row_error(slug: str, credential_id: int, wrong: str, error: str) -> Any:
 
 def my_keys() -> list[key_queries.KeyView]:
     """The current user's keys."""
-    return key_queries.list_keys(current_user.id, clock.utc_now())
+    return key_queries.list_keys(current_user.id)
 
 
 def group_by_provider(lines: list[key_queries.KeyView]) -> dict[str, list[key_queries.KeyView]]:
@@ -264,16 +237,15 @@ def group_by_provider(lines: list[key_queries.KeyView]) -> dict[str, list[key_qu
     return {slug: keys for slug, keys in groups.items() if keys and slug in PROVIDERS}
 
 
-def _render_group(slug: str, **context: Any) -> Any:
-    """A provider's keys after a change, and the sync status, which depends on them."""
+def render_keys_piece() -> str:
+    """All keys of the user as an out-of-band partial."""
+    return render_template("keys/_list_piece.html", groups=group_by_provider(my_keys()))
+
+
+def _render_group(slug: str, enqueued: enqueue.EnqueuedRun | None = None, **context: Any) -> Any:
+    """A provider's keys after a change, and the sync status, which depends on them. enqueued: the run it started."""
     if not is_htmx():
         return _redirect_to_profile(slug)
     keys = [line for line in my_keys() if line.provider == slug]
-    return render_template("keys/_provider.html", provider=PROVIDERS[slug], keys=keys, **context) + render_idle_status()
-
-
-def render_idle_status() -> str:
-    """The sync status as an out-of-band partial; empty while a run is live."""
-    run = sync.latest_run()
-    # Whether Sync Now is enabled depends on the keys; a live run's partial is updated by its stream.
-    return "" if run and run.is_live else render_template("sync/_idle.html", status=sync.render_status(run))
+    group = render_template("keys/_provider.html", provider=PROVIDERS[slug], keys=keys, **context)
+    return group + sync.render_status_piece(enqueued)

@@ -23,7 +23,7 @@ from app.extensions import db, limiter
 from app.jobs import enqueue, monitoring
 from app.jobs.lost_runs import close_lost_runs
 from app.providers import get
-from app.store import credentials
+from app.store import credentials, runs
 from app.store.queries import keys as key_queries
 from app.store.queries import runs as run_queries
 from app.web.account import notifications
@@ -127,7 +127,8 @@ def _stream_messages(run_id: int, user_id: int) -> Iterator[str]:
         problem = queue_problem_of(run)
         if (problem is not None) != shows_problem:
             # The whole partial, which reconnects with the new state.
-            yield _format_message(render_template("sync/_status.html", run=run, has_keys=True, problem=problem))
+            context = status_context(user_id, run)
+            yield _format_message(render_template("sync/_status.html", run=run, problem=problem, **context))
             return
         if run.revision == revision and run.settled == len(run.results):
             yield ": still here\n\n"
@@ -142,9 +143,8 @@ def _stream_messages(run_id: int, user_id: int) -> Iterator[str]:
             pieces.append(_render_piece("sync/_progress.html", run=run))
         revision = run.revision
         yield _format_message("".join(pieces)) if pieces else ": still here\n\n"
-    last = _format_message(
-        render_template("sync/_status.html", run=run, has_keys=True, problem=None) + _render_side_updates(run)
-    )
+    status = render_template("sync/_status.html", run=run, problem=None, **status_context(user_id, run))
+    last = _format_message(status + _render_side_updates(run))
     db.session.remove()  # a slow reader must not hold a connection
     yield last
     yield "event: done\ndata: \n\n"
@@ -179,15 +179,38 @@ def _render_side_updates(run: run_queries.RunView | None) -> str:
     """Out-of-band partials after a finished run: the badge and the keys' rows."""
     if run is None or run.is_live:
         return ""
-    keys = key_queries.list_keys(run.user_id, clock.utc_now())
+    keys = key_queries.list_keys(run.user_id)
     return render_template("sync/_beside.html", counters=notifications.nav_badge_of(run.user_id), keys=keys)
 
 
 def queue_problem_of(run: run_queries.RunView | None) -> str | None:
     """Why a queued run is waiting; also re-enqueues its job in case Redis lost it."""
-    return enqueue.requeue_if_lost(run.id, run.created_at) if run and run.state == "queued" else None
+    return enqueue.requeue_if_lost(run.id, run.created_at, run.trigger) if run and run.state == "queued" else None
 
 
 def render_status(run: run_queries.RunView | None, *, problem: str | None = None, polls: bool = False) -> str:
-    has_keys = credentials.has_active(current_user.id)
-    return render_template("sync/_status.html", run=run, has_keys=has_keys, problem=problem, polls=polls)
+    context = status_context(current_user.id, run)
+    return render_template("sync/_status.html", run=run, problem=problem, polls=polls, **context)
+
+
+def render_status_piece(enqueued: enqueue.EnqueuedRun | None = None) -> str:
+    """The status as an out-of-band partial, after a change of the user's keys. enqueued: the run that it started.
+
+    Empty while an earlier run is live: its stream updates the partial, which hardly depends on the keys then.
+    """
+    run = latest_run()
+    if run and run.is_live and enqueued is None:
+        return ""
+    status = render_status(run, problem=enqueued.queue_problem if enqueued else None)
+    return render_template("sync/_status_piece.html", status=status)
+
+
+def status_context(user_id: int, run: run_queries.RunView | None) -> dict[str, Any]:
+    """What the status says of the user's keys: whether there are any and some wait for their first sync; and, while no
+    sync is under way, whether to recommend one and when the last one over all keys ended."""
+    active, new = credentials.count_active(user_id)
+    context: dict[str, Any] = {"has_keys": active > 0, "has_new_keys": new > 0, "recommend": False, "last_whole": None}
+    if active and not (run and run.is_live):
+        last = runs.last_finished(user_id, whole=True)
+        context |= {"recommend": runs.needs_sync(last, clock.utc_now()), "last_whole": last}
+    return context

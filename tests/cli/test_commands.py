@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from app.demo.simulator import Simulator
 from app.extensions import db
+from app.jobs import enqueue
 from app.store import credentials
 from app.store.accounts import users
 from app.store.schema.tables import CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
@@ -100,7 +101,7 @@ def test_keys_are_added_listed_and_removed(run: Run, alice: Person, bob: Person,
     email = alice.row.email
     stored = run("keys", "add", email, "openai", "--label", "work", typed=KEY + "\n")
     (row,) = db.session.scalars(select(CredentialRow)).all()
-    assert read_output(stored) == f"Stored the openai key •••• 5d2e as number {row.id}."
+    assert read_output(stored) == f"Stored the openai key •••• 5d2e as number {row.id}. {enqueue.NO_WORKER}"
     assert row.sealed_key and row.vault_version
     assert vault.open(row.sealed_key, row.vault_version, credentials.seal_context(row, "openai")).reveal() == KEY
     assert "(none needed)" in read_output(run("keys", "add", email, "openrouter"))
@@ -138,7 +139,8 @@ def test_a_sync_prints_one_object_exactly_as_promised(run: Run, alice: Person, s
     assert result.exit_code == 0
     (line,) = result.stdout.splitlines()
     report = json.loads(line)
-    assert list(report) == ["run_id", "trigger", "state", "total_new_models", "results"]
+    totals = ["total_new_models", "total_changed", "total_unlisted", "total_relisted"]
+    assert list(report) == ["run_id", "trigger", "state", *totals, "results"]
     assert (report["trigger"], report["state"], report["total_new_models"]) == ("cli", "done", 1)
     assert report["run_id"] == db.session.scalar(select(RunRow.id))
     (told,) = report["results"]

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from app.extensions import db
 from app.jobs import workers
-from app.jobs.queues import BULK, INTERACTIVE, MAINTENANCE, QUEUES
+from app.jobs.queues import BULK, INTERACTIVE, MAINTENANCE, NEW_KEYS, QUEUES
 from app.jobs.workers import SyncPool, SyncWorker
 from app.store.schema.tables import ResultRow
 from app.sync import run as sync
@@ -40,8 +40,8 @@ def spawn(pool: SyncPool, name: str) -> list[str]:
 
 INTERACTIVE_ONLY, SCHEDULED_FIRST, INTERACTIVE_FIRST = (
     [INTERACTIVE],
-    [MAINTENANCE, BULK, INTERACTIVE],
-    [INTERACTIVE, MAINTENANCE, BULK],
+    [MAINTENANCE, NEW_KEYS, BULK, INTERACTIVE],
+    [INTERACTIVE, NEW_KEYS, MAINTENANCE, BULK],
 )
 
 

@@ -43,7 +43,7 @@ def test_sync_now_adds_all_keys_to_a_queued_scheduled_run(
     run = runs.get(run_id)
     assert run is not None and (run.trigger, run.is_whole, run.state) == ("manual", True, "queued")
     assert asked_in(run_id) == ["due", "other"]
-    interactive, _, _ = queues.open_queues()
+    interactive, *_ = queues.open_queues()
     assert len(interactive.job_ids) == 1, "and it goes before the schedule's jobs"
     assert sync.execute(run_id, means)
     assert runs.last_finished(alice.id, whole=True) is not None

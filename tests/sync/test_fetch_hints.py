@@ -14,7 +14,6 @@ from app.extensions import db
 from app.store import credentials
 from app.store.http_cache import MAX_AGE
 from app.store.schema.tables import CredentialRow
-from app.sync import run as sync
 from app.sync.http.retry import RetryPolicy
 from app.sync.limits.circuit_breaker import DEFAULT_POLICY
 from app.sync.limits.store import RedisLimiterStore
@@ -182,11 +181,8 @@ def test_a_provider_in_trouble_costs_only_its_own_users_nothing(
         assert {result.outcome for result in synced(bob, shared).results} == {"unchanged"}
 
 
-def test_a_check_of_a_new_key_is_put_off_in_words_only(alice: Person, means: SyncContext, simulator: Simulator) -> None:
+def test_a_new_keys_first_sync_is_put_off_in_words(alice: Person, means: SyncContext, simulator: Simulator) -> None:
     key = alice.add_key("groq")
-    row = state(key)
-    row.check_asked_at = means.now()
-    db.session.commit()
     simulator.set_fault("groq", "rate_limited", seconds=1_200)
-    sync.check_key(key.id, means)
+    synced(alice, means)
     assert state(key).error_message == "Groq asks to wait until 12:20 UTC (429)."

@@ -23,12 +23,12 @@ def test_the_whole_journey_works_without_javascript(app: Flask, vault: Keyring, 
 
     person.submit("/keys", {"provider": "openai"}, key=KEY)
     work_off(app, vault)
-    assert "valid: 1 chat model" in person.open("/profile").words
+    assert "Found 1 chat model." in person.open("/profile").words
 
     person.submit("/sync")
-    assert "Reload to see how far it is" in person.words
+    assert "Reload to see progress" in person.words
     work_off(app, vault)
-    assert "Nothing new." in person.open("/profile").words
+    assert "No changes" in person.open("/profile").words
     assert "New models available" not in person.words
 
     simulator.set_models("openai", named("gpt-4o", "gpt-5", "gpt-99-nobody-knows", "text-embedding-3-small"))
@@ -46,8 +46,8 @@ def test_the_whole_journey_works_without_javascript(app: Flask, vault: Keyring, 
     assert "unseen" not in person.submit("/changes/read").words
     assert "gpt-5" in person.words
 
-    person.follow("/history").follow("/history/2")
-    assert "by Sync Now. 2 new models." in person.words
+    person.follow("/history").follow("/history/3")
+    assert "manually. 2 new models." in person.words
     assert "new for this key" in person.words
     person.follow(person.answer.request.path + "/results/")
     assert "3 chat models" in person.words and "1 filtered out" in person.words

@@ -5,17 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app.demo.simulator import Simulator
 from app.extensions import db
-from app.jobs import queues
-from app.store import credentials
-from app.store.schema.tables import CredentialRow, ListingRow, ResultRow, RunRow
+from app.jobs import enqueue, periodic, queues, tasks
+from app.store import credentials, runs
+from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from app.sync import run as sync_run
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring
@@ -40,7 +39,8 @@ def key_of(row: CredentialRow, slug: str, vault: Keyring) -> str:
 
 
 def row_text(person: Person, row: CredentialRow) -> str:
-    return words(person.client.get(f"/keys/{row.id}", headers={"HX-Request": "true"}).text)
+    page = person.client.get("/profile").text
+    return words(page[page.index(f'<li id="key-{row.id}"') :].split('<div class="key-deeds">')[0] + "</li>")
 
 
 @pytest.mark.parametrize("deep", ['{"a":' * 1_599, '{"a":' + "[" * 7_990, '{"a":' + "[" * 3_990 + "]" * 3_990 + "}"])
@@ -76,7 +76,7 @@ def test_a_key_is_added_replaced_disabled_and_deleted(alice: Person, vault: Keyr
     (row,) = stored(alice)
     assert (row.label, row.key_hint, row.is_active, key_of(row, "openai", vault)) == ("work", "•••• 7f3c", True, KEY)
     assert "•••• 7f3c" in page and KEY not in page
-    assert "checking …" in page
+    assert "Saved, waiting to sync" in words(page)
 
     page = send(f"/keys/{row.id}/label", label=" home ")
     assert [row.label for row in stored(alice)] == ["home"] and "home" in words(page)
@@ -86,7 +86,7 @@ def test_a_key_is_added_replaced_disabled_and_deleted(alice: Person, vault: Keyr
     assert (row.key_number, key_of(row, "openai", vault)) == (2, OTHER)
     assert "•••• 91ab" in page and OTHER not in page and "7f3c" not in page
 
-    assert "disabled" in words(send(f"/keys/{row.id}/active", active="no"))
+    assert "Disabled" in words(send(f"/keys/{row.id}/active", active="no"))
     assert [row.is_active for row in stored(alice)] == [False]
     assert "Enable" not in words(send(f"/keys/{row.id}/active", active="yes"))
     assert [row.is_active for row in stored(alice)] == [True]
@@ -163,7 +163,7 @@ def test_openrouter_needs_no_key_and_the_others_do(alice: Person, app: Flask, va
     (row,) = stored(alice)
     assert (row.sealed_key, row.vault_version, row.key_hint) == (None, None, "")
     assert work_off(app, vault) == 1
-    assert "valid: " in row_text(alice, row)
+    assert "chat models" in row_text(alice, row)
     assert alice.post("/keys", htmx=True, provider="anthropic").status_code == 422
 
 
@@ -211,11 +211,11 @@ def test_one_button_adds_the_list_that_needs_no_key_and_syncs_it(
             assert answer.text.lstrip().startswith('<section id="sync-status"') and "no key needed" in words(
                 answer.text
             )
-    assert [(row.key_hint, row.check_asked_at) for row in stored(alice)] == [("", None)]
+    assert [row.key_hint for row in stored(alice)] == [""]
     assert db.session.scalar(select(func.count(RunRow.id))) == 1
     work_off(app, vault)
     text = words(alice.client.get("/profile").text)
-    assert "See your models" in text and "Start here" not in text and "valid: " in text
+    assert "See your models" in text and "Start here" not in text and "chat models" in text
 
 
 def test_an_unknown_provider_is_not_found(alice: Person) -> None:
@@ -231,7 +231,7 @@ def test_an_unknown_provider_is_not_found(alice: Person) -> None:
 @pytest.mark.parametrize(
     ("key", "fault", "said"),
     [
-        (KEY, None, "valid: "),
+        (KEY, None, "chat models"),
         ("sk-this-key-was-revoked-1234", None, "OpenAI says this key was revoked, disabled or has expired (401)."),
         ("sk-this-key-is-bad-1234", None, "OpenAI rejected this key (401)."),
         (KEY, "error_500", "OpenAI is having problems (500)."),
@@ -246,19 +246,18 @@ def test_the_row_says_within_a_moment_what_came_of_a_key(
     alice.sign_in()
     page = alice.post("/keys", htmx=True, provider="openai", key=key).text
     (row,) = stored(alice)
-    assert f'hx-get="/keys/{row.id}"' in page  # it asks for itself while it is checked …
-    assert "hx-get" in alice.client.get(f"/keys/{row.id}", headers={"HX-Request": "true"}).text
+    assert 'id="sync-status"' in page and "hx-sse:connect" in page  # the page watches the sync that this started
     assert work_off(app, vault) == 1
-    after = alice.client.get(f"/keys/{row.id}", headers={"HX-Request": "true"}).text
-    assert "hx-get" not in after  # … and stops
-    assert said in words(after)
-    assert key not in after
-    if not fault and said == "valid: ":
+    status = alice.client.get("/sync/status", headers={"HX-Request": "true"}).text
+    assert f'hx-target="#key-{row.id}"' in status  # whose end brings the row
+    after = row_text(alice, row)
+    assert said in after and key not in status
+    if said == "chat models":
         chat = stored(alice)[0].chat_count
-        assert chat and f"valid: {chat} chat models" in words(after)
+        assert chat and f"{chat} chat models" in after
+        assert f"Found {chat} chat models" in words(status)
+        assert f"{chat} models" in words(alice.client.get("/models").text)
     assert simulator.requests("openai")[0].headers["authorization"] == f"Bearer {key}"
-    for kind in (RunRow, ResultRow, ListingRow):
-        assert db.session.scalar(select(func.count()).select_from(kind)) == 0
 
 
 def test_a_provider_out_of_reach_is_a_sentence_on_the_row(alice: Person, means: SyncContext) -> None:
@@ -266,56 +265,51 @@ def test_a_provider_out_of_reach_is_a_sentence_on_the_row(alice: Person, means: 
     alice.post("/keys", htmx=True, provider="openai", key=KEY)
     (row,) = stored(alice)
     nowhere = SyncContext(vault=means.vault, client=means.client, base_urls={"openai": "http://127.0.0.1:1/v1"})
-    sync_run.check_key(row.id, nowhere)
+    (run_id,) = db.session.scalars(select(RunRow.id))
+    sync_run.execute(run_id, nowhere)
     assert "Could not reach OpenAI" in row_text(alice, row)
 
 
-def test_a_key_saved_while_redis_is_away_is_kept_and_not_promised_for_ever(app: Flask, alice: Person) -> None:
+def test_a_key_saved_while_redis_is_away_is_kept_and_says_what_happens(
+    app: Flask, alice: Person, vault: Keyring
+) -> None:
     alice.sign_in()
     with no_redis(app):
         answer = alice.post("/keys", htmx=True, provider="openai", key=KEY)
-    assert answer.status_code == 200
+        assert answer.status_code == 200 and enqueue.NO_REDIS in words(answer.text)
     (row,) = stored(alice)
-    row.check_asked_at = now() - timedelta(minutes=10)
+    assert "Saved, waiting to sync" in row_text(alice, row)
+    db.session.execute(update(RunRow).values(created_at=now() - timedelta(minutes=1)))
     db.session.commit()
-    text = alice.client.get(f"/keys/{row.id}", headers={"HX-Request": "true"}).text
-    assert "saved, will be checked at the next sync" in words(text)
-    assert "hx-get" not in text
+    periodic.housekeeping()
+    assert work_off(app, vault) == 1
+    assert "chat models" in row_text(alice, row)
 
 
-def test_the_answer_to_a_replaced_key_is_not_taken_for_the_new_ones(
-    alice: Person, means: SyncContext, simulator: Simulator, until: Any, app: Flask
-) -> None:
+def test_a_key_saved_without_a_worker_says_so(alice: Person) -> None:
     alice.sign_in()
-    alice.post("/keys", htmx=True, provider="openai", key="sk-this-key-was-revoked-1234")
-    (row,) = stored(alice)
-    simulator.set_fault("openai", "hang")
-
-    def check() -> None:
-        with app.app_context():
-            sync_run.check_key(row.id, means)
-
-    asking = threading.Thread(target=check)
-    asking.start()
-    until(lambda: simulator.requests("openai"))
-    alice.post(f"/keys/{row.id}/replace", htmx=True, key=KEY)
-    simulator.clear_fault("openai")
-    asking.join(10)
-    (after,) = stored(alice)
-    assert (after.key_number, after.outcome, after.check_asked_at is None) == (2, None, False)
-    assert "checking …" in row_text(alice, row)
-    sync_run.check_key(row.id, means)
-    assert "valid: " in row_text(alice, row)
+    page = words(alice.post("/keys", htmx=True, provider="openai", key=KEY).text)
+    assert enqueue.NO_WORKER in page and "Saved, waiting to sync" in page
 
 
-def test_a_check_that_comes_twice_asks_once(alice: Person, means: SyncContext, simulator: Simulator) -> None:
+def test_a_key_saved_during_a_sync_is_watched_until_its_own(app: Flask, alice: Person, vault: Keyring) -> None:
+    alice.row.sync_on_sign_in = False
+    alice.add_key("groq")
     alice.sign_in()
-    alice.post("/keys", htmx=True, provider="openai", key=KEY)
-    (row,) = stored(alice)
-    sync_run.check_key(row.id, means)
-    sync_run.check_key(row.id, means)
-    sync_run.check_key(10**9, means)
-    assert len(simulator.requests("openai")) == 1
+    started = runs.start(alice.id, "manual", now())
+    assert started and runs.claim([started.run.id], now(), sync_run.LEASE)
+    db.session.commit()
+    page = alice.post("/keys", htmx=True, provider="openai", key=KEY).text
+    assert "Saved, waiting to sync" in words(page) and "hx-sse:connect" in page
+    runs.close([started.run.id], now())
+    db.session.commit()
+    status = alice.client.get("/sync/status", headers={"HX-Request": "true"}).text
+    assert 'hx-trigger="load delay:2s"' in status and "Sync recommended" not in status
+    tasks.start_first_syncs()
+    assert "hx-sse:connect" in alice.client.get("/sync/status", headers={"HX-Request": "true"}).text
+    work_off(app, vault)
+    status = alice.client.get("/sync/status", headers={"HX-Request": "true"}).text
+    assert "load delay" not in status and "Found" in words(status)
 
 
 def test_keys_work_by_the_forms_of_the_page_alone(alice: Person, app: Flask, vault: Keyring) -> None:
@@ -326,9 +320,9 @@ def test_keys_work_by_the_forms_of_the_page_alone(alice: Person, app: Flask, vau
     person.submit(f"/keys/{row.id}/replace", key=OTHER)
     assert "•••• 91ab" in person.words
     work_off(app, vault)
-    assert "valid: " in person.open("/profile").words
-    assert "disabled" in person.submit(f"/keys/{row.id}/active").words
-    assert "valid: " in person.submit(f"/keys/{row.id}/active").words
+    assert "Found" in person.open("/profile").words
+    assert "Disabled" in person.submit(f"/keys/{row.id}/active").words
+    assert "Disabled" not in person.submit(f"/keys/{row.id}/active").words
     person.submit(f"/keys/{row.id}/delete")
     assert stored(alice) == []
     assert all(key not in page for page in person.seen for key in (KEY, OTHER))
@@ -349,7 +343,8 @@ def test_the_job_payload_holds_an_id_and_nothing_else(app: Flask, alice: Person)
     alice.sign_in().post("/keys", htmx=True, provider="openai", key=KEY)
     (row,) = stored(alice)
     (job,) = [job for queue in queues.open_queues() for job in queue.jobs]
-    assert (job.func_name, job.args, job.kwargs) == ("app.jobs.tasks.check_key", [row.id], {})
+    (run_id,) = db.session.scalars(select(RunRow.id).where(RunRow.user_id == row.user_id))
+    assert (job.func_name, job.args, job.kwargs) == ("app.jobs.tasks.run_sync", [run_id], {})
 
 
 def test_to_accept_what_is_not_kept_aside_starts_nothing_and_has_a_limit(alice: Person) -> None:

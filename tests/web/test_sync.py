@@ -212,7 +212,7 @@ def test_the_stream_tells_each_row_as_it_turns_and_ends_with_the_whole(
     assert any('data-state="failed"' in piece and 'data-state="complete"' not in piece for piece in rows)
     assert heard[-1] == "event: done\ndata: \n\n"
     assert 'data: <section id="sync-status"' in heard[-2]
-    assert "Groq failed: key revoked." in words(heard[-2])
+    assert "Groq says the key is revoked." in words(heard[-2])
     assert "hx-sse" not in heard[-2]
     for piece in heard:
         assert piece.endswith("\n\n")
@@ -264,7 +264,7 @@ def test_the_summary_says_what_came_of_it_and_links_to_the_changes(
     simulator.set_fault("groq", "revoked")
     synced(alice, app, vault)
     page = alice.client.get("/profile").text
-    assert "2 new models, 1 unlisted, Groq failed: key revoked." in words(page)
+    assert "2 new models, 1 removed. Groq says the key is revoked." in words(page)
     assert 'href="/changes">See the changes' in page
 
 
@@ -274,6 +274,11 @@ def test_the_banner_recommends_a_sync_after_thirty_days(alice: Person, app: Flas
     assert "Sync recommended" not in words(alice.client.get("/profile").text)
     alice.add_key("openai")
     assert "Your keys have had no complete sync yet." in words(alice.client.get("/profile").text)
+    # The banner is part of the status, which a started sync replaces.
+    assert "Sync recommended" in words(alice.client.get("/sync/status", headers=HTMX).text)
+    started = alice.post("/sync", htmx=True)
+    assert started.text.lstrip().startswith('<section id="sync-status"') and "Sync recommended" not in started.text
+    assert "Sync recommended" not in words(alice.client.get("/profile").text)
     synced(alice, app, vault)
     assert "Sync recommended" not in words(alice.client.get("/profile").text)
     db.session.execute(update(RunRow).values(ended_at=now() - timedelta(days=30, hours=1)))
@@ -301,7 +306,7 @@ def test_a_person_who_presses_the_button_does_not_wait_behind_the_cron(app: Flas
     run_ids = runs.start_many([alice.id, bob.id], "cron", now())
     db.session.commit()
     tasks.push_runs(run_ids)
-    interactive, _, bulk = queues.open_queues()
+    interactive, *_, bulk = queues.open_queues()
     assert (interactive.count, bulk.count) == (0, 1)
     bob.sign_in().post("/sync", htmx=True)
     mine = latest(bob).id

@@ -13,11 +13,10 @@ from sqlalchemy import Select, bindparam, func, or_, select
 
 from app.extensions import db
 from app.store.engine.statements import cached_statement
-from app.store.schema.tables import CredentialRow, ListingRow, ProviderRow, ResultRow, RunRow
+from app.store.schema.tables import READ_OUTCOMES, CredentialRow, ListingRow, ProviderRow, ResultRow, RunRow
 
 MAX_SNAPSHOTS = 200
 """Snapshots of one key on a page: the newest."""
-_READ_OUTCOMES = ("complete", "unchanged", "partial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ def list_snapshots(user_id: int, credential_id: int, also: Collection[int] = ())
         ResultRow.credential_id == credential_id,
         ResultRow.listing_id.is_not(None),
         ResultRow.ended_at.is_not(None),
-        ResultRow.outcome.in_(_READ_OUTCOMES),
+        ResultRow.outcome.in_(READ_OUTCOMES),
     )
     # the first stored result counts as a change: earlier ones were pruned
     first = select(func.min(ResultRow.id)).where(*own).scalar_subquery()

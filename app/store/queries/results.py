@@ -7,7 +7,7 @@ from typing import Any
 
 from app.store.plans import PlanPart
 from app.store.queries.runs import ResultView
-from app.store.queries.stats import READ_OUTCOMES
+from app.store.schema.tables import READ_OUTCOMES
 
 ProviderResult = ResultView | PlanPart
 """Both have the same counts under the same names."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, null, select
 
 from app.catalog.changes import Change
 from app.catalog.listing import Listing
@@ -16,7 +17,8 @@ from app.store import listings
 from app.store.engine.statements import cached_statement
 from app.store.engine.views import ResultCounts
 from app.store.queries.changes import load_first_changes
-from app.store.schema.tables import LIVE_STATES, ProviderRow, ResultRow, RunRow, UserRow
+from app.store.runs import TOTAL_COLUMNS
+from app.store.schema.tables import LIVE_STATES, READ_OUTCOMES, ListingRow, ProviderRow, ResultRow, RunRow, UserRow
 
 PAGE_SIZE = 25
 _MAX_CHANGES = 100
@@ -46,6 +48,17 @@ class ResultView(ResultCounts):
     """None once the key was deleted."""
     started_at: datetime | None = None
     """When the fetch started; None while waiting."""
+    before_chat: int | None = None
+    """Chat models of the list that was in force before; None for a key's first list."""
+
+    @property
+    def is_read(self) -> bool:
+        return self.outcome in READ_OUTCOMES
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it brought the key's first list: only models unknown to the catalog are "new" in it."""
+        return self.is_read and self.before_listing_id is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +69,14 @@ class RunView:
     trigger: str
     state: str
     total_new_models: int
+    total_changed: int
+    total_unlisted: int
+    total_relisted: int
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    previous_at: datetime | None
+    """When the user's sync before this one ended; not loaded for lists of runs."""
     results: list[ResultView] = field(default_factory=list)
 
     @property
@@ -75,6 +93,9 @@ class RunView:
         return f"{self.id}.{self.state}.{self.settled}"
 
     def total(self, count: str) -> int:
+        """A count of all results: changes as they were counted when the run ended, each model once per provider."""
+        if column := TOTAL_COLUMNS.get(count):
+            return int(getattr(self, column))
         return sum(getattr(result, count) for result in self.results)
 
 
@@ -131,6 +152,23 @@ def load_listing_of_result(result: ResultView) -> Listing | None:
     return listings.load_many([result.listing_id])[result.listing_id] if result.listing_id else None
 
 
+def count_chat_models(results: Iterable[ResultView]) -> int:
+    """Chat models of these results' lists, each once per provider."""
+    by_provider: dict[str, dict[int, int]] = defaultdict(dict)
+    for result in results:
+        if result.listing_id is not None:
+            by_provider[result.provider][result.listing_id] = result.chat
+    # Lists are loaded only where two keys of one provider got different ones.
+    several = [listing_id for lists in by_provider.values() if len(lists) > 1 for listing_id in lists]
+    loaded = listings.load_many(several) if several else {}
+    return sum(
+        len({model.id for listing_id in lists for model in loaded[listing_id].chat()})
+        if len(lists) > 1
+        else sum(lists.values())
+        for lists in by_provider.values()
+    )
+
+
 def load_changes(results: Iterable[ResultView], most: int = _MAX_CHANGES) -> list[ChangeGroup]:
     """The changes of these results, in order: at most `most` of each, with the number left out."""
     with_changes = [result for result in results if result.comparison_id is not None]
@@ -175,9 +213,21 @@ _RUN_COLUMNS = (
     RunRow.trigger,
     RunRow.state,
     RunRow.total_new_models,
+    RunRow.total_changed,
+    RunRow.total_unlisted,
+    RunRow.total_relisted,
     RunRow.created_at,
     RunRow.started_at,
     RunRow.ended_at,
+)
+_EARLIER, _BEFORE = RunRow.__table__.alias("earlier"), ListingRow.__table__.alias("before")
+_PREVIOUS_AT = (
+    select(_EARLIER.c.ended_at)
+    .where(_EARLIER.c.user_id == RunRow.user_id, _EARLIER.c.id < RunRow.id, _EARLIER.c.state == "done")
+    .order_by(_EARLIER.c.id.desc())
+    .limit(1)
+    .correlate(RunRow)
+    .scalar_subquery()
 )
 _RESULT_FIELDS = (
     *("id", "run_id", "label", "outcome"),
@@ -192,7 +242,7 @@ _DETAIL_FIELDS = ("skipped_entries", "requests")
 @cached_statement
 def _latest_run_query() -> Select[*tuple[Any, ...]]:
     latest = select(func.max(RunRow.id)).where(RunRow.user_id == bindparam("user_id")).scalar_subquery()
-    return _build_results_query(select(RunRow.id).where(RunRow.id == latest))
+    return _build_results_query(select(RunRow.id).where(RunRow.id == latest), _PREVIOUS_AT)
 
 
 @cached_statement
@@ -200,7 +250,7 @@ def _run_query(is_own: bool, has_details: bool) -> Select[*tuple[Any, ...]]:
     query = select(RunRow.id).where(RunRow.id == bindparam("run_id"))
     if is_own:
         query = query.where(RunRow.user_id == bindparam("user_id"))
-    return _build_results_query(query, *(_DETAIL_FIELDS if has_details else ()))
+    return _build_results_query(query, _PREVIOUS_AT, *(_DETAIL_FIELDS if has_details else ()))
 
 
 @cached_statement
@@ -223,15 +273,25 @@ def _page_of_ids(query: Select[int], *, is_later: bool) -> Select[int]:
     return query.order_by(RunRow.id.desc()).limit(bindparam("size", type_=Integer))
 
 
-def _build_results_query(run_ids: Select[int], *details: str) -> Select[*tuple[Any, ...]]:
+def _build_results_query(
+    run_ids: Select[int], previous_at: ColumnElement[datetime | None] | None = None, *details: str
+) -> Select[*tuple[Any, ...]]:
     """These runs, newest first, one row per result. Columns instead of entities load three times as fast."""
     ids = run_ids.subquery()
+    columns = [getattr(ResultRow, name) for name in (*_RESULT_FIELDS, *details)]
     return (
-        select(*_RUN_COLUMNS, ProviderRow.slug, *(getattr(ResultRow, name) for name in (*_RESULT_FIELDS, *details)))
+        select(
+            *_RUN_COLUMNS,
+            null() if previous_at is None else previous_at,
+            ProviderRow.slug,
+            _BEFORE.c.chat_count,
+            *columns,
+        )
         .join(ids, ids.c.id == RunRow.id)
         .join(UserRow, UserRow.id == RunRow.user_id)
         .outerjoin(ResultRow, ResultRow.run_id == RunRow.id)
         .outerjoin(ProviderRow, ProviderRow.id == ResultRow.provider_id)
+        .outerjoin(_BEFORE, _BEFORE.c.id == ResultRow.before_listing_id)
         .order_by(RunRow.id.desc(), ResultRow.id)
     )
 
@@ -250,23 +310,24 @@ def _load_one(query: Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> Run
 
 def _to_views(rows: Iterable[Sequence[Any]]) -> list[RunView]:
     runs: dict[int, RunView] = {}
-    width = len(_RUN_COLUMNS)
+    width = len(_RUN_COLUMNS) + 1
     for row in rows:
         values = tuple(row)
         run = runs.get(values[0])
         if run is None:
             run = runs[values[0]] = RunView(*values[:width])
         if values[width] is not None:
-            run.results.append(_to_result_view(values[width], values[width + 1 :]))
+            run.results.append(_to_result_view(values[width], values[width + 1], values[width + 2 :]))
     return list(runs.values())
 
 
-def _to_result_view(provider: str, values: Sequence[Any]) -> ResultView:
+def _to_result_view(provider: str, before_chat: int | None, values: Sequence[Any]) -> ResultView:
     """values: of _RESULT_FIELDS and, if loaded, of _DETAIL_FIELDS."""
     fields = dict(zip((*_RESULT_FIELDS, *_DETAIL_FIELDS), values, strict=False))
     outcome, started_at, ended_at = fields["outcome"], fields["started_at"], fields["ended_at"]
     return ResultView(
         provider=provider,
+        before_chat=before_chat,
         state="done" if outcome else "fetching" if started_at else "waiting",
         duration_s=(ended_at - started_at).total_seconds() if ended_at and started_at else None,
         skipped_entries=fields.pop("skipped_entries", None) or (),

@@ -17,10 +17,8 @@ from sqlalchemy import func, literal_column, select, text, union_all
 
 from app.extensions import db
 from app.store.schema.catalog_tables import CatalogVersionRow
-from app.store.schema.tables import CredentialRow, ModelRow, ProviderRow, ResultRow, RunRow
+from app.store.schema.tables import READ_OUTCOMES, CredentialRow, ModelRow, ProviderRow, ResultRow, RunRow
 
-READ_OUTCOMES = ("complete", "unchanged", "partial")
-"""Outcomes with an answer. A provider that never sends a complete list is always `partial`."""
 _DAY = timedelta(days=1)
 _RECENT_RESULTS = 20
 """Results that decide on a provider without any today."""

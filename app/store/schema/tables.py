@@ -41,8 +41,10 @@ from app.store.schema.columns import (
 
 LIVE_STATES = ("queued", "running")
 RUN_STATES = (*LIVE_STATES, "done", "lost", "cancelled")
-TRIGGERS = ("manual", "sign-in", "cron", "api", "cli", "schedule")
+TRIGGERS = ("manual", "sign-in", "cron", "api", "cli", "schedule", "new-key")
 OUTCOMES = ("complete", "unchanged", "partial", "suspect", "failed", "skipped")
+READ_OUTCOMES = ("complete", "unchanged", "partial")
+"""Outcomes with an answer. A provider that never sends a complete list is always `partial`."""
 THEMES = ("system", "light", "dark")
 MARKS = ("starred", "hidden", "plain")
 CHANGE_KINDS = ("new", "changed", "unlisted", "relisted")
@@ -118,13 +120,14 @@ class ProviderRow(Row):
 
 
 class CredentialRow(ErrorColumns, Row):
-    """One user's API key for one provider, with the result of its last sync or check."""
+    """One user's API key for one provider, with the result of its last sync."""
 
     __tablename__ = "credentials"
     __table_args__ = (
         UniqueConstraint("user_id", "provider_id", "label"),
         partial_index("ix_credentials_active_user_id", "user_id", where="is_active"),
         partial_index("ix_credentials_due_at", "due_at", where="is_active"),
+        partial_index("ix_credentials_check_asked_at", "check_asked_at", where="check_asked_at IS NOT NULL"),
         partial_index("ix_credentials_failed_id", "id", where="outcome = 'failed'"),
         CheckConstraint("(sealed_key IS NULL) = (vault_version IS NULL)", name="sealed_with_version"),
         enum_check("outcome", OUTCOMES, nullable=True),
@@ -159,7 +162,7 @@ class CredentialRow(ErrorColumns, Row):
     suspect_count: Mapped[int] = mapped_column(default=0, server_default="0")
     """Consecutive answers equal to the one held for review."""
     check_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """Set while a newly saved key waits to be checked by a worker."""
+    """When the key was saved, until its first sync has a result."""
     checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     outcome: Mapped[str | None] = mapped_column(String(12))
     model_count: Mapped[int | None]
@@ -246,6 +249,10 @@ class RunRow(Row):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """A running run with an expired lease is lost; the next process to look closes it."""
     total_new_models: Mapped[int] = mapped_column(default=0)
+    """Like the other totals, set when the run ends: see `store.runs._totals`."""
+    total_changed: Mapped[int] = mapped_column(default=0, server_default="0")
+    total_unlisted: Mapped[int] = mapped_column(default=0, server_default="0")
+    total_relisted: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -20,7 +20,7 @@ blueprint = Blueprint("admin_workers", __name__, url_prefix="/admin/workers")
 JOB_LABELS = {
     "run_sync": "a sync",
     "run_syncs": "syncs that were due",
-    "check_key": "checking a new key",
+    "sync_new_keys": "starting the syncs of new keys",
     "run_provider_test": "testing a provider",
     "send_digest": "mailing news",
     "enqueue_digests": "looking for news to mail",

@@ -19,12 +19,13 @@ from app.store.queries.labels import StatusBadge
 from app.store.queries.runs import ResultView
 
 _TRIGGER_LABELS = {
-    "manual": "Sync Now",
-    "sign-in": "signing in",
-    "cron": "the monthly cron",
-    "api": "the API",
-    "cli": "the command line",
-    "schedule": "the schedule",
+    "manual": "manually",
+    "sign-in": "at sign-in",
+    "cron": "monthly cron",
+    "api": "API",
+    "cli": "command line",
+    "schedule": "scheduled",
+    "new-key": "new key",
 }
 _TIME_ZONE_AREAS = (
     "Africa/",
@@ -124,7 +125,10 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "result_badge": labels.result_badge,
     "run_badge": labels.run_badge,
     "trigger_label": trigger_label,
-    "summarize_run": functools.partial(labels.summarize_run, provider_title=provider_title),
+    "summarize_run": functools.partial(
+        labels.summarize_run, provider_title=provider_title, relative_time=relative_time
+    ),
+    "compare_counts": labels.compare_counts,
     "describe_change": humanize.describe_change,
     "format_tokens": humanize.format_tokens,
     "format_price": humanize.format_price,

@@ -156,16 +156,54 @@ def test_the_admins_filters_match(alice: Person, bob: Person, means: SyncContext
         assert [run.id for run in runs.list_all_runs(wanted)[0]] == found, wanted
 
 
-def test_a_summary_is_plain_language(alice: Person, means: SyncContext, simulator: Any) -> None:
+def summary(run: runs.RunView) -> str:
+    return labels.summarize_run(run, provider_title, lambda _: "2 h ago")
+
+
+def test_a_first_sync_says_what_it_found(alice: Person, means: SyncContext, simulator: Any) -> None:
     alice.add_key("openai")
     simulator.set_models("openai", named("gpt-4o", "o3"))
-    assert labels.summarize_run(synced(alice, means), provider_title) == "Nothing new."
+    assert summary(synced(alice, means)) == "Found 2 chat models."
+    assert summary(synced(alice, means)) == "No changes since 2 h ago."
     simulator.set_models("openai", named("gpt-4o", "gpt-5"))
-    assert labels.summarize_run(synced(alice, means), provider_title) == "1 new model, 1 unlisted."
+    assert summary(synced(alice, means)) == "1 new model, 1 removed."
+    simulator.set_models("openai", named("gpt-4o", "gpt-5", "o3"))
+    assert summary(synced(alice, means)) == "1 back."
     simulator.set_fault("openai", "empty")
-    assert labels.summarize_run(synced(alice, means), provider_title) == "OpenAI: answer kept aside."
+    assert summary(synced(alice, means)) == "OpenAI: list on hold (new list 0, yours 3)."
     simulator.set_fault("openai", "error_500")
-    assert labels.summarize_run(synced(alice, means), provider_title) == "OpenAI failed: unavailable."
+    assert summary(synced(alice, means)) == "OpenAI is having problems."
+
+
+def test_a_first_sync_counts_models_once_per_provider_and_names_what_failed(
+    alice: Person, means: SyncContext, simulator: Any
+) -> None:
+    alice.add_key("openai", label="work")
+    alice.add_key("openai", label="home")
+    alice.add_key("groq")
+    alice.add_key("mistral", "sk-this-key-is-bad-1234")
+    simulator.set_models("openai", named("gpt-4o", "o3"))
+    simulator.set_models("groq", named("llama-3.3-70b-versatile", "a-model-nobody-knows"))
+    run = synced(alice, means)
+    assert summary(run) == "Found 4 chat models from 2 providers, 1 not in the catalog. Mistral rejected the key."
+    alice.add_key("anthropic")
+    simulator.set_models("anthropic", named("claude-opus-4-5"))
+    simulator.set_models("openai", named("gpt-4o", "o3", "gpt-5"))
+    later = synced(alice, means)
+    assert summary(later) == "Found 1 chat model. 1 new model. Mistral rejected the key."
+    assert later.total("new") == 1, "new under two keys of one provider"
+
+
+def test_a_first_sync_of_differing_lists_counts_their_union(alice: Person, means: SyncContext, simulator: Any) -> None:
+    for label in ("work", "home"):
+        alice.add_key("openai", label=label)
+        simulator.set_models("openai", named("gpt-4o", "o3" if label == "work" else "gpt-5"))
+        run = synced(alice, means) if label == "work" else None
+    assert run is None
+    first = [result for result in synced(alice, means).results if result.is_first]
+    assert [result.chat for result in first] == [2]
+    lists = [result for one in runs.list_runs(alice.id)[0] for result in one.results]
+    assert runs.count_chat_models(lists) == 3
 
 
 # ------------------------------------------------------------------ concurrency

@@ -459,7 +459,7 @@ def test_a_failed_job_is_told_without_its_words_and_queued_again_or_deleted(
     reader = Plainly(house.client).open("/admin/workers")
     reader.submit("/admin/workers/failed/requeue", {"job": "run-7"})
     assert "It is queued once more." in reader.words and "None within the last day." in reader.words
-    assert [line.waiting for line in monitoring.list_queues()] == [1, 0, 0]
+    assert [line.waiting for line in monitoring.list_queues()] == [1, 0, 0, 0]
     work_off(app, vault)
     answer = house.post("/admin/workers/failed/delete", job="run-7")
     assert answer.status_code == 303 and monitoring.list_failed_jobs() == []
@@ -493,13 +493,13 @@ def test_workers_and_queues_are_shown_as_they_are(app: Flask, house: Person, red
     assert "No worker is running" in html and "No scheduler is running" in html
     with worker_present(app):
         enqueue.enqueue_run(3)
-        enqueue.enqueue_key_check(4)
+        enqueue.enqueue_run(4, queues.NEW_KEYS)
         with redis.Redis.from_url(redis_url) as client:
             client.set(queues.SCHEDULER_KEY, "somebody", ex=70)
         text = words(page(house, "/admin/workers"))
     assert "1 worker" in text and "The scheduler went round" in text and "No scheduler" not in text
-    assert "interactive 2" in text and "bulk 0" in text
-    assert [line.oldest_at is not None for line in monitoring.list_queues()] == [True, False, False]
+    assert "interactive 1" in text and "new-keys 1" in text and "bulk 0" in text
+    assert [line.oldest_at is not None for line in monitoring.list_queues()] == [True, True, False, False]
 
 
 def test_a_worker_whose_job_was_done_and_forgotten_meanwhile_is_a_worker_still(app: Flask, redis_url: str) -> None:
