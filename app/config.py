@@ -26,6 +26,7 @@ from flask import current_app
 
 from app.auth import settings as auth_settings
 from app.providers import PROVIDERS
+from app.providers.key_cleaning import clean_key
 from app.store.engine.fifo_pool import FifoPool
 from app.vault import ApiKey, Keyring, PublicKey, VaultError, generate_private_key
 
@@ -207,7 +208,7 @@ def load_keyring(environ: Mapping[str, str] = os.environ) -> Keyring:
 def load_server_keys(environ: Mapping[str, str] = os.environ) -> dict[str, ApiKey]:
     """Provider slug → the server's own API key, from `<SLUG>_API_KEY`. For workers and the command line."""
     values = {slug: read_secret(environ, provider.key_variable) for slug, provider in PROVIDERS.items()}
-    return {slug: ApiKey(value) for slug, value in values.items() if value}
+    return {slug: ApiKey(clean_key(value).key) for slug, value in values.items() if value}
 
 
 def load_mail_server(environ: Mapping[str, str] = os.environ) -> auth_settings.MailServer:

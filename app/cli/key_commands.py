@@ -14,6 +14,7 @@ from app.cli.user_commands import load_user
 from app.extensions import db
 from app.jobs import enqueue
 from app.providers import PROVIDERS, addresses
+from app.providers.key_detection import InvalidKey, parse_key
 from app.store import credentials
 from app.store.queries import keys, labels
 from app.store.schema.tables import CredentialRow
@@ -37,9 +38,10 @@ def keys_add(email: str, provider: str, label: str, region: str, url: str) -> No
     value = read_secret("API key")
     if not value and not PROVIDERS[provider].public:
         raise click.ClickException("Give the API key on standard input.")
-    if error := credentials.key_error(value) if value else None:
-        raise click.ClickException(error)
-    key = ApiKey(value) if value else None
+    try:
+        key = ApiKey(parse_key(value, PROVIDERS[provider])) if value else None
+    except InvalidKey as error:
+        raise click.ClickException(str(error)) from None
     row = credentials.providers_by_slug()[provider]
     public_key = config.load_public_key(config.current())
     base_url = addresses.resolve_base_url(PROVIDERS[provider], region, url)

@@ -24,6 +24,13 @@ PROVIDER = Provider(
     keys_url="https://console.anthropic.com/settings/keys",
     key_hint="sk-ant-…",
     key_prefixes=("sk-ant-",),
+    # anthropics/claude-code#28091 (2026-02); docs.anthropic.com/en/api/administration-api.
+    refused_keys={
+        "sk-ant-oat": "a Claude subscription token, which works in Claude's own apps only",
+        "sk-ant-ort": "a Claude subscription token, which works in Claude's own apps only",
+        "sk-ant-sid": "a claude.ai session cookie, which is no API key",
+        "sk-ant-admin": "an Anthropic admin key, which manages an organization and cannot list models",
+    },
     base_url="https://api.anthropic.com",
     build_request=list_at("/v1/models", cursor="after_id", limit="1000"),
     sign=key_header("x-api-key"),

@@ -180,6 +180,8 @@ class Provider:
     """What a key looks like: shown in the form, never validated against."""
     key_prefixes: tuple[str, ...] = ()
     """Prefixes of keys that only this company issues."""
+    refused_keys: Mapping[str, str] = field(default_factory=dict)
+    """Prefix → what such a secret is, as a phrase: the company issues it, but its API for models does not accept it."""
     key_patterns: tuple[KeyPattern, ...] = ()
     key_variables: tuple[str, ...] = ()
     """Environment variables that other programs use for its key, besides `<SLUG>_API_KEY`."""

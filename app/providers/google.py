@@ -43,6 +43,11 @@ PROVIDER = Provider(
     key_hint="AIza…",
     # Since 2026 new Gemini keys are authorization keys, `AQ.…` (ai.google.dev/gemini-api/docs/api-key).
     key_prefixes=("AIza", "AQ."),
+    # developers.google.com/identity/protocols/oauth2: tokens end after an hour, refresh tokens need a client.
+    refused_keys={
+        "ya29.": "a Google access token, which expires within an hour",
+        "1//0": "a Google refresh token, which is no API key",
+    },
     key_variables=("GEMINI_API_KEY", "GOOGLE_AI_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY"),
     base_url="https://generativelanguage.googleapis.com",
     build_request=list_at("/v1beta/models", cursor="pageToken", pageSize="1000"),

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import urlsplit
 
-from app.providers import addresses
+from app.providers import addresses, foreign_keys
 from app.providers.contract import KeyPattern, Provider
+from app.providers.foreign_keys import ForeignService
+from app.providers.key_cleaning import CleanedKey, clean_key, normalize, split_assignment
 
 MAX_TEXT_LENGTH, MAX_LINES, MAX_KEYS = 64 * 1024, 500, 50
 """Limits of one paste: characters, lines, keys."""
@@ -26,18 +28,13 @@ MIN_KEY_LENGTH, MAX_KEY_LENGTH = 8, 8_000
 
 URL_SUFFIXES = ("_BASE_URL", "_API_BASE", "_API_BASE_URL", "_ENDPOINT", "_HOST", "_URL")
 """How a variable ends that holds a base URL; it begins like the variable of the key it belongs to."""
-UNSUPPORTED_PREFIXES: dict[str, str] = {
-    "r8_": "Replicate",
-    "lsv2_": "LangSmith",
-    "AKIA": "Amazon Web Services",
-}
-"""Key prefixes of companies whose lists we cannot read."""
-
-_ASSIGNMENT = re.compile(
-    r"""\s*(?:export\s+|set\s+|setx\s+|\$env:|-\s+)?["']?(?P<name>[A-Za-z_]\w*)["']?\s*[:=]\s*(?P<value>\S.*)?$"""
-)
 _PLACEHOLDER = re.compile(r"(?i)^(?:<.*>|\[.*\]|\$\{?\w+\}?|%\w+%|x{3,}|change.?me|none|null|todo)$|your|\.{3}|…|\*{3}")
+_INLINE_ASSIGNMENT = re.compile(
+    r"""(?i)\b(?P<name>[a-z]\w*(?:key|token))["']?\s*[=:]\s*["']?(?P<value>[^\s"',;{}]{8,})"""
+)
 _URL = re.compile(r"(?i)https?://")
+_OWN_SERVER = "openai-compatible"
+"""Slug of the provider under which a service without a file of its own can be added."""
 _LITERAL_PREFIX = re.compile(r"[\w-]*")
 
 
@@ -50,6 +47,10 @@ class _Tables:
     patterns: tuple[tuple[KeyPattern, str], ...]
     """Patterns with their provider's slug, likeliest first."""
     by_variable: dict[str, str]
+    by_stem: dict[str, str]
+    """Variable without its ending, `OPENAI` for OPENAI_API_KEY → slug."""
+    refused: dict[str, tuple[str, str]]
+    """Prefix of a secret that its own company's API refuses → slug, and what it is."""
     by_host: dict[str | None, str]
     providers: Mapping[str, Provider]
 
@@ -60,6 +61,8 @@ def _tables() -> _Tables:
 
     by_prefix: dict[str, tuple[str, ...]] = {}
     by_variable: dict[str, str] = {}
+    by_stem: dict[str, str] = {}
+    refused: dict[str, tuple[str, str]] = {}
     by_host: dict[str | None, str] = {}
     patterns = []
     for slug, provider in PROVIDERS.items():
@@ -68,11 +71,13 @@ def _tables() -> _Tables:
             by_prefix[prefix] = (*by_prefix.get(prefix, ()), slug)
         for variable in (provider.key_variable, *provider.key_variables):
             by_variable.setdefault(variable, slug)
+            by_stem.setdefault(_stem(variable), slug)
+        refused |= {prefix: (slug, what) for prefix, what in provider.refused_keys.items()}
         if not provider.base_url_example:
             for url in (provider.base_url, *provider.regions.values()):
                 by_host.setdefault(urlsplit(url).hostname, slug)
     patterns.sort(key=lambda pair: -pair[0].odds)
-    return _Tables(by_prefix, tuple(patterns), by_variable, by_host, PROVIDERS)
+    return _Tables(by_prefix, tuple(patterns), by_variable, by_stem, refused, by_host, PROVIDERS)
 
 
 class PasteTooLarge(Exception):
@@ -115,6 +120,11 @@ class Detection:
     key: str = field(repr=False)
     base_url: str = field(default="", repr=False)
     """The URL given beside the key, for servers of the user's own."""
+    note: str = ""
+    """What to know before saving, as sentences."""
+    suggested_url: str = ""
+    """Address of a service that is not among the providers, for the user to confirm."""
+    suggested_label: str = ""
 
     @property
     def host(self) -> str:
@@ -142,7 +152,7 @@ def parse_paste(text: str) -> ParsedPaste:
     """The keys in `text` with their providers. Raises PasteTooLarge and nothing else."""
     if len(text) > MAX_TEXT_LENGTH:
         raise PasteTooLarge(f"That is more than {MAX_TEXT_LENGTH // 1024} kB. Paste the lines with keys only.")
-    lines = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = normalize(text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) > MAX_LINES:
         raise PasteTooLarge(f"Those are more than {MAX_LINES} lines. Paste the lines with keys only.")
     base_urls = _find_base_urls(lines)
@@ -174,21 +184,37 @@ def _split_entries(lines: list[str]) -> Iterator[tuple[int, _Assignment | str]]:
         stripped = line.strip().rstrip(",").strip()
         if number <= skip_to or stripped.startswith(("#", "//", ";")):
             continue
-        match = None if _match_certain(stripped) else _ASSIGNMENT.match(stripped)
-        name, value = (match["name"].upper(), match["value"] or "") if match else ("", stripped)
-        if value.lstrip("'\"").startswith("{"):
+        cleaned = CleanedKey("", stripped) if _match_certain(stripped) else clean_key(line)
+        if "{" in stripped and '"type"' in "".join(lines[number - 1 : number + 20]):
             parsed = _service_account("\n".join([line, *lines[number:]]))
             if parsed is not None:
                 account, further_lines = parsed
                 skip_to = number + further_lines
-                yield number, (name, account)
+                yield number, (cleaned.name, account)
                 continue
-        if not stripped.strip("{}[]()'\"") or (_url_suffix(name) and _URL.match(_unquote(value))):
-            continue  # a base URL belongs to the key beside it
-        if match:
-            yield number, (name, _unquote(value))
-        else:
-            yield from ((number, entry) for entry in _bare_keys(stripped))
+        yield from ((number, entry) for entry in _entries_of(stripped, cleaned))
+
+
+def _entries_of(stripped: str, cleaned: CleanedKey) -> Iterator[_Assignment | str]:
+    """The assignments on one line."""
+    if not stripped.strip("{}[]()'\"") or (_url_suffix(cleaned.name) and _URL.match(cleaned.key)):
+        return  # a base URL belongs to the key beside it
+    if cleaned.is_password:
+        yield "holds a user name and password, not an API key"
+    elif several := _several_assignments(stripped):
+        yield from several
+    elif cleaned.name:
+        yield cleaned.name, cleaned.key
+    elif " " not in cleaned.key:
+        yield "", cleaned.key.strip("<>()")
+    else:
+        yield from _bare_keys(stripped)
+
+
+def _several_assignments(stripped: str) -> list[_Assignment]:
+    """The variables of a line with more than one, such as JSON on a single line."""
+    found = [(match["name"].upper(), match["value"]) for match in _INLINE_ASSIGNMENT.finditer(stripped)]
+    return found if len(found) > 1 else []
 
 
 def _bare_keys(stripped: str) -> Iterator[_Assignment | str]:
@@ -205,22 +231,77 @@ def _detect(line: int, name: str, value: str, base_urls: dict[str, str]) -> Dete
     """The key of one assignment; or why there is none, as the end of a sentence about the line."""
     if value.startswith("{") and _service_account(value):
         return Detection(line, "a service account's JSON", _choices(_google_exchange()), True, value)
-    known = _tables().by_variable.get(name)
+    base_url = base_urls.get(_stem(name), "") if name else ""
+    if reason := _refusal(value):
+        return f"holds {reason}"
+    if (foreign := _match_prefix(value)) and not base_url:
+        return _detect_foreign(line, f"its beginning {foreign[0]}…", foreign[1], value)
     if certain := _match_certain(value):
         prefix, slugs = certain
         return _validate(Detection(line, f"its beginning {prefix}…", _choices(slugs), True, value))
-    for prefix, company in UNSUPPORTED_PREFIXES.items():
-        if value.startswith(prefix):
-            return f"holds a key of {company}, which is not among our providers"
-    base_url = base_urls.get(_stem(name), "") if name else ""
-    if known or base_url:
-        if not value:
-            return "is empty"
+    known = _find_by_variable(name)
+    if value and (known or base_url):
         return _validate(_detect_by_name(line, name, known, value, base_url))
+    return _detect_by_form(line, name, value)
+
+
+def _detect_by_form(line: int, name: str, value: str) -> Detection | str:
+    """A key that no prefix, provider's variable or address identifies."""
+    if not value:
+        return "is empty"
     slugs = _match_patterns(value, ("shared",) if name else ("shared", "ambiguous"))
+    company = _find_company(name)
+    if isinstance(company, ForeignService):
+        return _detect_foreign(line, name, company, value)
     if not slugs:
-        return "holds no key that we know" if value else "is empty"
+        return "holds no key that we know"
+    if company:
+        return _detect_foreign(line, name, ForeignService(company), value)
     return _validate(Detection(line, "its form", _choices(slugs), False, value))
+
+
+def _refusal(value: str) -> str:
+    """What a secret is that its own company's API refuses, and what to do instead; empty for all others."""
+    for prefix, (slug, what) in _tables().refused.items():
+        if value.startswith(prefix):
+            return f"{what}. Create an API key at {_tables().providers[slug].keys_url}"
+    return ""
+
+
+def _match_prefix(value: str) -> tuple[str, ForeignService] | None:
+    matches = (pair for pair in foreign_keys.BY_PREFIX.items() if value.startswith(pair[0]))
+    return next(matches, None) if " " not in value else None
+
+
+def _find_by_variable(name: str) -> str | None:
+    """The provider whose key this variable holds; also for spellings such as OPENAI_APIKEY and OPENAI_API_KEY_2."""
+    tables = _tables()
+    stem = _stem(name)
+    return tables.by_variable.get(name) or (tables.by_stem.get(stem) if stem not in ("", name) else None)
+
+
+def _find_company(name: str) -> ForeignService | str | None:
+    """The company that a variable names, by its title where only the name is known; None if it names none."""
+    for prefix, service in foreign_keys.BY_VARIABLE.items():
+        if name.startswith(f"{prefix}_"):
+            return service
+    stem = _stem(name)
+    words = [word for word in re.split(r"[_.-]", stem) if word and not word.isdigit()]
+    if stem in ("", name) or all(word in foreign_keys.GENERIC_WORDS for word in words):
+        return None
+    return " ".join(words).title()
+
+
+def _detect_foreign(line: int, evidence: str, service: ForeignService, value: str) -> Detection | str:
+    """A key of a service without a file here: to be added as a server of one's own, or named and left out."""
+    if evidence.startswith("its beginning") and not service.base_url:
+        return f"holds a key of {service.title}, which is not among our providers"
+    note = f"{service.title} is not supported yet: add it as a compatible server"
+    note += (
+        f" at this address. {service.remark}".rstrip() if service.base_url else ", if it has an OpenAI-compatible API."
+    )
+    choices = _choices((_OWN_SERVER,))
+    return _validate(Detection(line, evidence, choices, True, value, "", note, service.base_url, service.title[:60]))
 
 
 def _detect_by_name(line: int, name: str, known: str | None, value: str, base_url: str) -> Detection:
@@ -233,7 +314,7 @@ def _detect_by_name(line: int, name: str, known: str | None, value: str, base_ur
         return Detection(line, name if known == by_host else "the address beside it", choices, True, value)
     if base_url:
         # OpenAI's variables are used for every server with an OpenAI-compatible API.
-        own_server = known if known and _tables().providers[known].base_url_example else "openai-compatible"
+        own_server = known if known and _tables().providers[known].base_url_example else _OWN_SERVER
         return Detection(line, "the address beside it", _choices((own_server,)), True, value, base_url)
     return Detection(line, name, _choices((known or "",)), True, value)
 
@@ -253,6 +334,84 @@ def invalid_key_reason(value: str) -> str:
     if not value.isascii() or not value.isprintable() or " " in value:
         return "has spaces or characters that no key has"
     return ""
+
+
+class InvalidKey(ValueError):
+    """The message is a sentence that says what to do, without any of the text."""
+
+
+def parse_key(text: str, provider: Provider) -> str:
+    """The key in a text that was typed or piped in for `provider`. Raises InvalidKey.
+
+    A key that another company issued, or that `provider` does not accept, is refused before it is stored or sent; a
+    server of the user's own may take any.
+    """
+    cleaned = clean_key(text) if "\n" not in text.strip() else _clean_lines(text)
+    key = cleaned.key
+    if text.lstrip().startswith("{") and (key.startswith(("{", "[")) or invalid_key_reason(key)):
+        # A service account's JSON, which a form may have folded into one line.
+        if not key.startswith("{") or not _is_json(key):
+            raise InvalidKey("That begins like a service account's JSON but is not whole. Paste all of it.")
+        return key
+    if reason := _describe_invalid(cleaned):
+        raise InvalidKey(reason)
+    if not provider.base_url_example and (reason := _describe_mismatch(key, provider)):
+        raise InvalidKey(reason)
+    return key
+
+
+def _clean_lines(text: str) -> CleanedKey:
+    """Of several lines: JSON as a whole, or the only one that holds a key, such as the header of a curl command."""
+    stripped = normalize(text).strip()
+    if stripped.startswith("{") and "private_key" in stripped:
+        return CleanedKey("", stripped)
+    cleaned = [clean_key(line) for line in stripped.splitlines()]
+    usable = [one for one in cleaned if not invalid_key_reason(one.key) and not _URL.match(one.key)]
+    return usable[0] if len(usable) == 1 else CleanedKey("", stripped)
+
+
+def _describe_invalid(cleaned: CleanedKey) -> str:
+    key = cleaned.key
+    if cleaned.is_password:
+        return "That is a user name and password, not an API key. Copy the key alone."
+    if len(key) > MAX_KEY_LENGTH:
+        return f"That is longer than any key ({MAX_KEY_LENGTH} characters at most). Paste the key alone."
+    if _PLACEHOLDER.search(key):
+        return "That is a placeholder, not a key. Copy the key from the provider's site."
+    if len(key) < MIN_KEY_LENGTH:
+        return "That is too short for a key. Copy it again from the provider's site."
+    if _URL.match(key):
+        return "That is an address, not a key. Copy the key alone."
+    if invalid_key_reason(key):
+        return "That has spaces or characters that no key has. Copy the key alone, on one line."
+    return ""
+
+
+def _describe_mismatch(key: str, provider: Provider) -> str:
+    """Why `provider` cannot accept this key, as sentences."""
+    if what := _refusal(key):
+        return f"That is {what}."
+    certain = _match_certain(key)
+    if certain and provider.slug not in certain[1]:
+        titles = " or ".join(_tables().providers[slug].title for slug in certain[1])
+        return f"That is a key of {titles}. Add it there, so that {provider.title} never sees it."
+    foreign = None if certain else _match_prefix(key)
+    if foreign is None:
+        return ""
+    service = foreign[1]
+    if not service.base_url:
+        return f"That is a key of {service.title}, which is not among our providers."
+    where = f" at {service.base_url}. {service.remark}".rstrip()
+    own_server = _tables().providers[_OWN_SERVER].title
+    return f"That is a key of {service.title}, which {provider.title} does not accept. Add it as “{own_server}”{where}"
+
+
+def _is_json(value: str) -> bool:
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _match_certain(value: str) -> tuple[str, tuple[str, ...]] | None:
@@ -290,18 +449,9 @@ def _google_exchange() -> tuple[str, ...]:
     return tuple(slug for slug, provider in _tables().providers.items() if provider.token_exchange == "google")  # noqa: S105
 
 
-def _unquote(value: str) -> str:
-    """As in a `.env` file: quoted text verbatim, unquoted text up to a comment."""
-    value = value.strip()
-    if value[:1] in ("'", '"', "`"):
-        end = value.find(value[0], 1)
-        return value[1:end].strip() if end > 0 else value[1:].strip()
-    return re.split(r"\s#", value, maxsplit=1)[0].strip().rstrip(",;").strip()
-
-
 def _stem(name: str) -> str:
     """`OPENAI` for OPENAI_API_KEY."""
-    return re.sub(r"_?(?:API_)?(?:KEY|TOKEN)$", "", name)
+    return re.sub(r"[_.-]?(?:API[_-]?)?(?:KEY|TOKEN)(?:_?\d+)?$", "", name)
 
 
 def _url_suffix(name: str) -> str | None:
@@ -312,10 +462,10 @@ def _find_base_urls(lines: list[str]) -> dict[str, str]:
     """Valid base URLs in the text, by the stem of their variable."""
     base_urls: dict[str, str] = {}
     for line in lines:
-        match = _ASSIGNMENT.match(line)
-        if not match or not match["value"]:
+        assignment = split_assignment(line.strip())
+        if assignment is None:
             continue
-        name, value = match["name"].upper(), _unquote(match["value"])
+        name, value = assignment[0], clean_key(assignment[1]).key
         suffix = _url_suffix(name)
         if suffix and _URL.match(value):
             try:

@@ -24,7 +24,12 @@ PROVIDER = Provider(
     docs_url="https://platform.openai.com/docs/api-reference/models/list",
     keys_url="https://platform.openai.com/api-keys",
     key_hint="sk-…",
-    key_prefixes=("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-"),
+    key_prefixes=("sk-proj-", "sk-svcacct-", "sk-None-"),
+    # platform.openai.com/docs/api-reference/administration, 2026-11.
+    refused_keys={
+        "sk-admin-": "an OpenAI admin key, which manages an organization and cannot list models",
+        "sess-": "a session token of OpenAI's website, which is no API key",
+    },
     # Keys from before projects have "OpenAI" in the middle, in base64 (gitleaks' rule).
     key_patterns=(key_pattern(r"sk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}", "certain"), PLAIN_SK),
     key_variables=("OPENAI_KEY",),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +26,7 @@ CredentialWithSlug = tuple[CredentialRow, str]
 """A credential and its provider's slug."""
 
 
-MIN_KEY_LENGTH, MAX_KEY_LENGTH, MAX_LABEL_LENGTH = 8, 8_000, 60
+MAX_LABEL_LENGTH = 60
 
 
 class TooManyKeys(ValueError):
@@ -35,30 +34,6 @@ class TooManyKeys(ValueError):
 
     def __init__(self) -> None:
         super().__init__(f"An account holds {MAX_KEYS} API keys at most. Delete one that you do not need any more.")
-
-
-def key_error(value: str) -> str | None:
-    """Why this cannot be an API key, as a sentence; None if it may be one."""
-    if len(value) > MAX_KEY_LENGTH:
-        return f"That is longer than any key ({MAX_KEY_LENGTH} characters at most). Paste the key alone."
-    if value.startswith("{"):
-        # A service account's JSON, which a form may have folded into one line.
-        return (
-            None if _is_json(value) else "That begins like a service account's JSON but is not whole. Paste all of it."
-        )
-    if len(value) < MIN_KEY_LENGTH:
-        return "That is too short for a key. Copy it again from the provider's site."
-    if not value.isascii() or not value.isprintable() or " " in value:
-        return "That has spaces or characters that no key has. Copy the key alone, on one line."
-    return None
-
-
-def _is_json(value: str) -> bool:
-    try:
-        json.loads(value)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def label_error(label: str) -> str | None:

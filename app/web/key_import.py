@@ -136,9 +136,11 @@ def propose_keys(paste: ParsedPaste, saved_keys: Sequence[KeyView]) -> list[Past
         choice = detection.choices[0] if detection.is_certain else None
         label = ""
         if choice and saved is None:
-            label = _free_label(choice.slug, taken)
+            label = _free_label(choice.slug, taken, detection.suggested_label)
             taken.add((choice.slug, label))
-        pasted_keys.append(PastedKey(number, detection, hint, saved, saved is None, choice, label))
+        pasted_keys.append(
+            PastedKey(number, detection, hint, saved, saved is None, choice, label, detection.suggested_url)
+        )
     return pasted_keys
 
 
@@ -229,6 +231,9 @@ def _describe_skipped(key: PastedKey) -> str:
     where = f"Line {key.detection.line}"
     if key.saved is not None:
         return f"{where} looks like a key that you have ({key.hint}): it was left out."
+    if key.detection.note:
+        url = f" ({key.detection.suggested_url})" if key.detection.suggested_url else ""
+        return f"{where}: {key.detection.note}{url}"
     titles = _provider_titles(key.detection.choices)
     if key.choice is None and len(titles) > 1:
         alternatives = ", ".join(titles[:-1]) + " or " + titles[-1]
@@ -251,11 +256,12 @@ def _describe_lines(numbers: list[int], reason: str) -> str:
     return f"Lines {listed}: each {reason}."
 
 
-def _free_label(slug: str, taken: set[tuple[str, str]]) -> str:
-    """Empty for a provider's first key; then "key 2", "key 3" …"""
-    if (slug, "") not in taken:
-        return ""
-    return next(f"key {number}" for number in range(2, 10_000) if (slug, f"key {number}") not in taken)
+def _free_label(slug: str, taken: set[tuple[str, str]], first: str = "") -> str:
+    """`first` for a provider's first key; then "key 2", "key 3" …"""
+    if (slug, first) not in taken:
+        return first
+    stem = f"{first} key".strip()
+    return next(f"{stem} {number}" for number in range(2, 10_000) if (slug, f"{stem} {number}") not in taken)
 
 
 def _provider_titles(choices: Sequence[ProviderChoice]) -> list[str]:

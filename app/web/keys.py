@@ -11,6 +11,8 @@ from app import clock, config
 from app.extensions import db, limiter
 from app.jobs import enqueue
 from app.providers import PROVIDERS, addresses, get
+from app.providers.contract import Provider
+from app.providers.key_detection import InvalidKey, parse_key
 from app.store import credentials
 from app.store.credentials import CredentialWithSlug, TooManyKeys
 from app.store.queries import keys as key_queries
@@ -46,7 +48,7 @@ def add() -> Any:
     row = credentials.providers_by_slug().get(slug)
     if provider is None or row is None:
         abort(404)
-    key = _read_key(needed=not provider.public)
+    key = _read_key(provider, needed=not provider.public)
     label = request.form.get("label", "").strip()
     if isinstance(key, str):
         return _add_error(slug, key, label)
@@ -120,7 +122,7 @@ def rename(credential_id: int) -> Any:
 @limiter.limit("120 per hour")
 def replace(credential_id: int) -> Any:
     row, slug = _require_own_key(credential_id)
-    typed = _read_key(needed=True)
+    typed = _read_key(PROVIDERS[slug], needed=True)
     if isinstance(typed, str):
         return _row_error(slug, credential_id, "key", typed)
     credentials.replace(row, slug, typed, vault_public_key(), clock.utc_now())
@@ -185,12 +187,15 @@ def vault_public_key() -> PublicKey:
     return public_key
 
 
-def _read_key(*, needed: bool) -> ApiKey | str | None:
+def _read_key(provider: Provider, *, needed: bool) -> ApiKey | str | None:
     """The key of the form; an error message if it is invalid; None if optional and absent."""
     value = request.form.get("key", "").strip()
     if not value:
         return "Paste the key first." if needed else None
-    return credentials.key_error(value) or ApiKey(value)
+    try:
+        return ApiKey(parse_key(value, provider))
+    except InvalidKey as error:
+        return str(error)
 
 
 def describe_duplicate(title: str, label: str) -> str:
