@@ -270,8 +270,10 @@ def _bomb() -> Iterator[bytes]:
 
 @_fault
 def endless_pages(exchange: Exchange) -> None:
-    """Always another page under a new cursor. Shapes without pages answer normally."""
-    exchange.send_page(SimPage(exchange.models, f"cursor-{exchange.number}"))
+    """After the list always another page, empty and under a new cursor. Shapes without pages answer normally."""
+    is_first = not (exchange.query.get("after_id") or exchange.query.get("pageToken"))
+    has_list = is_first or not exchange.shape.pages
+    exchange.send_page(SimPage(exchange.models if has_list else (), f"cursor-{exchange.number}"))
 
 
 @_fault

@@ -242,7 +242,7 @@ class Simulator:
         is_home: bool,
     ) -> tuple[Exchange | None, bool]:
         """The exchange with the provider's current list and fault, and whether it has no fault."""
-        if provider is None or path != provider.path:
+        if provider is None or path not in provider.paths:
             return None, True
         provider.request_count += 1
         fault = None if is_home else provider.use_fault()
@@ -287,11 +287,13 @@ class Simulator:
 
 
 class SimulatedProvider:
-    """One provider's path, list and fault."""
+    """One provider's paths, list and fault."""
 
     def __init__(self, provider: Provider) -> None:
         self.slug = provider.slug
-        self.path = urlsplit(join_url("http://host" + _base_path(provider), provider.build_request(None).path)).path
+        base = "http://host" + _base_path(provider)
+        builders = [build for build in (provider.build_request, provider.build_keyed_request) if build]
+        self.paths = {urlsplit(join_url(base, build(None).path)).path for build in builders}
         self.shape: OpenAIShape = SHAPES.get(provider.slug, PLAIN)
         self.needs_key = not provider.public
         self.models: list[SimModel] = []

@@ -41,7 +41,8 @@ _PRICES = ("input", "output", "cache_read", "cache_write")
 
 
 def read(body: bytes) -> Page:
-    return build_page(find_entries(decode_json(body), "data"), _read_entry)
+    answer = decode_json(body)
+    return build_page(find_entries(answer, "data"), _read_entry, envelope=answer)
 
 
 def _read_entry(entry: JsonObject) -> ListedModel:

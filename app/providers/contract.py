@@ -7,9 +7,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal
 
 from app.catalog.listing import ListedModel
+from app.providers.paging import FurtherPage
 
 ErrorMeaning = Literal[
     "key_rejected",
@@ -37,6 +39,9 @@ ErrorMeaning = Literal[
 ]
 """What a provider's error response means for the owner of the key."""
 
+ListScope = Literal["key", "provider"]
+"""Whose models a list has: those that the key may use, or all of the provider's, which the key may not all use."""
+
 UpdateFrequency = Literal["realtime", "daily", "weekly", "manual"]
 
 
@@ -55,6 +60,8 @@ class SkippedEntry:
 
     entry: str
     reason: str
+    is_duplicate: bool = False
+    """Whether the model was read before: then nothing is missing from the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,12 @@ class Page:
     """Facts dropped from models that were kept."""
     ignored: list[SkippedEntry] = field(default_factory=list)
     """Entries that were read but offer no model: wildcards, placeholders, models that are shut down."""
+    further: FurtherPage | None = None
+    """The next page, where the envelope announces one and the provider has no cursor of its own for it."""
+    total: int | None = None
+    """How many entries the whole list has, as the envelope states it."""
+    entry_count: int = 0
+    """Entries of this page, whatever came of them."""
 
 
 BuildRequest = Callable[[str | None], Request]
@@ -101,6 +114,11 @@ class DocumentedModels:
     source: str
     """Its URL."""
     models: tuple[ListedModel, ...]
+    until: str = ""
+    """ISO date of the last day on which they can be called, where it is announced; they are not added after it."""
+
+    def is_current(self, today: date) -> bool:
+        return not self.until or today <= date.fromisoformat(self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +185,11 @@ class Provider:
     """Of the real API, without a trailing slash. `<SLUG>_BASE_URL` in the environment overrides it."""
     read: ReadPage
     build_request: BuildRequest = _LIST_MODELS
+    build_keyed_request: BuildRequest | None = None
+    """Request for the narrower list of what a key may use, where it has an address of its own. It is sent instead when
+    there is a key; a server that does not have it (404 or 405) is asked for `build_request`."""
+    list_scope: ListScope = "provider"
+    """What the list means when it is read with a key."""
     sign: Sign = bearer
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with every request besides the key."""
@@ -195,7 +218,8 @@ class Provider:
     rank: int = 500
     """Position in lists, lowest first; equal ranks are sorted by slug."""
     ends_on: str = ""
-    """ISO date on which the provider stops serving, where it has announced one."""
+    """ISO date on which the provider stops serving, where it has announced one. From then on it is not offered, and its
+    keys are not synced."""
     update_frequency: UpdateFrequency = "daily"
 
     public: bool = False
@@ -224,6 +248,13 @@ class Provider:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         return (Endpoint(self.build_request, self.read), *self.extra_endpoints)
+
+    def has_ended(self, today: date) -> bool:
+        return bool(self.ends_on) and today >= date.fromisoformat(self.ends_on)
+
+    def scope_of(self, *, has_key: bool) -> ListScope:
+        """What its list means, read with or without a key."""
+        return self.list_scope if has_key or self.private else "provider"
 
     def url(self, base_url: str, path: str) -> str:
         return join_url(base_url.rstrip("/").removesuffix(self.openai_path), path)

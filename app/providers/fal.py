@@ -14,7 +14,7 @@ from app.catalog.kind import KindDecision, classify_model
 from app.catalog.listing import Kind
 from app.providers.contract import Provider, key_header, key_pattern, list_at
 from app.providers.field_map import FieldMap
-from app.providers.parsing import InvalidResponse, JsonObject, mapping, text
+from app.providers.parsing import JsonObject, mapping, text
 
 _CATEGORIES: dict[str, Kind] = {
     "llm": "chat",
@@ -28,10 +28,7 @@ _OUTPUTS: dict[str, Kind] = {"image": "image", "video": "video", "audio": "audio
 
 
 def _next_cursor(answer: Any) -> str | None:
-    cursor = text(answer, "next_cursor")
-    if answer.get("has_more") is True and not cursor:
-        raise InvalidResponse("says there are more models but not where")
-    return None if answer.get("has_more") is False else cursor or None
+    return None if answer.get("has_more") is False else text(answer, "next_cursor") or None
 
 
 def _classify(model_id: str, entry: JsonObject, outputs: tuple[str, ...]) -> KindDecision:

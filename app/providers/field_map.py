@@ -25,7 +25,6 @@ from app.providers.contract import Page
 from app.providers.envelope import find_entries
 from app.providers.parsing import (
     InvalidEntry,
-    InvalidResponse,
     JsonObject,
     build_page,
     decode_json,
@@ -103,7 +102,8 @@ class FieldMap:
     def __call__(self, body: bytes) -> Page:
         answer = decode_json(body)
         array = self._find_array(answer)
-        return build_page(array, self.read_entry, self._next_cursor(answer) if self._next_cursor else None)
+        next_cursor = self._next_cursor(answer) if self._next_cursor else None
+        return build_page(array, self.read_entry, next_cursor, envelope=answer)
 
     @property
     def layout(self) -> tuple[str, str, str]:
@@ -316,18 +316,15 @@ def cursor_at(path: str) -> Callable[[Any], str | None]:
 
 
 def cursor_if_more(path: str, more: str = "has_more") -> Callable[[Any], str | None]:
-    """The next page's cursor where a flag says that there is one. Raises InvalidResponse where the cursor is
-    missing.
-    """
+    """The next page's cursor where a flag says that there is one: the last id of the page where it is missing."""
     read_cursor = _path_reader(path, text)
 
     def read(answer: Any) -> str | None:
         if not isinstance(answer, dict) or answer.get(more) is not True:
             return None
-        cursor: str = read_cursor(answer)
-        if not cursor:
-            raise InvalidResponse("says there are more models but not where")
-        return cursor
+        listed = answer.get("data")
+        last = listed[-1] if isinstance(listed, list) and listed else None
+        return read_cursor(answer) or (text(last, "id") if isinstance(last, dict) else "") or None
 
     return read
 

@@ -32,7 +32,8 @@ from app.providers.parsing import (
 
 
 def read(body: bytes) -> Page:
-    return build_page(find_entries(decode_json(body), "data"), _read_entry)
+    answer = decode_json(body)
+    return build_page(find_entries(answer, "data"), _read_entry, envelope=answer)
 
 
 def _read_entry(entry: JsonObject) -> ListedModel:

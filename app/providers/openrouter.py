@@ -1,4 +1,7 @@
-"""OpenRouter, an aggregator. Its list is public; a key only narrows it to what its owner allows.
+"""OpenRouter, an aggregator. `/models` is public; `/models/user` lists what a key may use.
+
+The latter follows the account's provider preferences, privacy settings and guardrails (openrouter.ai/docs, "List models
+filtered by user provider preferences, privacy settings, and guardrails", 2026-11).
 
 Prices are texts in USD per token; "-1" means that the price varies (routers such as openrouter/auto).
 `expiration_date` is the day a model leaves; 2098-12-31 has been used for "never". `supported_parameters` name
@@ -8,16 +11,9 @@ latest model of a family, which `alias_target.slug` names.
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlsplit
-
-from app.providers.contract import Provider, Request
-from app.providers.field_map import Extractor, FieldMap, cursor_at, per_token, timestamp_before
+from app.providers.contract import Provider, list_at
+from app.providers.field_map import Extractor, FieldMap, per_token, timestamp_before
 from app.providers.parsing import JsonObject, keys
-
-
-def build_request(cursor: str | None) -> Request:
-    """The whole list; if an answer names the next page by its URL, that page's query."""
-    return Request("/models", dict(parse_qsl(urlsplit(cursor).query)) if cursor else {})
 
 
 def _supports(parameter: str) -> Extractor:
@@ -38,9 +34,9 @@ PROVIDER = Provider(
     key_prefixes=("sk-or-",),
     key_variables=("OPEN_ROUTER_API_KEY",),
     base_url="https://openrouter.ai/api/v1",
-    build_request=build_request,
+    build_keyed_request=list_at("/models/user"),
+    list_scope="key",
     read=FieldMap(
-        next_cursor=cursor_at("links.next"),
         sort_modalities=False,
         name="name",
         description="description",

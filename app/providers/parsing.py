@@ -17,6 +17,7 @@ import msgspec
 
 from app.catalog.listing import PRICES, ListedModel, round_price
 from app.providers.contract import Page, SkippedEntry
+from app.providers.paging import find_further_page, find_total
 
 JsonObject = Mapping[str, Any]
 
@@ -37,7 +38,7 @@ class InvalidResponse(Exception):
 
 
 class InvalidEntry(Exception):
-    """One entry cannot be read. The message is the reason."""
+    """One entry cannot be read, so the answer is not the whole list. The message is the reason."""
 
 
 class NotAModel(Exception):
@@ -62,10 +63,16 @@ def decode_json(body: bytes) -> Any:
 
 
 def build_page(
-    array: list[Any], read_entry: Callable[[JsonObject], ListedModel], next_cursor: str | None = None
+    array: list[Any],
+    read_entry: Callable[[JsonObject], ListedModel],
+    next_cursor: str | None = None,
+    *,
+    envelope: Any = None,
 ) -> Page:
     """Read each entry. An unreadable one is skipped with its reason, one that offers no model is ignored, an
     implausible price is dropped with a remark.
+
+    next_cursor: of the provider's own. envelope: the decoded answer, which may announce a further page otherwise.
     """
     models: list[ListedModel] = []
     skipped: list[SkippedEntry] = []
@@ -87,7 +94,8 @@ def build_page(
             model, remark = _drop_implausible_prices(model)
             remarks.append(remark)
         models.append(model)
-    return Page(models, next_cursor, skipped, remarks, ignored)
+    further = None if next_cursor else find_further_page(envelope, len(array), models[-1].id if models else "")
+    return Page(models, next_cursor, skipped, remarks, ignored, further, find_total(envelope), len(array))
 
 
 def _has_implausible_price(model: ListedModel) -> bool:

@@ -43,7 +43,8 @@ _NOT_PRICED_BY_TOKEN = ("image", "video", "audio", "transcription")
 
 
 def read(body: bytes) -> Page:
-    return build_page(find_entries(decode_json(body)), _read_entry)
+    answer = decode_json(body)
+    return build_page(find_entries(answer), _read_entry, envelope=answer)
 
 
 def _read_entry(entry: JsonObject) -> ListedModel:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from app.catalog.changes import Change, compare, detect_renames, has_shrunk_suspiciously, merge_partial
+from app.catalog.humanize import pluralize
 from app.catalog.listing import Listing, build_listing, canonical_form, fingerprint
 from app.catalog.matching import CatalogIndex
 from app.providers import PROVIDERS
@@ -77,11 +78,13 @@ class Quarantine:
 
     count: int
     """How many answers in a row were this one."""
+    code: Literal["empty_list", "suspect_list", "unreadable_list"]
+    """Empty, less than half of before, or without an entry that could be read."""
     message: str
     action: str
 
     def error_fields(self) -> dict[str, Any]:
-        return {"error_code": "suspect_list", "error_message": self.message, "error_action": self.action}
+        return {"error_code": self.code, "error_message": self.message, "error_action": self.action}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def evaluate(provider: str, previous: PreviousState, answer: Answer, index: Cata
     )
     if grade == "suspect":
         count = 1 + (previous.quarantine_count if is_repeated else 0)
-        return replace(evaluation, quarantine=_quarantine(previous.listing, answered, count))
+        return replace(evaluation, quarantine=_quarantine(previous.listing, evaluation, count))
     if grade == "unchanged":
         return evaluation
     if grade == "partial":
@@ -232,18 +235,31 @@ def _ids(listing: Listing) -> frozenset[str]:
     return frozenset(model.id for model in listing.models)
 
 
-def _quarantine(before: Listing | None, answered: Listing, count: int) -> Quarantine:
-    if before is None:
-        message = "The provider answered with an empty list."
-        action = "If this key should see models, check its permissions on the provider's site."
+def _quarantine(before: Listing | None, evaluation: Evaluation, count: int) -> Quarantine:
+    answered, unreadable = evaluation.answered, evaluation.counts.skipped
+    action = "Your last list stays in force. Sync again later to see whether it recovers."
+    if not answered.models and unreadable:
+        code: Literal["empty_list", "suspect_list", "unreadable_list"] = "unreadable_list"
+        message = f"None of the {unreadable:,} entries of this answer could be read, so it was kept aside."
+        if unreadable == 1:
+            message = "The only entry of this answer could not be read, so it was kept aside."
+        action = "If it stays so, the provider changed its API: please report it."
+        action = f"Your last list stays in force. {action}" if before else action
+    elif not answered.models:
+        code, message = "empty_list", "The provider answered with an empty list."
+        if before is None:
+            action = "If this key should see models, check its permissions on the provider's site."
+        else:
+            message = f"{message[:-1]}, so it was kept aside; yours has {pluralize(len(before.models), 'model')}."
     else:
-        missing = len(_ids(before) - _ids(answered))
-        message = f"{missing} of {len(before.models)} models are missing from this answer, so it was kept aside."
-        action = "Your last list stays in force. Sync again later to see whether it recovers."
+        code, total = "suspect_list", len(before.models) if before else 0
+        missing = len(_ids(before) - _ids(answered)) if before else 0
+        message = f"{missing} of {total} models are missing from this answer, so it was kept aside."
     if count >= AGREEING_ANSWERS:
         message += f" The last {count} answers agree on it."
-        action = "It is probably right: accept it, or keep the old list if you know better." if before else action
-    return Quarantine(count, message, action)
+        if before and code != "unreadable_list":
+            action = "It is probably right: accept it, or keep the old list if you know better."
+    return Quarantine(count, code, message, action)
 
 
 def _fingerprint(listing: Listing) -> bytes:

@@ -19,7 +19,7 @@ from app.catalog.listing import ListedModel
 from app.catalog.matching import CatalogIndex
 from app.extensions import db
 from app.providers import PROVIDERS, SYNCABLE
-from app.providers.contract import SkippedEntry
+from app.providers.contract import ListScope, SkippedEntry
 from app.store import audit, catalog, credentials, plans, runs
 from app.store.accounts import users
 from app.store.audit import Actor
@@ -65,6 +65,7 @@ class _SavedAnswer(msgspec.Struct, omit_defaults=True):
     remarks: list[tuple[str, str]] = []
     caveat: str = ""
     whole: bool = True
+    scope: ListScope = "provider"
     cache_entry: CacheEntry | None = msgspec.field(default=None, name="memo")
     trace: list[tuple[int, int, int, int, str]] = []
 
@@ -266,6 +267,7 @@ def _encode_answer(fetched: FetchResult, answer: Answer) -> bytes:
         remarks=[(remark.entry, remark.reason) for remark in answer.remarks],
         caveat=answer.caveat,
         whole=answer.whole,
+        scope=answer.scope,
         cache_entry=fetched.cache_entry,
         trace=list(fetched.trace),
     )
@@ -286,5 +288,6 @@ def _decode_answer(item: RunItem, content: bytes, duration_s: float) -> FetchRes
         caveat=saved.caveat,
         remarks=[SkippedEntry(*pair) for pair in saved.remarks],
         whole=saved.whole,
+        scope=saved.scope,
     )
     return FetchResult(item, answer, duration_s, saved.cache_entry, saved.trace)

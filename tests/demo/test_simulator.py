@@ -82,7 +82,8 @@ class RawResponse:
 
 
 def list_path(simulator: Simulator, slug: str) -> str:
-    return urlsplit(join_url(simulator.base_urls[slug], PROVIDERS[slug].build_request(None).path)).path
+    build_request = PROVIDERS[slug].build_keyed_request or PROVIDERS[slug].build_request
+    return urlsplit(join_url(simulator.base_urls[slug], build_request(None).path)).path
 
 
 def auth_headers(slug: str, key: str = KEY) -> dict[str, str]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from app.providers import PROVIDERS
 from app.providers.contract import Page
+from app.providers.paging import FurtherPage
 from app.providers.parsing import InvalidResponse
 from tests.providers.shapes import shapes_first
 from tests.providers.test_answers import files_of
@@ -187,10 +188,17 @@ def test_json_without_a_list_is_refused(slug: str, value: Any) -> None:
     assert "sk-not" not in str(bad.value)
 
 
-def test_anthropic_without_a_cursor_for_its_next_page_is_refused() -> None:
-    body = {"data": [], "has_more": True, "last_id": None}
-    with pytest.raises(InvalidResponse, match="says there are more models but not where"):
-        PROVIDERS["anthropic"].read(json.dumps(body).encode())
+@pytest.mark.parametrize("slug", ["anthropic", "alibaba"])
+def test_without_a_cursor_the_last_id_asks_for_the_next_page(slug: str) -> None:
+    body = {"data": [{"id": "first-1"}, {"id": "last-2"}], "has_more": True, "last_id": None}
+    assert PROVIDERS[slug].read(json.dumps(body).encode()).next == "last-2"
+
+
+@pytest.mark.parametrize("slug", ["anthropic", "alibaba", "openai", "fal"])
+def test_more_without_a_cursor_or_an_entry_is_announced_without_an_address(slug: str) -> None:
+    page = PROVIDERS[slug].read(json.dumps({"data": [], "models": [], "has_more": True}).encode())
+    assert page.next is None
+    assert page.further == FurtherPage()
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ _NULL = "{title} sent null instead of a list of models."
 _TEXT = "{title} sent “data”, but it is a text instead of a list of models."
 _TOO_LARGE = "The list of {title} is larger than 32 MB."
 _MISSING = "{missing} of {total} models are missing from this answer, so it was kept aside."
+_UNREADABLE = "None of the 7 entries of this answer could be read, so it was kept aside."
+_ONE_UNREADABLE = "1 entry could not be read."
 FATES: dict[str, Fate] = {
     "slow": Fate(seconds=0.05),
     "drip": _failed("timed_out", "{title} did not answer in time.", seconds=0.05, total_timeout_s=FEW_S),
@@ -79,8 +81,8 @@ FATES: dict[str, Fate] = {
     "truncated": _failed("unreadable_answer", "{title} sent an answer that is not valid JSON."),
     "null": _failed("unreadable_answer", _NULL),
     "wrong_types": _failed("unreadable_answer", _TEXT),
-    "wrong_entries": Fate("suspect", "suspect_list", _MISSING, skipped=7),
-    "one_bad_model": Fate(skipped=1),
+    "wrong_entries": Fate("suspect", "unreadable_list", _UNREADABLE, skipped=7),
+    "one_bad_model": Fate("partial", None, _ONE_UNREADABLE, skipped=1),
     "duplicates": Fate(skipped=3),
     "huge": _failed("answer_too_large", _TOO_LARGE),
     "gzip": Fate(),
@@ -103,26 +105,33 @@ FATES: dict[str, Fate] = {
     "error_500": _failed("unavailable", "{title} is having problems (500).", asked=2),
     "unavailable_503": _failed("unavailable", "{title} is overloaded (503).", asked=2),
     "maintenance": _failed("maintenance", "{title} is down for maintenance (503).", asked=2),
-    "empty": Fate("suspect", "suspect_list", _MISSING),
+    "empty": Fate(
+        "suspect",
+        "empty_list",
+        "The provider answered with an empty list, so it was kept aside; yours has {total} models.",
+    ),
     "shrunk": Fate("suspect", "suspect_list", _MISSING),
 }
 
 
 # What else a fault comes to where there is no list yet, and where it befalls the second page only.
-_EMPTY = Fate("suspect", "suspect_list", "The provider answered with an empty list.")
-AT_FIRST = {"empty": _EMPTY, "wrong_entries": replace(_EMPTY, skipped=7), "shrunk": Fate()}
+_EMPTY = Fate("suspect", "empty_list", "The provider answered with an empty list.")
+AT_FIRST = {"empty": _EMPTY, "shrunk": Fate()}
 PAGE_SIZE = 5
-_NOT_WHOLE = "Not every page of the list could be read."
+_TOO_LONG = "Not every page of the list could be read: it has more than 100 pages."
+_SAME_AGAIN = (
+    "Not every page of the list could be read: the provider announced a further page, but sent the same one again."
+)
 ON_PAGE_TWO = {
     "slow": replace(FATES["slow"], asked=5),
     "redirect_home": Fate(asked=10),
     # These answer with the whole list, of which the first page is known.
     "gzip": Fate(skipped=PAGE_SIZE),
     "conditional": Fate(skipped=PAGE_SIZE),
-    "one_bad_model": Fate(skipped=PAGE_SIZE + 1),
+    "one_bad_model": replace(FATES["one_bad_model"], skipped=PAGE_SIZE + 1),
     "duplicates": Fate(skipped=PAGE_SIZE + 3),
-    "endless_pages": Fate("partial", None, _NOT_WHOLE, asked=99, skipped=None),
-    "repeated_cursor": Fate("partial", None, _NOT_WHOLE, asked=2, skipped=None),
+    "endless_pages": Fate("partial", None, _TOO_LONG, asked=99, skipped=None),
+    "repeated_cursor": Fate("partial", None, _SAME_AGAIN, asked=2, skipped=None),
     # Anthropic's own words for these.
     "quota": _failed("quota_exhausted", "You're out of credit or quota at {title} (400)."),
     "unavailable_503": _failed("unavailable", "{title} is overloaded (529).", asked=2),
@@ -433,7 +442,7 @@ def _is_kept(fate: Fate, person: Person, *, has_list: bool) -> None:
             select(func.count()).where(ModelRow.is_active, ModelRow.provider_id == row.provider_id)
         )
         assert active == row.model_count
-    elif fate.outcome != "complete":
+    elif fate.outcome not in ("complete", "partial"):
         assert row.listing_id is None
 
 

@@ -155,9 +155,16 @@ def test_a_price_change_is_described_in_words(alice: Person, means: SyncContext,
     assert "+100" in said
 
 
-@pytest.mark.parametrize("fault", ["empty", "shrunk"])
+@pytest.mark.parametrize(
+    ("fault", "code", "sentence"),
+    [
+        ("empty", "empty_list", "answered with an empty list, so it was kept aside; yours has"),
+        ("shrunk", "suspect_list", "are missing from this answer"),
+        ("wrong_entries", "unreadable_list", "None of the 7 entries of this answer could be read"),
+    ],
+)
 def test_a_suspicious_answer_is_kept_aside_and_nothing_is_lost(
-    alice: Person, means: SyncContext, simulator: Simulator, fault: str
+    alice: Person, means: SyncContext, simulator: Simulator, fault: str, code: str, sentence: str
 ) -> None:
     key = alice.add_key("openai")
     synced(alice, means)
@@ -166,7 +173,8 @@ def test_a_suspicious_answer_is_kept_aside_and_nothing_is_lost(
     simulator.set_fault("openai", fault)
     result = only(synced(alice, means))
     assert result.outcome == "suspect"
-    assert "missing" in (result.error_message or "")
+    assert result.error_code == code
+    assert sentence in (result.error_message or "")
     assert result.unlisted == 0
     assert db.session.scalar(select(CredentialRow.listing_id).where(CredentialRow.id == key.id)) == in_force
     assert snapshot()["models"] == before["models"]

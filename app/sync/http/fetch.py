@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -24,11 +25,14 @@ import httpx
 import msgspec
 
 from app.catalog.listing import ListedModel
+from app.clock import utc_now
 from app.providers import parsing
-from app.providers.contract import Endpoint, Page, Provider, Request, SkippedEntry
+from app.providers.contract import Endpoint, ListScope, Page, Provider, ReadPage, Request, SkippedEntry
 from app.providers.error_mapping import classify_error, find_embedded_error, is_login_url
+from app.providers.paging import FurtherPage, resolve_link
 from app.sync.http import errors
 from app.sync.http.decompression import DECOMPRESSION_ERRORS, DECOMPRESSORS, Decompressor
+from app.sync.http.key_redaction import redact_page, repeats_key
 from app.sync.http.retry import DEFAULT_RETRY, Deadline, RetryPolicy
 from app.sync.http.ssrf import Network, SSRFSafeBackend
 from app.vault import ApiKey
@@ -80,9 +84,11 @@ class Answer:
     remarks: Sequence[SkippedEntry] = ()
     """Fields that were dropped from models."""
     whole: bool = True
-    """Whether every page was read; a page limit or a repeated cursor leaves it False."""
+    """Whether every page was read, so that an id outside the list is new; unreadable entries do not count."""
     validators: Validators = Validators()
     """Of a list on a single page."""
+    scope: ListScope = "provider"
+    """Whose models it lists: those that the key may use, or all of the provider's."""
 
 
 class NotModified(Exception):
@@ -92,6 +98,8 @@ class NotModified(Exception):
 Trace = list[tuple[int, int, int, int, str]]
 """Requests in order: start (ms), status (0: no answer), bytes of the body, duration (ms), error code or empty."""
 _MAX_TRACED = 200
+_Target = tuple[str, tuple[tuple[str, str], ...]]
+"""URL and query of one page."""
 
 
 _tls: ssl.SSLContext | None = None
@@ -180,22 +188,22 @@ def fetch(
     retry_policy: RetryPolicy = DEFAULT_RETRY,
     known: Validators | None = None,
     trace: Trace | None = None,
+    today: date | None = None,
 ) -> Answer:
     """Fetch every page of `provider`'s list with `key` (None: without one). Raises SyncError or NotModified.
 
     base_url: instead of the provider's own. total_timeout_s: for all pages, seconds, waits and retries included.
     known: validators of the last answer from the same address to the same key. trace: filled with all requests, also
-    if this raises.
+    if this raises. today: decides which documented models are still served; None is the current date.
     """
     deadline = retry_policy.deadline(total_timeout_s)
     reader = _ListReader(provider, key, client, base_url or provider.base_url, deadline, retry_policy)
     reader.trace = trace if trace is not None else []
     if known and len(provider.endpoints) == 1:
         reader.known = known
-    for endpoint in provider.endpoints:
-        reader.read_all(endpoint)
-    caveats = [] if reader.is_whole else ["Not every page of the list could be read."]
-    if provider.documented:
+    scope = reader.read_list()
+    caveats = reader.caveats()
+    if provider.documented and provider.documented.is_current(today or utc_now().date()):
         reader.add([model for model in provider.documented.models if model.id not in reader.models])
         caveats.append(f"Some models are from the documentation, as of {provider.documented.as_of}.")
     if provider.caveat:
@@ -210,8 +218,9 @@ def fetch(
         pages=reader.pages,
         caveat=" ".join(caveats),
         remarks=reader.remarks,
-        whole=reader.is_whole,
+        whole=not reader.gap,
         validators=reader.validators if reader.pages == 1 else Validators(),
+        scope=scope,
     )
 
 
@@ -225,8 +234,42 @@ def read_raw(provider: Provider, key: ApiKey | None, client: httpx.Client, base_
 
     deadline = DEFAULT_RETRY.deadline(TOTAL_TIMEOUT_S)
     reader = _ListReader(provider, key, client, base_url, deadline, DEFAULT_RETRY)
-    reader.read_all(Endpoint(provider.build_request, keep))
+    reader.read_first(keep)
     return bodies
+
+
+class _MissingPages(Exception):
+    """The answers announce pages that were not read. The message is why, as a clause."""
+
+
+@dataclass(slots=True)
+class _PagesRead:
+    """What was read of one endpoint so far."""
+
+    targets: set[_Target] = field(default_factory=set)
+    contents: set[frozenset[str]] = field(default_factory=set)
+    """Ids of each page."""
+    entry_count: int = 0
+    total: int | None = None
+    """How many entries there are, as the provider says."""
+
+    @property
+    def missing(self) -> bool:
+        return self.total is not None and self.entry_count < self.total
+
+    def add_target(self, target: _Target) -> None:
+        if target in self.targets:
+            raise _MissingPages("the provider announced a page that was read before")
+        self.targets.add(target)
+
+    def add(self, page: Page, models: Mapping[str, ListedModel]) -> None:
+        """models: of the earlier pages. Raises _MissingPages if the server ignored what asks for the next page."""
+        ids = frozenset(model.id for model in page.models)
+        if ids and ids in self.contents:
+            raise _MissingPages("the provider announced a further page, but sent the same one again")
+        self.contents.add(ids)
+        self.entry_count += page.entry_count - len(ids & models.keys())
+        self.total = page.total if page.total is not None else self.total
 
 
 @dataclass(slots=True)
@@ -243,48 +286,126 @@ class _ListReader:
     validators: Validators = Validators()
     budget: int = MAX_BYTES
     pages: int = 0
-    is_whole: bool = True
+    gap: str = ""
+    """Why pages are missing, as a clause; empty if all were read."""
     models: dict[str, ListedModel] = field(default_factory=dict)
     skipped: list[SkippedEntry] = field(default_factory=list)
     remarks: list[SkippedEntry] = field(default_factory=list)
     trace: Trace = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
+    def read_list(self) -> ListScope:
+        """Read all endpoints; returns whose models the list has."""
+        scope = self.read_first(self.provider.read)
+        for endpoint in self.provider.extra_endpoints:
+            self.read_all(endpoint)
+        return scope
+
+    def read_first(self, read: ReadPage) -> ListScope:
+        """Read the first endpoint: with a key the narrower list of what it may use, where the server has one."""
+        provider = self.provider
+        if self.key is None or provider.build_keyed_request is None:
+            self.read_all(Endpoint(provider.build_request, read))
+            return provider.scope_of(has_key=self.key is not None)
+        try:
+            self.read_all(Endpoint(provider.build_keyed_request, read))
+            return "key"
+        except errors.SyncError as error:
+            if error.status not in (404, 405) or self.pages > 1:
+                raise
+        self.pages = 0
+        self.read_all(Endpoint(provider.build_request, read))
+        return "provider"
+
     def read_all(self, endpoint: Endpoint) -> None:
-        cursor: str | None = None
-        cursors: set[str | None] = set()
-        while cursor not in cursors and self.pages < MAX_PAGES:
-            cursors.add(cursor)
+        """Read the pages of one endpoint, for as long as answers announce another that can be read."""
+        try:
+            self.read_pages(endpoint)
+        except _MissingPages as missing:
+            self.gap = str(missing)
+
+    def read_pages(self, endpoint: Endpoint) -> None:
+        target = self.target(endpoint.build_request(None))
+        pages = _PagesRead()
+        known, further = self.known, None
+        while True:
+            pages.add_target(target)
+            if self.pages >= MAX_PAGES:
+                raise _MissingPages(f"it has more than {MAX_PAGES} pages")
             self.pages += 1
-            body = self.fetch_page(endpoint.build_request(cursor), self.known if cursor is None else Validators())
-            self.budget -= len(body)
-            page = _parse_page(endpoint, body)
+            document, page = self.read_page(endpoint, target, known, is_guess=further is not None)
+            pages.add(page, self.models)
             self.skipped += page.skipped
             self.remarks += page.remarks
             self.add(page.models)
-            cursor = page.next
-            if cursor is None:
-                return
-        self.is_whole = False
+            if page.next is not None:
+                target, further = self.target(endpoint.build_request(page.next)), None
+            else:
+                further = FurtherPage(link=document.next_link) if document.next_link else page.further
+                if further is None or (further.is_counted and not pages.missing):
+                    break
+                target = self.follow(target, further)
+            known = Validators()
+        if pages.missing:
+            raise _MissingPages(f"the provider says it has {pages.total:,} models, but listed {pages.entry_count:,}")
 
-    def fetch_page(self, request: Request, known: Validators) -> bytes:
-        """The body of one page, with its own retries. Raises NotModified."""
-        url = self.provider.url(self.base_url, request.path)
+    def read_page(
+        self, endpoint: Endpoint, target: _Target, known: Validators, *, is_guess: bool
+    ) -> tuple[HttpDocument, Page]:
+        """is_guess: the server may not know the parameters that usually ask for a page that it announced."""
+        try:
+            document = self.fetch_page(target, known)
+            return document, redact_page(_parse_page(endpoint, document.body or b""), self.key)
+        except errors.UnusableAnswer:
+            if not is_guess:
+                raise
+        raise _MissingPages("the provider announced a further page, but did not send it")
+
+    def target(self, request: Request) -> _Target:
+        return self.provider.url(self.base_url, request.path), tuple(request.params.items())
+
+    def follow(self, target: _Target, further: FurtherPage) -> _Target:
+        """Where a further page is. Raises _MissingPages if it cannot be asked for."""
+        url, params = target
+        if further.link:
+            resolved = resolve_link(url, further.link)
+            if resolved is None:
+                raise _MissingPages("the next page is on another host, where the key was not sent")
+            url, params = resolved[0], tuple(resolved[1].items())
+        elif further.params:
+            params = tuple({**dict(params), **further.params}.items())
+        else:
+            raise _MissingPages("the provider says there are more, but not where")
+        if any(repeats_key(text, self.key) for text in (url, *(value for _, value in params))):
+            raise _MissingPages("the address of the next page repeats the key, so it was not asked for")
+        return url, params
+
+    def caveats(self) -> list[str]:
+        """What the list lacks, in sentences."""
+        caveats = [f"Not every page of the list could be read: {self.gap}."] if self.gap else []
+        if unreadable := sum(not entry.is_duplicate for entry in self.skipped):
+            caveats.append(f"{unreadable:,} {'entry' if unreadable == 1 else 'entries'} could not be read.")
+        return caveats
+
+    def fetch_page(self, target: _Target, known: Validators) -> HttpDocument:
+        """One page, with its own retries. Raises NotModified."""
+        url, params = target
 
         def sign() -> Mapping[str, str]:
             return {**_headers(self.provider, self.key), **known.headers()}
 
         def get() -> HttpDocument:
-            return _get(self.client, url, request.params, sign, self.deadline, self.budget, known)
+            return _get(self.client, url, dict(params), sign, self.deadline, self.budget, known)
 
         document = self.retry_policy.retry(lambda: self.trace_request(get), self.deadline)
         if document.body is None:
             raise NotModified
         digest = hashlib.sha256(document.body).hexdigest()
-        if digest == known.digest:
+        if digest == known.digest and not document.next_link:
             raise NotModified
+        self.budget -= len(document.body)
         self.validators = _storable_validators(document, self.key, digest)
-        return document.body
+        return document
 
     def trace_request(self, get: Callable[[], HttpDocument]) -> HttpDocument:
         started, status, size, code = time.monotonic(), 0, 0, ""
@@ -306,7 +427,7 @@ class _ListReader:
             first = self.models.setdefault(model.id, model)
             if first is not model:
                 same = "" if first == model else ", with other facts; the first is kept"
-                self.skipped.append(SkippedEntry(model.id, f"it is listed twice{same}"))
+                self.skipped.append(SkippedEntry(model.id, f"it is listed twice{same}", is_duplicate=True))
 
 
 def _parse_page(endpoint: Endpoint, body: bytes) -> Page:
@@ -369,7 +490,17 @@ def _read_document(response: httpx.Response, deadline: Deadline, budget: int, kn
     if response.status_code != 200:
         raise errors.UnreadableAnswer(status=response.status_code)
     body = b"".join(_iter_body(response, deadline, budget))
-    return HttpDocument(body, response.headers.get("etag", ""), response.headers.get("last-modified", ""))
+    return HttpDocument(
+        body,
+        response.headers.get("etag", ""),
+        response.headers.get("last-modified", ""),
+        _next_link(response),
+    )
+
+
+def _next_link(response: httpx.Response) -> str:
+    """The URL of the next page in a `Link` header (RFC 8288); empty if there is none."""
+    return response.links.get("next", {}).get("url", "") if "link" in response.headers else ""
 
 
 def _is_certificate_error(error: BaseException) -> bool:
@@ -386,16 +517,10 @@ def _storable_validators(document: HttpDocument, key: ApiKey | None, digest: str
     """The validators that may be stored: they come from outside, and one that repeats part of the key is dropped."""
     if not (document.etag or document.last_modified):
         return Validators(digest=digest)
-    length = len(key.reveal()) if key else 0
-    fragments = (
-        {key.reveal()[at : at + _KEY_FRAGMENT_LENGTH] for at in range(max(1, length - _KEY_FRAGMENT_LENGTH + 1))}
-        if key and length
-        else set()
-    )
 
     def checked(value: str) -> str:
         fits = len(value) <= _MAX_VALIDATOR_LENGTH and value.isascii() and value.isprintable()
-        return value if fits and not any(fragment in value for fragment in fragments) else ""
+        return value if fits and not repeats_key(value, key, _KEY_FRAGMENT_LENGTH) else ""
 
     return Validators(checked(document.etag), checked(document.last_modified), digest)
 
@@ -515,6 +640,8 @@ class HttpDocument:
     """None: not modified since these validators."""
     etag: str = ""
     last_modified: str = ""
+    next_link: str = ""
+    """URL of the next page, from the `Link` header."""
 
 
 def get_document(client: httpx.Client, url: str, etag: str = "", last_modified: str = "") -> HttpDocument:
