@@ -127,8 +127,8 @@ def test_a_key_that_does_not_open_is_named_and_left_and_the_others_are_moved(
     now = sealed_bytes()
     assert now[lost] == (b"\1" * 1_200, 1)
     assert {version for number, (_, version) in now.items() if number != lost} == {2}
-    assert "Enter the key again" in alice.sign_in().client.get("/profile").text
-    assert "Enter the key again" not in bob.sign_in().client.get("/profile").text
+    assert "Paste it again" in alice.sign_in().client.get("/profile").text
+    assert "Paste it again" not in bob.sign_in().client.get("/profile").text
 
 
 def test_a_public_key_that_is_not_the_new_ones_is_refused(run: Run, app: Flask, alice: Person, both: Keyring) -> None:
@@ -337,7 +337,7 @@ def test_with_a_wrong_private_key_the_owners_are_asked_and_nothing_is_destroyed(
     wrong = Keyring(generate_private_key(1))
     warn_about_unopenable_keys(wrong)
     assert f"1 of 1 API key cannot be opened with VAULT_PRIVATE_KEYS (numbers {row.id})" in capsys.readouterr().err
-    assert "Enter the key again" in alice.sign_in().client.get("/profile").text
+    assert "Paste it again" in alice.sign_in().client.get("/profile").text
     assert sealed_bytes() == before
     right = os.environ["VAULT_PRIVATE_KEYS"]
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", generate_private_key(1))
@@ -347,7 +347,7 @@ def test_with_a_wrong_private_key_the_owners_are_asked_and_nothing_is_destroyed(
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", right)
     warn_about_unopenable_keys(vault)  # it was found again
     assert capsys.readouterr().err == ""
-    assert "Enter the key again" not in alice.client.get("/profile").text
+    assert "Paste it again" not in alice.client.get("/profile").text
     assert opened(vault) == {row.id: key_of(1)}
 
 

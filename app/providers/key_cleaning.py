@@ -28,7 +28,7 @@ _SPACED_ASSIGNMENT = re.compile(r"(?i)(?:setx|set\s+-\w+|env|arg)\s+(?P<name>[a-
 _INNER_ASSIGNMENT = re.compile(
     r"""\b(?P<name>[A-Z][A-Z0-9_]*(?:KEY|TOKEN))["']?\]?\s*[=:,]\s*["']?(?P<value>[^\s"']{8,})"""
 )
-"""Within a command or a line of code: `docker run -e NAME=…`, `os.environ["NAME"] = "…"`."""
+"""Within a command or a line of code: `docker run -e NAME=…`, `config["NAME"] = "…"`."""
 _KEY_NAME = re.compile(r"(?i)key|token|secret|auth|bearer|passw|credential")
 _QUOTES = "\"'`"
 _MAX_LAYERS = 8

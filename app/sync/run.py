@@ -19,7 +19,6 @@ from sqlalchemy.exc import DBAPIError
 
 from app.extensions import db
 from app.providers import PROVIDERS
-from app.providers.error_mapping import key_page_url
 from app.store import catalog, credentials, http_cache, runs
 from app.store.engine.db_errors import classify
 from app.store.engine.transaction import run_in_transaction
@@ -275,13 +274,12 @@ def dry_run(user_id: int, provider: str | None, context: SyncContext) -> DryRun:
 
 
 def _to_report(fetched: FetchResult, fields: Mapping[str, Any]) -> dict[str, Any]:
-    error = {name: fields[f"error_{name}"] for name in ("code", "message", "action")}
-    error["url"] = key_page_url(fetched.item.slug, error["code"])
+    error = {"code": fields["error_code"], "message": fields["error_message"]} if fields["error_code"] else None
     return {
         "provider": fetched.item.slug,
         "label": fetched.item.label,
         "outcome": fields["outcome"],
         **{name: fields[name] for name in _REPORTED_COUNTS},
         "duration_s": round(fetched.duration_s, 3),
-        "error": error if error["code"] else None,
+        "error": error,
     }

@@ -98,8 +98,8 @@ def run_badge(run: RunView) -> StatusBadge:
 
 
 def humanize_code(code: str) -> str:
-    """An error code as words: "key_revoked" → "key revoked"."""
-    return code.replace("_", " ")
+    """An error code as words: "key_revoked" → "key revoked", "ip_not_allowed" → "IP not allowed"."""
+    return " ".join(word.upper() if word in ("api", "ip") else word for word in code.split("_"))
 
 
 def compare_counts(new: int | None, current: int | None) -> str:
