@@ -113,7 +113,7 @@ def summarize_run(run: RunView, provider_title: Callable[[str], str], relative_t
 
     provider_title: slug → display name. relative_time: "2 h ago".
     """
-    sentences = [*_describe_found(run), *_describe_changes(run)]
+    sentences = [*_describe_first_lists(run), *_describe_changes(run)]
     read = [result for result in run.results if result.is_read]
     if not sentences and read:
         since = relative_time(run.previous_at) if run.previous_at else ""
@@ -138,7 +138,7 @@ def summarize_run(run: RunView, provider_title: Callable[[str], str], relative_t
     return " ".join(f"{sentence}." for sentence in sentences)
 
 
-def _describe_found(run: RunView) -> list[str]:
+def _describe_first_lists(run: RunView) -> list[str]:
     """What the first lists of keys have."""
     first = [result for result in run.results if result.is_first]
     if not first:
