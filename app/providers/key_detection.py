@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -148,8 +149,11 @@ class ParsedPaste:
     unrecognised: tuple[Unrecognised, ...]
 
 
-def parse_paste(text: str) -> ParsedPaste:
-    """The keys in `text` with their providers. Raises PasteTooLarge and nothing else."""
+def parse_paste(text: str, today: date | None = None) -> ParsedPaste:
+    """The keys in `text` with their providers. Raises PasteTooLarge and nothing else.
+
+    today: in UTC, by which a provider has ended or not.
+    """
     if len(text) > MAX_TEXT_LENGTH:
         raise PasteTooLarge(f"That is more than {MAX_TEXT_LENGTH // 1024} kB. Paste the lines with keys only.")
     lines = normalize(text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -161,6 +165,8 @@ def parse_paste(text: str) -> ParsedPaste:
     first_lines: dict[str, int] = {}
     for line, entry in _split_entries(lines):
         result = entry if isinstance(entry, str) else _detect(line, *entry, base_urls)
+        if isinstance(result, Detection) and (ended := _describe_end(result.choices, today or _today())):
+            result = f"holds a key of {ended}"
         if isinstance(result, str):
             unrecognised.append(Unrecognised(line, result))
         elif result.key in first_lines:
@@ -260,6 +266,18 @@ def _detect_by_form(line: int, name: str, value: str) -> Detection | str:
     return _validate(Detection(line, "its form", _choices(slugs), False, value))
 
 
+def _describe_end(choices: tuple[ProviderChoice, ...], today: date) -> str:
+    """The provider with the date on which it ended, where all that a key may belong to have; else empty."""
+    if not all(choice.provider.has_ended(today) for choice in choices):
+        return ""
+    provider = choices[0].provider
+    return f"{provider.title}, which ended on {date.fromisoformat(provider.ends_on):%-d %B %Y}"
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
 def _refusal(value: str) -> str:
     """What a secret is that its own company's API refuses, and what to do instead; empty for all others."""
     for prefix, (slug, what) in _tables().refused.items():
@@ -340,7 +358,7 @@ class InvalidKey(ValueError):
     """The message is a sentence that says what to do, without any of the text."""
 
 
-def parse_key(text: str, provider: Provider) -> str:
+def parse_key(text: str, provider: Provider, today: date | None = None) -> str:
     """The key in a text that was typed or piped in for `provider`. Raises InvalidKey.
 
     A key that another company issued, or that `provider` does not accept, is refused before it is stored or sent; a
@@ -355,6 +373,8 @@ def parse_key(text: str, provider: Provider) -> str:
         return key
     if reason := _describe_invalid(cleaned):
         raise InvalidKey(reason)
+    if ended := _describe_end((ProviderChoice(provider.slug),), today or _today()):
+        raise InvalidKey(f"That would be a key of {ended}.")
     if not provider.base_url_example and (reason := _describe_mismatch(key, provider)):
         raise InvalidKey(reason)
     return key

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.providers import PROVIDERS
+from app.providers import PROVIDERS, key_detection
 from app.providers.contract import PLAIN_SK
 from app.providers.key_detection import (
     Detection,
+    InvalidKey,
     ParsedPaste,
     PasteTooLarge,
     invalid_key_reason,
+    parse_key,
     parse_paste,
 )
 
+BEFORE_ANY_END = date(2025, 1, 1)
 BODY = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF"
 PREFIXES = sorted({prefix for provider in PROVIDERS.values() for prefix in provider.key_prefixes})
 VARIABLES = {name: slug for slug, provider in PROVIDERS.items() for name in provider.key_variables}
 
 
 def only(text: str) -> Detection:
-    reading = parse_paste(text)
+    reading = parse_paste(text, BEFORE_ANY_END)
     assert reading.unrecognised == ()
     (find,) = reading.detections
     return find
@@ -79,7 +84,7 @@ def test_every_prefix_that_a_provider_file_names_is_recognised() -> None:
             prefix = hint.split("…")[0]
             if "…" not in hint or len(prefix) < 3 or prefix.startswith(("xxx", "{", "0123")):
                 continue
-            found = parse_paste(prefix + ".".join([BODY] * (3 if prefix == "eyJ" else 1))).detections
+            found = parse_paste(prefix + ".".join([BODY] * (3 if prefix == "eyJ" else 1)), BEFORE_ANY_END).detections
             assert found and slug in slugs(found[0]), (slug, hint)
             if hint == "sk-…":
                 assert PLAIN_SK in provider.key_patterns, slug
@@ -183,6 +188,19 @@ def test_a_service_account_is_one_key_over_many_lines() -> None:
     assert json.loads(reading.detections[1].key)["type"] == "service_account"
     assert only(f"GOOGLE_CREDENTIALS='{json.dumps(json.loads(account))}'").choices[0].slug == "google-vertex"
     assert only(f'{{\n  "GROQ_API_KEY": "gsk_{BODY}"\n}}').choices[0].slug == "groq"
+
+
+def test_a_key_of_a_provider_that_ended_is_named_and_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GitHub Models ended on 30 July 2026."""
+    ended = replace(PROVIDERS["github-models"], ends_on="2026-07-30")
+    monkeypatch.setitem(key_detection._tables().providers, "github-models", ended)  # type: ignore[arg-type]
+    for line in (f"github_pat_{BODY}", f"GITHUB_MODELS_API_KEY={BODY}"):
+        assert parse_paste(line, date(2026, 7, 29)).detections
+        reading = parse_paste(line, date(2026, 7, 30))
+        assert reading.detections == ()
+        assert reading.unrecognised[0].reason == "holds a key of GitHub Models, which ended on 30 July 2026"
+        with pytest.raises(InvalidKey, match="ended on 30 July 2026"):
+            parse_key(f"github_pat_{BODY}", ended, date(2026, 8, 1))
 
 
 # ------------------------------------------------------------------ what is left out
