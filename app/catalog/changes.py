@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Set
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -42,6 +42,11 @@ class Change(msgspec.Struct, frozen=True):
     model_id: str
     name: str
     fields: tuple[FieldChange, ...] = ()
+
+
+def count_by_kind(changes: Iterable[Change]) -> Counter[str]:
+    """Kind → number of models of one provider: one that several keys saw change counts once."""
+    return Counter(kind for kind, _ in {(change.kind, change.model_id) for change in changes})
 
 
 def compare(

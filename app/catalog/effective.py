@@ -51,8 +51,7 @@ def effective_facts(
     The catalog's prices are the lab's list prices. They apply where the lab itself serves the model as it is
     (`is_first_party`, no variant); a reseller that states no price has an unknown price, not the lab's. A dated
     snapshot has its model's price. A person's price does not apply to a free variant, which is another offer of the
-    same provider. The lab's dates apply everywhere except to open weights, which others keep serving after the lab has
-    stopped.
+    same provider. The lab's dates apply to its own provider only: resellers stop serving on days of their own.
 
     variant: the serving variant that the id names (`matching.Match.variant`).
     """
@@ -60,7 +59,7 @@ def effective_facts(
     if manual:
         facts |= _manual_facts(manual, variant)
     base = canonical or _UNKNOWN
-    dated = base if not base.open_weights or is_first_party(provider, base) else _UNKNOWN
+    dated = base if is_first_party(provider, base) else _UNKNOWN
     return EffectiveFacts(
         name=listed.name or base.name or listed.id,
         kind=listed.kind,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal, InvalidOperation
 
 from app.catalog.changes import Change, Fact, FieldChange
@@ -72,7 +73,7 @@ def describe_field_change(change: FieldChange) -> str:
         return f"{title}: {'yes' if change.after else 'no'}"
     before, after = _format_value(change.field, change.before), _format_value(change.field, change.after)
     if before == after:
-        # 128000 and 131072 are both 128k: where the short forms are equal, show the exact ones.
+        # 131000 and 131072 are both 131k: where the short forms are equal, show the exact ones.
         before, after = _format_exact(change.before), _format_exact(change.after)
     return f"{title} {before} → {after}{_format_percent(change)}"
 
@@ -83,9 +84,11 @@ def headline(provider: str, changes: Sequence[Change], uncatalogued: Sequence[Ch
     provider: its title. uncatalogued: models of a first list that the catalog does not know. more: number of further
     changes.
     """
-    kinds: dict[str, list[Change]] = {kind: [] for kind in ("new", "relisted", "unlisted", "changed")}
+    by_id: dict[str, dict[str, Change]] = {kind: {} for kind in ("new", "relisted", "unlisted", "changed")}
     for change in changes:
-        kinds[change.kind].append(change)
+        by_id[change.kind].setdefault(change.model_id, change)  # counted once, as in `changes.count_by_kind`
+    kinds = {kind: list(models.values()) for kind, models in by_id.items()}
+    uncatalogued = list({change.model_id: change for change in reversed(uncatalogued)}.values())
     verbs = []
     if kinds["new"]:
         verbs.append(f"added {_name_or_count(kinds['new'])}")
@@ -192,18 +195,16 @@ def _to_decimal(value: Fact) -> Decimal | None:
 
 
 def format_tokens(count: int | None) -> str:
-    """128000 → "128k", 1048576 → "1M", 8192 → "8k", none → "unknown"."""
+    """Three significant digits, k = 1,000: 131072 → "131k", 1048576 → "1.05M", 8192 → "8.19k", none → "unknown"."""
     if count is None:
         return "unknown"
-    if count >= 999_950:
-        if count % 1_048_576 == 0:
-            return f"{count // 1_048_576}M"
-        millions = round(count / 1_000_000, 1)
-        return f"{millions:g}M"
-    if count >= 1_000:
-        # 131072 and 8192 are commonly called 128k and 8k; 128000 is divisible by 1024 by chance.
-        return f"{count // 1024}k" if count % 1024 == 0 and count % 1000 else f"{count / 1000:.4g}k"
-    return str(count)
+    if count >= 999_500:
+        return f"{_round_significant(count / 1_000_000)}M"
+    return f"{_round_significant(count / 1_000)}k" if count >= 1_000 else str(count)
+
+
+def _round_significant(number: float) -> str:
+    return f"{number:.3g}" if number < 999.5 else f"{number:.0f}"
 
 
 def format_number(count: int) -> str:
@@ -229,6 +230,14 @@ def format_dollars(amount: Decimal) -> str:
     if amount < Decimal("0.01"):
         return "under $0.01"
     return f"${format_number(int(amount.to_integral_value()))}" if amount >= 1_000 else f"${amount:.2f}"
+
+
+def format_day(day: str) -> str:
+    """An ISO date as "30 Nov 2026"; anything else as it is."""
+    try:
+        return f"{date.fromisoformat(day):%-d %b %Y}"
+    except ValueError:
+        return day
 
 
 def pluralize(count: int, one: str, many: str | None = None) -> str:

@@ -80,6 +80,18 @@ class ModelFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
     cache_read_per_million: Decimal | None = None
     cache_write_per_million: Decimal | None = None
 
+    @property
+    def modality(self) -> str:
+        """`text+image->text`; empty where nothing is stated."""
+        if not (self.input_modalities or self.output_modalities):
+            return ""
+        return "+".join(self.input_modalities) + "->" + "+".join(self.output_modalities)
+
+    @property
+    def capabilities(self) -> list[str]:
+        """Names of the capabilities that are stated."""
+        return [name for name in CAPABILITIES if getattr(self, name)]
+
 
 class _ListedIdentity(ModelFacts, frozen=True, omit_defaults=True, gc=False):
     # Fields that are not keyword-only come first, so in the canonical form these still precede the facts.
@@ -107,18 +119,6 @@ class ListedModel(_ListedIdentity, frozen=True, omit_defaults=True, kw_only=True
     """Date of the documentation that names the model, where the provider does not list it; else empty."""
     description: str = ""
     """Prose, reworded at any time: shown, but not part of the fingerprint."""
-
-    @property
-    def modality(self) -> str:
-        """`text+image->text`; empty where the provider does not say."""
-        if not (self.input_modalities or self.output_modalities):
-            return ""
-        return "+".join(self.input_modalities) + "->" + "+".join(self.output_modalities)
-
-    @property
-    def capabilities(self) -> list[str]:
-        """Names of the capabilities that the provider says it has."""
-        return [name for name in CAPABILITIES if getattr(self, name)]
 
 
 class Listing(msgspec.Struct, frozen=True):

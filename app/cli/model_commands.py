@@ -10,13 +10,16 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from app.catalog.listing import ListedModel
+from app.catalog.effective import effective_facts
+from app.catalog.humanize import format_tokens
+from app.catalog.listing import PRICES, ListedModel, ModelFacts
 from app.catalog.matching import CatalogIndex
+from app.catalog.overrides import Override
 from app.cli.errors import require_installation
 from app.cli.output import json_option, print_json, print_table
 from app.cli.user_commands import load_user
 from app.providers import PROVIDERS
-from app.store import catalog, credentials, models
+from app.store import catalog, credentials, models, overrides
 from app.store.queries import models_of_keys
 from app.store.queries.models_of_keys import KeyModels
 
@@ -44,31 +47,54 @@ def models_list(email: str, provider: str | None, all_kinds: bool, as_json: bool
         print_json(rows)
     else:
         columns = (*_COLUMNS, "kind_reason") if all_kinds else _COLUMNS
-        print_table([{name: row[name] for name in columns} for row in rows])
+        print_table(
+            [
+                {name: row[name] for name in columns} | {"context_length": format_tokens(row["context_length"])}
+                for row in rows
+            ]
+        )
 
 
 def model_json(
-    provider: str, model: ListedModel, index: CatalogIndex, first_seen_at: datetime | None, status: str = "listed"
+    provider: str,
+    model: ListedModel,
+    index: CatalogIndex,
+    manual: Mapping[tuple[str, str], Override],
+    first_seen_at: datetime | None = None,
+    status: str = "listed",
 ) -> dict[str, Any]:
+    """A model's facts as the pages show them; under "listed", what the provider itself says.
+
+    manual: (provider slug, canonical id) → override.
+    """
     match = index.match(provider, model)
+    canonical = index.models[match.canonical_id] if match.canonical_id else None
+    override = manual.get((provider, canonical.id)) if canonical else None
+    facts = effective_facts(provider, canonical, model, override, match.variant)
     return {
         "provider": provider,
         "provider_model_id": model.id,
-        "name": model.name or model.id,
+        "name": facts.name,
         "kind": model.kind,
         "kind_reason": model.kind_reason,
         "canonical_id": match.canonical_id,
         "match_rule": match.rule,
-        "context_length": model.context_length,
-        "max_output_tokens": model.max_output_tokens,
-        "pricing": {
-            "input_per_million": _price(model.input_per_million),
-            "output_per_million": _price(model.output_per_million),
-        },
-        "modality": model.modality or None,
-        "capabilities": model.capabilities,
+        **_facts_json(facts),
+        "deprecated_on": facts.deprecated_on or None,
+        "retires_on": facts.retires_on or None,
         "first_seen_at": first_seen_at.isoformat() if first_seen_at else None,
         "status": status,
+        "listed": {"name": model.name or None, **_facts_json(model)},
+    }
+
+
+def _facts_json(facts: ModelFacts) -> dict[str, Any]:
+    return {
+        "context_length": facts.context_length,
+        "max_output_tokens": facts.max_output_tokens,
+        "pricing": {name: _price(getattr(facts, name)) for name in PRICES},
+        "modality": facts.modality or None,
+        "capabilities": facts.capabilities,
     }
 
 
@@ -81,11 +107,12 @@ def _iter_models(
     """
     listed = ((key.provider, model, _status(model)) for key in keys for model in key.models)
     unlisted = ((key.provider, model, "unlisted") for key in keys for model in key.unlisted if all_kinds)
+    manual = overrides.load_manual()
     yielded: set[tuple[str, str]] = set()
     for provider, model, status in (*listed, *unlisted):
         if (model.kind == "chat" or all_kinds) and (provider, model.id) not in yielded:
             yielded.add((provider, model.id))
-            yield model_json(provider, model, index, first_seen.get(provider, {}).get(model.id), status)
+            yield model_json(provider, model, index, manual, first_seen.get(provider, {}).get(model.id), status)
 
 
 def _status(model: ListedModel) -> str:

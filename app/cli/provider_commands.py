@@ -13,6 +13,7 @@ import click
 from flask.cli import AppGroup
 
 from app import clock, config
+from app.catalog.humanize import format_tokens
 from app.catalog.listing import build_listing
 from app.cli.errors import require_installation
 from app.cli.model_commands import model_json
@@ -23,7 +24,7 @@ from app.providers import PROVIDERS, parsing
 from app.providers.addresses import validate_shared_url
 from app.providers.contract import Endpoint, Page, Provider
 from app.providers.drift import diff_fields, scrub
-from app.store import catalog, credentials
+from app.store import catalog, credentials, overrides
 from app.store.audit import COMMAND_LINE
 from app.sync.catalog.bootstrap import bootstrap
 from app.sync.http.errors import SyncError
@@ -98,11 +99,16 @@ def providers_read(slug: str, file: Any, as_json: bool) -> None:
     listing = build_listing(slug, list(models.values()))
     _, index = catalog.load_index()
     if as_json:
-        print_json(model_json(slug, model, index, None) for model in listing.models)
+        print_json(model_json(slug, model, index, overrides.load_manual()) for model in listing.models)
     else:
         print_table(
             [
-                {"id": model.id, "kind": model.kind, "reason": model.kind_reason, "context": model.context_length}
+                {
+                    "id": model.id,
+                    "kind": model.kind,
+                    "reason": model.kind_reason,
+                    "context": format_tokens(model.context_length),
+                }
                 for model in listing.models
             ]
         )

@@ -39,7 +39,7 @@ def live(embedded: Live, providers: Simulator) -> Live:
 def sync(page: Page, providers: Simulator, models: list[SimModel], said: str, *, script: bool) -> None:
     providers.set_models("openrouter", models)
     button = page.locator("#sync-status button:has-text('Sync Now')")
-    until_true(page, button.is_enabled)  # the key is being checked first
+    until_true(page, button.is_enabled)  # the key syncs first
     before = page.locator("#sync-status").inner_text()
     button.click()
     if script:
@@ -81,8 +81,8 @@ def test_news_are_read_filtered_and_marked_and_history_is_compared(
     providers.set_models("openrouter", FIRST)
     someone.sign_up()
     someone.add_key("openrouter")
-    sync(page, providers, FIRST, "Nothing new.", script=script)
-    sync(page, providers, LATER, "1 unlisted", script=script)
+    sync(page, providers, FIRST, "No changes", script=script)
+    sync(page, providers, LATER, "1 removed", script=script)
 
     page.goto("/changes")
     expect(page.locator(".news h3")).to_have_text(
@@ -147,8 +147,8 @@ def test_the_back_button_leads_from_older_changes_to_newer_ones(
     providers.set_models("openrouter", FIRST)
     someone.sign_up()
     someone.add_key("openrouter")
-    sync(page, providers, FIRST, "Nothing new.", script=True)
-    sync(page, providers, LATER, "1 unlisted", script=True)
+    sync(page, providers, FIRST, "No changes", script=True)
+    sync(page, providers, LATER, "1 removed", script=True)
     page.goto("/changes")
     # A page this long takes weeks to come about: its link is put in by hand, the rest is the page's own.
     page.evaluate(

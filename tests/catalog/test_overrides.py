@@ -410,14 +410,15 @@ def test_the_kind_stays_the_listings() -> None:
     assert effective_facts("openai", GPT, ListedModel(id="gpt", kind="image")).kind == "image"
 
 
-def test_days_come_from_the_provider_or_the_lab_but_not_to_hosts_of_open_weights() -> None:
+def test_days_come_from_the_provider_or_to_the_lab_s_own_one_from_the_catalog() -> None:
     own = ListedModel(id="gpt", retires_at=datetime(2027, 3, 1, 23, tzinfo=UTC))
     facts = effective_facts("openai", GPT, own)
     assert (facts.deprecated_on, facts.retires_on, facts.successor) == ("2026-01-01", "2027-03-01", "openai/gpt-next")
-    open_one = CanonicalModel(id="meta/l", lab="meta", name="L", open_weights=True, retires_on="2026-12-31")
-    assert effective_facts("groq", open_one, LISTED).retires_on == ""
-    assert effective_facts("meta", open_one, LISTED).retires_on == "2026-12-31"
-    assert effective_facts("groq", open_one, own).retires_on == "2027-03-01"
+    for is_open in (True, False):
+        model = CanonicalModel(id="meta/l", lab="meta", name="L", open_weights=is_open, retires_on="2026-12-31")
+        assert effective_facts("groq", model, LISTED).retires_on == "", "a reseller stops on a day of its own"
+        assert effective_facts("meta", model, LISTED).retires_on == "2026-12-31"
+        assert effective_facts("groq", model, own).retires_on == "2027-03-01"
 
 
 @given(_facts, _facts, st.one_of(st.none(), _facts), st.sampled_from(["lab", "host"]))

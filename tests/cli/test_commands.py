@@ -13,12 +13,15 @@ from app.extensions import db
 from app.jobs import enqueue
 from app.store import credentials
 from app.store.accounts import users
+from app.store.queries import model_search
+from app.store.queries.model_query import ModelFilter
 from app.store.schema.tables import CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.vault import Keyring
 from tests.cli.shell import Run, read_output
 from tests.cli.shell import run as run  # the fixture
 from tests.conftest import PASSWORD, Person, both_databases
 from tests.sync.test_run import named
+from tests.web.worker import now
 
 KEY = "sk-a-key-for-the-shell-5d2e"
 
@@ -215,12 +218,24 @@ def test_models_are_printed_one_a_line_exactly_as_promised(run: Run, alice: Pers
         "pricing",
         "modality",
         "capabilities",
+        "deprecated_on",
+        "retires_on",
         "first_seen_at",
         "status",
+        "listed",
     ]
     assert (known["provider"], known["kind"], known["status"]) == ("openai", "chat", "listed")
     assert known["canonical_id"] and known["match_rule"] and known["first_seen_at"] and known["kind_reason"]
-    assert set(known["pricing"]) == {"input_per_million", "output_per_million"}
+    page = {model.provider_model_id: model for model in model_search.search(alice.id, ModelFilter(), now()).lines}[
+        "gpt-4o"
+    ]
+    assert known["context_length"] == page.context_length != known["listed"]["context_length"]
+    assert known["capabilities"] == list(page.capabilities)
+    assert known["pricing"]["input_per_million"] == float(page.input_per_million or 0) > 0
+    assert known["pricing"]["output_per_million"] == float(page.output_per_million or 0) > 0
+    assert set(known["listed"]) == {
+        *("name", "context_length", "max_output_tokens", "pricing", "modality", "capabilities"),
+    }
     assert unknown["canonical_id"] is None
     everything = [
         json.loads(line)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import BindParameter, ColumnElement, Integer, Select, and_, bindparam, exists, func, or_, select
 
-from app.catalog.changes import Change, FieldChange
+from app.catalog.changes import Change, FieldChange, count_by_kind
 from app.extensions import db
 from app.store.engine.statements import cached_statement
 from app.store.schema.tables import ChangeRow, ProviderRow, ResultRow
@@ -111,6 +111,11 @@ class FeedNews:
     def labels(self) -> list[str]:
         """Labels of the keys that saw any of them."""
         return sorted({label for entry in self.entries for label in entry.labels})
+
+    @property
+    def count(self) -> int:
+        """Number of changed models, each once per kind of change."""
+        return count_by_kind(entry.change for entry in self.entries).total()
 
     @property
     def changes(self) -> list[Change]:

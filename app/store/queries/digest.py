@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select
 
 from app.catalog import topics
-from app.catalog.changes import Change
+from app.catalog.changes import Change, count_by_kind
 from app.extensions import db
 from app.store.queries.changes import load_first_changes
 from app.store.schema.tables import LIVE_STATES, CredentialRow, ProviderRow, ResultRow, RunRow
@@ -49,8 +49,12 @@ class DigestContent:
         """Number of changes, or of keys, of this topic."""
         if topic == topics.KEYS:
             return len(self.keys)
-        changes = (change for news in self.news for change in (*news.changes, *news.uncatalogued))
-        return sum(topic in topics.change_topics(change) for change in changes)
+        return sum(
+            count_by_kind(
+                change for change in (*news.changes, *news.uncatalogued) if topic in topics.change_topics(change)
+            ).total()
+            for news in self.news
+        )
 
 
 def newest_finished_run(user_id: int) -> int:

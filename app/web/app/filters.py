@@ -131,6 +131,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "compare_counts": labels.compare_counts,
     "describe_change": humanize.describe_change,
     "format_tokens": humanize.format_tokens,
+    "format_day": humanize.format_day,
     "format_price": humanize.format_price,
     "format_dollars": humanize.format_dollars,
     "humanize_code": labels.humanize_code,

@@ -49,7 +49,7 @@ def fact_lines(facts: Iterable[SourcedFact]) -> list[FactLine]:
     """The known facts of a model, in the order of `_TITLES`."""
     known = {fact.field: fact for fact in facts}
     return [
-        FactLine(title, value, _format_source(known[name]))
+        FactLine(title, value, format_source(known[name]))
         for name in _TITLES
         if name in known
         for title, value in _titled_values(name, known[name].value)
@@ -59,7 +59,7 @@ def fact_lines(facts: Iterable[SourcedFact]) -> list[FactLine]:
 def _titled_values(name: str, value: Any) -> list[tuple[str, str]]:
     """(title, value) pairs; price tiers give one pair per tier."""
     if name == "price_tiers":
-        return [(_TITLES[name].format(humanize.format_number(tier.above_tokens)), _format_tier(tier)) for tier in value]
+        return [(_TITLES[name].format(humanize.format_tokens(tier.above_tokens)), _format_tier(tier)) for tier in value]
     return [(_TITLES[name], _format_value(value))]
 
 
@@ -69,7 +69,7 @@ def _format_tier(tier: PriceTier) -> str:
     return f"{text} per million tokens"
 
 
-def _format_source(fact: SourcedFact) -> str:
+def format_source(fact: SourcedFact) -> str:
     return f"{fact.source}, {fact.date}" if fact.date else fact.source
 
 
@@ -79,5 +79,5 @@ def _format_value(value: Any) -> str:
     if isinstance(value, Decimal):
         return f"{humanize.format_price(value)} per million tokens" if value else "free"
     if isinstance(value, int):
-        return f"{humanize.format_number(value)} tokens"
+        return f"{humanize.format_tokens(value)} tokens"
     return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -20,7 +20,7 @@ from app.catalog import humanize
 from app.extensions import db
 from app.providers import PROVIDERS, provider_title
 from app.store.accounts import feeds, users
-from app.store.queries import changes, history, nav
+from app.store.queries import changes, history, nav, runs
 from app.store.queries.changes import ChangeFilter, FeedNews
 from app.store.queries.history import KeyChoice
 from app.store.schema.tables import CHANGE_KINDS
@@ -77,7 +77,10 @@ def index() -> str:
     page = changes.load_feed(current_user.id, query.filter(seen_at), seen_at=seen_at, zone=zone, before=before)
     if query.is_empty and before is None and not request.htmx:
         _mark_seen(until)
+    latest_run = runs.load_latest_run(current_user.id) if query.is_empty and before is None else None
+    is_first_sync = latest_run and not latest_run.is_live and any(result.is_first for result in latest_run.results)
     context = {
+        "first_sync": latest_run if is_first_sync else None,
         "filters": query,
         "days": page.days,
         "following": page.following,

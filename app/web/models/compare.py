@@ -70,7 +70,7 @@ def _format_flag(value: bool) -> str:
 
 
 def _format_tokens(value: int | None) -> str:
-    return f"{humanize.format_number(value)} tokens" if value else "unknown"
+    return f"{humanize.format_tokens(value)} tokens" if value else "unknown"
 
 
 def _format_price(value: Decimal | None) -> str:

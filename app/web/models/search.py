@@ -15,6 +15,7 @@ from werkzeug.datastructures import MultiDict
 from app import clock
 from app.catalog import humanize
 from app.catalog.costs import Usage, monthly_cost
+from app.catalog.effective import is_first_party
 from app.catalog.listing import CAPABILITIES, KINDS
 from app.extensions import db
 from app.providers import PROVIDERS
@@ -217,10 +218,13 @@ def one(canonical_id: str) -> str:
     usage, errors = parse_usage(request.args)
     offers = model_detail.list_offers(canonical, current_user.id)
     lines = [(offer, None if usage.is_empty else monthly_cost(usage, comparison.prices_of(offer))) for offer in offers]
+    facts = catalog.sourced_facts(canonical)
     return render_template(
         "models/_offers.html" if request.htmx else "models/one.html",
         model=canonical,
-        facts=filters_facts.fact_lines(catalog.sourced_facts(canonical)),
+        facts=filters_facts.fact_lines(facts),
+        sources={fact.field: filters_facts.format_source(fact) for fact in facts},
+        is_still_listed=any(is_first_party(offer.provider, canonical) for offer in offers),
         lines=sorted(lines, key=_price_order if usage.is_empty else _cost_order),
         usage=usage,
         errors=errors,

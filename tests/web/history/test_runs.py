@@ -187,7 +187,7 @@ def test_a_changed_price_is_shown_and_a_rename_is_no_loss(
     synced(alice, means)
     text = words(alice.sign_in().client.get(f"/history/compare?key={key.id}").text)
     assert "gained 0 chat models, lost 0, and 2 changed" in text
-    assert "renamed llama3-8b-8192" in text and "context window 8k → 16k" in text
+    assert "renamed llama3-8b-8192" in text and "context window 8.19k → 16.4k" in text
 
 
 def test_what_was_only_partly_read_is_no_loss_and_said_so(

@@ -81,7 +81,7 @@ def test_htmx_gets_the_list_alone_and_the_rest_is_the_same(reader: Person) -> No
 def test_one_model_says_who_serves_it_what_it_costs_and_where_its_facts_come_from(reader: Person) -> None:
     text = page(reader, "/models/openai/gpt-4o")
     assert "Who serves it" in text and text.count(">yours<") == 3
-    assert "Context window" in text and "128\u202f000 tokens" in text
+    assert "Context window" in text and "128k tokens" in text
     assert "models.dev" in text or "LiteLLM" in text
     costs = page(reader, "/models/openai/gpt-4o?input=10M&output=1M", htmx=True)
     assert "<html" not in costs and costs.count("$35.00") == 2 and "free" in costs
@@ -92,7 +92,7 @@ def test_one_model_says_who_serves_it_what_it_costs_and_where_its_facts_come_fro
 @both_databases
 def test_one_model_says_what_long_input_costs_and_who_says_so(reader: Person) -> None:
     text = page(reader, "/models/google/gemini-2.5-pro")
-    row = text[text.index("Above 200\u202f000 input tokens") :].partition("</tr>")[0]
+    row = text[text.index("Above 200k input tokens") :].partition("</tr>")[0]
     assert "$2.50 input, $15.00 output, $0.25 cache read per million tokens" in row
     assert "LiteLLM, 20" in row
 
@@ -102,11 +102,11 @@ def test_prices_for_long_input_are_one_line_for_each_length() -> None:
     (fact,) = [catalog.SourcedFact("price_tiers", tiers, "LiteLLM", "2026-11-20")]
     assert [(line.title, line.value, line.source) for line in filters_facts.fact_lines([fact])] == [
         (
-            "Above 32\u202f000 input tokens",
+            "Above 32k input tokens",
             "$6.00 input, $22.50 output per million tokens",
             "LiteLLM, 2026-11-20",
         ),
-        ("Above 200\u202f000 input tokens", "free output per million tokens", "LiteLLM, 2026-11-20"),
+        ("Above 200k input tokens", "free output per million tokens", "LiteLLM, 2026-11-20"),
     ]
 
 
