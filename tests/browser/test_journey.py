@@ -41,7 +41,7 @@ def test_the_journey_with_live_rows(visitor: Visit, providers: Simulator) -> Non
     page.click("#sync-status button:has-text('Sync Now')")
     expect(page.locator("#sync-status .result[data-state=fetching]")).to_have_count(1)
     wait_for_summary(page, "No changes")
-    expect(page.locator("#sync-status .result[data-state=complete]")).to_have_count(1)
+    expect(page.locator("#sync-status .result[data-state=unchanged]")).to_have_count(1)
     expect(page.locator("#new-badge .badge")).to_have_count(0)
 
     providers.set_latency("openai", 0.3)
@@ -57,9 +57,9 @@ def test_the_journey_with_live_rows(visitor: Visit, providers: Simulator) -> Non
     expect(page.locator("#new-badge .badge")).to_have_count(0)
 
     page.goto("/history")
-    expect(page.locator("#history-runs tbody tr")).to_have_count(2)
+    expect(page.locator("#history-runs tbody tr")).to_have_count(3)
     page.locator("#history-runs tbody a").first.click()
-    expect(page.locator("h1")).to_contain_text("done")
+    expect(page.locator("h1")).to_contain_text("Done")
     page.goto("/models?all=yes")
     expect(page.locator("body")).to_contain_text("text-embedding-3-small")
 
@@ -143,8 +143,8 @@ def test_a_failing_provider_is_told_with_what_to_do(visitor: Visit, providers: S
     expect(someone.page.locator("#provider-groq .key")).to_contain_text("revoked")
     someone.page.reload()
     someone.page.click("#sync-status button:has-text('Sync Now')")
-    wait_for_summary(someone.page, "Groq failed: key revoked")
-    expect(someone.page.locator(".result[data-state=failed] .remedy")).to_contain_text("Make a new key")
+    wait_for_summary(someone.page, "Groq says the key is revoked")
+    expect(someone.page.locator(".result[data-state=failed] .remedy")).to_contain_text("Groq keys")
 
 
 def test_rows_are_pushed_by_the_stream_alone(visitor: Visit, providers: Simulator) -> None:
@@ -161,9 +161,9 @@ def test_rows_are_pushed_by_the_stream_alone(visitor: Visit, providers: Simulato
     try:
         page.click("#sync-status button:has-text('Sync Now')")
         # The fast provider's row turns while the slow one's is still fetching.
-        expect(page.locator(".result[data-state=complete]")).to_have_count(1)
+        expect(page.locator(".result[data-state=unchanged]")).to_have_count(1)
         expect(page.locator(".result[data-state=fetching]")).to_have_count(1)
-        expect(page.locator("#sync-progress")).to_contain_text("1 of 2 keys answered")
+        expect(page.locator("#sync-progress")).to_contain_text("1 of 2 done")
         expect(page.locator("#sync-status button:has-text('Sync Now')")).to_be_visible(timeout=8_000)
     finally:
         providers.set_latency("anthropic", 0.3)

@@ -60,7 +60,7 @@ def test_the_first_minute(visitor: Visit, providers: Simulator, viewport: dict[s
     someone.shot(f"{name}-3-saved")
 
     providers.set_latency("groq", 4.0)
-    page.click(".saved-keys button:has-text('Sync Now')")
+    page.click("#sync-status button:has-text('Sync Now')")
     expect(page.locator("#sync-progress")).to_contain_text("waiting for Groq")
     expect(page.locator("#sync-progress [data-seconds]")).to_have_text(re.compile(r"^[1-9]\d* s$"))
     someone.shot(f"{name}-4-running")
@@ -104,7 +104,7 @@ def test_keys_are_changed_and_deleted_by_the_keyboard(visitor: Visit) -> None:
     page = someone.page
     someone.sign_up()
     someone.add_key("openai")
-    expect(page.locator("#provider-openai .key")).to_contain_text("valid", timeout=20_000)
+    expect(page.locator("#provider-openai .key")).to_contain_text("2 chat models", timeout=20_000)
     page.locator(".key-change > summary").focus()
     page.keyboard.press("Enter")
     page.fill("#provider-openai [name=label]", "work")

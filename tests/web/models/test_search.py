@@ -15,11 +15,12 @@ from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import catalog, credentials, listed_models, overrides
 from app.store.audit import Actor
+from app.store.schema.catalog_tables import CanonicalRow
 from app.sync.run import SyncContext
 from app.web.app import filters_facts
 from tests.conftest import Person, both_databases
 from tests.sync.test_run import named, synced
-from tests.web.text_browser import unsigned
+from tests.web.text_browser import unsigned, words
 
 MODELS = [
     SimModel("openai/gpt-4o", prompt=Decimal("2.50"), completion=Decimal("10"), context=128_000, tools=True),
@@ -161,3 +162,29 @@ def test_who_serves_it_names_others_offers_but_never_their_private_models(
 )
 def test_numbers_of_tokens_are_read_as_people_write_them(text: str, count: int | None) -> None:
     assert humanize.parse_token_count(text) == count
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"retires_on": "2026-11-30"}, "retirement date 30 Nov 2026 passed, still listed"),
+        ({"retires_on": "2026-12-31"}, "retires on 31 Dec 2026"),
+        ({"deprecated_on": "2026-10-01"}, "deprecated since 1 Oct 2026"),
+        ({"retires_on": "next spring"}, "retires on next spring"),
+        ({}, ""),
+    ],
+)
+def test_a_model_that_is_still_listed_is_not_called_ended(app: Flask, facts: dict[str, str], said: str) -> None:
+    model = {"retires_on": "", "deprecated_on": "", "successor": "", **facts}
+    html = app.jinja_env.get_template("models/_ending.html").render(model=model, today="2026-12-01")
+    assert words(html) == said
+
+
+def test_the_page_of_a_model_names_the_source_of_a_passed_date(reader: Person) -> None:
+    row = db.session.get(CanonicalRow, "openai/gpt-4o")
+    assert row is not None
+    row.facts = row.facts | {"retires_on": "2026-01-31"}
+    db.session.commit()
+    text = words(page(reader, "/models/openai/gpt-4o"))
+    assert "retirement date 31 Jan 2026 passed (source: " in text and "), still listed." in text
+    assert "ended" not in text
