@@ -20,6 +20,11 @@ def isoformat_ms(moment: datetime | None) -> str:
     return moment.isoformat(timespec="milliseconds") if moment else ""
 
 
+def isoformat_utc(moment: datetime | None) -> str:
+    """ "2026-11-01T13:00:00.000Z", as JavaScript writes it; empty for None."""
+    return isoformat_ms(moment.astimezone(UTC)).replace("+00:00", "Z") if moment else ""
+
+
 def format_datetime(moment: datetime, zone: tzinfo) -> str:
     """ "2026-11-01 13:00:00 Europe/Berlin (+01:00)"."""
     local = moment.astimezone(zone)

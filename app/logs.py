@@ -181,7 +181,9 @@ def _render_console(_logger: WrappedLogger, _name: str, event: EventDict) -> str
     values = "".join(f"  {name}={_quote(value)}" for name, value in others.items())
     trace = "".join(f"\n    {line}" for line in event.get("exception", ()))
     logger = f" {event['logger']}:" if "logger" in event else ""
-    return f"{event.get('time', '')} {event.get('level', ''):<8}{logger} {event.get('event', '')}{values}{trace}"
+    return (
+        f"{event.get('time', '')} {event.get('level', '').upper():<8}{logger} {event.get('event', '')}{values}{trace}"
+    )
 
 
 def _quote(value: object) -> str:

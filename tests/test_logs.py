@@ -80,7 +80,7 @@ def test_every_library_goes_through_the_chain(log_lines: LineCollector, name: st
         assert (event["request_id"], event["run_id"], event["user_id"]) == ("r-12345678", 7, 3)
         assert event["time"].endswith("Z")
     else:
-        assert f"warning  {name}: something happened" in line
+        assert f"WARNING  {name}: something happened" in line
         assert "request_id=r-12345678" in line and "run_id=7" in line and "user_id=3" in line
 
 

@@ -99,6 +99,41 @@ def _iso_day(moment: datetime | None) -> str:
     return moment.date().isoformat() if moment else ""
 
 
+def infer_from_kind(facts: EffectiveFacts) -> EffectiveFacts:
+    """The facts with what follows from others where no source states it.
+
+    A chat model takes and gives text, and streams: the chat API of every provider does, and the catalog names the
+    models that do not. Image input and vision are one fact, so each tells the other.
+    """
+    kind_inputs, kind_outputs = _KIND_MODALITIES.get(facts.kind, ((), ()))
+    inputs, outputs = facts.input_modalities or kind_inputs, facts.output_modalities or kind_outputs
+    streaming, vision = facts.streaming, facts.vision
+    if facts.kind == "chat":
+        streaming = True if streaming is None else streaming
+        if vision is None and facts.input_modalities:
+            vision = "image" in inputs
+        if vision is not None and vision != ("image" in inputs):
+            inputs = (*inputs, "image") if vision else tuple(word for word in inputs if word != "image")
+    return msgspec.structs.replace(
+        facts, input_modalities=inputs, output_modalities=outputs, streaming=streaming, vision=vision
+    )
+
+
+_KIND_MODALITIES: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "chat": (("text",), ("text",)),
+    "completion": (("text",), ("text",)),
+    "embedding": (("text",), ("embeddings",)),
+    "rerank": (("text",), ("rerank",)),
+    "image": (("text",), ("image",)),
+    "video": (("text",), ("video",)),
+    "audio": (("text",), ("audio",)),
+    "transcription": (("audio",), ("text",)),
+    "realtime": (("text", "audio"), ("text", "audio")),
+    "ocr": (("image",), ("text",)),
+}
+"""What models of a kind take and give."""
+
+
 # ------------------------------------------------------------------ conflicts
 
 

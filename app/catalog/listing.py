@@ -21,6 +21,8 @@ PRICES = ("input_per_million", "output_per_million", "cache_read_per_million", "
 _PRICE_CONTEXT = Context(prec=6)
 _SMALLEST_PRICE = Decimal("0.000000001")
 _ONE = Decimal(1)
+MODALITIES = ("text", "image", "audio", "video", "file", "pdf")
+"""The order in which modalities are written; others follow, by name."""
 
 Kind = Literal[
     "chat",
@@ -82,15 +84,20 @@ class ModelFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
 
     @property
     def modality(self) -> str:
-        """`text+image->text`; empty where nothing is stated."""
+        """`text+image->text`, in the order of MODALITIES; empty where nothing is stated."""
         if not (self.input_modalities or self.output_modalities):
             return ""
-        return "+".join(self.input_modalities) + "->" + "+".join(self.output_modalities)
+        sides = (sorted(side, key=_modality_rank) for side in (self.input_modalities, self.output_modalities))
+        return "->".join("+".join(side) for side in sides)
 
     @property
     def capabilities(self) -> list[str]:
         """Names of the capabilities that are stated."""
         return [name for name in CAPABILITIES if getattr(self, name)]
+
+
+def _modality_rank(word: str) -> tuple[int, str]:
+    return (MODALITIES.index(word) if word in MODALITIES else len(MODALITIES), word)
 
 
 class _ListedIdentity(ModelFacts, frozen=True, omit_defaults=True, gc=False):

@@ -57,7 +57,7 @@ def providers_list(as_json: bool) -> None:
 def providers_sync() -> None:
     """Make the database follow the provider files; every start does it too. Your own settings stay."""
     bootstrap(clock.utc_now())
-    click.echo(f"{len(PROVIDERS)} providers are in the database.")
+    click.echo(f"Synced {len(PROVIDERS)} providers.")
 
 
 @providers_group.command("set")
@@ -227,6 +227,8 @@ def _provider_json(provider: Provider, row: Any) -> dict[str, Any]:
         "name": row.name,
         "enabled": row.is_active,
         "update_frequency": frequency,
+        "priority": row.priority,
+        "capabilities": row.capabilities,
         "public": provider.public,
         "key_variable": variable,
         "key": "found" if config.read_secret(os.environ, variable) else "not needed" if provider.public else "missing",
@@ -235,8 +237,6 @@ def _provider_json(provider: Provider, row: Any) -> dict[str, Any]:
         "last_synced": clock.isoformat(row.last_synced_at) or None,
         "models_api": {
             **row.models_api,
-            "enabled": row.is_active,
             "update_frequency": frequency,
-            "last_synced": clock.isoformat(row.last_synced_at) or None,
         },
     }

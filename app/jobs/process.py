@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 
 from flask import Flask
 
@@ -14,10 +15,14 @@ from app.jobs.enqueue import start_server_sync
 from app.jobs.periodic import PERIODIC_JOBS
 from app.jobs.queues import MAINTENANCE, QUEUES, open_worker_connection
 from app.jobs.workers import SyncPool, SyncScheduler, SyncWorker
+from app.providers import PROVIDERS
 from app.store import catalog
 from app.sync import run as sync_run
+from app.sync.catalog.bootstrap import bootstrap
 from app.sync.http.fetch import new_client
 from app.vault import Keyring
+
+log = logging.getLogger(__name__)
 
 
 def run_workers(app: Flask, keyring: Keyring, count: int) -> None:
@@ -45,10 +50,12 @@ def run_workers(app: Flask, keyring: Keyring, count: int) -> None:
 
 
 def run_scheduler(app: Flask) -> None:
-    """Queue the periodic jobs until SIGTERM or SIGINT. It does no work itself and needs no keyring."""
+    """Mirror the provider files, then queue the periodic jobs until SIGTERM or SIGINT. Needs no keyring."""
     logs.configure_process()
     bind(app, None)
     with app.app_context():
+        bootstrap(clock.utc_now())
+        log.info("Synced %s providers", len(PROVIDERS))
         if config.current().sync_on_startup:
             start_server_sync("schedule")
         scheduler = SyncScheduler(connection=open_worker_connection(app), logging_level="WARNING")

@@ -170,6 +170,8 @@ def list_at(path: str = "/models", cursor: str = "", **params: str) -> BuildRequ
 
 
 _LIST_MODELS = list_at()
+_UNRANKED = 500
+"""`Provider.rank` of those that no list shows first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +217,7 @@ class Provider:
     """Documentation of its API."""
     description: str = ""
     colour: str = "#64748b"
-    rank: int = 500
+    rank: int = _UNRANKED
     """Position in lists, lowest first; equal ranks are sorted by slug."""
     ends_on: str = ""
     """ISO date on which the provider stops serving, where it has announced one. From then on it is not offered, and its
@@ -263,6 +265,16 @@ class Provider:
     def env_prefix(self) -> str:
         """`GOOGLE_VERTEX` for google-vertex: how its environment variables begin."""
         return self.slug.upper().replace("-", "_")
+
+    @property
+    def transformer(self) -> str:
+        """What reads its list: "openai-compatible", or its own reader under its slug."""
+        return "openai-compatible" if getattr(self.read, "is_standard", False) else self.slug
+
+    @property
+    def priority(self) -> Literal["fast", "slow"]:
+        """ "fast" for those that lists show first."""
+        return "fast" if self.rank < _UNRANKED else "slow"
 
     @property
     def key_variable(self) -> str:

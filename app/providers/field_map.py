@@ -97,6 +97,8 @@ class FieldMap:
             (field, _path_reader(source, _CONVERT[field]) if isinstance(source, str) else source)
             for field, source in sources.items()
         ]
+        self.is_standard = (array, id, classify) == ("data", "id", classify_by_id) and sources.keys() <= {"created_at"}
+        """Whether it reads no more than OpenAI's own list has."""
         self._infers_vision = "input_modalities" in sources and "vision" not in sources
 
     def __call__(self, body: bytes) -> Page:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import BindParameter, Text, bindparam, cast, delete, false, func, or_, select, update
 
+from app import clock
 from app.catalog import seed
 from app.catalog.matching import CanonicalModel, CatalogIndex
 from app.catalog.merge import ManualDecisions, sources_by_field
@@ -20,7 +21,7 @@ from app.store import audit
 from app.store import sources as live_sources
 from app.store.audit import Actor
 from app.store.engine.dialect import insert, upsert
-from app.store.engine.statements import batches, execute_dml
+from app.store.engine.statements import batches
 from app.store.schema.catalog_tables import CanonicalRow, CatalogVersionRow, DecisionRow
 from app.store.schema.tables import ModelRow, ProviderRow
 
@@ -210,13 +211,22 @@ def descriptions(provider_id: int) -> dict[str, str]:
 
 def mirror_providers(files: Iterable[Mapping[str, Any]], now: datetime) -> None:
     """Update the providers table from the provider files, except for an admin's own settings."""
-    for facts in files:
+    query = select(ProviderRow.slug, ProviderRow.is_active, ProviderRow.last_synced_at)
+    states = {slug: _sync_state(is_active, synced_at) for slug, is_active, synced_at in db.session.execute(query)}
+    for file in files:
+        state = states.get(file["slug"], _sync_state(True, None))
+        facts = {**file, "models_api": file["models_api"] | state}
         statement = insert(ProviderRow).values(created_at=now, updated_at=now, **facts)
         new = {name: statement.excluded[name] for name in facts if name != "slug"}
         differs = or_(*(getattr(ProviderRow, name).is_distinct_from(value) for name, value in new.items()))
         db.session.execute(
             statement.on_conflict_do_update(index_elements=["slug"], set_={**new, "updated_at": now}, where=differs)
         )
+
+
+def _sync_state(is_active: bool, synced_at: datetime | None) -> dict[str, Any]:
+    """The parts of `ProviderRow.models_api` that no provider file states."""
+    return {"enabled": is_active, "last_synced": clock.isoformat_utc(synced_at) or None}
 
 
 def admin_base_urls() -> dict[str, str]:
@@ -231,6 +241,7 @@ def update_provider(
     """Save an admin's settings (frequency, base_url: None for the provider file's), audited if they change."""
     before = _provider_settings(row)
     row.is_active, row.admin_update_frequency, row.admin_base_url = is_active, frequency, base_url
+    row.models_api = row.models_api | {"enabled": is_active}
     if (after := _provider_settings(row)) != before:
         audit.record(actor, "provider", row.slug, before, after, "", now)
 
@@ -246,16 +257,25 @@ def _provider_settings(row: ProviderRow) -> dict[str, Any]:
 def mark_synced(provider_ids: Collection[int], now: datetime, no_later_than: datetime) -> None:
     """Record that providers' lists were just fetched, unless it was recorded since `no_later_than`."""
     values = {"provider_ids": list(provider_ids), "no_later_than": no_later_than}
-    if stale := list(db.session.scalars(_STALE_QUERY, values)):
-        execute_dml(update(ProviderRow).where(ProviderRow.id.in_(stale)).values(last_synced_at=now))
+    if stale := db.session.execute(_STALE_QUERY, values).all():
+        rows = [
+            {"stale_id": row.id, "at": now, "api": row.models_api | {"last_synced": clock.isoformat_utc(now)}}
+            for row in stale
+        ]
+        db.session.connection().execute(_MARK_SYNCED, rows)
 
 
 _PROVIDER_IDS: BindParameter[list[int]] = bindparam("provider_ids", expanding=True)
 _STALE_QUERY = (
-    select(ProviderRow.id)
+    select(ProviderRow.id, ProviderRow.models_api)
     .where(
         ProviderRow.id.in_(_PROVIDER_IDS),
         ProviderRow.last_synced_at.is_(None) | (ProviderRow.last_synced_at < bindparam("no_later_than")),
     )
     .with_for_update(skip_locked=True, key_share=True)  # another holder of the lock is recording the same
+)
+_MARK_SYNCED = (
+    update(ProviderRow)
+    .where(ProviderRow.id == bindparam("stale_id"))
+    .values(last_synced_at=bindparam("at"), models_api=bindparam("api"))
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Insert, Integer, bindparam, delete, exists, func, insert, select, update
 
-from app.catalog.effective import effective_facts
+from app.catalog.effective import effective_facts, infer_from_kind
 from app.catalog.listing import CAPABILITIES, PRICES, ListedModel, Listing
 from app.catalog.matching import CatalogIndex, Match
 from app.catalog.overrides import Override
@@ -171,7 +171,7 @@ def _row_values(
 ) -> dict[str, Any]:
     canonical = index.models[match.canonical_id] if match.canonical_id else None
     override = manual.get((slug, canonical.id)) if canonical else None
-    facts = effective_facts(slug, canonical, model, override, match.variant)
+    facts = infer_from_kind(effective_facts(slug, canonical, model, override, match.variant))
     search = "\n".join((model.id, match.canonical_id or "", facts.name))
     return {
         "provider_model_id": model.id,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -100,6 +101,8 @@ class _RunExecutor:
     open_items: dict[int, RunItem] = field(init=False)
     """By result id: those without a saved result."""
     finished: set[int] = field(default_factory=set)
+    failed_slugs: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """By run id, for the log."""
     internal_error: Exception | None = None
     renewed: float = field(default_factory=time.monotonic, init=False)
     """When all leases were last renewed (monotonic)."""
@@ -137,7 +140,25 @@ class _RunExecutor:
                 del self.attempts[run_id]
             self.finished |= closed
             if closed:
+                self._log_complete(closed)
                 self.context.on_progress(*closed)
+
+    def _log_complete(self, run_ids: Collection[int]) -> None:
+        slugs: defaultdict[int, set[str]] = defaultdict(set)
+        for item in self.items:
+            slugs[item.run_id].add(item.slug)
+        for run_id in sorted(run_ids):
+            failed = len(self.failed_slugs[run_id])
+            log.info("Model sync complete: run %s, %s providers, %s failed", run_id, len(slugs[run_id]), failed)
+
+    def _log_failure(self, item: RunItem, error: Exception) -> None:
+        if not isinstance(error, errors.SyncError):
+            self._record_internal_error(item, error)
+        elif error.outcome == "failed":
+            self.failed_slugs[item.run_id].add(item.slug)
+            log.error("Model sync failed: run %s, %s: %s", item.run_id, item.slug, error)
+        else:
+            log.warning("Model sync skipped: run %s, %s: %s", item.run_id, item.slug, error)
 
     def _next_batch(self, arrivals: queue.SimpleQueue[FetchResult], deadline: float) -> list[FetchResult]:
         """Results that arrive together, once the first is there; after the deadline, TimedOut for all open items."""
@@ -155,8 +176,8 @@ class _RunExecutor:
 
     def _save(self, batch: Sequence[FetchResult]) -> None:
         for fetched in batch:
-            if not isinstance(fetched.answer, Answer | NotModified | errors.SyncError):
-                self._record_internal_error(fetched.item, fetched.answer)
+            if isinstance(fetched.answer, Exception) and not isinstance(fetched.answer, NotModified):
+                self._log_failure(fetched.item, fetched.answer)
         pending = [PendingResult(fetched, _next_due_at(fetched, self.context)) for fetched in batch]
         for one in self._save_together(pending):
             self._save_one(one)
@@ -222,7 +243,8 @@ class _RunExecutor:
 
     def _record_internal_error(self, item: RunItem, error: Exception) -> None:
         self.internal_error = error
-        log.error("run %s: %s failed in an unknown way", item.run_id, item.slug, exc_info=error)
+        self.failed_slugs[item.run_id].add(item.slug)
+        log.error("Model sync failed: run %s, %s, in an unknown way", item.run_id, item.slug, exc_info=error)
 
     def _extend_leases(self, run_ids: Iterable[int]) -> set[int]:
         """Renew the leases of these runs and return those still ours; the others are dropped with their open items."""

@@ -108,8 +108,12 @@ class ProviderRow(Row):
     api_key_env_var: Mapped[str] = mapped_column(String(100))
     site_url: Mapped[str] = mapped_column(String(500))
     color: Mapped[str] = mapped_column(String(20))
+    priority: Mapped[str] = mapped_column(String(10), default="slow", server_default="slow")
+    """ "fast" for the providers that are shown first, "slow" for all others."""
+    capabilities: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, server_default="{}")
+    """Capability → whether any of its listed models has it: see `store.models`."""
     models_api: Mapped[dict[str, Any]] = mapped_column(Json)
-    """`{"endpoints": […], "update_frequency"}` as in the owner's documents; `enabled` is `is_active`."""
+    """`{"endpoints": […], "enabled", "update_frequency", "last_synced"}` as in the owner's documents."""
     admin_base_url: Mapped[str | None] = mapped_column(String(500))
     """Set by an admin, as are the next one and `is_active`: mirroring the files does not change them."""
     admin_update_frequency: Mapped[str | None] = mapped_column(String(10))
@@ -300,14 +304,15 @@ class ResultRow(ResultCountColumns, ErrorColumns, Row):
 
 
 class ModelRow(ModelFactColumns, Row):
-    """A model as its provider lists it, shared by all users, in the columns of the owner's documents.
+    """A model of a provider with its effective facts, shared by all users, in the columns of the owner's documents.
 
-    Rows are written when a fact changed, not at every sync: `providers.last_synced_at` says how fresh they are.
+    Rows are written when a fact changed, not at every sync. People query the view `models`, where `updated_at` and
+    `last_seen_at` of an active model are no earlier than `providers.last_synced_at`, which confirmed it.
     """
 
-    __tablename__ = "models"
+    __tablename__ = "shared_models"
     __table_args__ = (
-        UniqueConstraint("provider_id", "provider_model_id"),
+        UniqueConstraint("provider_id", "provider_model_id", name="uq_models_provider_id_provider_model_id"),
         Index("ix_models_canonical_id", "canonical_id"),
     )
 
@@ -339,8 +344,10 @@ class ModelRow(ModelFactColumns, Row):
     released_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     deprecated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     retires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    provider_facts: Mapped[dict[str, Any]] = mapped_column(Json)
+    """A `ListedModel` as JSON, without its description: what the provider itself stated."""
     facts_hash: Mapped[bytes] = mapped_column(LargeBinary(16))
-    """Hash of the listed model and its match: if equal, there is nothing to write."""
+    """Hash of the listed model, its match and its effective facts: if equal, there is nothing to write."""
     is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether some key's current listing has it."""
     first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -32,12 +32,14 @@ def _provider_fields(provider: Provider) -> dict[str, Any]:
         "api_key_env_var": provider.key_variable,
         "site_url": provider.site,
         "color": provider.colour,
+        "priority": provider.priority,
         "models_api": {
             "endpoints": [
                 {
                     "url": join_url(base_url, endpoint.build_request(None).path),
                     "endpoint_type": endpoint.endpoint_type,
                     "format": provider.format,
+                    "transformer": provider.transformer,
                 }
                 for base_url in provider.regions.values() or [provider.base_url or provider.base_url_example]
                 for endpoint in provider.endpoints

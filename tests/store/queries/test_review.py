@@ -198,7 +198,10 @@ def test_an_accepted_conflict_returns_when_a_value_changes(disputed: CanonicalMo
     line, found = one("context_length")
     decisions.accept_conflict("openrouter", line.model_id, found, carol_acts, now())  # type: ignore[arg-type]
     assert "context_length" not in fields().get(KNOWN, [])
-    db.session.execute(update(ModelRow).where(ModelRow.id == line.id).values(context_length=1_999_000))
+    row = db.session.get_one(ModelRow, line.id)
+    row.context_length = 1_999_000
+    row.provider_facts = row.provider_facts | {"context_length": 1_999_000}
+    db.session.flush()
     db.session.expire_all()
     assert "context_length" in fields()[KNOWN]
 
@@ -248,6 +251,7 @@ def row_of(provider_id: int, model: ListedModel, canonical_id: str | None) -> di
         "context_length": model.context_length,
         "supports_function_calling": model.tools,
         "input_per_million": model.input_per_million,
+        "provider_facts": msgspec.to_builtins(model, builtin_types=()),
         "facts_hash": b"",
         **dict.fromkeys(("first_seen_at", "last_seen_at", "created_at", "updated_at"), now()),
     }
