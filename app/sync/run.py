@@ -28,7 +28,7 @@ from app.store.runs import RunItem
 from app.sync import persist, planning
 from app.sync.dispatch import FetchResult, OnProgress, SyncContext, deadline_for, fetch_all, fetch_each, run_item_for
 from app.sync.http import errors
-from app.sync.http.fetch import Answer, NotModified
+from app.sync.http.fetch import NotModified
 from app.sync.persist import PendingResult
 from app.sync.schedule import UNCHANGED, DueAt, next_due, period_of
 
