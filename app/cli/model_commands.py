@@ -10,7 +10,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from app.catalog.effective import effective_facts
+from app.catalog.effective import effective_facts, infer_from_kind
 from app.catalog.humanize import format_tokens
 from app.catalog.listing import PRICES, ListedModel, ModelFacts
 from app.catalog.matching import CatalogIndex
@@ -70,7 +70,7 @@ def model_json(
     match = index.match(provider, model)
     canonical = index.models[match.canonical_id] if match.canonical_id else None
     override = manual.get((provider, canonical.id)) if canonical else None
-    facts = effective_facts(provider, canonical, model, override, match.variant)
+    facts = infer_from_kind(effective_facts(provider, canonical, model, override, match.variant))
     return {
         "provider": provider,
         "provider_model_id": model.id,

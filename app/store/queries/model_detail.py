@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import select, tuple_
 
 from app.catalog.changes import Change
-from app.catalog.effective import effective_facts
+from app.catalog.effective import effective_facts, infer_from_kind
 from app.catalog.matching import CanonicalModel
 from app.catalog.overrides import Override
 from app.extensions import db
@@ -121,6 +121,6 @@ def _own_offers(canonical_id: str, user_id: int) -> list[Offer]:
 
 
 def _other_offer(row: ModelRow, slug: str, canonical: CanonicalModel, manual: Override | None) -> Offer:
-    facts = effective_facts(slug, canonical, to_listed_model(row), manual, row.variant)
+    facts = infer_from_kind(effective_facts(slug, canonical, to_listed_model(row), manual, row.variant))
     ids = {name: getattr(row, name) for name in ("provider_model_id", "variant", "snapshot")}
     return build_view(Offer, facts, provider=slug, **ids, is_mine=False)
