@@ -122,15 +122,28 @@ def fetch_all(
 
     def work() -> None:
         for pending in _drain(slots):
-            with Lane(context.limiter) as lane:
-                for item in _drain(pending):
-                    upcoming = 1 + pending.qsize() // context.quota.max_concurrent
-                    hint = hints.get(item.credential_id, NO_HINTS)
-                    arrivals.put(_fetch_safely(item, context, hint, lane, upcoming))
+            _fetch_pending(pending, context, arrivals, hints)
 
     # Daemon threads: a provider that trickles bytes for ever must not keep the process from exiting.
     for number in range(min(slots.qsize(), _MAX_THREADS)):
         threading.Thread(target=work, name=f"fetch-{number}", daemon=True).start()
+
+
+def _fetch_pending(
+    pending: queue.SimpleQueue[RunItem],
+    context: SyncContext,
+    arrivals: queue.SimpleQueue[FetchResult],
+    hints: Mapping[int, FetchHints],
+) -> None:
+    """Fetch the items of one endpoint, one after the other, until none is left."""
+    with Lane(context.limiter) as lane:
+        for item in _drain(pending):
+            upcoming = 1 + pending.qsize() // context.quota.max_concurrent
+            hint = hints.get(item.credential_id, NO_HINTS)
+            result = _fetch_safely(item, context, hint, lane, upcoming)
+            if pending.empty():
+                lane.release()  # after the last result the job may end, and close Redis
+            arrivals.put(result)
 
 
 def _fetch_safely(item: RunItem, context: SyncContext, hints: FetchHints, lane: Lane, upcoming: int) -> FetchResult:

@@ -75,7 +75,7 @@ class Lane:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._release()
+        self.release()
 
     def call(
         self,
@@ -91,7 +91,7 @@ class Lane:
         upcoming: how many fetches of this endpoint this lane expects to make, this one included.
         """
         if endpoint != self._endpoint:
-            self._release()
+            self.release()
             self._endpoint = endpoint
         is_probe = self._wait_for_start(title, deadline, upcoming)
         failure: BaseException | None = None
@@ -143,7 +143,7 @@ class Lane:
         now = limiter.clock()
         self._starts = deque(now + wait_s for wait_s in reservation.waits_s)
         if not self._starts:
-            self._release()
+            self.release()
             return reservation
         self._holder, self._store, self._leased_until = holder, store, now + lease_s
         return reservation
@@ -167,7 +167,7 @@ class Lane:
             self._update(start)
             if circuit_breaker.allows(current, now):
                 return True
-        self._release()
+        self.release()
         raise circuit_breaker.circuit_open_error(current, title, now)
 
     def _follow(self, requester: Requester, failure: BaseException | None, *, is_probe: bool) -> None:
@@ -198,7 +198,8 @@ class Lane:
             with contextlib.suppress(StoreUnavailable):  # without Redis there is no breaker
                 self._store.update(self._endpoint, update, _STATE_TTL_S)
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Give the lease back; the next call takes another."""
         store, self._store = self._store, None
         self._starts.clear()
         if store:
