@@ -5,10 +5,11 @@ import sys
 
 from dotenv import load_dotenv
 
-from app import config, create_app, logs
+from app import config, create_app, logs, paths
 
 if "FLASK_SKIP_DOTENV" not in os.environ:
-    load_dotenv(config.ROOT / ".env")  # the `flask` command has read it already; what is set goes before it
+    # The command line has read it already; variables that are set win over it.
+    load_dotenv(paths.base_folder(os.environ) / ".env")
 
 try:
     settings = config.load()

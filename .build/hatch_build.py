@@ -31,10 +31,14 @@ NPM_CI = (
 NPM_TIMEOUT_SECONDS = 300
 
 
+# Beside app/ in a clone, inside it in a wheel (app/paths.py).
+RESOURCES = ("templates", "static", "migrations", "wsgi.py")
+
+
 class ModelsyncBuildHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        if self.target_name != "wheel":  # a source archive carries the manifests, not what they fetch
-            return
+        if version == "standard" and self.target_name == "wheel":  # an editable install finds them beside app/
+            build_data["force_include"] |= {name: f"app/{name}" for name in RESOURCES}
         vendor_front_end(Path(self.root, "static"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import config, logs
+from app import config, logs, paths
 from app.api import admin_sync as model_sync
 from app.api import compat, metrics, models_sync, openapi, problems, stats, v1
 from app.cli import commands
@@ -42,9 +42,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     settings = settings or config.load()
     app = Flask(
         "app",
-        root_path=str(config.ROOT / "app"),
-        template_folder=str(config.ROOT / "templates"),
-        static_folder=str(config.ROOT / "static"),
+        root_path=str(paths.APP),
+        template_folder=str(paths.RESOURCES / "templates"),
+        static_folder=str(paths.RESOURCES / "static"),
     )
     app.config.from_mapping(config.flask_config(settings))
     app.wsgi_app = ProxyFix(  # type: ignore[method-assign]

@@ -25,12 +25,13 @@ import redis
 from flask import current_app
 
 from app.auth import settings as auth_settings
+from app.paths import ROOT as ROOT
+from app.paths import base_folder, instance_folder
 from app.providers import PROVIDERS
 from app.providers.key_cleaning import clean_key
 from app.store.engine.fifo_pool import FifoPool
 from app.vault import ApiKey, Keyring, PublicKey, VaultError, generate_private_key
 
-ROOT = Path(__file__).resolve().parent.parent
 Choice = TypeVar("Choice", bound=str)
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 MIN_SECRET_LENGTH = 32
@@ -58,7 +59,8 @@ class Settings:
 
     instance: Path
     """MODELSYNC_INSTANCE=./instance: Folder of the SQLite database, the private Redis, generated secrets, logs and
-    backups."""
+    backups. Installed as a package: `$XDG_DATA_HOME/modelsync`, by default `~/.local/share/modelsync`, where `.env`
+    is read from too."""
     database_url: str
     """DATABASE_URL=: `postgresql://user:password@host/name`. Empty: SQLite in the instance folder."""
     redis_url: str
@@ -149,7 +151,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """
     production = _read_choice(environ, "APP_ENV", ("development", "production"), "development") == "production"
     is_web = _read_choice(environ, "MODELSYNC_ROLE", ("web", "worker", "scheduler"), "web") == "web"
-    instance = _instance_path(environ)
+    instance = instance_folder(environ)
     environ = _apply_demo_base_urls(environ, instance)
     settings = Settings(
         instance=instance,
@@ -195,7 +197,7 @@ def load_keyring(environ: Mapping[str, str] = os.environ) -> Keyring:
     Raises ConfigError if VAULT_PRIVATE_KEYS is missing or malformed.
     """
     production = environ.get("APP_ENV") == "production"
-    instance = _instance_path(environ)
+    instance = instance_folder(environ)
     written = _read_stored_secret(environ, "VAULT_PRIVATE_KEYS", instance, production)
     if not written:
         raise ConfigError(_missing_message("VAULT_PRIVATE_KEYS"))
@@ -322,11 +324,6 @@ def _apply_demo_base_urls(environ: Mapping[str, str], instance: Path) -> Mapping
         return environ  # in production the folder may belong to another role; a demo has only one user
 
 
-def _instance_path(environ: Mapping[str, str]) -> Path:
-    """The instance folder. A relative path starts at the project folder, not at the current one."""
-    return (ROOT / (environ.get("MODELSYNC_INSTANCE") or "instance")).resolve()
-
-
 def _read_stored_secret(environ: Mapping[str, str], name: str, instance: Path, production: bool) -> str:
     if value := read_secret(environ, name):
         return value
@@ -445,7 +442,7 @@ def _read_catalog_urls(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_catalog_url(environ: Mapping[str, str], name: str) -> str:
-    """An HTTP URL, or an absolute file path. Relative paths start at the project folder."""
+    """An HTTP URL, or an absolute file path. Relative paths start at the project folder or the user's data folder."""
     url = environ.get(name, "").strip()
     if not url or url.startswith(("http://", "https://")):
         parts = auth_settings.split_url(url)
@@ -455,7 +452,7 @@ def _read_catalog_url(environ: Mapping[str, str], name: str) -> str:
     path = unquote(url.removeprefix("file://")) if url.startswith("file:") else url
     if "://" in path or (url.startswith("file:") and not path.startswith("/")):
         raise ConfigError(f"{name} must be an http:// or https:// address, a file:///path or the path of a file.")
-    return str((ROOT / Path(path).expanduser()).resolve())
+    return str((base_folder(environ) / Path(path).expanduser()).resolve())
 
 
 def _read_networks(environ: Mapping[str, str]) -> tuple[IpNetwork, ...]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+FLASK = (sys.executable, "-m", "flask")
 
 
 @dataclass
@@ -79,12 +80,14 @@ def flask(*arguments: str, instance: Path, stdin: str = "", **changes: str) -> s
 
 
 @contextlib.contextmanager
-def up(instance: Path, *options: str, **changes: str) -> Iterator[Live]:
+def up(
+    instance: Path, *options: str, command: tuple[str, ...] = FLASK, cwd: Path = ROOT, **changes: str
+) -> Iterator[Live]:
     """`flask up` until the block is left. Fails with what it printed if it does not get ready."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "flask", "up", "--port", str(port), *options],
-        cwd=ROOT,
+        [*command, "up", "--port", str(port), *options],
+        cwd=cwd,
         env=environment(instance, **changes),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

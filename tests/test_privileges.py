@@ -147,7 +147,7 @@ def test_nobody_but_the_first_reads_the_file_of_all_secrets() -> None:
         supervisor.worker_process(1),
         supervisor.scheduler_process(),
     ):
-        given = parent._environment(process)
+        given = parent.environment(process)
         assert given["FLASK_SKIP_DOTENV"] == "1"
         assert {name for name in HELD_BY if name in given} == {
             name for name, (_, roles) in HELD_BY.items() if process.role in roles

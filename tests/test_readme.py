@@ -9,7 +9,7 @@ import click
 import pytest
 from flask import Flask
 
-from app.cli.up import up
+from app.cli.up import up, web
 from app.config import ROOT
 from app.web.help import PAGES
 
@@ -70,7 +70,7 @@ def test_every_file_exists(document: str) -> None:
 
 @every_document
 def test_every_command_exists(document: str, app: Flask) -> None:
-    known = {"up": up, **app.cli.commands}
+    known = {"up": up, "web": web, **app.cli.commands}
     code = "\n".join(re.findall(r"`[^`]+`", read(document)))
     for line in re.findall(r"\bflask ([a-z][a-z-]+(?: [a-z-]+)?)", code):
         words = line.split()

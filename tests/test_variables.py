@@ -16,7 +16,14 @@ from app.variables import GROUPS, OTHERS, Variable, load_variables
 
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
 # Set by `flask up` for its own children, and by the tests: not for users to set.
-INTERNAL = {"MODELSYNC_ROLE", "MODELSYNC_DEMO", "MODELSYNC_DEMO_URL", "MODELSYNC_DEMO_TOKEN", "FLASK_RUN_FROM_CLI"}
+INTERNAL = {
+    "XDG_DATA_HOME",
+    "MODELSYNC_ROLE",
+    "MODELSYNC_DEMO",
+    "MODELSYNC_DEMO_URL",
+    "MODELSYNC_DEMO_TOKEN",
+    "FLASK_RUN_FROM_CLI",
+}
 INTERNAL |= {"FLASK_SKIP_DOTENV"}
 VARIABLES = list(chain.from_iterable(load_variables().values()))
 OF_PROVIDERS = {one.name for group in ("Server keys", "Base URLs") for one in load_variables()[group]}

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import clock, config
 from app.extensions import db
+from app.paths import RESOURCES
 from app.store import rotation
 from app.store.engine import migrations
 from app.sync.catalog.bootstrap import bootstrap
@@ -103,7 +104,7 @@ def _migrate(settings: config.Settings) -> None:
             "update this copy, or restore a backup made before the update."
         )
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    flask_migrate.upgrade(str(config.ROOT / "migrations"))
+    flask_migrate.upgrade(str(RESOURCES / "migrations"))
 
 
 def describe_unreachable(settings: config.Settings, error: OperationalError) -> str:

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from app import config
 from app.hardening import die_with_parent
+from app.paths import APP, ROOT, WSGI_MODULE
 from app.providers import PROVIDERS
 
 _START_TIMEOUT_S = 120.0  # generous, for slow machines; a process that exits is noticed at once
@@ -52,7 +52,7 @@ class Process:
     role: str = ""
     """web · worker · scheduler; passed on as MODELSYNC_ROLE."""
     secrets: tuple[str, ...] = ()
-    cwd: Path = config.ROOT
+    cwd: Path = ROOT
     child: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     restarts: int = 0
@@ -127,7 +127,7 @@ class Supervisor:
             process.child = subprocess.Popen(
                 process.command,
                 cwd=process.cwd,
-                env=self._environment(process),
+                env=self.environment(process),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT if log else None,
@@ -135,7 +135,7 @@ class Supervisor:
                 preexec_fn=die_with_parent,
             )
 
-    def _environment(self, process: Process) -> dict[str, str]:
+    def environment(self, process: Process) -> dict[str, str]:
         """The environment with only the secrets of the process's role."""
         allowed = {
             name: value
@@ -189,7 +189,7 @@ class Supervisor:
 def web_process(host: str, port: int, workers: int) -> Process:
     """gunicorn, configured by `app/serving.py`."""
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    command = [sys.executable, "-m", "gunicorn", "--config", "app/serving.py", "wsgi:app"]
+    command = [sys.executable, "-m", "gunicorn", "--config", str(APP / "serving.py"), f"{WSGI_MODULE}:app"]
     command += ["--bind", bind, "--workers", str(workers)]
     return Process("web", command, "web", _WEB_SECRETS)
 
@@ -203,7 +203,7 @@ def scheduler_process() -> Process:
 
 
 def _flask_command() -> list[str]:
-    return [sys.executable, "-m", "flask", "--app", "wsgi"]
+    return [sys.executable, "-m", "flask", "--app", WSGI_MODULE]
 
 
 def _is_secret(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`flask up`: runs all processes of an installation until Ctrl-C."""
+"""`flask up` runs all processes of an installation until Ctrl-C, `flask web` the web server alone."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from app.cli.embedded_redis import redis_process
 from app.cli.install import UP_LOCK, InstallationError, instance_lock, set_up
 from app.cli.supervisor import Process, Supervisor
 from app.extensions import db
+from app.paths import instance_folder
 
 _DEMO_ACCOUNTS = "alice@demo.example, bob@demo.example, carol@demo.example (admin)"
 _DEMO_EXCLUDED = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "VAULT_", "APP_ENV", "SMTP_URL", "MAIL_FROM", "OIDC_")
@@ -52,6 +53,21 @@ def up(host: str, port: int, workers: int, web_workers: int, demo: bool) -> None
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(0)  # interrupted during start-up
+
+
+@click.command("web")
+@click.option("--host", default="127.0.0.1", envvar="HOST", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, envvar="PORT", show_default=True, type=click.IntRange(1, 65_535), help="Port.")
+@click.option(
+    "--web-workers", default=1, envvar="WEB_WORKERS", show_default=True, type=click.IntRange(1, 64), help="Web workers."
+)
+def web(host: str, port: int, web_workers: int) -> None:
+    """Run the web server in the foreground: on any machine with the same DATABASE_URL and REDIS_URL."""
+    process = supervisor.web_process(host, port, web_workers)
+    environ = {name: value for name, value in os.environ.items() if name != "FLASK_RUN_FROM_CLI"}
+    os.chdir(process.cwd)
+    # gunicorn takes over: one process with its own signals, and with the secrets of its role only.
+    os.execve(process.command[0], process.command, Supervisor(environ, None).environment(process))  # noqa: S606
 
 
 def _start(environ: dict[str, str], host: str, port: int, workers: int, web_workers: int) -> None:
@@ -124,7 +140,7 @@ def _start_demo(environ: dict[str, str], settings: config.Settings, processes: S
 def _demo_environment() -> dict[str, str]:
     """An environment isolated from real data: its own instance folder, embedded database and Redis."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_DEMO_EXCLUDED)}
-    instance = config.ROOT / (environ.get("MODELSYNC_INSTANCE") or "instance") / "demo"
+    instance = instance_folder(environ) / "demo"
     return environ | {"MODELSYNC_INSTANCE": str(instance), "MODELSYNC_DEMO": "1"}
 
 

@@ -29,6 +29,7 @@ from app.jobs.queues import (
     redis_connection,
 )
 from app.jobs.registry import JSON_OPTIONS, RENAMED, JSONJob
+from app.paths import APP
 from app.providers import PROVIDERS
 from app.store import catalog
 from app.sync.limits import circuit_breaker
@@ -273,7 +274,7 @@ def _parse_traceback(traceback: str) -> tuple[str, str]:
     for line in traceback.splitlines():
         if _ANY_FRAME.match(line):
             name = ""  # in a chain of exceptions the last one counts
-        if (frame := _APP_FRAME.match(line)) and (config.ROOT / "app" / f"{frame[1]}.py").is_file():
+        if (frame := _APP_FRAME.match(line)) and (APP / f"{frame[1]}.py").is_file():
             place = f"{frame[1].replace('/', '.')}:{frame[2]}"
         if not name and (match := _EXCEPTION_NAME.match(line)):
             name = match[1]

@@ -7,7 +7,7 @@ import re
 
 from flask import Blueprint, render_template
 
-from app.config import ROOT
+from app.paths import RESOURCES
 
 blueprint = Blueprint("design", __name__)
 
@@ -22,4 +22,4 @@ def index() -> str:
 @functools.cache
 def icon_names() -> list[str]:
     """The ids of the icon sprite, in order."""
-    return _SYMBOL.findall((ROOT / "static" / "icons.svg").read_text("utf-8"))
+    return _SYMBOL.findall((RESOURCES / "static" / "icons.svg").read_text("utf-8"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
-_MIGRATIONS = Path(__file__).resolve().parents[3] / "migrations"
+from app.paths import RESOURCES
+
+_MIGRATIONS = RESOURCES / "migrations"
 
 
 @functools.cache
