@@ -108,7 +108,7 @@ def test_each_process_gets_only_the_secrets_of_its_role(tmp_path: Path) -> None:
     }
     boss = supervisor.Supervisor(secrets, None)
     received = {
-        process.name: set(boss._environment(process)) & set(secrets)
+        process.name: set(boss.environment(process)) & set(secrets)
         for process in (
             supervisor.web_process("127.0.0.1", 1, 1),
             supervisor.worker_process(1),

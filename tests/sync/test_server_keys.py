@@ -112,8 +112,8 @@ def test_only_workers_are_given_the_keys(monkeypatch: pytest.MonkeyPatch, app: F
     environ = {"OPENAI_API_KEY": "sk-of-the-server-0a1b", "ADMIN_API_KEY": "x" * 32, "PATH": "/bin"}
     boss = supervisor.Supervisor(environ, Path())
     for process in (supervisor.web_process("127.0.0.1", 1, 1), supervisor.scheduler_process()):
-        assert "OPENAI_API_KEY" not in boss._environment(process)
-    given = boss._environment(supervisor.worker_process(1))
+        assert "OPENAI_API_KEY" not in boss.environment(process)
+    given = boss.environment(supervisor.worker_process(1))
     assert given["OPENAI_API_KEY"] and "ADMIN_API_KEY" not in given
     assert config.load_server_keys(environ)["openai"].reveal() == "sk-of-the-server-0a1b"
 
