@@ -159,9 +159,9 @@ def test_an_installed_wheel_goes_the_whole_journey_in_a_folder_elsewhere(
         person = Plainly(Browser(client))  # type: ignore[arg-type]
         person.open("/").follow("/signup").submit("/signup", email="new@example.com", password=PASSWORD)
         person.submit("/keys", {"provider": "openai"}, key="sk-a-key-of-the-journey-4a7e")
-        wait_for(person, "/profile", "valid: 1 chat model")
+        wait_for(person, "/profile", "Found 1 chat model")
         person.submit("/sync")
-        wait_for(person, "/profile", "Nothing new.")
+        wait_for(person, "/profile", "No changes since")
         simulator.set_models("openai", named("gpt-4o", "gpt-5", "text-embedding-3-small"))
         person.submit("/sync")
         wait_for(person, "/profile", "1 new model")
