@@ -82,13 +82,13 @@ def keys(someone: Visitor, house: House) -> None:
     offer.locator("input[name=label]").fill("mine")
     offer.locator("button.primary").click()
     key = page.locator("#provider-mistral .key")
-    reads(page, key, "valid", "1111")
+    reads(page, key, "chat model", "1111")
     fits(page)
 
     unfold(key.locator(".key-change").first)
     key.locator("form[action$='/replace'] input[name=key]").fill("mistral-key-of-a-flow-2222")
     key.locator("form[action$='/replace'] button").click()
-    reads(page, key, "valid", "2222")
+    reads(page, key, "chat model", "2222")
     for words in ("Enable", "Disable"):
         unfold(key.locator(".key-change").first)
         key.locator("form[action$='/active'] button").click()

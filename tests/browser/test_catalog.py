@@ -39,10 +39,10 @@ def admin(visitor: Visit, providers: Simulator) -> Visitor:
     someone.page.click("main button")
     someone.page.wait_for_url("**/profile")
     someone.add_key("openai")
-    expect(someone.page.locator("#provider-openai .key")).to_contain_text("valid")
+    expect(someone.page.locator("#provider-openai .key")).to_contain_text("chat model")
     someone.page.reload()
     someone.page.click("#sync-status button:has-text('Sync Now')")
-    wait_for_summary(someone.page, "1 new model")
+    wait_for_summary(someone.page, "No changes")
     return someone
 
 

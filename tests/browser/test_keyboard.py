@@ -79,7 +79,7 @@ def test_slash_goes_to_the_search_and_a_question_is_answered_by_keyboard(
     page = someone.page
     someone.sign_up()
     someone.add_key("openai")
-    expect(page.locator("#provider-openai .key")).to_contain_text("valid", timeout=20_000)
+    expect(page.locator("#provider-openai .key")).to_contain_text("chat model", timeout=20_000)
     page.reload()
     page.click("#sync-status button:has-text('Sync Now')")
     expect(page.locator("#sync-status .result[data-state=complete]")).to_have_count(1, timeout=20_000)

@@ -39,10 +39,10 @@ def test_a_search_shows_its_finds_as_typed_and_the_address_keeps_it(
     someone = visitor()
     someone.sign_up()
     someone.add_key("openrouter")
-    expect(someone.page.locator("#provider-openrouter .key")).to_contain_text("valid")
+    expect(someone.page.locator("#provider-openrouter .key")).to_contain_text("chat model")
     someone.page.reload()
     someone.page.click("#sync-status button:has-text('Sync Now')")
-    wait_for_summary(someone.page, "1 new model")
+    wait_for_summary(someone.page, "No changes")
 
     page = someone.page
     page.goto("/models")
@@ -68,10 +68,10 @@ def reader(visitor: Callable[..., Visitor], providers: Simulator, models: list[S
     someone = visitor(**options)
     someone.sign_up()
     someone.add_key("openrouter")
-    expect(someone.page.locator("#provider-openrouter .key")).to_contain_text("valid", timeout=60_000)
+    expect(someone.page.locator("#provider-openrouter .key")).to_contain_text("chat model", timeout=60_000)
     someone.page.reload()
     someone.page.click("#sync-status button:has-text('Sync Now')")
-    expect(someone.page.locator("#sync-status")).to_contain_text("new model", timeout=120_000)
+    expect(someone.page.locator("#sync-status")).to_contain_text("No changes", timeout=120_000)
     someone.page.goto("/models")
     return someone
 
