@@ -107,7 +107,7 @@ def keys(someone: Visitor, house: House) -> None:
     until(page, lambda: again(page).locator("#sync-status form[action='/sync']").count() == 1)
     house.steer("mistral", "works")
     page.goto("/history")
-    expect(page.locator("#history-runs tbody tr").first).to_contain_text("cancel")
+    expect(page.locator("#history-runs tbody tr").first).to_contain_text("Cancelled")
 
     page.goto("/profile")
     unfold(key.locator(".key-change").first)
