@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import ssl
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -188,6 +189,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         **_read_auth_settings(environ, is_web, _read_flag(environ, "SECURE_COOKIES", production)),
     )
     _reject_weak_secrets(settings)
+    _check_certificates(environ)
     return settings
 
 
@@ -414,6 +416,15 @@ def _embedded_redis_url(instance: Path) -> str:
 
 def _rate_limit_url(redis_url: str) -> str:
     return f"redis+{redis_url}" if redis_url.startswith("unix://") else redis_url
+
+
+def _check_certificates(environ: Mapping[str, str]) -> None:
+    """Raises ConfigError if SSL_CERT_FILE holds no certificates: every sync would fail."""
+    if file := environ.get("SSL_CERT_FILE"):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+        except (OSError, ValueError):  # including ssl.SSLError
+            raise ConfigError(f"SSL_CERT_FILE is {file!r}: name a PEM file of certificates that can be read.") from None
 
 
 def _read_base_urls(environ: Mapping[str, str]) -> dict[str, str]:

@@ -28,13 +28,22 @@ WORKERS=2: Sync workers of `flask up`. One more is reserved for people who wait.
 WEB_WORKERS=1: Web server processes of `flask up`.
 SMTP_URL=: Mail server: `smtps://user:password@mail.example.com:465`, or `smtp://…:587` with STARTTLS. For workers only.
 VAULT_PRIVATE_KEYS=: Decrypts API keys: for workers and the command line only. Newest version first: `2:…,1:…`.
+SSL_CERT_FILE=: PEM file of certificates to trust besides the public authorities: those of your company, or of a
+  self-signed server.
+SSL_CERT_DIR=: Folder of such certificates, under the names that `openssl rehash` gives them.
+HTTPS_PROXY=: Proxy for requests to providers and catalogs; HTTP_PROXY, ALL_PROXY and NO_PROXY count as well. Servers
+  that users add by their address are asked directly.
 GOOGLE_OAUTH_BASE_URL=: Where a Google service account is exchanged for a token
 """
 
 GROUPS: Mapping[str, tuple[str, str]] = {
     "Basics": ("", "APP_ENV MODELSYNC_INSTANCE HOST PORT WORKERS WEB_WORKERS"),
     "Database and queue": ("", "DATABASE_URL DATABASE_POOL_SIZE REDIS_URL"),
-    "Network": ("", "PUBLIC_URL ALLOWED_HOSTS TRUSTED_PROXIES SECURE_COOKIES ALLOWED_PRIVATE_NETWORKS MAX_STREAMS"),
+    "Network": (
+        "",
+        "PUBLIC_URL ALLOWED_HOSTS TRUSTED_PROXIES SECURE_COOKIES ALLOWED_PRIVATE_NETWORKS"
+        " SSL_CERT_FILE SSL_CERT_DIR HTTPS_PROXY MAX_STREAMS",
+    ),
     "Accounts": ("", "SIGNUP REQUIRE_SECOND_FACTOR SESSION_HOURS SESSION_IDLE_MINUTES"),
     "Email": (
         "Password resets, confirmed sign-ups and notifications. PUBLIC_URL must be set too.",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import re
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey, Suite
 
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_ENVELOPE = b"\x01"
+"""Begins a sealed key with a login; no key alone begins with it."""
 _MLKEM_PUBLIC_BYTES, _MLKEM_SEED_BYTES, _X25519_BYTES = 1184, 64, 32
 
 
@@ -34,21 +37,60 @@ class UnsealError(Exception):
 
 
 class ApiKey:
-    """An API key in memory. Printing, logging or formatting it shows its last four characters at most."""
+    """An API key in memory, perhaps with the login of a proxy in front of its server.
 
-    __slots__ = ("_value",)
+    Printing, logging or formatting it shows its last four characters at most.
+    """
 
-    def __init__(self, value: str) -> None:
+    __slots__ = ("_login", "_value")
+
+    def __init__(self, value: str, login: str = "") -> None:
+        """value: empty if there is only a login. login: `user:password` for HTTP Basic authentication."""
         self._value = value
+        self._login = login
 
     def reveal(self) -> str:
         """The key itself. Call it only where a request is signed or a key is sealed."""
         return self._value
 
+    def reveal_login(self) -> str:
+        """`user:password`, or empty. Call it only where `reveal` may be called."""
+        return self._login
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What nothing from outside may repeat: the key, the login, and the login as its header has it."""
+        password = self._login.partition(":")[2]
+        encoded = base64.b64encode(self._login.encode()).decode() if self._login else ""
+        return tuple(filter(None, (self._value, self._login, password, encoded)))
+
     @property
     def hint(self) -> str:
-        """`•••• 3f9c`; only dots for JSON, and for keys under 16 characters, of which four would reveal too much."""
-        return f"•••• {self._value[-4:]}" if len(self._value) >= 16 and self._value[0] != "{" else "••••"
+        """`•••• 3f9c`; only dots for JSON, and for keys under 16 characters, of which four would reveal too much.
+
+        A login adds "+ login".
+        """
+        if self._login and not self._value:
+            return "login"
+        hint = f"•••• {self._value[-4:]}" if len(self._value) >= 16 and self._value[0] != "{" else "••••"
+        return f"{hint} + login" if self._login else hint
+
+    def encode(self) -> bytes:
+        """The form that is sealed: the key alone, or after `_ENVELOPE` JSON of key and login."""
+        if not self._login and not self._value.startswith(_ENVELOPE.decode()):
+            return self._value.encode()
+        return _ENVELOPE + json.dumps({"key": self._value, "login": self._login}).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> ApiKey:
+        """The reverse of `encode`. Raises ValueError."""
+        if not raw.startswith(_ENVELOPE):
+            return cls(raw.decode())
+        try:
+            content = json.loads(raw.removeprefix(_ENVELOPE))
+            return cls(str(content["key"]), str(content["login"]))
+        except (KeyError, TypeError, RecursionError):
+            raise ValueError("the sealed key is damaged") from None
 
     def __repr__(self) -> str:
         return self.hint
@@ -91,7 +133,7 @@ class PublicKey:
 
     def seal(self, key: ApiKey, context: SealContext) -> bytes:
         """The sealed key: about 1.2 kB longer than the key."""
-        return _SUITE.encrypt(key.reveal().encode(), self._key, info=context.info(self.version))
+        return _SUITE.encrypt(key.encode(), self._key, info=context.info(self.version))
 
 
 class Keyring:
@@ -126,7 +168,7 @@ class Keyring:
         if version not in self._keys:
             raise UnsealError(f"vault key {version} is not among VAULT_PRIVATE_KEYS")
         try:
-            return ApiKey(_SUITE.decrypt(sealed, self._keys[version], info=context.info(version)).decode())
+            return ApiKey.decode(_SUITE.decrypt(sealed, self._keys[version], info=context.info(version)))
         except (InvalidTag, ValueError):
             raise UnsealError("the sealed key does not open") from None
 
@@ -135,7 +177,7 @@ class Keyring:
 
         Keyed by the oldest private key, so that adding a version changes no digest. Removing the oldest changes all.
         """
-        return hmac.digest(self._digest_keys[min(self._digest_keys)], key.reveal().encode(), "sha256")
+        return hmac.digest(self._digest_keys[min(self._digest_keys)], key.encode(), "sha256")
 
     def reseal(self, sealed: bytes, version: int, context: SealContext, public_key: PublicKey) -> bytes:
         """The same API key, sealed to `public_key`. Raises UnsealError."""

@@ -92,7 +92,13 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IN: dict[str, set[str]] = {
     # dispatch.py and google_auth.py only name httpx.Client, as the type of an argument. openid.py requests the server
     # that the operator trusts with sign-in, within bounds of its own, and handles no provider key.
-    "httpx": {"sync/http/fetch.py", "sync/dispatch.py", "sync/http/google_auth.py", "auth/openid.py"},
+    "httpx": {
+        "sync/http/fetch.py",
+        "sync/http/transport.py",
+        "sync/dispatch.py",
+        "sync/http/google_auth.py",
+        "auth/openid.py",
+    },
     "httpcore": {"sync/http/fetch.py", "sync/http/ssrf.py"},
     "google": {"sync/http/google_auth.py"},
     "rq": {

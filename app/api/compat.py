@@ -193,7 +193,7 @@ def _openai_base_url(endpoint: ProviderEndpoint) -> str:
     provider = PROVIDERS[endpoint.provider]
     base_url = endpoint.base_url or provider.base_url
     if provider.openai_path:
-        return base_url.rstrip("/").removesuffix(provider.openai_path) + provider.openai_path
+        return provider.root(base_url) + provider.openai_path
     return provider.url(base_url, provider.build_request(None).path).removesuffix("/models")
 
 

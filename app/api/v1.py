@@ -18,6 +18,7 @@ from app.api.v1_schemas import (
     GonePage,
     GoneQuery,
     Key,
+    KeyAddress,
     KeyPage,
     KeyQuery,
     ModelPage,
@@ -42,7 +43,7 @@ from app.catalog import humanize
 from app.extensions import csrf, db
 from app.jobs import enqueue
 from app.jobs.lost_runs import close_lost_runs
-from app.providers import PROVIDERS
+from app.providers import PROVIDERS, addresses
 from app.store import credentials
 from app.store.credentials import CredentialWithSlug
 from app.store.queries import changes as change_queries
@@ -99,6 +100,32 @@ def keys(caller: Caller, query: KeyQuery) -> Reply:
 @operation(Key, tag="Keys", also=(404,))
 def key(caller: Caller, key_id: int) -> Key:
     """One API key."""
+    return _load_key(caller, key_id)
+
+
+@blueprint.patch("/keys/<int:key_id>")
+@operation(Key, tag="Keys", scope="sync", body=KeyAddress, also=(404, 409))
+def change_address(caller: Caller, key_id: int, body: KeyAddress) -> Key:
+    """Change a key's address.
+
+    The address of your own server, on the same host. A stored key is only sent to the host that it was given for: for
+    another one, enter it again on the profile page. A sync at the new address starts at once.
+    """
+    row, slug = _load_own_key(caller, key_id)
+    try:
+        address = addresses.resolve_address(PROVIDERS[slug], url=body.base_url)
+    except addresses.InvalidBaseURL as error:
+        raise invalid_field("base_url", str(error)) from None
+    if address.login:
+        raise invalid_field("base_url", "Leave user name and password out of the address.")
+    if row.sealed_key is not None and not addresses.keeps_key(row.base_url, address.base_url or ""):
+        sentence = (
+            "That is another host, and a key is only sent where it was given: enter it again on the profile page."
+        )
+        raise ApiError(HTTPStatus.CONFLICT, sentence)
+    credentials.change_address(row, address.base_url, clock.utc_now())
+    db.session.commit()
+    enqueue.start_first_sync(caller.user.id)
     return _load_key(caller, key_id)
 
 

@@ -151,6 +151,10 @@ class Key(msgspec.Struct, frozen=True):
     put_off_until: datetime | None
 
 
+class KeyAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    base_url: Annotated[str, Meta(description="Address of your own server.", max_length=1000)] = ""
+
+
 class Pricing(msgspec.Struct, frozen=True):
     input_per_million: float | None
     output_per_million: float | None

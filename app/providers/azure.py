@@ -68,6 +68,7 @@ PROVIDER = Provider(
     description="The models of your own Azure resource's region.",
     update_frequency="weekly",
     base_url_example="https://my-resource.services.ai.azure.com",
+    api_path=re.compile(r"/(?:openai|models|anthropic|api/projects/[^/]+)(?:/.*)?$"),
     private=True,
     caveat="names the models of your resource's region, not your deployments, which are what you call",
 )

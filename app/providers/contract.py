@@ -234,8 +234,12 @@ class Provider:
     """Example of the base URL that the key's owner has to give, where everyone has their own; empty otherwise.
     Such a URL comes from a user, so it is only requested through the SSRF protection."""
     openai_path: str = ""
-    """Path of its OpenAI-compatible API ("/v1") where the list is read from another one. Chat programs want that path
-    in the base URL, so people paste it here too; `url` removes it."""
+    """Path of its OpenAI-compatible API ("/v1") where the list is read from another one."""
+    api_path: re.Pattern[str] | None = None
+    """Paths of its APIs at the end of an address. Chat programs want them in the base URL, so people paste them here
+    too; `root` removes them, since the requests add them."""
+    fallback_paths: tuple[str, ...] = ()
+    """Where other versions of its servers have the list, best first: tried where the base URL has none."""
     chat_path: str | None = None
     """Path of its OpenAI-compatible chat API below the base URL, or a whole URL on another host. None: the path of the
     model list, without "/models"."""
@@ -259,7 +263,14 @@ class Provider:
         return self.list_scope if has_key or self.private else "provider"
 
     def url(self, base_url: str, path: str) -> str:
-        return join_url(base_url.rstrip("/").removesuffix(self.openai_path), path)
+        """The URL of a request. A base URL that ends with a fallback path is the list's own URL."""
+        base = base_url.rstrip("/")
+        return base if base.endswith(self.fallback_paths) else join_url(self.root(base), path)
+
+    def root(self, base_url: str) -> str:
+        """The base URL without the paths of the provider's APIs."""
+        base = base_url.rstrip("/")
+        return self.api_path.sub("", base) if self.api_path else base
 
     @property
     def env_prefix(self) -> str:

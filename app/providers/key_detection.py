@@ -126,6 +126,8 @@ class Detection:
     suggested_url: str = ""
     """Address of a service that is not among the providers, for the user to confirm."""
     suggested_label: str = ""
+    login: str = field(default="", repr=False)
+    """`user:password` that stood in that URL."""
 
     @property
     def host(self) -> str:
@@ -233,11 +235,11 @@ def _bare_keys(stripped: str) -> Iterator[_Assignment | str]:
         yield "", key
 
 
-def _detect(line: int, name: str, value: str, base_urls: dict[str, str]) -> Detection | str:
+def _detect(line: int, name: str, value: str, base_urls: dict[str, tuple[str, str]]) -> Detection | str:
     """The key of one assignment; or why there is none, as the end of a sentence about the line."""
     if value.startswith("{") and _service_account(value):
         return Detection(line, "a service account's JSON", _choices(_google_exchange()), True, value)
-    base_url = base_urls.get(_stem(name), "") if name else ""
+    base_url, login = base_urls.get(_stem(name), ("", "")) if name else ("", "")
     if reason := _refusal(value):
         return f"holds {reason}"
     if (foreign := _match_prefix(value)) and not base_url:
@@ -247,7 +249,7 @@ def _detect(line: int, name: str, value: str, base_urls: dict[str, str]) -> Dete
         return _validate(Detection(line, f"its beginning {prefix}…", _choices(slugs), True, value))
     known = _find_by_variable(name)
     if value and (known or base_url):
-        return _validate(_detect_by_name(line, name, known, value, base_url))
+        return _validate(_detect_by_name(line, name, known, value, base_url, login))
     return _detect_by_form(line, name, value)
 
 
@@ -322,7 +324,7 @@ def _detect_foreign(line: int, evidence: str, service: ForeignService, value: st
     return _validate(Detection(line, evidence, choices, True, value, "", note, service.base_url, service.title[:60]))
 
 
-def _detect_by_name(line: int, name: str, known: str | None, value: str, base_url: str) -> Detection:
+def _detect_by_name(line: int, name: str, known: str | None, value: str, base_url: str, login: str) -> Detection:
     """A key identified by its variable, and perhaps by a base URL beside it."""
     by_host = _tables().by_host.get(urlsplit(base_url).hostname) if base_url else None
     if by_host:
@@ -333,7 +335,8 @@ def _detect_by_name(line: int, name: str, known: str | None, value: str, base_ur
     if base_url:
         # OpenAI's variables are used for every server with an OpenAI-compatible API.
         own_server = known if known and _tables().providers[known].base_url_example else _OWN_SERVER
-        return Detection(line, "the address beside it", _choices((own_server,)), True, value, base_url)
+        choices = _choices((own_server,))
+        return Detection(line, "the address beside it", choices, True, value, base_url, login=login)
     return Detection(line, name, _choices((known or "",)), True, value)
 
 
@@ -478,9 +481,9 @@ def _url_suffix(name: str) -> str | None:
     return next((suffix for suffix in URL_SUFFIXES if name.endswith(suffix)), None)
 
 
-def _find_base_urls(lines: list[str]) -> dict[str, str]:
-    """Valid base URLs in the text, by the stem of their variable."""
-    base_urls: dict[str, str] = {}
+def _find_base_urls(lines: list[str]) -> dict[str, tuple[str, str]]:
+    """Valid base URLs in the text with their logins, by the stem of their variable."""
+    base_urls: dict[str, tuple[str, str]] = {}
     for line in lines:
         assignment = split_assignment(line.strip())
         if assignment is None:
@@ -489,7 +492,7 @@ def _find_base_urls(lines: list[str]) -> dict[str, str]:
         suffix = _url_suffix(name)
         if suffix and _URL.match(value):
             try:
-                base_urls[name.removesuffix(suffix)] = addresses.validate_url(value, value)
+                base_urls[name.removesuffix(suffix)] = addresses.split_login(value, value)
             except addresses.InvalidBaseURL:
                 continue
     return base_urls

@@ -1,11 +1,14 @@
 """LM Studio, on the user's own machine, by its REST API v1 (LM Studio 0.4 or newer; from documentation, 2026-06).
 
 `models` have a `key` and the types llm and embedding. The older API v0 has `data` with `id`, the types llm, vlm and
-embeddings, and `capabilities` as a list of words; it is read too, since a proxy may answer in it. What is loaded, and
-with which context, changes from minute to minute and is ignored.
+embeddings, and `capabilities` as a list of words; LM Studio before 0.4 has only that and `/v1/models`, and answers
+other paths with 200 and an `error`. What is loaded, and with which context, changes from minute to minute and is
+ignored.
 """
 
 from __future__ import annotations
+
+import re
 
 from app.catalog.kind import KindDecision, classify_model
 from app.providers.contract import Provider, key_pattern, list_at
@@ -72,5 +75,7 @@ PROVIDER = Provider(
     update_frequency="manual",
     base_url_example="http://localhost:1234",
     openai_path="/v1",
+    api_path=re.compile(r"(?:/api/v[01]|/v1)(?:/models)?$"),
+    fallback_paths=("/api/v0/models", "/v1/models"),
     private=True,
 )

@@ -7,6 +7,8 @@ Context lengths and capabilities are only in `/api/show`, one model at a time, w
 
 from __future__ import annotations
 
+import re
+
 from app.catalog.kind import KindDecision, classify_model
 from app.providers.contract import Provider, list_at
 from app.providers.field_map import FieldMap
@@ -59,5 +61,6 @@ PROVIDER = Provider(
     update_frequency="manual",
     base_url_example="http://localhost:11434",
     openai_path="/v1",
+    api_path=re.compile(r"/(?:api|v1)$"),
     private=True,
 )

@@ -489,5 +489,6 @@ PROVIDER = Provider(
     public=True,
     update_frequency="manual",
     base_url_example="https://models.example.com/v1",
+    fallback_paths=("/v1/models",),
     private=True,
 )

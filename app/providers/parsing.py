@@ -37,6 +37,10 @@ class InvalidResponse(Exception):
     """The answer is not a list of models. The message is a clause that follows "the provider …"."""
 
 
+class WebPage(InvalidResponse):
+    """The answer is HTML or XML."""
+
+
 class InvalidEntry(Exception):
     """One entry cannot be read, so the answer is not the whole list. The message is the reason."""
 
@@ -50,7 +54,7 @@ def decode_json(body: bytes) -> Any:
     if not body.strip():
         raise InvalidResponse("sent an empty answer")
     if body.lstrip()[:1] == b"<":
-        raise InvalidResponse("answered with a web page instead of a list of models")
+        raise WebPage("answered with a web page instead of a list of models")
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

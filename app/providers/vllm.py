@@ -61,5 +61,6 @@ PROVIDER = Provider(
     public=True,
     update_frequency="manual",
     base_url_example="http://localhost:8000",
+    api_path=re.compile(r"/v1$"),
     private=True,
 )

@@ -78,12 +78,24 @@ def add(
 
 def replace(row: CredentialRow, slug: str, key: ApiKey | None, public_key: PublicKey, now: datetime) -> None:
     """Replace the key. The list stays in force until the new key's first sync."""
+    _forget_answers(row, now)
+    _seal(row, slug, key, public_key)
+
+
+def change_address(row: CredentialRow, base_url: str | None, now: datetime) -> None:
+    """Ask at another address from now on. The list stays in force until an answer from there, as with a new key."""
+    if row.base_url != base_url:
+        row.base_url = base_url
+        _forget_answers(row, now)
+
+
+def _forget_answers(row: CredentialRow, now: datetime) -> None:
+    """Forget the state that belongs to the key or address so far; a running fetch with them is not saved."""
     row.key_number += 1
     _clear_quarantine(row)
     row.check_asked_at = now
     row.outcome = row.error_code = row.error_message = row.error_action = None
     row.checked_at = row.put_off_until = row.validators = None
-    _seal(row, slug, key, public_key)
 
 
 def rename(row: CredentialRow, label: str) -> bool:

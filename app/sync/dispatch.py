@@ -285,7 +285,7 @@ def _cache_entry(item: RunItem, answer: FetchOutcome, hints: FetchHints, context
         etag=answer.validators.etag,
         last_modified=answer.validators.last_modified,
         digest=answer.validators.digest,
-        base_url=base_url,
+        base_url=answer.base_url or base_url,
         skipped=len(answer.skipped),
         read_at=context.now().isoformat(),
     )

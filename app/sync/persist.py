@@ -208,6 +208,7 @@ def _read_again_row(pending: PendingResult, before: LockedCredential, now: datet
     fetched = pending.fetched
     is_whole = isinstance(fetched.answer, Answer) and fetched.answer.whole
     return _not_modified_row(pending, before, now) | {
+        "base_url": choose_base_url(fetched),
         "listed_key_number": fetched.item.key_number,
         "listing_is_whole": is_whole or before.listing_is_whole,
         "validators": _validators(fetched, before.listing_id),
@@ -258,6 +259,7 @@ def _save_listing(
         "skipped_entries": _skipped_entries(answer),
     }
     state: Fields = {"outcome": evaluation.grade, "put_off_until": None, **no_error_fields()}
+    state["base_url"] = choose_base_url(fetched)
     if quarantine := evaluation.quarantine:
         return result, state | quarantine.error_fields() | {
             "suspect_listing_id": answered_row.id,
@@ -282,6 +284,12 @@ def _save_listing(
         "validators": None if evaluation.grade == "partial" else _validators(fetched, in_force_row.id),
         **_CLEARED_QUARANTINE,
     }
+
+
+def choose_base_url(fetched: FetchResult) -> str | None:
+    """The base URL to store with the key: its own, or where on the same server its list was found."""
+    found = fetched.answer.base_url if isinstance(fetched.answer, Answer) else ""
+    return (found if fetched.item.base_url else "") or fetched.item.base_url
 
 
 def _skipped_entries(answer: Answer) -> list[list[str]] | None:

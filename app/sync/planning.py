@@ -66,6 +66,7 @@ class _SavedAnswer(msgspec.Struct, omit_defaults=True):
     caveat: str = ""
     whole: bool = True
     scope: ListScope = "provider"
+    base_url: str = ""
     cache_entry: CacheEntry | None = msgspec.field(default=None, name="memo")
     trace: list[tuple[int, int, int, int, str]] = []
 
@@ -268,6 +269,7 @@ def _encode_answer(fetched: FetchResult, answer: Answer) -> bytes:
         caveat=answer.caveat,
         whole=answer.whole,
         scope=answer.scope,
+        base_url=answer.base_url,
         cache_entry=fetched.cache_entry,
         trace=list(fetched.trace),
     )
@@ -289,5 +291,6 @@ def _decode_answer(item: RunItem, content: bytes, duration_s: float) -> FetchRes
         remarks=[SkippedEntry(*pair) for pair in saved.remarks],
         whole=saved.whole,
         scope=saved.scope,
+        base_url=saved.base_url,
     )
     return FetchResult(item, answer, duration_s, saved.cache_entry, saved.trace)

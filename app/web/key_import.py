@@ -35,6 +35,7 @@ _TEXT_CHANGED = "The text changed since you looked. See what is recognised now, 
 _NOTHING_FOUND = "No key is recognised here. Paste keys, one on a line, or choose a provider below."
 _NOTHING_SELECTED = "Tick the keys to save."
 _LABEL_TAKEN = "Another page saved one of these keys meanwhile. Look at them again, then save."
+_NO_LOGIN = "Give a server with a login under “Choose a provider”, where the login has a field of its own."
 _NO_HINT = "••••"
 _MAX_LINES, _MAX_MESSAGES = 12, 8
 
@@ -53,6 +54,8 @@ class PastedKey:
     """None until chosen."""
     label: str
     base_url: str = ""
+    has_login: bool = False
+    """Whether a login was typed in the address; it is not kept, since the form would show it again."""
     errors: dict[str, str] = field(default_factory=dict)
     """Field → message."""
 
@@ -60,13 +63,20 @@ class PastedKey:
     def needs_base_url(self) -> bool:
         return any(self.detection.needs_base_url(choice) for choice in self.detection.choices)
 
+    @property
+    def login(self) -> str:
+        """The login that stood in the pasted address, if the key goes there."""
+        return self.detection.login if self.choice and self.choice.provider.base_url_example else ""
+
     def resolve_base_url(self) -> str | None:
         """The base URL to save; None for the provider's own. Raises InvalidBaseURL."""
         if self.choice is None:
             raise ValueError("no provider is chosen")
         provider = self.choice.provider
+        if self.has_login:
+            raise addresses.InvalidBaseURL(_NO_LOGIN)
         url = (self.detection.base_url or self.base_url) if provider.base_url_example else ""
-        return addresses.resolve_base_url(provider, self.choice.region, url)
+        return addresses.resolve_address(provider, self.choice.region, url).base_url
 
 
 @blueprint.post("/keys/preview")
@@ -152,7 +162,9 @@ def apply_choices(pasted_keys: Sequence[PastedKey], form: Mapping[str, str]) -> 
         if value is not None:
             key.choice = next((choice for choice in key.detection.choices if choice.value == value), None)
         key.label = form.get(f"label-{key.number}", key.label).strip()
-        key.base_url = form.get(f"address-{key.number}", "").strip()
+        address = form.get(f"address-{key.number}", "").strip()
+        key.has_login = "@" in address
+        key.base_url = "" if key.has_login else address
 
 
 def validate_keys(pasted_keys: Sequence[PastedKey], saved_keys: Sequence[KeyView]) -> bool:
@@ -200,7 +212,7 @@ def _create_credentials(pasted_keys: Sequence[PastedKey]) -> list[CredentialRow]
     for key in pasted_keys:
         if not (key.is_selected and key.choice):
             continue
-        provider, secret = providers[key.choice.slug], ApiKey(key.detection.key)
+        provider, secret = providers[key.choice.slug], ApiKey(key.detection.key, key.login)
         row = credentials.add(current_user.id, provider, key.label, secret, public_key, now, key.resolve_base_url())
         if row is None:
             return None

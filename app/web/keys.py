@@ -22,6 +22,9 @@ from app.web.app.arguments import require
 
 blueprint = Blueprint("keys", __name__)
 
+ANOTHER_HOST = (
+    "That is another host, and your key is only sent where you gave it: paste it again, or tick “Send no key”."
+)
 KEYLESS_PROVIDER = "openrouter"
 """The provider to try without a key: its public list is the longest."""
 
@@ -55,9 +58,7 @@ def add() -> Any:
     if error := credentials.label_error(label):
         return _add_error(slug, error, label)
     try:
-        base_url = addresses.resolve_base_url(
-            provider, request.form.get("region", ""), request.form.get("base_url", "")
-        )
+        base_url, key = _read_address(provider, key)
     except addresses.InvalidBaseURL as error:
         return _add_error(slug, str(error), label)
     try:
@@ -122,12 +123,45 @@ def rename(credential_id: int) -> Any:
 @limiter.limit("120 per hour")
 def replace(credential_id: int) -> Any:
     row, slug = _require_own_key(credential_id)
-    typed = _read_key(PROVIDERS[slug], needed=True)
+    typed = _read_key(PROVIDERS[slug], needed="login" not in request.form)
     if isinstance(typed, str):
         return _row_error(slug, credential_id, "key", typed)
-    credentials.replace(row, slug, typed, vault_public_key(), clock.utc_now())
+    try:
+        key = _add_login(typed, addresses.validate_login(request.form.get("login", "")))
+    except addresses.InvalidBaseURL as error:
+        return _row_error(slug, credential_id, "key", str(error))
+    if key is None:
+        return _row_error(slug, credential_id, "key", "Paste the key or the login first.")
+    credentials.replace(row, slug, key, vault_public_key(), clock.utc_now())
     db.session.commit()
     return _render_group(slug, enqueue.start_first_sync(current_user.id))
+
+
+@blueprint.post("/keys/<int:credential_id>/address")
+@login_required
+@limiter.limit("120 per hour")
+def change_address(credential_id: int) -> Any:
+    """Change the address or region. A stored key stays with its host: for another one it has to be typed again."""
+    row, slug = _require_own_key(credential_id)
+    provider = PROVIDERS[slug]
+    typed = _read_key(provider, needed=False)
+    if isinstance(typed, str):
+        return _row_error(slug, credential_id, "address", typed)
+    try:
+        base_url, key = _read_address(provider, typed)
+    except addresses.InvalidBaseURL as error:
+        return _row_error(slug, credential_id, "address", str(error))
+    if key or request.form.get("no_key"):
+        row.base_url = base_url
+        credentials.replace(row, slug, key, vault_public_key(), clock.utc_now())
+    elif row.sealed_key is None or addresses.keeps_key(
+        row.base_url or provider.base_url, base_url or provider.base_url
+    ):
+        credentials.change_address(row, base_url, clock.utc_now())
+    else:
+        return _row_error(slug, credential_id, "address", ANOTHER_HOST)
+    db.session.commit()
+    return _render_group(slug, enqueue.start_first_sync(current_user.id) if row.check_asked_at else None)
 
 
 @blueprint.post("/keys/<int:credential_id>/active")
@@ -196,6 +230,18 @@ def _read_key(provider: Provider, *, needed: bool) -> ApiKey | str | None:
         return ApiKey(parse_key(value, provider))
     except InvalidKey as error:
         return str(error)
+
+
+def _add_login(key: ApiKey | None, login: str) -> ApiKey | None:
+    return ApiKey(key.reveal() if key else "", login) if login else key
+
+
+def _read_address(provider: Provider, key: ApiKey | None) -> tuple[str | None, ApiKey | None]:
+    """The base URL of the form, and the key with the login from the address or its own field. Raises InvalidBaseURL."""
+    form = request.form
+    address = addresses.resolve_address(provider, form.get("region", ""), form.get("base_url", ""))
+    typed = form.get("login", "") if provider.base_url_example else ""
+    return address.base_url, _add_login(key, addresses.validate_login(typed) or address.login)
 
 
 def describe_duplicate(title: str, label: str) -> str:

@@ -176,8 +176,10 @@ def test_an_address_beside_a_key_says_whose_it_is() -> None:
     alone = only(f"AZURE_OPENAI_API_KEY={BODY}")
     assert alone.needs_base_url(alone.choices[0])
     assert only(f"LLM_API_KEY={BODY}\nLLM_BASE_URL=https://api.groq.com/openai/v1").choices[0].slug == "groq"
-    refused = only(f"OPENAI_API_KEY={BODY}\nOPENAI_BASE_URL=https://me:{BODY}@example.com/?key=1")
-    assert (refused.choices[0].slug, refused.base_url) == ("openai", "")
+    behind_login = only(f"OPENAI_API_KEY={BODY}\nOPENAI_BASE_URL=https://me:p%40ss@example.com/v1?key=1")
+    assert behind_login.choices[0].slug == "openai-compatible", "not OpenAI, which would be sent another server's key"
+    assert (behind_login.base_url, behind_login.login) == ("https://example.com/v1", "me:p@ss")
+    assert "p@ss" not in repr(behind_login)
 
 
 def test_a_service_account_is_one_key_over_many_lines() -> None:

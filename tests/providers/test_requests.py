@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from app.providers import PROVIDERS, get
-from app.providers.addresses import resolve_base_url
+from app.providers.addresses import resolve_address
 from app.providers.contract import join_url
 
 KEY = "sk-marked-0123456789-mark"
@@ -178,7 +178,7 @@ def test_own_servers_have_an_example_and_list_what_is_private() -> None:
     own = [provider for provider in PROVIDERS.values() if provider.base_url_example]
     assert own == [provider for provider in PROVIDERS.values() if provider.private]
     for provider in own:
-        assert resolve_base_url(provider, url=provider.base_url_example) == provider.base_url_example
+        assert resolve_address(provider, url=provider.base_url_example).base_url == provider.base_url_example
         assert not provider.regions
 
 

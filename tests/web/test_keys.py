@@ -267,7 +267,7 @@ def test_a_provider_out_of_reach_is_a_sentence_on_the_row(alice: Person, means: 
     nowhere = SyncContext(vault=means.vault, client=means.client, base_urls={"openai": "http://127.0.0.1:1/v1"})
     (run_id,) = db.session.scalars(select(RunRow.id))
     sync_run.execute(run_id, nowhere)
-    assert "Could not reach OpenAI" in row_text(alice, row)
+    assert "Nothing answers at 127.0.0.1:1" in row_text(alice, row)
 
 
 def test_a_key_saved_while_redis_is_away_is_kept_and_says_what_happens(

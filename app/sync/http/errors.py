@@ -17,7 +17,16 @@ SyncError
 │   ├── KeyUnopenable         our own vault cannot open it
 │   └── KeyMissing            not in the server's environment, and the list needs one
 ├── TransientError            may work later
-│   ├── Unreachable           no connection: name, network, TLS
+│   ├── ConnectionProblem     there is no connection
+│   │   ├── UnknownHost           the name does not resolve
+│   │   ├── ConnectionRefused     nothing listens at the port
+│   │   ├── WrongScheme           HTTP to a TLS port
+│   │   ├── TlsNotSpoken          TLS to an HTTP port
+│   │   ├── CertificateUntrusted  signed by an authority that we do not know
+│   │   ├── CertificateExpired    or not valid yet
+│   │   ├── CertificateMismatch   for another name
+│   │   ├── ProxyFailed           the environment's proxy does not pass us on
+│   │   └── Unreachable           for another reason
 │   ├── TimedOut
 │   ├── RateLimited
 │   ├── Unavailable           5xx
@@ -35,6 +44,7 @@ SyncError
     ├── Gone                  410
     ├── TooLarge
     ├── Redirected            to another host, where the key must not go
+    ├── HttpsRequired         it redirects from http:// to https:// on the same host
     ├── PrivateAddressBlocked  a user's address leads into a private network
     ├── MissingBaseURL        the provider has no default address, and the key names none
     ├── RegionBlocked
@@ -225,11 +235,73 @@ class TransientError(SyncError):
     is_transient = True
 
 
-class Unreachable(TransientError):
+class ConnectionProblem(TransientError):
     counts_against_provider = True
+
+
+class Unreachable(ConnectionProblem):
     code = "unreachable"
     sentence = "Could not reach {provider}"
     action = f"{KEPT}If this keeps happening, check the server's network."
+
+
+class UnknownHost(ConnectionProblem):
+    code = "unknown_host"
+    sentence = "The host name of {provider} can't be found"
+    action = f"{KEPT}If this keeps happening, check this server's network and DNS."
+    own_server_action = f"{KEPT}Correct the host name in the address, or check this server's DNS."
+
+
+class ConnectionRefused(ConnectionProblem):
+    code = "connection_refused"
+    sentence = "Nothing answers at the address of {provider}"
+    action = f"{KEPT}If this keeps happening, check this server's network and firewall."
+    own_server_action = (
+        f"{KEPT}Start your server, or correct host and port in the address. In a container, localhost is the container"
+        " itself."
+    )
+
+
+class WrongScheme(ConnectionProblem):
+    code = "wrong_scheme"
+    sentence = "{provider} speaks HTTPS only"
+    action = f"{KEPT}Operators: write https:// in the base URL of this provider."
+    own_server_action = f"{KEPT}Write https:// in the address."
+
+
+class TlsNotSpoken(WrongScheme):
+    sentence = "{provider} speaks HTTP without TLS"
+    action = f"{KEPT}Operators: check the base URL of this provider, and the proxy or firewall in between."
+    own_server_action = f"{KEPT}Write http:// in the address."
+
+
+class CertificateUntrusted(ConnectionProblem):
+    code = "certificate_untrusted"
+    sentence = "The certificate of {provider} comes from an authority that is not trusted here"
+    action = (
+        f"{KEPT}If the certificate is right, the operator sets SSL_CERT_FILE to a file with it, or with its"
+        " authority's, and restarts the workers."
+    )
+
+
+class CertificateExpired(ConnectionProblem):
+    code = "certificate_expired"
+    sentence = "The certificate of {provider} has expired"
+    action = f"{KEPT}Check this server's clock. If it is right, {{provider}} has to renew the certificate."
+    own_server_action = f"{KEPT}Renew the certificate of your server, or check this server's clock."
+
+
+class CertificateMismatch(ConnectionProblem):
+    code = "certificate_mismatch"
+    sentence = "The certificate of {provider} is for another name"
+    action = f"{KEPT}Something between this server and {{provider}} answers in its place: check the network."
+    own_server_action = f"{KEPT}Write the host name that the certificate is for in the address."
+
+
+class ProxyFailed(ConnectionProblem):
+    code = "proxy_failed"
+    sentence = "The proxy of this server did not connect to {provider}"
+    action = f"{KEPT}Operators: check HTTPS_PROXY and NO_PROXY where the workers run."
 
 
 class TimedOut(TransientError):
@@ -295,6 +367,8 @@ class UnusableAnswer(SyncError):
 
 class UnreadableAnswer(UnusableAnswer):
     code = "unreadable_answer"
+    is_page = False
+    """Whether it was a web page."""
     sentence = "{provider} did not send a list of models"
     action = f"{KEPT}If this keeps happening, its API has changed: please report it."
     own_server_action = f"{KEPT}Check the address of your server: its model list is usually at /v1/models."
@@ -314,7 +388,9 @@ class ProxyAuthRequired(UnusableAnswer):
     code = "proxy_auth"
     sentence = "A proxy in front of {provider} asks for a user name and password"
     action = f"{KEPT}It's not your key. Tell the operator: the proxy has to let this server through."
-    own_server_action = f"{KEPT}It's not your key. Add the proxy's user name and password to this key's address."
+    own_server_action = (
+        f"{KEPT}It's not your key. Change this key, and give the proxy's user and password as its login."
+    )
 
 
 class NoModelList(UnusableAnswer):
@@ -340,6 +416,12 @@ class Redirected(UnusableAnswer):
     code = "redirected"
     sentence = "The address of {provider} redirects to another host, where we did not send the key"
     action = f"{KEPT}Check the base URL of this provider."
+
+
+class HttpsRequired(UnusableAnswer):
+    code = "https_required"
+    sentence = "{provider} answers over HTTPS only, so we did not send the key"
+    action = f"{KEPT}Write https:// in the address."
 
 
 class PrivateAddressBlocked(UnusableAnswer):

@@ -7,6 +7,8 @@ errors are made from statuses and our own words, never from a request or a provi
 from __future__ import annotations
 
 import atexit
+import base64
+import dataclasses
 import hashlib
 import logging
 import os
@@ -27,6 +29,7 @@ import msgspec
 from app.catalog.listing import ListedModel
 from app.clock import utc_now
 from app.providers import parsing
+from app.providers.addresses import list_addresses
 from app.providers.contract import Endpoint, ListScope, Page, Provider, ReadPage, Request, SkippedEntry
 from app.providers.error_mapping import classify_error, find_embedded_error, is_login_url
 from app.providers.paging import FurtherPage, resolve_link
@@ -35,6 +38,7 @@ from app.sync.http.decompression import DECOMPRESSION_ERRORS, DECOMPRESSORS, Dec
 from app.sync.http.key_redaction import redact_page, repeats_key
 from app.sync.http.retry import DEFAULT_RETRY, Deadline, RetryPolicy
 from app.sync.http.ssrf import Network, SSRFSafeBackend
+from app.sync.http.transport import explain, find_scheme_error
 from app.vault import ApiKey
 
 CONNECT_TIMEOUT_S = 5.0
@@ -89,6 +93,8 @@ class Answer:
     """Of a list on a single page."""
     scope: ListScope = "provider"
     """Whose models it lists: those that the key may use, or all of the provider's."""
+    base_url: str = ""
+    """Where the list was, if not at the base URL that was asked first."""
 
 
 class NotModified(Exception):
@@ -115,7 +121,7 @@ def new_client(restricted: Sequence[Network] | None = None) -> httpx.Client:
     """
     global _tls
     with _tls_lock:
-        _tls = _tls or httpx.create_ssl_context()
+        _tls = _tls or _load_authorities()
     # httpx logs every URL at INFO. Ours hold no keys, but this should not depend on it.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
@@ -130,6 +136,15 @@ def new_client(restricted: Sequence[Network] | None = None) -> httpx.Client:
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": ", ".join(DECOMPRESSORS)},
     )
+
+
+def _load_authorities() -> ssl.SSLContext:
+    """Trusts the public authorities, and those in SSL_CERT_FILE and SSL_CERT_DIR besides: both kinds are asked."""
+    context = httpx.create_ssl_context(trust_env=False)
+    file, folder = os.environ.get("SSL_CERT_FILE") or None, os.environ.get("SSL_CERT_DIR") or None
+    if file or folder:
+        context.load_verify_locations(file, folder)
+    return context
 
 
 _clients: dict[tuple[int, tuple[Network, ...] | None], httpx.Client] = {}
@@ -196,12 +211,13 @@ def fetch(
     known: validators of the last answer from the same address to the same key. trace: filled with all requests, also
     if this raises. today: decides which documented models are still served; None is the current date.
     """
+    base_url = base_url or provider.base_url
     deadline = retry_policy.deadline(total_timeout_s)
-    reader = _ListReader(provider, key, client, base_url or provider.base_url, deadline, retry_policy)
+    reader = _ListReader(provider, key, client, base_url, deadline, retry_policy)
     reader.trace = trace if trace is not None else []
     if known and len(provider.endpoints) == 1:
         reader.known = known
-    scope = reader.read_list()
+    reader, scope = _find_list(reader)
     caveats = reader.caveats()
     if provider.documented and provider.documented.is_current(today or utc_now().date()):
         reader.add([model for model in provider.documented.models if model.id not in reader.models])
@@ -221,7 +237,42 @@ def fetch(
         whole=not reader.gap,
         validators=reader.validators if reader.pages == 1 else Validators(),
         scope=scope,
+        base_url=reader.base_url if reader.base_url != base_url else "",
     )
+
+
+def _find_list(reader: _ListReader) -> tuple[_ListReader, ListScope]:
+    """A reader that has read the whole list, at the base URL of `reader` or elsewhere on that server, and its scope."""
+    provider, base_url = reader.provider, reader.base_url
+    tried = list_addresses(provider, base_url)
+    first_error: errors.SyncError | None = None
+    for address in tried:
+        if address != base_url:
+            reader = dataclasses.replace(reader, base_url=address, known=Validators(), budget=MAX_BYTES, pages=0)
+        try:
+            return reader, reader.read_list()
+        except errors.UnusableAnswer as error:
+            if reader.pages > 1 or not _may_be_elsewhere(error):
+                raise
+            first_error = first_error or error
+    raise _no_list_error(provider, tried, first_error or errors.NoModelList())
+
+
+def _may_be_elsewhere(error: errors.UnusableAnswer) -> bool:
+    """Whether the server does not know this path: it says so, sends something else, or an error with status 200."""
+    is_error_in_200 = isinstance(error, errors.RequestRejected) and error.status is None
+    return is_error_in_200 or isinstance(error, errors.UnreadableAnswer | errors.NoModelList)
+
+
+def _no_list_error(provider: Provider, tried: Sequence[str], error: errors.SyncError) -> errors.SyncError:
+    """The error of the first address; where a person gave the address, one that names all that were tried."""
+    is_page = isinstance(error, errors.UnreadableAnswer) and error.is_page
+    if not provider.base_url_example or not (is_page or isinstance(error, errors.NoModelList)):
+        return error
+    path = provider.build_request(None).path
+    urls = " or ".join(dict.fromkeys(provider.url(address, path) for address in tried))
+    answer = ", but a web page" if is_page else ""
+    return errors.NoModelList(f"There is no model list at {urls}{answer}", status=error.status)
 
 
 def read_raw(provider: Provider, key: ApiKey | None, client: httpx.Client, base_url: str) -> list[bytes]:
@@ -439,6 +490,7 @@ def _parse_page(endpoint: Endpoint, body: bytes) -> Page:
             return page
     except parsing.InvalidResponse as bad:
         failure = errors.UnreadableAnswer(f"{{provider}} {bad}")
+        failure.is_page = isinstance(bad, parsing.WebPage)
     if meaning := find_embedded_error(body):
         raise errors.ERROR_BY_MEANING[meaning]
     if failure:
@@ -464,14 +516,19 @@ def _get(
                 if response.has_redirect_location:
                     address = _redirect_target(address, response)
                     continue
+                # Most servers answer so if HTTP comes to their TLS port.
+                if response.status_code == 400 and address.scheme == "http":
+                    wrong_scheme = find_scheme_error(client, address)
+                    if wrong_scheme:
+                        raise wrong_scheme
                 return _read_document(response, deadline, budget, known)
         failure = errors.Redirected("The address redirects in a circle")
     except httpx.TimeoutException:
         failure = errors.TimedOut(retryable=True)
-    except (httpx.NetworkError, httpx.RemoteProtocolError) as broken:
-        failure = errors.Unreachable(retryable=not _is_certificate_error(broken))
-    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError):
+    except (httpx.InvalidURL, UnicodeError):
         failure = errors.Unreachable()
+    except (httpx.HTTPError, ssl.SSLError) as broken:
+        failure = explain(broken, client, address)
     # Raised outside the `except` blocks: as its context, the original would carry the request and so the key.
     raise failure
 
@@ -503,16 +560,6 @@ def _next_link(response: httpx.Response) -> str:
     return response.links.get("next", {}).get("url", "") if "link" in response.headers else ""
 
 
-def _is_certificate_error(error: BaseException) -> bool:
-    """Whether the connection failed at a certificate: a retry would not help."""
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, ssl.SSLCertVerificationError):
-            return True
-        link = link.__cause__
-    return False
-
-
 def _storable_validators(document: HttpDocument, key: ApiKey | None, digest: str) -> Validators:
     """The validators that may be stored: they come from outside, and one that repeats part of the key is dropped."""
     if not (document.etag or document.last_modified):
@@ -535,11 +582,17 @@ def _timeout(deadline: Deadline) -> httpx.Timeout:
 
 
 def _headers(provider: Provider, key: ApiKey | None) -> Mapping[str, str]:
+    """The headers of a request. A login takes `Authorization`; a key that would be there goes into `X-Api-Key`."""
     if key is None:
         return provider.headers
     if not _is_header_safe(key):
         raise errors.KeyRejected("This key holds characters that no key has")
-    return {**provider.headers, **provider.sign(key.reveal())}
+    signed = dict(provider.sign(key.reveal())) if key.reveal() else {}
+    if login := key.reveal_login():
+        if signed.pop("Authorization", ""):
+            signed["X-Api-Key"] = key.reveal()
+        signed["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    return {**provider.headers, **signed}
 
 
 def _is_header_safe(key: ApiKey) -> bool:
@@ -551,6 +604,11 @@ def _redirect_target(url: httpx.URL, response: httpx.Response) -> httpx.URL:
     target = response.next_request.url if response.next_request else None
     if target is not None and is_login_url(str(target)):
         raise errors.AccessPage(status=response.status_code)
+    if target and (url.scheme, target.scheme) == ("http", "https") and target.host == url.host:
+        required = errors.HttpsRequired(f"{url.host} answers over HTTPS only, so the key was not sent")
+        port = f"{target.host}:{target.port}" if target.port else target.host
+        required.action = f"{errors.KEPT}Write https://{port} in the address."
+        raise required
     if target is None or target.userinfo or (target.scheme, target.netloc) != (url.scheme, url.netloc):
         raise errors.Redirected
     return target

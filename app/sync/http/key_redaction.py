@@ -21,7 +21,7 @@ _PROSE = ("name", "description", "kind_reason")
 
 def repeats_key(text: str, key: ApiKey | None, fragment_length: int = _TEXT_FRAGMENT_LENGTH) -> bool:
     """Whether `text` holds as many characters in a row of the key, in upper or lower case; the whole key if shorter."""
-    if key is None or not key.reveal():
+    if key is None or not key.secrets:
         return False
     folded = text.lower()
     return any(fragment in folded for fragment in _fragments(key, fragment_length))
@@ -29,7 +29,7 @@ def repeats_key(text: str, key: ApiKey | None, fragment_length: int = _TEXT_FRAG
 
 def redact_page(page: Page, key: ApiKey | None) -> Page:
     """The page without any text that repeats the key: prose is masked, a model whose id repeats it is skipped."""
-    if key is None or not _is_secret(key) or not repeats_key("\n".join(_texts(page)), key):
+    if key is None or not any(map(_is_secret, key.secrets)) or not repeats_key("\n".join(_texts(page)), key):
         return page
     models: list[ListedModel] = []
     skipped = _redact_entries(page.skipped, key)
@@ -47,9 +47,8 @@ def redact_page(page: Page, key: ApiKey | None) -> Page:
     )
 
 
-def _is_secret(key: ApiKey) -> bool:
+def _is_secret(value: str) -> bool:
     """False for a placeholder such as "ollama" or "lm-studio", which model names may well contain."""
-    value = key.reveal()
     has_digit = any(character.isdigit() for character in value)
     return len(value) >= (_MIN_KEY_LENGTH if has_digit else _MIN_LENGTH_OF_WORDS)
 
@@ -100,5 +99,9 @@ def _mask(text: str, key: ApiKey) -> str:
 
 
 def _fragments(key: ApiKey, length: int) -> set[str]:
-    value = key.reveal().lower()
-    return {value[start : start + length] for start in range(max(1, len(value) - length + 1))}
+    secrets = [secret for secret in key.secrets if _is_secret(secret)] or list(key.secrets)
+    return {
+        secret.lower()[start : start + length]
+        for secret in secrets
+        for start in range(max(1, len(secret) - length + 1))
+    }

@@ -71,7 +71,7 @@ def chat_url(provider: Provider, base_url: str | None) -> str:
     if path.startswith("https://"):
         return path
     base = (base_url or provider.base_url).rstrip("/")
-    return provider.url(base, path) if path else base
+    return join_url(provider.root(base), path) if path else base
 
 
 def _curl(use: SnippetTarget) -> str:

@@ -290,7 +290,7 @@ def test_a_document_that_unfolds_beyond_the_cap_is_not_read(ask: Ask, simulator:
 
 def test_nobody_there_is_a_failure(ask: Ask) -> None:
     done = ask("modelsdev", url="http://127.0.0.1:1/api.json")
-    assert (done.outcome, line("modelsdev").error_code) == ("failed", "unreachable")
+    assert (done.outcome, line("modelsdev").error_code) == ("failed", "connection_refused")
     assert line("modelsdev").fetched_at is None
 
 

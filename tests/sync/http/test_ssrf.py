@@ -132,7 +132,7 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_used(
 )
 def test_no_spelling_of_an_address_leads_to_this_machine(host: str, simulator: Simulator) -> None:
     port = simulator.url.rsplit(":", 1)[1]
-    with new_client(restricted=()) as client, pytest.raises((errors.PrivateAddressBlocked, errors.Unreachable)):
+    with new_client(restricted=()) as client, pytest.raises((errors.PrivateAddressBlocked, errors.ConnectionProblem)):
         fetch(openai.PROVIDER, KEY, client, base_url=f"http://{host}:{port}/openai/v1")
     assert simulator.requests() == []
 
