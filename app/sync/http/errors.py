@@ -420,7 +420,7 @@ class Redirected(UnusableAnswer):
 
 class HttpsRequired(UnusableAnswer):
     code = "https_required"
-    sentence = "{provider} answers over HTTPS only, so we did not send the key"
+    sentence = "{provider} redirects http:// to https://"
     action = f"{KEPT}Write https:// in the address."
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import logging
 import os
+import re
 import ssl
 import threading
 import time
@@ -132,6 +133,7 @@ def new_client(restricted: Sequence[Network] | None = None) -> httpx.Client:
         timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, pool=TOTAL_TIMEOUT_S),
         limits=limits,
         follow_redirects=False,
+        event_hooks={"response": [_require_https]},
         # One client serves all users: a cookie set for one key must not be sent with another.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": ", ".join(DECOMPRESSORS)},
@@ -599,16 +601,26 @@ def _is_header_safe(key: ApiKey) -> bool:
     return key.reveal().isascii() and key.reveal().isprintable()
 
 
+def _require_https(response: httpx.Response) -> None:
+    """Raises HttpsRequired for a redirect from http:// to https:// on the same host; the rest of it may be malformed.
+
+    A hook of the client, since httpx itself refuses a malformed `Location` before a caller sees the answer.
+    """
+    url = response.request.url
+    target = re.compile(rf"https://{re.escape(url.host)}(?::(\d*)[^/?#@]*)?(?:[/?#]|$)", re.IGNORECASE)
+    redirect = target.match(response.headers.get("location", "")) if response.has_redirect_location else None
+    if url.scheme == "http" and redirect:
+        required = errors.HttpsRequired(f"{url.host} redirects http:// to https://")
+        port = f":{redirect[1]}" if redirect[1] else ""
+        required.action = f"{errors.KEPT}Write https://{url.host}{port} in the address."
+        raise required
+
+
 def _redirect_target(url: httpx.URL, response: httpx.Response) -> httpx.URL:
     # As httpx parsed it: a check that parses the header differently could be bypassed.
     target = response.next_request.url if response.next_request else None
     if target is not None and is_login_url(str(target)):
         raise errors.AccessPage(status=response.status_code)
-    if target and (url.scheme, target.scheme) == ("http", "https") and target.host == url.host:
-        required = errors.HttpsRequired(f"{url.host} answers over HTTPS only, so the key was not sent")
-        port = f"{target.host}:{target.port}" if target.port else target.host
-        required.action = f"{errors.KEPT}Write https://{port} in the address."
-        raise required
     if target is None or target.userinfo or (target.scheme, target.netloc) != (url.scheme, url.netloc):
         raise errors.Redirected
     return target

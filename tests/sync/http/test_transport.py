@@ -258,15 +258,30 @@ def test_ssl_cert_file_is_trusted_besides_the_public_authorities(
         assert fetching._tls is not None and len(fetching._tls.get_ca_certs()) > 50
 
 
-def test_a_redirect_to_https_of_the_same_host(client: httpx.Client) -> None:
-    with serving(answer(301, Location="https://127.0.0.1:8443/v1/models")) as server:
+@pytest.mark.parametrize(
+    ("location", "written"),
+    [
+        ("https://127.0.0.1:8443/v1/models", "https://127.0.0.1:8443 in"),
+        ("https://127.0.0.1/v1/models", "https://127.0.0.1 in"),
+        ("HTTPS://127.0.0.1", "https://127.0.0.1 in"),
+        ("https://127.0.0.1:PORT/v1/models", "https://127.0.0.1 in"),
+    ],
+)
+def test_a_redirect_to_https_of_the_same_host(client: httpx.Client, location: str, written: str) -> None:
+    with serving(answer(301, Location=location)) as server:
         error = failure(client, f"http://127.0.0.1:{server.port}/v1")
     assert error.code == "https_required" and "another host" not in error.message
-    assert "Write https://127.0.0.1:8443 in the address" in action(error)
+    assert f"Write {written} the address" in action(error)
 
 
 @pytest.mark.parametrize(
-    "location", ["https://other.example/v1/models", "http://127.0.0.1:1/v1/models", "//other.example/"]
+    "location",
+    [
+        "https://other.example/v1/models",
+        "http://127.0.0.1:1/v1/models",
+        "//other.example/",
+        "https://127.0.0.1@other.example/",
+    ],
 )
 def test_a_redirect_elsewhere_is_not_followed(client: httpx.Client, location: str) -> None:
     with serving(answer(302, Location=location)) as server:
