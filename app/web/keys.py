@@ -159,7 +159,7 @@ def change_address(credential_id: int) -> Any:
     ):
         credentials.change_address(row, base_url, clock.utc_now())
     else:
-        return _row_error(slug, credential_id, "address", ANOTHER_HOST)
+        return _row_error(slug, credential_id, "address", ANOTHER_HOST, address=base_url or "")
     db.session.commit()
     return _render_group(slug, enqueue.start_first_sync(current_user.id) if row.check_asked_at else None)
 
@@ -267,10 +267,10 @@ def _add_error(slug: str, error: str, label: str) -> Any:
     return redirect(url_for("keys.profile"), 303)
 
 
-def _row_error(slug: str, credential_id: int, wrong: str, error: str) -> Any:
+def _row_error(slug: str, credential_id: int, wrong: str, error: str, address: str = "") -> Any:
     """Report beside the field `wrong` why a key was not changed."""
     if is_htmx():
-        return _render_group(slug, error_at=(credential_id, wrong), error=error), 422
+        return _render_group(slug, error_at=(credential_id, wrong), error=error, address=address), 422
     flash(error, "bad")
     return redirect(url_for("keys.profile"), 303)
 

@@ -199,6 +199,7 @@ def test_a_key_is_not_sent_to_a_host_that_it_was_not_given_for(alice: Person, va
     for url in ("https://b.example.com/v1", "http://a.example.com/v1", "https://a.example.com:8443/v1"):
         refused = change(alice, key, url)
         assert refused.status_code == 422 and "paste it again" in words(refused.text)
+        assert f'value="{url}"' in refused.text, "what was typed is not lost"
         assert (key.base_url, key.key_number) == ("https://a.example.com/v1", 1)
     change(alice, key, "https://b.example.com/v1", key="sk-another-key-0987")
     assert key.base_url == "https://b.example.com/v1"
