@@ -36,7 +36,7 @@ from app.cli.embedded_redis import redis_process
 from app.cli.install import set_up
 from app.demo import seed
 from app.demo.simulator import Simulator
-from app.extensions import db
+from app.extensions import db, limiter
 from app.store import credentials
 from app.store.accounts import users
 from app.store.schema.tables import CredentialRow, UserRow
@@ -325,6 +325,8 @@ class Browser(FlaskClient):
 def app(settings: config.Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """The app within its context, on a fresh database, with the simulated providers for the real ones."""
     monkeypatch.setenv("VAULT_PRIVATE_KEYS", _PRIVATE)
+    # One limiter serves the process: after a test without Redis it would count in memory, and move on in the next one.
+    monkeypatch.setattr(limiter, "_storage_dead", False)
     app = create_app(settings)
     app.config["TESTING"] = True
     app.test_client_class = Browser
