@@ -40,7 +40,7 @@ from app.extensions import db, limiter
 from app.store import credentials
 from app.store.accounts import users
 from app.store.schema.tables import CredentialRow, UserRow
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.http.retry import RetryPolicy
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, generate_private_key

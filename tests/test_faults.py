@@ -69,7 +69,10 @@ class Odd(Exception):
 KINDS: dict[str, Callable[[], Exception]] = {
     "app/store/": lambda: sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception("the connection was cut")),
     "app/sync/limits/store.py": lambda: redis.ConnectionError("Redis went away"),
-    "app/sync/http/fetch.py": lambda: httpx.ConnectError("the network went away"),
+    **dict.fromkeys(
+        ("app/sync/http/client.py", "app/sync/http/fetch.py", "app/sync/http/request.py"),
+        lambda: httpx.ConnectError("the network went away"),
+    ),
 }
 """The errors that a part of the app is likely to meet, besides an unforeseen one."""
 

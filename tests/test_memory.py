@@ -20,7 +20,7 @@ from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
 from app.sync.dispatch import fetch_each, run_item_for
 from app.sync.http import errors
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.http.google_auth import resolve_signing_key
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, SealContext, UnsealError, VaultError, generate_private_key

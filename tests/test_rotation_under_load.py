@@ -18,7 +18,7 @@ from app.store.accounts import users
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from app.sync import key_rotation
 from app.sync import run as sync
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.http.retry import RetryPolicy
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, generate_private_key

@@ -25,7 +25,7 @@ from app.store import credentials, rotation, runs
 from app.store.schema.tables import CredentialRow, ResultRow, RunRow
 from app.sync import key_rotation
 from app.sync import run as sync
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, UnsealError, generate_private_key
 from tests.cli.shell import Run, read_output

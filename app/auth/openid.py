@@ -1,6 +1,6 @@
 """OpenID Connect client: discovery, the code flow with PKCE, and the ID token (OpenID Connect Core 1.0).
 
-The only user of Authlib and its joserfc and, besides `sync/http/fetch.py`, the only one of httpx. Unlike there, all
+The only user of Authlib and its joserfc and, besides `sync/http`, the only one of httpx. Unlike there, all
 requests go to the one server that the operator trusts with sign-in, while a person waits.
 """
 

@@ -164,7 +164,7 @@ def fingerprint(form: bytes) -> bytes:
     return hashlib.sha256(form).digest()
 
 
-def from_canonical_form(form: bytes) -> Listing:
+def parse_canonical_form(form: bytes) -> Listing:
     """The listing that `canonical_form` encoded. Raises ValueError for another format or damaged bytes."""
     if form[:1] != FORMAT:
         raise ValueError(f"listing format {form[:1]!r} is not known to this version")

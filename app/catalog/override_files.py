@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.catalog.overrides import Override, OverrideError, from_json, quote
+from app.catalog.overrides import Override, OverrideError, parse_override, quote
 
 
 class OverrideEntry(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ def _parse_entry(value: Any, place: str) -> OverrideEntry:
     try:
         if isinstance(value, OverrideError):
             raise value
-        return OverrideEntry(from_json(value), place)
+        return OverrideEntry(parse_override(value), place)
     except OverrideError as error:
         raise OverrideError(f"{place}: {error}") from None
 

@@ -113,13 +113,13 @@ class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def from_facts(
+def build_override(
     provider: str, canonical_id: str, priority: int, facts: Mapping[str, Fact], reason: str = ""
 ) -> Override:
     """The override that sets `facts`, by field: the inverse of `Override.facts`. Raises OverrideError."""
     prices = {part: facts.get(field) for field, part in _PRICE_PARTS.items()}
     limits = {"context_window": facts.get("context_length"), "max_output_tokens": facts.get("max_output_tokens")}
-    return from_json(
+    return parse_override(
         {
             "provider_id": provider,
             "model_id": canonical_id,
@@ -132,7 +132,7 @@ def from_facts(
     )
 
 
-def from_json(entry: Any) -> Override:
+def parse_override(entry: Any) -> Override:
     """An override from decoded JSON, validated, with our names of capabilities and empty parts as None.
 
     Prices are Decimal, int or text, and exact; a float counts as its shortest text. Raises OverrideError.
@@ -153,13 +153,13 @@ def from_json(entry: Any) -> Override:
     )
 
 
-def from_state(entry: Mapping[str, Any]) -> Override:
+def decode_override(entry: Mapping[str, Any]) -> Override:
     """An override that `to_json` produced, from storage; it was validated when it was stored."""
     return msgspec.convert(entry, Override)
 
 
 def to_json(override: Override) -> dict[str, Any]:
-    """The input of `from_json`, with prices as text, so that a database keeps every digit."""
+    """The input of `parse_override`, with prices as text, so that a database keeps every digit."""
     builtins: dict[str, Any] = msgspec.to_builtins(override, builtin_types=())
     return builtins
 
@@ -175,7 +175,7 @@ def resolve_canonical_id(index: CatalogIndex, provider: str, name: str) -> str |
     return None if match.variant or match.snapshot else match.canonical_id
 
 
-def from_listing(provider: str, canonical: CanonicalModel, listed: ListedModel) -> Override:
+def derive_override(provider: str, canonical: CanonicalModel, listed: ListedModel) -> Override:
     """Where the provider's listing differs from the catalog, at priority 0; without any part if it does not.
 
     A field that the provider does not state is no difference; one that the catalog does not know is. So the canonical
@@ -189,7 +189,7 @@ def from_listing(provider: str, canonical: CanonicalModel, listed: ListedModel) 
     limits = OverrideLimits(
         context_window=different.get("context_length"), max_output_tokens=different.get("max_output_tokens")
     )
-    # Without the checks of `from_json`: the providers' readers have validated these values.
+    # Without the checks of `parse_override`: the providers' readers have validated these values.
     return Override(
         provider_id=provider,
         model_id=canonical.id,
@@ -218,7 +218,7 @@ def merge(overrides: Iterable[Override]) -> Override:
     facts: dict[str, Fact] = {}
     for override in ordered:
         facts |= override.facts
-    return from_facts(highest.provider_id, highest.model_id, highest.priority, facts, highest.reason)
+    return build_override(highest.provider_id, highest.model_id, highest.priority, facts, highest.reason)
 
 
 # ------------------------------------------------------------------ validation

@@ -22,7 +22,7 @@ from app.cli.output import json_option, print_json, print_table
 from app.store import catalog, sources
 from app.store.catalog import SourcedFact
 from app.sync.catalog import refresh
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 
 catalog_group = AppGroup("catalog", help="The canonical catalog of models.")
 _MAX_CHANGES = 10

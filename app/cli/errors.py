@@ -52,7 +52,7 @@ def report_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Turn known failures into one sentence and exit code 1, and roll back."""
 
     @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
         except _KNOWN_ERRORS as error:
@@ -64,15 +64,15 @@ def report_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             db.session.rollback()
             raise click.ClickException(_DATABASE_MESSAGES[problem]) from None
 
-    return wrapped
+    return run
 
 
 def require_installation(command: Callable[..., Any]) -> Callable[..., Any]:
     """As `report_errors`, and prepare the installation first."""
 
     @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
         prepare(flask_app())
         return command(*args, **kwargs)
 
-    return report_errors(wrapped)
+    return report_errors(run)

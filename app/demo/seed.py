@@ -21,7 +21,7 @@ from app.providers import PROVIDERS
 from app.store import credentials, due, runs
 from app.store.accounts import users
 from app.store.schema.tables import UserRow
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.http.retry import RetryPolicy
 from app.sync.run import SyncContext, execute
 from app.vault import ApiKey, Keyring, PublicKey

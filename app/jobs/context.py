@@ -14,7 +14,7 @@ from app.jobs.queues import redis_connection
 from app.store import catalog
 from app.store.engine.transaction import run_in_transaction
 from app.sync.dispatch import OnProgress, SyncContext
-from app.sync.http.fetch import process_client
+from app.sync.http.client import process_client
 from app.sync.limits.limiter import INTERACTIVE_QUOTA
 from app.sync.limits.store import Quota, RedisLimiterStore
 from app.vault import Keyring

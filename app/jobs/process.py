@@ -19,7 +19,7 @@ from app.providers import PROVIDERS
 from app.store import catalog
 from app.sync import run as sync_run
 from app.sync.catalog.bootstrap import bootstrap
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.vault import Keyring
 
 log = logging.getLogger(__name__)

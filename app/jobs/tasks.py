@@ -23,7 +23,7 @@ from app.sync import run as sync_run
 from app.sync.catalog import refresh
 from app.sync.catalog.auto_adopt import adopt_proposals
 from app.sync.catalog.rebuild import rebuild
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.limits.limiter import BULK_QUOTA
 from app.sync.provider_test import run_test
 

@@ -1,8 +1,8 @@
 """Keys and variables of companies that have no file here, so that no key is offered to a company that did not issue it.
 
-Sources: the companies' documentation, models.dev (addresses and variables) and gitleaks' rules, 2026-11; those of the
-coding plans: help.aliyun.com/zh/model-studio/coding-plan-quickstart, docs.link-ai.tech/platform/maas/coding-plan,
-MiniMax-AI/MiniMax-M2#96.
+Looked up in 2026-11: Alibaba's and Kimi's coding plans (help.aliyun.com/zh/model-studio/coding-plan-quickstart,
+docs.link-ai.tech/platform/maas/coding-plan), MiniMax (MiniMax-AI/MiniMax-M2#96) and Volcengine's host. The other
+addresses and prefixes have no looked-up source yet: they only fill in a form, whose owner decides where a key goes.
 """
 
 from __future__ import annotations

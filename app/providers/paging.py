@@ -74,7 +74,7 @@ def find_further_page(answer: Any, entry_count: int, last_id: str) -> FurtherPag
         return None
     has_more = any(flags)
     for section in sections:
-        if page := _from_section(section, entry_count, has_more=has_more):
+        if page := _find_in_section(section, entry_count, has_more=has_more):
             return page
     total = find_total(answer)
     is_counted = total is not None and total > entry_count > 0 and not _has_position(sections)
@@ -120,23 +120,23 @@ def _sections(answer: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
             yield from _sections(answer.get(name), depth + 1)
 
 
-def _from_section(section: Mapping[str, Any], entry_count: int, *, has_more: bool) -> FurtherPage | None:
+def _find_in_section(section: Mapping[str, Any], entry_count: int, *, has_more: bool) -> FurtherPage | None:
     for name in _LINKS:
         value = section.get(name)
         if isinstance(value, dict):
             value = value.get("href") or value.get("url")
-        if page := _from_link(value):
+        if page := _read_link(value):
             return page
     for name, parameter in (_CURSORS | _CURSORS_IF_MORE if has_more else _CURSORS).items():
         if cursor := _cursor(section.get(name)):
             return FurtherPage(params={parameter: cursor})
     for name in _NEXT_PAGE:
-        if page := _from_link(section.get(name), parameter="page"):
+        if page := _read_link(section.get(name), parameter="page"):
             return page
-    return _from_numbers(section, entry_count, has_more=has_more)
+    return _count_pages(section, entry_count, has_more=has_more)
 
 
-def _from_link(value: Any, parameter: str = "cursor") -> FurtherPage | None:
+def _read_link(value: Any, parameter: str = "cursor") -> FurtherPage | None:
     """value: a URL, its path or query, or a cursor."""
     if isinstance(value, str) and (value.startswith(("http://", "https://", "/", "?"))):
         return FurtherPage(link=value)
@@ -144,7 +144,7 @@ def _from_link(value: Any, parameter: str = "cursor") -> FurtherPage | None:
     return FurtherPage(params={parameter: cursor}) if cursor else None
 
 
-def _from_numbers(section: Mapping[str, Any], entry_count: int, *, has_more: bool) -> FurtherPage | None:
+def _count_pages(section: Mapping[str, Any], entry_count: int, *, has_more: bool) -> FurtherPage | None:
     total, page, offset = (_first_number(section, names) for names in (_TOTAL, _PAGE, ("offset",)))
     if page is not None:
         last, size = _first_number(section, _PAGE_COUNT), _first_number(section, _PER_PAGE) or entry_count

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, select
 
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CatalogIndex
-from app.catalog.overrides import MANUAL_PRIORITY, from_listing
+from app.catalog.overrides import MANUAL_PRIORITY, derive_override
 from app.extensions import db
 from app.store.engine.statements import batches
 from app.store.models import MatchedModel
@@ -36,7 +36,7 @@ def save(provider_id: int, slug: str, pairs: Iterable[MatchedModel], index: Cata
             "priority": 0,
             "created_at": now,
             "updated_at": now,
-            **section_columns(from_listing(slug, index.models[canonical_id], model)),
+            **section_columns(derive_override(slug, index.models[canonical_id], model)),
         }
         for canonical_id, model in sorted(_representatives(pairs).items())
         if canonical_id in index.models

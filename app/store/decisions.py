@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.catalog.effective import FactConflict
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import MANUAL_PRIORITY, OverrideError, from_facts, to_json
+from app.catalog.overrides import MANUAL_PRIORITY, OverrideError, build_override, to_json
 from app.extensions import db
 from app.store import audit, overrides
 from app.store.audit import Actor
@@ -179,7 +179,7 @@ def keep_catalog_value(slug: str, canonical_id: str, conflict: FactConflict, act
     facts = {**(before.facts if before else {}), conflict.field: conflict.catalog_value}
     reason = before.reason if before and before.reason else "The catalog's word was kept against the provider's."
     try:
-        overrides.save(from_facts(slug, canonical_id, MANUAL_PRIORITY, facts, reason), actor, now)
+        overrides.save(build_override(slug, canonical_id, MANUAL_PRIORITY, facts, reason), actor, now)
     except OverrideError as error:
         raise DecisionError(str(error)) from None
 

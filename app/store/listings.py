@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import bindparam, select
 
 from app.catalog.changes import Change
-from app.catalog.listing import Listing, canonical_form, fingerprint, from_canonical_form
+from app.catalog.listing import Listing, canonical_form, fingerprint, parse_canonical_form
 from app.extensions import db
 from app.store.engine.dialect import insert
 from app.store.schema.tables import ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow
@@ -43,7 +43,7 @@ _BY_FINGERPRINT = select(ListingRow).where(ListingRow.fingerprint == bindparam("
 def load(listing_id: int) -> Listing:
     """Raises ValueError for corrupt content, and NoResultFound for an unknown id."""
     content = db.session.scalars(_CONTENT_QUERY, {"listing_id": listing_id}).one()
-    return from_canonical_form(zlib.decompress(content))
+    return parse_canonical_form(zlib.decompress(content))
 
 
 _CONTENT_QUERY = select(ListingRow.content).where(ListingRow.id == bindparam("listing_id"))
@@ -53,7 +53,7 @@ def load_many(listing_ids: Iterable[int]) -> dict[int, Listing]:
     """Id → listing; unknown ids are left out. Raises ValueError for corrupt content."""
     query = select(ListingRow.id, ListingRow.content).where(ListingRow.id.in_(set(listing_ids)))
     return {
-        listing_id: from_canonical_form(zlib.decompress(content)) for listing_id, content in db.session.execute(query)
+        listing_id: parse_canonical_form(zlib.decompress(content)) for listing_id, content in db.session.execute(query)
     }
 
 

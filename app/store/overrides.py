@@ -19,10 +19,10 @@ from app.catalog.overrides import (
     Fact,
     Override,
     OverrideError,
-    from_facts,
-    from_json,
-    from_state,
+    build_override,
+    decode_override,
     merge,
+    parse_override,
     resolve_canonical_id,
     to_json,
 )
@@ -92,7 +92,7 @@ _MANUAL_QUERY = _OVERRIDE_QUERY.where(OverrideRow.priority >= MANUAL_PRIORITY)
 
 def _load(query: Select[*tuple[Any, ...]]) -> list[Override]:
     names = ("provider_id", "model_id", "priority", "reason", *SECTIONS)
-    return [from_state(dict(zip(names, row, strict=True))) for row in db.session.execute(query)]
+    return [decode_override(dict(zip(names, row, strict=True))) for row in db.session.execute(query)]
 
 
 # ------------------------------------------------------------------ a person's decisions
@@ -116,10 +116,10 @@ def amend(
 
     model: the canonical id or an alias. Returns the override as saved. Raises as `save` does.
     """
-    (entry,) = _validate_entries([OverrideEntry(from_facts(slug, model, priority, facts, reason))])
+    (entry,) = _validate_entries([OverrideEntry(build_override(slug, model, priority, facts, reason))])
     key = override_key(entry.override)
     before = _load_manual_by_key([key]).get(key)
-    override = from_facts(*key, {**before.facts, **facts}, reason) if before else entry.override
+    override = build_override(*key, {**before.facts, **facts}, reason) if before else entry.override
     _save_all([override], actor, now)
     return override
 
@@ -145,7 +145,7 @@ def restore(subject: str, state: Mapping[str, Any] | None, now: datetime) -> Ove
     if state is None:
         _delete(key)
         return before
-    override = from_json(dict(state))
+    override = parse_override(dict(state))
     if override_key(override) != key:
         raise OverrideError(f"This is the state of {format_subject(override_key(override))}, not of {subject}.")
     _write([override], now)

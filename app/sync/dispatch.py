@@ -21,8 +21,10 @@ from app.store.http_cache import NO_HINTS, CacheEntry, FetchHints
 from app.store.runs import RunItem
 from app.store.schema.tables import CredentialRow
 from app.sync.http import errors
-from app.sync.http.fetch import TOTAL_TIMEOUT_S, Answer, NotModified, Trace, Validators, fetch, new_client
+from app.sync.http.client import TOTAL_TIMEOUT_S, new_client
+from app.sync.http.fetch import Answer, NotModified, Trace, fetch
 from app.sync.http.google_auth import resolve_signing_key
+from app.sync.http.request import NO_VALIDATORS, Validators
 from app.sync.http.retry import DEFAULT_RETRY, Deadline, RetryPolicy
 from app.sync.limits.circuit_breaker import Requester
 from app.sync.limits.limiter import INTERACTIVE_QUOTA, Lane, Limiter
@@ -271,7 +273,7 @@ def _fetch_limited(
 def _validators_for(base_url: str, cache_entry: CacheEntry | None) -> Validators:
     """The stored validators, if they come from this very address."""
     if cache_entry is None or cache_entry["base_url"] != base_url:
-        return Validators()
+        return NO_VALIDATORS
     return Validators(cache_entry["etag"], cache_entry["last_modified"], cache_entry["digest"])
 
 

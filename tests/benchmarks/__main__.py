@@ -32,7 +32,7 @@ from app.store import credentials, runs
 from app.store.accounts import users
 from app.store.schema.tables import ModelRow, ResultRow, RunRow, UserRow
 from app.sync import run as sync
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.run import SyncContext
 from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
 from tests.benchmarks import engine, fanout, forking, history, load, matching, model_pages, pages, reading, watchers

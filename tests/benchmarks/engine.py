@@ -24,7 +24,7 @@ from app.extensions import db
 from app.jobs import context
 from app.store.schema.tables import ListedModelRow, ModelRow, ResultRow
 from app.sync import run as sync
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from tests.benchmarks.far_end import MANY, SIZES, FarEnd, far_end
 from tests.benchmarks.stage import Stage, begin, databases, headers_of, now, person, stage
 

@@ -24,7 +24,7 @@ from app.extensions import db
 from app.jobs import context, enqueue, queues
 from app.store.schema.tables import ResultRow, RunRow
 from app.sync import run as sync
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from tests.benchmarks.far_end import FarEnd, far_end
 from tests.benchmarks.stage import Stage, begin, best_database, headers_of, people, person, stage
 from tests.live import ROOT, descendants

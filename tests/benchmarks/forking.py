@@ -19,7 +19,7 @@ from app.extensions import db
 from app.jobs import context, queues, tasks, workers
 from app.store import catalog
 from app.sync import run as sync
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from tests.benchmarks.fanout import KEYS
 from tests.benchmarks.far_end import far_end
 from tests.benchmarks.stage import Stage, begin, best_database, people, person, stage

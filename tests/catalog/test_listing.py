@@ -16,7 +16,7 @@ from app.catalog.listing import (
     build_listing,
     canonical_form,
     fingerprint,
-    from_canonical_form,
+    parse_canonical_form,
 )
 
 FULL = ListedModel(
@@ -112,31 +112,31 @@ def test_the_provider_matters() -> None:
 
 def test_a_listing_reads_back_as_it_was() -> None:
     listing = build_listing("openai", MODELS)
-    assert from_canonical_form(canonical_form(listing)) == listing
-    assert canonical_form(from_canonical_form(canonical_form(listing))) == canonical_form(listing)
+    assert parse_canonical_form(canonical_form(listing)) == listing
+    assert canonical_form(parse_canonical_form(canonical_form(listing))) == canonical_form(listing)
 
 
 def test_a_price_keeps_every_digit() -> None:
     model = ListedModel(id="exact", input_per_million=Decimal("0.000000123"))
-    (read,) = from_canonical_form(canonical_form(build_listing("openai", [model]))).models
+    (read,) = parse_canonical_form(canonical_form(build_listing("openai", [model]))).models
     assert read.input_per_million == Decimal("0.000000123")
 
 
 def test_fields_of_a_later_version_are_passed_over() -> None:
     form = FORMAT + b'{"provider":"openai","models":[{"id":"plain","a_new_field":1}],"more":2}'
-    assert from_canonical_form(form) == Listing("openai", (ListedModel(id="plain"),))
+    assert parse_canonical_form(form) == Listing("openai", (ListedModel(id="plain"),))
 
 
 @pytest.mark.parametrize("form", [b"", b"\x02" + canonical_form(Listing("openai", ()))[1:], b'{"provider":"openai"}'])
 def test_another_format_is_refused(form: bytes) -> None:
     with pytest.raises(ValueError, match="is not known to this version"):
-        from_canonical_form(form)
+        parse_canonical_form(form)
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"null", b'{"provider":"openai","models":[{}]}'])
 def test_damaged_bytes_are_refused(damage: bytes) -> None:
     with pytest.raises(ValueError):
-        from_canonical_form(FORMAT + damage)
+        parse_canonical_form(FORMAT + damage)
 
 
 def test_an_id_that_occurs_twice_is_refused() -> None:

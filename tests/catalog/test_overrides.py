@@ -27,11 +27,11 @@ from app.catalog.overrides import (
     HIGHEST_PRIORITY,
     Override,
     OverrideError,
-    from_facts,
-    from_json,
-    from_listing,
-    from_state,
+    build_override,
+    decode_override,
+    derive_override,
     merge,
+    parse_override,
     resolve_canonical_id,
     to_json,
 )
@@ -94,7 +94,7 @@ def only(text: str) -> Override:
 
 
 def override(priority: int = 100, **facts: Any) -> Override:
-    return from_facts("openai", "openai/gpt", priority, facts, "because")
+    return build_override("openai", "openai/gpt", priority, facts, "because")
 
 
 # ------------------------------------------------------------------ the documents' form
@@ -123,7 +123,7 @@ def test_a_price_keeps_every_digit(written: str) -> None:
     text = MANUAL.replace("1.0,", f"{written},")
     assert only(text).facts["input_per_million"] == Decimal(written)
     assert str(only(format_line(only(text))).facts["input_per_million"]) == str(Decimal(written))
-    assert from_json(to_json(only(text))) == from_state(to_json(only(text))) == only(text)
+    assert parse_override(to_json(only(text))) == decode_override(to_json(only(text))) == only(text)
     assert to_json(only(text))["pricing"]["input"]["per_million_tokens"] == str(Decimal(written))
 
 
@@ -135,7 +135,7 @@ def test_capabilities_may_be_spelled_as_in_the_documents() -> None:
         "streaming": True,
         "vision": False,
     }
-    read = from_json({"provider_id": "a", "model_id": "b", "priority": 100, "capabilities": said})
+    read = parse_override({"provider_id": "a", "model_id": "b", "priority": 100, "capabilities": said})
     assert read.capabilities == {
         "tools": True,
         "reasoning": False,
@@ -147,7 +147,7 @@ def test_capabilities_may_be_spelled_as_in_the_documents() -> None:
 
 def test_parts_that_say_nothing_are_left_out() -> None:
     nothing: dict[str, Any] = {"pricing": {}, "limits": {"context_window": None}, "capabilities": {}}
-    assert from_json({"provider_id": "a", "model_id": "b", "priority": 1, **nothing}) == Override(
+    assert parse_override({"provider_id": "a", "model_id": "b", "priority": 1, **nothing}) == Override(
         provider_id="a", model_id="b", priority=1
     )
 
@@ -210,7 +210,7 @@ def test_parts_that_say_nothing_are_left_out() -> None:
 )
 def test_what_is_wrong_is_one_sentence_that_names_the_field(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(OverrideError) as caught:
-        from_json({"provider_id": "groq", "model_id": "b", "priority": 100, **change})
+        parse_override({"provider_id": "groq", "model_id": "b", "priority": 100, **change})
     assert str(caught.value).startswith(sentence)
 
 
@@ -267,7 +267,7 @@ def test_an_empty_array_and_a_byte_order_mark_are_fine() -> None:
 
 _prices = st.decimals(min_value=0, max_value=100_000, places=9).map(lambda price: price.copy_abs())
 _overrides = st.builds(
-    lambda provider, model, priority, reason, facts: from_facts(provider, model, priority, facts, reason),
+    lambda provider, model, priority, reason, facts: build_override(provider, model, priority, facts, reason),
     st.sampled_from(["openai", "groq", "x"]),
     st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=300),
     st.integers(0, HIGHEST_PRIORITY),
@@ -294,8 +294,8 @@ def test_what_is_exported_can_be_imported_again(found: list[Override]) -> None:
     assert sorted(map(format_line, again)) == sorted(map(format_line, found))
     assert format_file(again) == text
     for one in found:
-        assert from_json(to_json(one)) == one
-        assert from_facts(one.provider_id, one.model_id, one.priority, one.facts, one.reason) == one
+        assert parse_override(to_json(one)) == one
+        assert build_override(one.provider_id, one.model_id, one.priority, one.facts, one.reason) == one
 
 
 # ------------------------------------------------------------------ who is meant
@@ -326,7 +326,7 @@ def test_a_labs_own_provider_is_known() -> None:
 def test_an_identical_model_makes_an_empty_override() -> None:
     same = ListedModel(id="gpt", context_length=128_000, tools=True, input_per_million=Decimal("2.50"))
     for listed in (LISTED, same):
-        assert from_listing("openrouter", GPT, listed) == Override(
+        assert derive_override("openrouter", GPT, listed) == Override(
             provider_id="openrouter", model_id="openai/gpt", priority=0
         )
 
@@ -341,7 +341,7 @@ def test_only_differences_are_recorded_and_the_unsaid_is_none() -> None:
         input_per_million=Decimal(5),
         output_per_million=Decimal(0),
     )
-    made = from_listing("provider-x", GPT, listed)
+    made = derive_override("provider-x", GPT, listed)
     assert json.loads(format_line(made)) == {
         "provider_id": "provider-x",
         "model_id": "openai/gpt",
@@ -369,7 +369,7 @@ _facts = st.fixed_dictionaries(
 @given(_facts, _facts)
 def test_the_catalog_with_the_override_over_it_is_all_that_is_known(base: dict[str, Any], own: dict[str, Any]) -> None:
     canonical = CanonicalModel(id="lab/m", lab="lab", name="M", **base)
-    assert base | from_listing("host", canonical, ListedModel(id="m", **own)).facts == base | own
+    assert base | derive_override("host", canonical, ListedModel(id="m", **own)).facts == base | own
 
 
 # ------------------------------------------------------------------ the merge
@@ -427,7 +427,7 @@ def test_every_field_has_the_value_of_a_source(
 ) -> None:
     canonical = CanonicalModel(id="lab/m", lab="lab", name="M", **base)
     listed = ListedModel(id="m", **own)
-    manual = from_facts(provider, "lab/m", 100, decided) if decided is not None else None
+    manual = build_override(provider, "lab/m", 100, decided) if decided is not None else None
     facts = effective_facts(provider, canonical, listed, manual)
     for field in FACT_FIELDS:
         value = getattr(facts, field)

@@ -137,7 +137,7 @@ def _calm(built: Stage, crowd: Crowd, failed: Counter[str]) -> list[str]:
     # Providers that failed for many rest for minutes: Redis forgets it, and a day makes good what they put off.
     _note_failed(crowd.app, failed)
     with redis.Redis.from_url(built.queue.url) as client:
-        client.flushall()
+        client.flushdb()
     crowd.try_to(crowd.pass_day)
     last = crowd.sync_everyone()
     if len(last) != len(crowd.user_ids):

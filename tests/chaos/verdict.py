@@ -23,7 +23,8 @@ from app.store import catalog, listings
 from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ProviderRow, ResultRow, RunRow
 from app.sync.evaluate import PreviousState, evaluate
 from app.sync.http import errors
-from app.sync.http.fetch import Answer, fetch, new_client
+from app.sync.http.client import new_client
+from app.sync.http.fetch import Answer, fetch
 from app.sync.http.retry import RetryPolicy
 from app.vault import ApiKey
 from tests.chaos import plan

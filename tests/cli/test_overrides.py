@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from app import clock
-from app.catalog.overrides import from_facts, to_json
+from app.catalog.overrides import build_override, to_json
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, overrides
@@ -137,7 +137,7 @@ def test_what_cannot_be_is_a_sentence(run: Run, app: Flask, tmp_path: Path) -> N
 
 
 def test_what_is_about_a_model_that_left_the_catalog_can_be_removed(run: Run) -> None:
-    gone = from_facts("groq", "lab/gone", 100, {"tools": True})
+    gone = build_override("groq", "lab/gone", 100, {"tools": True})
     overrides.restore("groq/lab/gone@100", to_json(gone), clock.utc_now())
     db.session.commit()
     assert read_output(run("overrides", "remove", "groq", "lab/gone")) == "Removed lab/gone at groq (priority 100)."

@@ -27,7 +27,8 @@ from app.providers import PROVIDERS
 from app.providers.contract import join_url
 from app.providers.parsing import InvalidResponse
 from app.sync.http import errors
-from app.sync.http.fetch import Answer, fetch, new_client
+from app.sync.http.client import new_client
+from app.sync.http.fetch import Answer, fetch
 from app.sync.http.retry import RetryPolicy
 from app.vault import ApiKey
 from tests.providers.shapes import SHAPES as TESTED_SHAPES

@@ -27,7 +27,7 @@ from app.store.accounts import sessions, tokens, users
 from app.store.queries import models_of_keys
 from app.store.queries import runs as run_queries
 from app.sync import run as sync
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.http.retry import RetryPolicy
 from app.vault import ApiKey, Keyring, PublicKey, generate_private_key
 from tests.chaos.stage import PrivateRedis

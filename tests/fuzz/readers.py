@@ -18,7 +18,7 @@ from app.api.problems import ApiError as NotServed
 from app.auth.secretbox import DecryptionError, decrypt, encrypt
 from app.auth.totp import new_secret, verify
 from app.catalog import sources
-from app.catalog.listing import build_listing, canonical_form, from_canonical_form
+from app.catalog.listing import build_listing, canonical_form, parse_canonical_form
 from app.catalog.override_files import parse_file
 from app.catalog.overrides import OverrideError
 from app.catalog.sources.claims import SourceRejected, deserialize, serialize
@@ -58,7 +58,7 @@ def _list_of(slug: str) -> Target:
                 page = endpoint.read(body)
                 models = list({model.id: model for model in page.models}.values())
                 listing = build_listing(slug, models)
-                assert from_canonical_form(canonical_form(listing)) == listing
+                assert parse_canonical_form(canonical_form(listing)) == listing
                 grade_answer(None, listing, is_complete=True)
 
     return Target(f"list of {slug}", inputs.any_of(good), check)

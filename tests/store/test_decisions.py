@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import from_facts
+from app.catalog.overrides import build_override
 from app.extensions import db
 from app.store import audit, decisions, overrides
 from app.store.audit import Actor
@@ -167,13 +167,13 @@ def test_undo_is_rejected_twice_and_for_unknown_entries(app: Flask, actor: Actor
 
 
 def test_an_override_is_undone_only_if_unchanged(app: Flask, actor: Actor) -> None:
-    overrides.save(from_facts("groq", KNOWN, 100, {"context_length": 32_000}), actor, now())
+    overrides.save(build_override("groq", KNOWN, 100, {"context_length": 32_000}), actor, now())
     entry = audit.list_entries()[0][0]
     undone = decisions.undo(entry.id, actor, now())
     assert overrides.load_manual() == {}
     decisions.undo(undone.id, actor, now())
     assert overrides.load_manual()["groq", KNOWN].facts == {"context_length": 32_000}
-    overrides.save(from_facts("groq", KNOWN, 100, {"context_length": 64_000}), actor, now())
+    overrides.save(build_override("groq", KNOWN, 100, {"context_length": 64_000}), actor, now())
     redone = audit.list_entries()[0][1]
     with pytest.raises(DecisionError, match="changed since"):
         decisions.undo(redone.id, actor, now())

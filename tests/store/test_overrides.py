@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CanonicalModel, CatalogIndex, Match
 from app.catalog.override_files import OverrideEntry, format_file, format_line, parse_file
-from app.catalog.overrides import Override, OverrideError, from_facts, from_listing, to_json
+from app.catalog.overrides import Override, OverrideError, build_override, derive_override, to_json
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import audit, auto_overrides, catalog, credentials, models, overrides
@@ -49,7 +49,7 @@ def write(*pairs: Any, now: datetime = NOW, slug: str = "groq") -> int:
 
 
 def decided(model: str = GPT, priority: int = 100, slug: str = "groq", **facts: Any) -> Override:
-    return from_facts(slug, model, priority, facts or {"context_length": 5}, "because")
+    return build_override(slug, model, priority, facts or {"context_length": 5}, "because")
 
 
 def put(override: Override, now: datetime = NOW) -> Override:
@@ -77,7 +77,9 @@ def test_only_canonical_chat_models_get_an_override(app: Flask) -> None:
     )
     assert overrides.export("groq") == [
         Override(provider_id="groq", model_id=GPT, priority=0),
-        from_facts("groq", MINI, 0, {"context_length": 64_000, "input_per_million": Decimal("0.1"), "tools": False}),
+        build_override(
+            "groq", MINI, 0, {"context_length": 64_000, "input_per_million": Decimal("0.1"), "tools": False}
+        ),
     ]
     assert spoken_for() == {GPT: "same", MINI: "other"}
 
@@ -394,5 +396,5 @@ def test_the_columns_are_the_documents_form(app: Flask) -> None:
     row = db.session.scalars(select(OverrideRow)).one()
     assert row.pricing == {"input": {"per_million_tokens": "5.0", "currency": "USD"}}
     assert (row.limits, row.capabilities, row.reason) == ({"context_window": 32_000}, {"tools": True}, "because")
-    assert from_listing("groq", INDEX.models[GPT], ListedModel(id="x")).pricing is None
+    assert derive_override("groq", INDEX.models[GPT], ListedModel(id="x")).pricing is None
     assert db.session.scalar(select(func.count()).select_from(OverrideRow)) == 1

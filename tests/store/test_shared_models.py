@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, text
 
-from app.catalog.overrides import from_facts
+from app.catalog.overrides import build_override
 from app.demo.simulator import Simulator
 from app.extensions import db
 from app.store import credentials, overrides
@@ -78,7 +78,7 @@ def test_every_chat_model_has_a_modality_in_one_order(alice: Person, means: Sync
 @both_databases
 def test_a_persons_override_reaches_the_table_and_writes_that_row_only(openai: None, means: SyncContext) -> None:
     before = dict(query("SELECT provider_model_id, facts_hash FROM models"))
-    decided = from_facts("openai", "openai/gpt-4-turbo", 100, {"context_length": 64_000, "vision": False}, "ours")
+    decided = build_override("openai", "openai/gpt-4-turbo", 100, {"context_length": 64_000, "vision": False}, "ours")
     overrides.save(decided, COMMAND_LINE, means.now())
     rebuild(means.now())
     db.session.commit()

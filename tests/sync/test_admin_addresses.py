@@ -17,7 +17,7 @@ from app.jobs import context
 from app.providers import PROVIDERS
 from app.providers.addresses import InvalidBaseURL, validate_shared_url
 from app.store.schema.tables import ProviderRow
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.run import SyncContext
 from app.vault import Keyring
 from tests.conftest import Person

@@ -18,7 +18,7 @@ from app import clock
 from app.extensions import db
 from app.store import runs
 from app.sync import run as sync
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.limits.store import LocalLimiterStore
 from app.sync.run import SyncContext
 from app.vault import Keyring, PublicKey

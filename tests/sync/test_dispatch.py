@@ -13,7 +13,8 @@ from app.store.runs import RunItem
 from app.sync import dispatch
 from app.sync.dispatch import deadline_for, fetch_each
 from app.sync.http import errors
-from app.sync.http.fetch import Answer, new_client
+from app.sync.http.client import new_client
+from app.sync.http.fetch import Answer
 from app.sync.limits.limiter import BULK_QUOTA
 from app.sync.run import SyncContext
 

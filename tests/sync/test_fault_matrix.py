@@ -31,7 +31,7 @@ from app.store.queries import runs as run_queries
 from app.store.queries.runs import ResultView, RunView
 from app.store.schema.tables import ChangeRow, CredentialRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.sync import run as sync
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.http.retry import RetryPolicy
 from app.sync.limits.store import LocalLimiterStore, Quota
 from app.sync.run import SyncContext

@@ -21,7 +21,7 @@ from app.store.queries import runs as run_queries
 from app.store.schema.tables import ChangeRow, ComparisonRow, ListingRow, ModelRow, ResultRow, RunRow
 from app.sync import dispatch
 from app.sync import run as sync
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.run import SyncContext
 from app.vault import Keyring
 from tests.conftest import Person, both_databases

@@ -32,7 +32,7 @@ from app.store import runs
 from app.store.queries import runs as run_queries
 from app.store.schema.tables import LIVE_STATES, ChangeRow, ComparisonRow, CredentialRow, ListingRow, ResultRow, RunRow
 from app.sync import run as sync
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.run import SyncContext
 from app.vault import Keyring, PublicKey
 from tests.conftest import Person, _person, both_databases

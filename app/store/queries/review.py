@@ -19,7 +19,7 @@ from sqlalchemy.orm import aliased, defer
 from app.catalog.effective import FactConflict, find_conflicts
 from app.catalog.listing import CAPABILITIES, LIMITS, PRICES, ListedModel
 from app.catalog.matching import Candidate, CanonicalModel, CatalogIndex, identity_key
-from app.catalog.overrides import MANUAL_PRIORITY, Override, from_json, merge
+from app.catalog.overrides import MANUAL_PRIORITY, Override, merge, parse_override
 from app.catalog.proposals import Proposal, Sighting, propose
 from app.extensions import db
 from app.store.decisions import Decisions, accepted_conflict_name, conflict_values, dismissed_proposal_name
@@ -288,7 +288,7 @@ def _to_conflict_view(rows: Sequence[Any], decided: Decisions) -> ConflictView |
 
 def _to_override(slug: str, row: OverrideRow) -> Override:
     parts = {name: getattr(row, name) for name in ("priority", "reason", "pricing", "limits", "capabilities")}
-    return from_json({"provider_id": slug, "model_id": row.canonical_id, **parts})
+    return parse_override({"provider_id": slug, "model_id": row.canonical_id, **parts})
 
 
 def _model_column(name: str) -> Any:

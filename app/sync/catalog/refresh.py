@@ -26,7 +26,8 @@ from app.store import catalog, sources
 from app.store.sources import KnownSource
 from app.sync.catalog.rebuild import rebuild, to_json
 from app.sync.http import errors
-from app.sync.http.fetch import MAX_BYTES, Client, HttpDocument, get_document
+from app.sync.http.client import Client
+from app.sync.http.request import MAX_BYTES, HttpDocument, get_document
 
 log = logging.getLogger(__name__)
 

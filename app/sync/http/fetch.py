@@ -1,29 +1,18 @@
-"""Fetch one provider's whole list: sign, send, limit time, size and pages, map failures to errors.
+"""Fetch one provider's whole list: find it, sign, read every page, say what is missing.
 
-The only user of httpx. The key joins the request here, in a header, and nothing that leaves this module holds it:
-errors are made from statuses and our own words, never from a request or a provider's text.
+The key joins the request here, in a header, and nothing that leaves this module holds it.
 """
 
 from __future__ import annotations
 
-import atexit
 import base64
 import dataclasses
 import hashlib
-import logging
-import os
-import re
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
-import httpcore
 import httpx
 import msgspec
 
@@ -32,47 +21,18 @@ from app.clock import utc_now
 from app.providers import parsing
 from app.providers.addresses import list_addresses
 from app.providers.contract import Endpoint, ListScope, Page, Provider, ReadPage, Request, SkippedEntry
-from app.providers.error_mapping import classify_error, find_embedded_error, is_login_url
+from app.providers.error_mapping import find_embedded_error
 from app.providers.paging import FurtherPage, resolve_link
 from app.sync.http import errors
-from app.sync.http.decompression import DECOMPRESSION_ERRORS, DECOMPRESSORS, Decompressor
+from app.sync.http.client import TOTAL_TIMEOUT_S
 from app.sync.http.key_redaction import redact_page, repeats_key
+from app.sync.http.request import MAX_BYTES, NO_VALIDATORS, HttpDocument, Validators, get_signed
 from app.sync.http.retry import DEFAULT_RETRY, Deadline, RetryPolicy
-from app.sync.http.ssrf import Network, SSRFSafeBackend
-from app.sync.http.transport import explain, find_scheme_error
 from app.vault import ApiKey
 
-CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 30.0
-TOTAL_TIMEOUT_S = 60.0
-MAX_BYTES = 32 * 1024 * 1024
-"""Of all pages together, after decompression."""
 MAX_PAGES = 100
-_MAX_REDIRECTS = 3
-_MAX_ERROR_BYTES = 64 * 1024
-_MAX_RETRY_AFTER_S = 86_400.0
-_RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
-"""Another attempt within the run may help; 529 is Anthropic's "overloaded"."""
 _MAX_VALIDATOR_LENGTH = 200
 _KEY_FRAGMENT_LENGTH = 8
-_USER_AGENT = "Modelsync/0.1 (+model list sync)"
-
-
-@dataclass(frozen=True, slots=True)
-class Validators:
-    """Validators for a conditional request (RFC 9110, 13.1); empty where the provider sent none."""
-
-    etag: str = ""
-    last_modified: str = ""
-    digest: str = ""
-    """SHA-256 of the body, compared on our side: an equal body is not parsed again."""
-
-    def __bool__(self) -> bool:
-        return bool(self.etag or self.last_modified or self.digest)
-
-    def headers(self) -> dict[str, str]:
-        headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
-        return {name: value for name, value in headers.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +50,7 @@ class Answer:
     """Fields that were dropped from models."""
     whole: bool = True
     """Whether every page was read, so that an id outside the list is new; unreadable entries do not count."""
-    validators: Validators = Validators()
+    validators: Validators = NO_VALIDATORS
     """Of a list on a single page."""
     scope: ListScope = "provider"
     """Whose models it lists: those that the key may use, or all of the provider's."""
@@ -107,92 +67,6 @@ Trace = list[tuple[int, int, int, int, str]]
 _MAX_TRACED = 200
 _Target = tuple[str, tuple[tuple[str, str], ...]]
 """URL and query of one page."""
-
-
-_tls: ssl.SSLContext | None = None
-_tls_lock = threading.Lock()
-_clients_lock = threading.Lock()
-
-
-def new_client(restricted: Sequence[Network] | None = None) -> httpx.Client:
-    """A thread-safe client. The CA bundle is loaded once per process: that takes 20 ms, a request 1 ms.
-
-    restricted: for addresses that users chose; it reaches public addresses and these networks only, and ignores the
-    environment's proxies.
-    """
-    global _tls
-    with _tls_lock:
-        _tls = _tls or _load_authorities()
-    # httpx logs every URL at INFO. Ours hold no keys, but this should not depend on it.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
-    return httpx.Client(
-        verify=_tls,
-        transport=None if restricted is None else _SSRFSafeTransport(_tls, limits, restricted),
-        trust_env=restricted is None,
-        timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, pool=TOTAL_TIMEOUT_S),
-        limits=limits,
-        follow_redirects=False,
-        event_hooks={"response": [_require_https]},
-        # One client serves all users: a cookie set for one key must not be sent with another.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": ", ".join(DECOMPRESSORS)},
-    )
-
-
-def _load_authorities() -> ssl.SSLContext:
-    """Trusts the public authorities, and those in SSL_CERT_FILE and SSL_CERT_DIR besides: both kinds are asked."""
-    context = httpx.create_ssl_context(trust_env=False)
-    file, folder = os.environ.get("SSL_CERT_FILE") or None, os.environ.get("SSL_CERT_DIR") or None
-    if file or folder:
-        context.load_verify_locations(file, folder)
-    return context
-
-
-_clients: dict[tuple[int, tuple[Network, ...] | None], httpx.Client] = {}
-
-
-def process_client(restricted: Sequence[Network] | None = None) -> httpx.Client:
-    """This process's client, as `new_client` makes it; closed at exit.
-
-    Its connections outlive a job, so the next one to the same provider needs no handshake. A forked process gets its
-    own: two that write to one connection would mix their requests, and their keys.
-    """
-    key = os.getpid(), None if restricted is None else tuple(restricted)
-    with _clients_lock:
-        if key not in _clients:
-            _clients[key] = new_client(restricted)
-            atexit.register(_clients[key].close)
-        return _clients[key]
-
-
-class _SSRFSafeTransport(httpx.HTTPTransport):
-    """httpx's own transport over a pool that connects through `SSRFSafeBackend`."""
-
-    def __init__(self, tls: ssl.SSLContext, limits: httpx.Limits, allowed: Sequence[Network]) -> None:
-        super().__init__(verify=tls, limits=limits, trust_env=False)
-        self._pool.close()
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=tls,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-            network_backend=SSRFSafeBackend(allowed),
-        )
-
-
-def post(client: httpx.Client, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    """Status and body of a small POST, for token exchanges. Raises SyncError."""
-    failure: errors.SyncError
-    deadline = DEFAULT_RETRY.deadline(READ_TIMEOUT_S)
-    try:
-        with client.stream("POST", url, content=body, headers=dict(headers), timeout=_timeout(deadline)) as response:
-            return response.status_code, b"".join(_iter_body(response, deadline, _MAX_ERROR_BYTES))
-    except httpx.TimeoutException:
-        failure = errors.TimedOut()
-    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError):
-        failure = errors.Unreachable()
-    raise failure
 
 
 def fetch(
@@ -237,7 +111,7 @@ def fetch(
         caveat=" ".join(caveats),
         remarks=reader.remarks,
         whole=not reader.gap,
-        validators=reader.validators if reader.pages == 1 else Validators(),
+        validators=reader.validators if reader.pages == 1 else NO_VALIDATORS,
         scope=scope,
         base_url=reader.base_url if reader.base_url != base_url else "",
     )
@@ -250,7 +124,7 @@ def _find_list(reader: _ListReader) -> tuple[_ListReader, ListScope]:
     first_error: errors.SyncError | None = None
     for address in tried:
         if address != base_url:
-            reader = dataclasses.replace(reader, base_url=address, known=Validators(), budget=MAX_BYTES, pages=0)
+            reader = dataclasses.replace(reader, base_url=address, known=NO_VALIDATORS, budget=MAX_BYTES, pages=0)
         try:
             return reader, reader.read_list()
         except errors.UnusableAnswer as error:
@@ -335,8 +209,8 @@ class _ListReader:
     base_url: str
     deadline: Deadline
     retry_policy: RetryPolicy
-    known: Validators = Validators()
-    validators: Validators = Validators()
+    known: Validators = NO_VALIDATORS
+    validators: Validators = NO_VALIDATORS
     budget: int = MAX_BYTES
     pages: int = 0
     gap: str = ""
@@ -398,7 +272,7 @@ class _ListReader:
                 if further is None or (further.is_counted and not pages.missing):
                     break
                 target = self.follow(target, further)
-            known = Validators()
+            known = NO_VALIDATORS
         if pages.missing:
             raise _MissingPages(f"the provider says it has {pages.total:,} models, but listed {pages.entry_count:,}")
 
@@ -448,7 +322,7 @@ class _ListReader:
             return {**_headers(self.provider, self.key), **known.headers()}
 
         def get() -> HttpDocument:
-            return _get(self.client, url, dict(params), sign, self.deadline, self.budget, known)
+            return get_signed(self.client, url, dict(params), sign, self.deadline, self.budget, known)
 
         document = self.retry_policy.retry(lambda: self.trace_request(get), self.deadline)
         if document.body is None:
@@ -500,68 +374,6 @@ def _parse_page(endpoint: Endpoint, body: bytes) -> Page:
     return page
 
 
-def _get(
-    client: httpx.Client,
-    url: str,
-    params: Mapping[str, str],
-    sign: Callable[[], Mapping[str, str]],
-    deadline: Deadline,
-    budget: int,
-    known: Validators,
-) -> HttpDocument:
-    """sign: makes the headers at the last moment, so that no frame of ours holds them."""
-    failure: errors.SyncError
-    try:
-        address = _build_url(url, tuple(params.items()))
-        for _hop in range(_MAX_REDIRECTS + 1):
-            with client.stream("GET", address, headers=sign(), timeout=_timeout(deadline)) as response:
-                if response.has_redirect_location:
-                    address = _redirect_target(address, response)
-                    continue
-                # Most servers answer so if HTTP comes to their TLS port.
-                if response.status_code == 400 and address.scheme == "http":
-                    wrong_scheme = find_scheme_error(client, address)
-                    if wrong_scheme:
-                        raise wrong_scheme
-                return _read_document(response, deadline, budget, known)
-        failure = errors.Redirected("The address redirects in a circle")
-    except httpx.TimeoutException:
-        failure = errors.TimedOut(retryable=True)
-    except (httpx.InvalidURL, UnicodeError):
-        failure = errors.Unreachable()
-    except (httpx.HTTPError, ssl.SSLError) as broken:
-        failure = explain(broken, client, address)
-    # Raised outside the `except` blocks: as its context, the original would carry the request and so the key.
-    raise failure
-
-
-@lru_cache(maxsize=256)
-def _build_url(url: str, params: tuple[tuple[str, str], ...]) -> httpx.URL:
-    """Cached: parsing a URL takes a tenth of the time of a request."""
-    return httpx.URL(url, params=params) if params else httpx.URL(url)
-
-
-def _read_document(response: httpx.Response, deadline: Deadline, budget: int, known: Validators) -> HttpDocument:
-    if response.status_code == 304 and known.headers():
-        return HttpDocument(None, known.etag, known.last_modified)
-    if response.status_code >= 400:
-        raise _status_error(response, deadline)
-    if response.status_code != 200:
-        raise errors.UnreadableAnswer(status=response.status_code)
-    body = b"".join(_iter_body(response, deadline, budget))
-    return HttpDocument(
-        body,
-        response.headers.get("etag", ""),
-        response.headers.get("last-modified", ""),
-        _next_link(response),
-    )
-
-
-def _next_link(response: httpx.Response) -> str:
-    """The URL of the next page in a `Link` header (RFC 8288); empty if there is none."""
-    return response.links.get("next", {}).get("url", "") if "link" in response.headers else ""
-
-
 def _storable_validators(document: HttpDocument, key: ApiKey | None, digest: str) -> Validators:
     """The validators that may be stored: they come from outside, and one that repeats part of the key is dropped."""
     if not (document.etag or document.last_modified):
@@ -572,15 +384,6 @@ def _storable_validators(document: HttpDocument, key: ApiKey | None, digest: str
         return value if fits and not repeats_key(value, key, _KEY_FRAGMENT_LENGTH) else ""
 
     return Validators(checked(document.etag), checked(document.last_modified), digest)
-
-
-def _timeout(deadline: Deadline) -> httpx.Timeout:
-    remaining_s = deadline.remaining_s
-    if remaining_s <= 0:
-        raise errors.TimedOut
-    return httpx.Timeout(
-        min(READ_TIMEOUT_S, remaining_s), connect=min(CONNECT_TIMEOUT_S, remaining_s), pool=remaining_s
-    )
 
 
 def _headers(provider: Provider, key: ApiKey | None) -> Mapping[str, str]:
@@ -599,125 +402,3 @@ def _headers(provider: Provider, key: ApiKey | None) -> Mapping[str, str]:
 
 def _is_header_safe(key: ApiKey) -> bool:
     return key.reveal().isascii() and key.reveal().isprintable()
-
-
-def _require_https(response: httpx.Response) -> None:
-    """Raises HttpsRequired for a redirect from http:// to https:// on the same host; the rest of it may be malformed.
-
-    A hook of the client, since httpx itself refuses a malformed `Location` before a caller sees the answer.
-    """
-    url = response.request.url
-    target = re.compile(rf"https://{re.escape(url.host)}(?::(\d*)[^/?#@]*)?(?:[/?#]|$)", re.IGNORECASE)
-    redirect = target.match(response.headers.get("location", "")) if response.has_redirect_location else None
-    if url.scheme == "http" and redirect:
-        required = errors.HttpsRequired(f"{url.host} redirects http:// to https://")
-        port = f":{redirect[1]}" if redirect[1] else ""
-        required.action = f"{errors.KEPT}Write https://{url.host}{port} in the address."
-        raise required
-
-
-def _redirect_target(url: httpx.URL, response: httpx.Response) -> httpx.URL:
-    # As httpx parsed it: a check that parses the header differently could be bypassed.
-    target = response.next_request.url if response.next_request else None
-    if target is not None and is_login_url(str(target)):
-        raise errors.AccessPage(status=response.status_code)
-    if target is None or target.userinfo or (target.scheme, target.netloc) != (url.scheme, url.netloc):
-        raise errors.Redirected
-    return target
-
-
-def _status_error(response: httpx.Response, deadline: Deadline) -> errors.SyncError:
-    try:
-        body = b"".join(_take_bytes(_iter_body(response, deadline, MAX_BYTES), _MAX_ERROR_BYTES))
-    except errors.UnreadableAnswer:
-        body = b""  # the status is enough
-    status = response.status_code
-    kind = errors.ERROR_BY_MEANING[classify_error(status, body, response.headers)]
-    return kind(
-        status=status,
-        retry_after_s=_parse_retry_after(response.headers.get("retry-after")),
-        retryable=kind.is_transient and status in _RETRYABLE_STATUSES,
-    )
-
-
-def _take_bytes(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield chunk
-        max_bytes -= len(chunk)
-        if max_bytes <= 0:
-            return
-
-
-def _iter_body(response: httpx.Response, deadline: Deadline, budget: int) -> Iterator[bytes]:
-    """Decompressed chunks, `budget` bytes at most: a decompression bomb stops there. Raises TooLarge, TimedOut."""
-    decompressor = _decompressor_for(response)
-    remaining = budget
-    for raw in response.iter_raw():
-        if deadline.remaining_s < 0:
-            raise errors.TimedOut
-        chunk = _decompress(decompressor, raw, remaining) if decompressor else raw
-        remaining -= len(chunk)
-        if remaining < 0:
-            raise errors.TooLarge
-        yield chunk
-        if decompressor and decompressor.eof:
-            return  # ignore data after the end
-    if decompressor:
-        raise errors.UnreadableAnswer("{provider} sent a compressed answer that is cut off")
-
-
-def _decompressor_for(response: httpx.Response) -> Decompressor | None:
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding in ("identity", ""):
-        return None
-    if encoding not in DECOMPRESSORS:
-        raise errors.UnreadableAnswer("{provider} used a compression that was not asked for")
-    return DECOMPRESSORS[encoding]()
-
-
-def _decompress(decompressor: Decompressor, raw: bytes, max_bytes: int) -> bytes:
-    try:
-        return decompressor.decompress(raw, max_bytes + 1)
-    except DECOMPRESSION_ERRORS:
-        raise errors.UnreadableAnswer("{provider} sent a compressed answer that is damaged") from None
-
-
-def _parse_retry_after(value: str | None) -> float | None:
-    """Seconds, from either form of Retry-After; None if absent or invalid."""
-    if not value:
-        return None
-    if value.isascii() and value.strip().isdigit():
-        return min(float(value), _MAX_RETRY_AFTER_S)
-    try:
-        wait_s = parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
-    return min(max(0.0, wait_s), _MAX_RETRY_AFTER_S)
-
-
-# ------------------------------------------------------------------ public documents
-
-
-Client = httpx.Client
-"""For modules that only pass a client on."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpDocument:
-    """A body with its validators."""
-
-    body: bytes | None
-    """None: not modified since these validators."""
-    etag: str = ""
-    last_modified: str = ""
-    next_link: str = ""
-    """URL of the next page, from the `Link` header."""
-
-
-def get_document(client: httpx.Client, url: str, etag: str = "", last_modified: str = "") -> HttpDocument:
-    """Fetch a public file, without a key. Raises SyncError.
-
-    etag, last_modified: of the stored copy; the body is None if it has not changed since.
-    """
-    known = Validators(etag, last_modified)
-    return _get(client, url, {}, known.headers, DEFAULT_RETRY.deadline(TOTAL_TIMEOUT_S), MAX_BYTES, known)

@@ -16,7 +16,7 @@ from google.oauth2 import service_account
 
 from app.providers.contract import Provider
 from app.sync.http import errors
-from app.sync.http.fetch import post
+from app.sync.http.request import post
 from app.vault import ApiKey
 
 _SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]

@@ -1,4 +1,4 @@
-"""Why a connection failed: which of the five causes that people can do something about it was.
+"""Why a connection failed, told apart by what people can do about it.
 
 The sentence names the host, which the caller chose; nothing of the request or of the other side's text is in it.
 """

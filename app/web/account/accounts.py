@@ -137,7 +137,7 @@ def logout() -> Any:
 def change_password() -> Any:
     old, new = request.form.get("current_password", ""), request.form.get("password", "")
     error = passwords.policy_violation(new, current_user.email)
-    if not login_flow.reauthenticated(old):
+    if not login_flow.confirms_identity(old):
         login_flow.log_auth_event("password refused", current_user)
         error = login_flow.password_error("The current password is not right.")
     if error:

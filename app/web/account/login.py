@@ -75,7 +75,7 @@ def log_auth_event(event: str, user: UserRow | None, **more: str) -> None:
     (log.info if event == "signed in" else log.warning)(event, **fields)
 
 
-def reauthenticated(password: str) -> bool:
+def confirms_identity(password: str) -> bool:
     """True if the password is right, or, for an account without a password, if this session began within the last ten
     minutes."""
     if current_user.has_password:
@@ -85,7 +85,7 @@ def reauthenticated(password: str) -> bool:
 
 
 def password_error(sentence: str) -> str:
-    """Why the user was not `reauthenticated`. sentence: for accounts that have a password."""
+    """Why `confirms_identity` is false. sentence: for accounts that have a password."""
     return sentence if current_user.has_password else RECENT_LOGIN_NEEDED
 
 

@@ -112,7 +112,7 @@ def callback() -> Any:
 def link() -> Any:
     """Authorise linking. Continues by a link, because the CSP's form-action allows no form to lead to another host."""
     provider = _provider()
-    if not login.reauthenticated(request.form.get("password", "")):
+    if not login.confirms_identity(request.form.get("password", "")):
         flash(login.password_error(_WRONG_PASSWORD), "bad")
         return _redirect_to_settings()
     session[_LINK] = {"who": current_user.get_id(), "at": int(clock.utc_now().timestamp())}
@@ -125,7 +125,7 @@ def link() -> Any:
 def unlink() -> Any:
     if not current_user.has_password:
         flash("Choose a password first: without one you could not sign in any more.", "bad")
-    elif not login.reauthenticated(request.form.get("password", "")):
+    elif not login.confirms_identity(request.form.get("password", "")):
         flash("The password is not right; nothing was changed.", "bad")
     else:
         identities.unlink(current_user.id)

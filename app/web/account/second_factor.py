@@ -117,7 +117,7 @@ def begin() -> Any:
     """Generate a secret after password confirmation."""
     if current_user.second_factor_at is not None:
         return _redirect_to_settings()
-    if not login.reauthenticated(request.form.get("password", "")):
+    if not login.confirms_identity(request.form.get("password", "")):
         return _render_setup(None, error=login.password_error(_WRONG_PASSWORD)), 422
     secret = totp.new_secret()
     second_factors.save_pending(
@@ -252,7 +252,7 @@ def _form_error() -> str | None:
         return "Two-step sign-in is off already."
     if request.endpoint == "second_factor.turn_off" and is_required(user):
         return "This server requires two-step sign-in, so it stays on."
-    if not login.reauthenticated(request.form.get("password", "")):
+    if not login.confirms_identity(request.form.get("password", "")):
         return login.password_error(_WRONG_PASSWORD)
     how = _use_code(user, request.form.get("code", ""))
     return {"wrong": _WRONG_CODE, "shut": _CODES_UNREADABLE}.get(how)

@@ -126,7 +126,7 @@ def _deletion_error() -> tuple[str, str] | None:
     """(field, message) of the first wrong field; None if all are right."""
     if users.normalize_email(request.form.get("email", "")[:400]) != current_user.email:
         return "email", _WRONG_EMAIL
-    if not login.reauthenticated(request.form.get("password", "")):
+    if not login.confirms_identity(request.form.get("password", "")):
         return "password", login.password_error(_WRONG_PASSWORD)
     return None
 

@@ -35,12 +35,12 @@ _MAX_FAILING_KEYS = 25
 def admin_required(view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     @login_required
-    def guarded(*args: Any, **kwargs: Any) -> Any:
+    def check_admin(*args: Any, **kwargs: Any) -> Any:
         if not current_user.is_admin:
             abort(403)
         return view(*args, **kwargs)
 
-    return guarded
+    return check_admin
 
 
 # ------------------------------------------------------------------ overview

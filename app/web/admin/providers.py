@@ -117,7 +117,7 @@ def _latest_tests(slugs: Iterable[str]) -> dict[str, provider_test.ProviderTest 
 def _is_reauthenticated() -> bool:
     """A stolen session must not suffice to redirect all users' keys to another server."""
     typed = request.form.get("password", "")
-    return bool(typed or not current_user.has_password) and login.reauthenticated(typed)
+    return bool(typed or not current_user.has_password) and login.confirms_identity(typed)
 
 
 def _render_error(slug: str, error: str, typed: str) -> Any:

@@ -126,7 +126,7 @@ def delete(user_id: int) -> Any:
 
 def _password_error() -> str | None:
     """An error message; None if the admin has confirmed their identity."""
-    if login.reauthenticated(request.form.get("password", "")):
+    if login.confirms_identity(request.form.get("password", "")):
         return None
     login.log_auth_event("password refused", current_user)
     return login.password_error(_WRONG_PASSWORD)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from app.catalog import humanize
 from app.catalog.changes import FieldChange
 from app.catalog.listing import LIMITS, PRICES
-from app.catalog.overrides import from_json
+from app.catalog.overrides import parse_override
 from app.providers import provider_title
 from app.store.audit import AuditView
 from app.store.decisions import ACCEPTED_PREFIX, AUTO_ADOPT, DISMISSED_PREFIX
@@ -72,7 +72,7 @@ def _describe_state(line: AuditView, state: Mapping[str, Any] | None) -> dict[st
     if state is None:
         return {}
     if line.action == "override":
-        facts = from_json(dict(state)).facts
+        facts = parse_override(dict(state)).facts
         return {field_title(name): format_fact(value, name) for name, value in facts.items()}
     if line.action == "canonical":
         visible = {name: value for name, value in state.items() if name not in _HIDDEN_FIELDS}

@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select, update
 from app.catalog.effective import _FIRST_PARTY_ALIASES, find_conflicts
 from app.catalog.listing import ListedModel
 from app.catalog.matching import CanonicalModel
-from app.catalog.overrides import from_facts
+from app.catalog.overrides import build_override
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
@@ -186,7 +186,7 @@ def test_each_choice_resolves_only_its_field(disputed: CanonicalModel, carol_act
 
 
 def test_keeping_the_catalogs_value_preserves_other_manual_facts(disputed: CanonicalModel, carol_acts: Actor) -> None:
-    overrides.save(from_facts("openrouter", KNOWN, 100, {"tools": False}, "their word"), carol_acts, now())
+    overrides.save(build_override("openrouter", KNOWN, 100, {"tools": False}, "their word"), carol_acts, now())
     _, found = one("context_length")
     decisions.keep_catalog_value("openrouter", KNOWN, found, carol_acts, now())  # type: ignore[arg-type]
     settled = overrides.load_manual()["openrouter", KNOWN]

@@ -36,7 +36,8 @@ from app.sync.catalog import refresh as refreshing
 from app.sync.catalog.bootstrap import bootstrap
 from app.sync.catalog.rebuild import rebuild
 from app.sync.catalog.refresh import RefreshResult
-from app.sync.http.fetch import MAX_BYTES, new_client
+from app.sync.http.client import new_client
+from app.sync.http.request import MAX_BYTES
 from app.sync.run import SyncContext
 from tests.conftest import Clock, Person, both_databases
 

@@ -23,8 +23,10 @@ from app.demo.faults import FAULTS
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
 from app.sync.http import errors
-from app.sync.http.fetch import MAX_BYTES, MAX_PAGES, Answer, new_client, process_client
+from app.sync.http.client import new_client, process_client
+from app.sync.http.fetch import MAX_PAGES, Answer
 from app.sync.http.fetch import fetch as patient_fetch
+from app.sync.http.request import MAX_BYTES
 from app.sync.http.retry import RetryPolicy
 from app.vault import ApiKey
 from tests.demo.test_simulator import READABLE

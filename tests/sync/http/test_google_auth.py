@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from app.providers import openai
 from app.sync.http import errors
-from app.sync.http.fetch import new_client
+from app.sync.http.client import new_client
 from app.sync.http.google_auth import resolve_signing_key
 from app.vault import ApiKey
 

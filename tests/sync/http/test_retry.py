@@ -12,7 +12,9 @@ import pytest
 from app.demo.simulator import Simulator
 from app.providers import PROVIDERS
 from app.sync.http import errors
-from app.sync.http.fetch import Answer, NotModified, Validators, fetch, new_client
+from app.sync.http.client import new_client
+from app.sync.http.fetch import Answer, NotModified, fetch
+from app.sync.http.request import Validators
 from app.sync.http.retry import RetryPolicy
 from app.vault import ApiKey
 from tests.sync.http.test_fetch import Stream

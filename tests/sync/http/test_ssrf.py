@@ -12,8 +12,8 @@ import pytest
 from app.demo.simulator import Simulator
 from app.providers import openai
 from app.sync.http import errors
+from app.sync.http.client import new_client
 from app.sync.http.fetch import fetch as patient_fetch
-from app.sync.http.fetch import new_client
 from app.sync.http.retry import RetryPolicy
 from app.sync.http.ssrf import is_allowed
 from app.vault import ApiKey

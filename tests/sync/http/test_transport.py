@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from app.providers import PROVIDERS
+from app.sync.http import client as clients
 from app.sync.http import errors
-from app.sync.http import fetch as fetching
-from app.sync.http.fetch import Answer, fetch, new_client
+from app.sync.http.client import new_client
+from app.sync.http.fetch import Answer, fetch
 from app.sync.http.retry import RetryPolicy
 from app.vault import ApiKey
 
@@ -149,9 +150,9 @@ def trusting(monkeypatch: pytest.MonkeyPatch, *files: Path) -> Iterator[None]:
     bundle = files[0].with_suffix(".bundle")
     bundle.write_bytes(b"".join(file.read_bytes() for file in files))
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    monkeypatch.setattr(fetching, "_tls", None)
+    monkeypatch.setattr(clients, "_tls", None)
     yield
-    monkeypatch.setattr(fetching, "_tls", None)
+    monkeypatch.setattr(clients, "_tls", None)
 
 
 def test_a_name_that_does_not_exist(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +256,7 @@ def test_ssl_cert_file_is_trusted_besides_the_public_authorities(
     with trusting(monkeypatch, certificate[0]), new_client(restricted) as client:
         with serving(answer(200, LIST), certificate[1]) as server:
             assert [model.id for model in ask(client, f"https://127.0.0.1:{server.port}/v1").models] == ["acme-chat-1"]
-        assert fetching._tls is not None and len(fetching._tls.get_ca_certs()) > 50
+        assert clients._tls is not None and len(clients._tls.get_ca_certs()) > 50
 
 
 @pytest.mark.parametrize(

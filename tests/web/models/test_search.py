@@ -9,7 +9,7 @@ from flask import Flask
 
 from app.catalog import humanize
 from app.catalog.listing import PriceTier
-from app.catalog.overrides import from_facts
+from app.catalog.overrides import build_override
 from app.demo.listings import SimModel
 from app.demo.simulator import Simulator
 from app.extensions import db
@@ -127,7 +127,7 @@ def test_a_model_that_nobody_knows_is_not_found(reader: Person) -> None:
 
 @both_databases
 def test_a_persons_price_stands_above_the_providers_on_both_pages(reader: Person, means: SyncContext) -> None:
-    decided = from_facts("openrouter", "openai/gpt-4o", 100, {"input_per_million": Decimal("1.11")}, "negotiated")
+    decided = build_override("openrouter", "openai/gpt-4o", 100, {"input_per_million": Decimal("1.11")}, "negotiated")
     overrides.save(decided, Actor(None, "command line"), means.now())
     listed_models.rebuild(catalog.load_index()[1], {credentials.providers_by_slug()["openrouter"].id})
     db.session.commit()
