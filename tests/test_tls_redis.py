@@ -76,6 +76,12 @@ def sign(folder: Path, name: str, by: Signed | None = None) -> Signed:
         .not_valid_before(now - day)
         .not_valid_after(now + day)
         .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
+        # Python 3.13 refuses certificates without what RFC 5280 demands: these three.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key((by.key if by else key).public_key()), critical=False
+        )
+        .add_extension(_key_usage(signs_certificates=by is None), critical=True)
     )
     if by:
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
@@ -85,6 +91,17 @@ def sign(folder: Path, name: str, by: Signed | None = None) -> Signed:
     plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / f"{name}.key").write_bytes(key.private_bytes(*plain))
     return Signed(certificate, key)
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    rest = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        decipher_only=False,
+        **dict.fromkeys(rest, False),
+    )
 
 
 @dataclass(frozen=True)
@@ -213,6 +230,7 @@ def test_what_is_wrong_is_one_sentence_without_the_password(
         assert says in line and line.endswith(".")
         assert remedy in result.output.split(line)[1].splitlines()[1]
         assert result.exit_code == 1
+        db.session.remove()  # gives its connection back, so that disposing of the engine closes it
         db.engine.dispose()
     mine = app.extensions.pop("redis", None)
     app.config["SETTINGS"] = elsewhere.config["SETTINGS"]
