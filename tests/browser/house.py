@@ -145,5 +145,7 @@ def until(page: Page, holds: Callable[[], bool]) -> None:
 
 def fits(page: Page) -> None:
     """Nothing is wider than the window."""
-    wide, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    page.wait_for_load_state()
+    # By a locator, which waits for the root: a document that a click is just replacing has none.
+    wide, window = page.locator("html").evaluate("root => [root.scrollWidth, innerWidth]")
     assert wide <= window, f"{page.url}: {wide} px of content in {window} px"
